@@ -1,0 +1,1 @@
+"""Fine-tune large models in JAX with forward passes only."""

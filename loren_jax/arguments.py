@@ -1,0 +1,81 @@
+"""Checks of arguments, with errors that name the argument, what was wrong and how to mend it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from loren_jax.types import PyTree
+
+
+def is_concrete_number(value: Any) -> bool:
+    """Whether `value` can be looked at now: no schedule, and no tracer of `inject_hyperparams`."""
+    return not callable(value) and not isinstance(value, jax.core.Tracer)
+
+
+def positive(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is positive and finite; schedules and tracers pass.
+
+    >>> positive("damping", 0.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: damping must be positive and finite, got 0.0: pass a number above zero.
+    """
+    if is_concrete_number(value) and not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"{name} must be positive and finite, got {value}: pass a number above zero."
+        )
+
+
+def non_negative(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is zero or more and finite; schedules and tracers pass."""
+    if is_concrete_number(value) and not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be zero or more and finite, got {value}.")
+
+
+def fraction(name: str, value: Any) -> None:
+    """Raises ValueError unless `0 <= value < 1`; schedules and tracers pass."""
+    if is_concrete_number(value) and not 0 <= value < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {value}.")
+
+
+def count(name: str, value: Any, minimum: int = 1, why: str = "") -> None:
+    """Raises unless `value` is an integer of at least `minimum`.
+
+    Raises:
+      TypeError: `value` is no Python int, as under `inject_hyperparams` without `static_args`.
+      ValueError: `value` is below `minimum`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(
+            f"{name} must be a Python int, got {type(value).__name__}: it fixes shapes. Under "
+            f"optax.inject_hyperparams name it in static_args."
+        )
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}{why}.")
+
+
+def scheduled(value: Any, step: jax.Array) -> jax.Array:
+    """The value at `step` of a number or an Optax schedule, float32."""
+    return jnp.asarray(value(step) if isinstance(value, Callable) else value, jnp.float32)
+
+
+def trainable_leaves(params: PyTree) -> None:
+    """Raises unless there is a leaf to train and every such leaf is a floating-point array.
+
+    Raises:
+      ValueError: nothing is trainable, or a leaf cannot be perturbed.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError("params has no trainable leaf: the mask leaves nothing to perturb.")
+    for path, leaf in leaves:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(
+                f"params leaf {name!r} has dtype {dtype} and cannot be perturbed: leave it out "
+                f"with mask=lambda path: path != {name!r}, or cast it to a float."
+            )

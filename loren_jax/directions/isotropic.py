@@ -1,0 +1,53 @@
+"""Isotropic directions, `N(0, I)`: MeZO's."""
+
+import jax
+import optax
+
+from loren_jax import arguments, noise
+from loren_jax.directions.matrices import AxesOf, view_of
+from loren_jax.directions.sampling import sample
+from loren_jax.types import Directions
+
+
+def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Directions:
+    r"""Standard normal directions, or rank-r ones with the same covariance.
+
+    .. math:: u \sim N(0, I), \qquad U = P Q^\top / \sqrt r
+
+    Args:
+      rank: None for full Gaussian directions, an integer r for the rank of every matrix.
+      matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf; see
+        `loren_jax.directions.matrices.view_of`.
+
+    Returns:
+      Directions without state.
+
+    Raises:
+      ValueError: `rank` below 1.
+
+    >>> import jax.numpy as jnp
+    >>> directions = isotropic(rank=1)
+    >>> params = {"kernel": jnp.zeros((4, 3))}
+    >>> state = directions.init(params, noise.run_key(0))
+    >>> directions.draw(state, params, noise.run_key(1))["kernel"].left.shape
+    (3, 1)
+    """
+    if rank is not None:
+        arguments.count("rank", rank)
+
+    def init(params, key):
+        arguments.trainable_leaves(params)
+        return optax.EmptyState()
+
+    def draw(state, params, key):
+        def draw_leaf(path, leaf):
+            view = view_of(path, leaf, matrix_axes)
+            return sample(noise.leaf_key(key, path), view, rank=rank)
+
+        return jax.tree_util.tree_map_with_path(draw_leaf, params)
+
+    def absorb(state, params, directions, coefficients):
+        combine = lambda _, direction: direction.combine(*coefficients)[0]
+        return jax.tree.map(combine, params, directions), state
+
+    return Directions(init, lambda state, params, key: state, draw, absorb)

@@ -1,0 +1,95 @@
+"""Directions on some leaves only: the rest is neither perturbed nor updated."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from loren_jax import noise
+from loren_jax.directions.matrices import MatrixView
+from loren_jax.directions.structured import Zero
+from loren_jax.types import Directions, Mask, PyTree
+
+
+def resolve_mask(mask: Mask, params: PyTree) -> PyTree:
+    """The mask as a pytree of bools like `params`.
+
+    Args:
+      mask: a pytree of bools, or a function of a leaf's path such as `"layers/up/kernel"`.
+      params: the parameters.
+
+    Returns:
+      A pytree of Python bools; True is trained.
+
+    Raises:
+      ValueError: the mask's structure is not that of `params`, or it holds something but bools.
+
+    >>> resolve_mask(lambda path: "bias" in path, {"bias": 1.0, "kernel": 2.0})
+    {'bias': True, 'kernel': False}
+    """
+    if callable(mask):
+        name = lambda path: "/".join(noise.path_names(path))
+        return jax.tree_util.tree_map_with_path(lambda path, _: bool(mask(name(path))), params)
+    if jax.tree.structure(mask) != jax.tree.structure(params):
+        raise ValueError(
+            f"mask has the structure {jax.tree.structure(mask)}, params has "
+            f"{jax.tree.structure(params)}: give one bool for each leaf, or a function of its path."
+        )
+    if not all(isinstance(leaf, bool) for leaf in jax.tree.leaves(mask)):
+        raise ValueError("mask must hold Python bools: True is trained, False is frozen.")
+    return mask
+
+
+def masked(directions: Directions, mask: Mask | None) -> Directions:
+    """Restricts `directions` to the leaves where the mask is True.
+
+    The other leaves get `Zero` directions, no state and an estimate of zero. They may be of any
+    dtype. The noise of the trained leaves is the same with and without a mask.
+
+    Args:
+      directions: what to restrict.
+      mask: a pytree of bools like the parameters, or a function of a leaf's path; None trains all.
+
+    Returns:
+      Directions on the whole tree.
+
+    >>> from loren_jax.directions.isotropic import isotropic
+    >>> params = {"bias": jnp.zeros(2), "kernel": jnp.zeros((2, 2))}
+    >>> some = masked(isotropic(), lambda path: path == "bias")
+    >>> drawn = some.draw(some.init(params, noise.run_key(0)), params, noise.run_key(1))
+    >>> type(drawn["bias"]).__name__, type(drawn["kernel"]).__name__
+    ('Dense', 'Zero')
+    """
+    if mask is None:
+        return directions
+
+    def trained(params):
+        keep = lambda flag, leaf: leaf if flag else optax.MaskedNode()
+        return jax.tree.map(keep, resolve_mask(mask, params), params)
+
+    def fill(params, tree, make) -> Any:
+        choose = lambda flag, leaf, node: node if flag else make(leaf)
+        return jax.tree.map(choose, resolve_mask(mask, params), params, tree)
+
+    def draw(state, params, key):
+        drawn = directions.draw(state, trained(params), key)
+        return fill(params, drawn, lambda leaf: Zero(_whole(leaf)))
+
+    def absorb(state, params, drawn, coefficients):
+        keep = lambda flag, _, direction: direction if flag else optax.MaskedNode()
+        drawn = jax.tree.map(keep, resolve_mask(mask, params), params, drawn)
+        estimate, state = directions.absorb(state, trained(params), drawn, coefficients)
+        return fill(params, estimate, jnp.zeros_like), state
+
+    return Directions(
+        init=lambda params, key: directions.init(trained(params), key),
+        refresh=lambda state, params, key: directions.refresh(state, trained(params), key),
+        draw=draw,
+        absorb=absorb,
+    )
+
+
+def _whole(leaf: Any) -> MatrixView:
+    """A view for a leaf that is not perturbed: of its matrices nothing needs to be known."""
+    return MatrixView(jnp.shape(leaf), tuple(range(jnp.ndim(leaf))))

@@ -1,0 +1,101 @@
+"""Directions with a learned, damped rank-one covariance: LOREN's."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from loren_jax import arguments, noise
+from loren_jax.covariance import DampedRankOne
+from loren_jax.directions.matrices import AxesOf, view_of
+from loren_jax.directions.sampling import sample
+from loren_jax.types import Directions, PyTree
+
+
+class RankOneState(NamedTuple):
+    """What `rank_one` has learned.
+
+    Attributes:
+      covariance: tree like the parameters; for each leaf its covariance vectors `a`, `(*stack, n)`
+        float32. O(n) for an m x n matrix.
+    """
+
+    covariance: PyTree
+
+
+def rank_one(
+    damping: Any = 0.1,
+    covariance_learning_rate: Any = 1e-3,
+    rank: int | None = None,
+    matrix_axes: AxesOf | None = None,
+) -> Directions:
+    r"""Directions whose fan-in vectors are `N(0, I - a a^T / (rho + |a|^2))`, with `a` learned.
+
+    .. math::
+
+        y = (I - \kappa a a^\top) u, \qquad
+        a \leftarrow a - \nu \sum_k c_k \nabla_a \log p(y_k)
+
+    The `c_k` are the scheme's score coefficients, so `a` descends the expected loss over the
+    distribution. One `a` for each matrix of a stack, shared by its rows; a vector leaf has its
+    own. With a rank the score is that of the fan-in factor alone, which is exact: see
+    `LowRank.combine`.
+
+    Args:
+      damping: `rho > 0`.
+      covariance_learning_rate: `nu >= 0`; zero freezes the covariance.
+      rank: None for full Gaussian directions, an integer r for rank-r ones.
+      matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
+
+    Returns:
+      Directions with a `RankOneState`, started at `a ~ N(0, I)`.
+
+    Raises:
+      ValueError: `damping` not positive, `covariance_learning_rate` negative or `rank` below 1.
+
+    >>> directions = rank_one(damping=0.1)
+    >>> state = directions.init({"kernel": jnp.zeros((4, 3))}, noise.run_key(0))
+    >>> state.covariance["kernel"].shape
+    (4,)
+
+    References:
+      LOREN, https://arxiv.org/abs/2511.07971
+    """
+    arguments.positive("damping", damping)
+    arguments.non_negative("covariance_learning_rate", covariance_learning_rate)
+    if rank is not None:
+        arguments.count("rank", rank)
+
+    def gaussian(vector):
+        return DampedRankOne(vector, jnp.asarray(damping, jnp.float32))
+
+    def init(params, key):
+        arguments.trainable_leaves(params)
+        key = noise.fold_name(key, "covariance")
+
+        def init_leaf(path, leaf):
+            view = view_of(path, leaf, matrix_axes)
+            return noise.normal(noise.leaf_key(key, path), (*view.stack, view.n))
+
+        return RankOneState(jax.tree_util.tree_map_with_path(init_leaf, params))
+
+    def draw(state, params, key):
+        def draw_leaf(path, leaf, vector):
+            view = view_of(path, leaf, matrix_axes)
+            leaf_key = noise.leaf_key(key, path)
+            return sample(leaf_key, view, rank=rank, covariance=gaussian(vector))
+
+        return jax.tree_util.tree_map_with_path(draw_leaf, params, state.covariance)
+
+    def absorb(state, params, directions, coefficients):
+        def absorb_leaf(_, direction, vector):
+            return direction.combine(*coefficients, gaussian(vector))
+
+        sums = jax.tree.map(absorb_leaf, params, directions, state.covariance)
+        estimate, score = jax.tree.transpose(
+            jax.tree.structure(params), jax.tree.structure((0, 0)), sums
+        )
+        descend = lambda vector, gradient: vector - covariance_learning_rate * gradient
+        return estimate, RankOneState(jax.tree.map(descend, state.covariance, score))
+
+    return Directions(init, lambda state, params, key: state, draw, absorb)

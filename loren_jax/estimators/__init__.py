@@ -1,0 +1,3 @@
+"""Estimates of the gradient from forward passes, as Optax transformations."""
+
+from loren_jax.estimators.estimate import estimate as estimate

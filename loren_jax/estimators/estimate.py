@@ -1,0 +1,164 @@
+"""The zeroth-order gradient estimate as an Optax transformation.
+
+A step is two halves. *Probe* needs the model: it costs the forward passes and returns a few losses.
+*Absorb* needs the losses alone: with the state it determines the update. So `update` takes either
+`value_fn` and does both, or `losses` from elsewhere (a journal, another process) and does the
+second.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from loren_jax import arguments, noise
+from loren_jax.evaluation.materialised import materialised
+from loren_jax.evaluation.queries import evaluate_queries
+from loren_jax.types import Directions, EstimateState, Evaluation, PyTree, Scheme
+
+
+def estimate(
+    directions: Directions,
+    scheme: Scheme,
+    *,
+    num_directions: int,
+    perturbation_scale: Any = 1e-3,
+    chunk_size: int | None = None,
+    evaluation: Evaluation = materialised,
+    key: Any = 0,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Replaces the updates by a zeroth-order estimate of the gradient.
+
+    .. math:: \hat g = \sum_{k=1}^{K} c_k y_k, \qquad y_k \sim \text{directions},
+        \quad c = \text{scheme}\big(f(x + \varepsilon p_s y_k)\big)
+
+    `update(updates, state, params, *, value_fn=None, losses=None, **extra)` takes exactly one of
+
+    * `value_fn`: the loss, `params -> scalar`. Close over the batch; it stays the same for all
+      queries of a step. Costs `num_directions * len(scheme.points)` forward passes.
+    * `losses`: the `(K, S)` losses of this very step, queried elsewhere. Costs no forward pass.
+
+    `updates` is ignored and may be None. Unknown extra arguments are ignored, as Optax asks.
+
+    Args:
+      directions: the distribution of perturbations, and what it learns.
+      scheme: where the loss is queried and how losses become coefficients.
+      num_directions: K, directions a step.
+      perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
+      chunk_size: forward passes that run at once; None for the evaluation's default.
+      evaluation: how one query runs.
+      key: a seed or a threefry key; the only source of randomness.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs` with an `EstimateState`. Its update has the
+      parameters' shapes and dtypes and points uphill, as a gradient does.
+
+    Raises:
+      ValueError: an argument out of range; in `update`, `params` missing, or none or both of
+        `value_fn` and `losses`.
+
+    >>> from loren_jax import directions, schemes
+    >>> tx = estimate(directions.isotropic(), schemes.two_sided(), num_directions=1)
+    >>> params = {"w": jnp.ones(3)}
+    >>> loss = lambda params: jnp.sum(params["w"] ** 2)
+    >>> state = tx.init(params)
+    >>> gradient, state = tx.update(None, state, params, value_fn=loss)
+    >>> optax.tree.get(state, "losses").shape
+    (1, 2)
+    """
+    arguments.count("num_directions", num_directions, scheme.min_directions, _why(scheme))
+    arguments.positive("perturbation_scale", perturbation_scale)
+    if chunk_size is not None:
+        arguments.count("chunk_size", chunk_size)
+    shape = (num_directions, len(scheme.points))
+
+    def init(params: PyTree) -> EstimateState:
+        run = noise.run_key(key)
+        return EstimateState(
+            count=jnp.zeros((), jnp.int32),
+            key=run,
+            directions=directions.init(_given(params), noise.fold_name(run, "init")),
+            losses=jnp.full(shape, jnp.inf, jnp.float32),
+            loss=jnp.asarray(jnp.inf, jnp.float32),
+            nonfinite=jnp.zeros((), jnp.int32),
+        )
+
+    def update(updates, state, params=None, *, value_fn=None, losses=None, **extra):
+        del updates, extra
+        params = _given(params)
+        _check_exactly_one(value_fn, losses)
+        scale = arguments.scheduled(perturbation_scale, state.count)
+        learned, drawn = draw(state, params)
+        if value_fn is not None:
+            losses = evaluate_queries(
+                value_fn,
+                params,
+                drawn,
+                points=scheme.points,
+                scale=scale,
+                evaluation=evaluation,
+                chunk_size=chunk_size or 1,
+            )
+        losses = _of_shape(losses, shape)
+        estimated, learned = directions.absorb(learned, params, drawn, scheme.weigh(losses, scale))
+        cast = lambda leaf, gradient: gradient.astype(jnp.result_type(leaf))
+        return jax.tree.map(cast, params, estimated), _next(state, learned, losses)
+
+    def draw(state, params):
+        step = noise.fold(noise.fold_name(state.key, "step"), state.count)
+        learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
+        queries = noise.fold_all(noise.fold_name(step, "query"), (num_directions,))
+        return learned, jax.vmap(lambda query: directions.draw(learned, params, query))(queries)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateState:
+    finite = jnp.isfinite(losses)
+    return EstimateState(
+        count=optax.safe_increment(state.count),
+        key=state.key,
+        directions=learned,
+        losses=losses,
+        loss=jnp.sum(jnp.where(finite, losses, 0.0)) / jnp.sum(finite),
+        nonfinite=state.nonfinite + jnp.sum(~finite, dtype=jnp.int32),
+    )
+
+
+def _why(scheme: Scheme) -> str:
+    return (
+        ""
+        if scheme.min_directions == 1
+        else (
+            ": this scheme compares the queries of a step with each other, so raise num_directions"
+        )
+    )
+
+
+def _given(params: PyTree) -> PyTree:
+    if params is None:
+        raise ValueError(
+            "params is None: directions are drawn around the parameters. Pass them, as in "
+            "update(None, state, params, value_fn=loss)."
+        )
+    return params
+
+
+def _check_exactly_one(value_fn: Any, losses: Any) -> None:
+    if (value_fn is None) == (losses is None):
+        raise ValueError(
+            f"update got {'neither' if value_fn is None else 'both'} of value_fn and losses: pass "
+            "value_fn=loss, a function of the parameters, to query the loss, or losses=array to "
+            "absorb losses that were queried elsewhere."
+        )
+
+
+def _of_shape(losses: Any, shape: tuple[int, int]) -> jax.Array:
+    losses = jnp.asarray(losses, jnp.float32)
+    if losses.shape != shape:
+        raise ValueError(
+            f"losses has shape {losses.shape}, expected {shape}: one row for each of the "
+            f"{shape[0]} directions, one column for each of the scheme's {shape[1]} points."
+        )
+    return losses

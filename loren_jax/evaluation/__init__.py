@@ -1,0 +1,9 @@
+"""How queries run on the hardware. It never changes the result.
+
+* `materialised`: on perturbed copies of the parameters; the oracle.
+
+`queries` runs all queries of a step in chunks, whatever evaluates one of them.
+"""
+
+from loren_jax.evaluation.materialised import materialised as materialised
+from loren_jax.evaluation.queries import evaluate_queries as evaluate_queries

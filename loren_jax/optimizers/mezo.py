@@ -1,0 +1,96 @@
+"""MeZO: SPSA pairs along isotropic directions, and plain descent."""
+
+from typing import Any
+
+import optax
+from optax import ScalarOrSchedule
+
+from loren_jax.directions import isotropic, masked
+from loren_jax.directions.matrices import AxesOf
+from loren_jax.estimators import estimate
+from loren_jax.schemes import two_sided
+from loren_jax.transforms import descend
+from loren_jax.types import Mask
+
+
+def mezo(
+    learning_rate: ScalarOrSchedule,
+    *,
+    num_directions: int = 1,
+    perturbation_scale: ScalarOrSchedule = 1e-3,
+    momentum: float | None = None,
+    rank: int | None = None,
+    weight_decay: float = 0.0,
+    mask: Mask | None = None,
+    matrix_axes: AxesOf | None = None,
+    chunk_size: int | None = None,
+    key: Any = 0,
+) -> optax.GradientTransformationExtraArgs:
+    r"""MeZO (ZO-SGD): gradient descent on an SPSA estimate.
+
+    .. math::
+
+        \hat g = \frac{1}{K} \sum_{k=1}^{K}
+            \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon} u_k, \qquad
+        u_k \sim N(0, I), \qquad x \leftarrow x - \eta \hat g
+
+    Costs 2 K forward passes a step. State: a key and a few scalars; with momentum one float32 copy
+    of the trained parameters. Several directions are averaged at one point.
+
+    Published learning rates at `perturbation_scale` 1e-3: 1e-6 and 1e-7 for OPT-13B, 1e-7 to 1e-5
+    for RoBERTa-large; with LoRA 1e-4 and 5e-5 at 1e-2. With momentum the effective rate is
+    `learning_rate / (1 - momentum)`.
+
+    Differences from the published code: the parameters are never perturbed in place, so nothing
+    has to be restored and nothing drifts in half precision; noise is float32 and belongs to a
+    leaf's path; weight decay acts on every trained leaf (mask it after the optimiser if it should
+    not).
+
+    Args:
+      learning_rate: `eta > 0`, a number or a schedule.
+      num_directions: K, pairs a step.
+      perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
+      momentum: None keeps no buffer.
+      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      weight_decay: decoupled, once a step.
+      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
+        perturbed nor updated.
+      matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`.
+      key: a seed or a threefry key.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`.
+
+    Raises:
+      ValueError: an argument out of range.
+
+    >>> import jax, jax.numpy as jnp
+    >>> optimizer = mezo(0.1)
+    >>> params = jnp.asarray([1.0, -2.0])
+    >>> loss = lambda params: jnp.sum(params**2)
+    >>> @jax.jit
+    ... def step(params, state):
+    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
+    ...     return optax.apply_updates(params, updates), state
+    >>> state = optimizer.init(params)
+    >>> for _ in range(50):
+    ...     params, state = step(params, state)
+    >>> bool(loss(params) < 0.1)
+    True
+
+    References:
+      Malladi et al., Fine-Tuning Language Models with Just Forward Passes, 2023,
+      https://arxiv.org/abs/2305.17333
+    """
+    return optax.chain(
+        estimate(
+            masked(isotropic(rank, matrix_axes), mask),
+            two_sided(),
+            num_directions=num_directions,
+            perturbation_scale=perturbation_scale,
+            chunk_size=chunk_size,
+            key=key,
+        ),
+        descend(learning_rate, momentum=momentum, weight_decay=weight_decay, mask=mask),
+    )

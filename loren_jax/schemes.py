@@ -1,0 +1,86 @@
+"""Where the loss is queried along a direction, and how the losses become coefficients.
+
+* `leave_one_out`: one query a direction; each loss is compared with the mean of the others
+  (REINFORCE leave-one-out). LOREN's.
+* `two_sided`: a query on either side of the parameters; half their difference is the slope (SPSA).
+  MeZO's.
+
+A loss that is not finite has weight zero, and so has everything that only it could be compared
+with; the coefficients of the others are those of a step without it.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from loren_jax.types import Coefficients, Scheme
+
+
+def leave_one_out() -> Scheme:
+    r"""One query a direction, compared with the mean of the other queries.
+
+    .. math::
+
+        c_k = \frac{1}{K - 1} \Big( f_k - \frac{1}{K} \sum_j f_j \Big)
+            = \frac{1}{K} \Big( f_k - \frac{1}{K - 1} \sum_{j \ne k} f_j \Big), \qquad
+        \hat g = \frac{1}{\varepsilon} \sum_k c_k u_k
+
+    The baseline of each query is independent of its own direction, so the estimate is as unbiased
+    as the one without a baseline, and a constant added to the loss changes nothing. Its squared
+    error on a linear loss is `d / (K - 1)` times the squared gradient norm in d dimensions, with K
+    forward passes. At least two directions.
+
+    Returns:
+      A scheme with the one point 1.
+
+    >>> leave_one_out().weigh(jnp.asarray([[1.0], [2.0], [6.0]]), jnp.asarray(0.5)).score
+    Array([-1. , -0.5,  1.5], dtype=float32)
+
+    References:
+      Kool et al., Buy 4 REINFORCE samples, get a baseline for free!, 2019.
+    """
+
+    def weigh(losses: Float[Array, "K 1"], scale: Float[Array, ""]) -> Coefficients:
+        score = _centred(losses[:, 0].astype(jnp.float32))
+        return Coefficients(slope=score / scale, score=score)
+
+    return Scheme(points=(1.0,), weigh=weigh, min_directions=2)
+
+
+def two_sided() -> Scheme:
+    r"""A pair of queries a direction, averaged over the directions at one point.
+
+    .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon K}
+
+    Two forward passes a direction. The even part of the losses, which is what a covariance can
+    learn from, is compared between pairs as in `leave_one_out`; with a single pair it is zero.
+
+    Returns:
+      A scheme with the points 1 and -1.
+
+    >>> two_sided().weigh(jnp.asarray([[3.0, 1.0]]), jnp.asarray(0.5)).slope
+    Array([2.], dtype=float32)
+
+    References:
+      Spall, 1992 (SPSA); MeZO, https://arxiv.org/abs/2305.17333
+    """
+
+    def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
+        losses = losses.astype(jnp.float32)
+        finite = jnp.all(jnp.isfinite(losses), -1)
+        plus, minus = jnp.where(finite[:, None], losses, 0.0).T
+        pairs = jnp.maximum(jnp.sum(finite), 1)
+        return Coefficients(
+            slope=(plus - minus) / (2 * scale * pairs),
+            score=_centred(jnp.where(finite, (plus + minus) / 2, jnp.nan)),
+        )
+
+    return Scheme(points=(1.0, -1.0), weigh=weigh)
+
+
+def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:
+    """`(f_k - mean f) / (K - 1)` over the finite losses; zero for the others."""
+    finite = jnp.isfinite(losses)
+    number = jnp.sum(finite)
+    values = jnp.where(finite, losses, 0.0)
+    mean = jnp.sum(values) / jnp.maximum(number, 1)
+    return jnp.where(finite, values - mean, 0.0) / jnp.maximum(number - 1, 1)

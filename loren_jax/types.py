@@ -1,0 +1,137 @@
+"""The contracts between the parts; no computation.
+
+A zeroth-order step is *directions* x *scheme* x *evaluation*, followed by an ordinary Optax chain:
+
+* `Directions` say what is perturbed and how: the distribution, and what it learns.
+* a `Scheme` says at which multiples of a direction the loss is queried, and how the losses become
+  one coefficient per direction.
+* an `Evaluation` says how one query runs on the hardware. It never changes the result.
+
+`loren_jax.estimators.estimate` puts the three together as an Optax transformation. Every method of
+the library is a point of this design; see `loren_jax.optimizers`.
+
+Letters: `K` directions of one step, `S` points a direction, `m` fan-out, `n` fan-in, `r` rank.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from jaxtyping import Array, Float, Int, Key, Shaped
+
+PyTree: TypeAlias = Any
+"""Any nested container of arrays; parameters, states and trees of directions are such."""
+
+Loss: TypeAlias = Float[Array, ""]
+ValueFn: TypeAlias = Callable[[PyTree], Loss]
+"""The user's own loss: parameters in, a scalar out. Data is closed over."""
+
+Mask: TypeAlias = PyTree | Callable[[str], bool]
+"""Which leaves are trained: a pytree of bools like the parameters, or a function of the path."""
+
+
+class MatrixAxes(NamedTuple):
+    """Which axes of a leaf form the matrices that it is a stack of.
+
+    Attributes:
+      fan_in: the axis, or axes, that a forward pass sums over. The covariance lives here.
+      fan_out: the axis, or axes, of the outputs; empty where the leaf is a stack of vectors.
+
+    All other axes are the stack (layers). Negative axes count from the end.
+
+    >>> MatrixAxes(fan_in=-2, fan_out=-1)  # a Flax `kernel`, alone or stacked over layers
+    MatrixAxes(fan_in=-2, fan_out=-1)
+    """
+
+    fan_in: int | tuple[int, ...]
+    fan_out: int | tuple[int, ...] = ()
+
+
+class Coefficients(NamedTuple):
+    """What a scheme makes of the losses; float32.
+
+    Attributes:
+      slope: factor of each direction in the estimate of the gradient, loss per unit of parameter.
+        Shape `(K,)`.
+      score: factor of each direction's score of log p in the gradient that the distribution's own
+        parameters get, in units of the loss. Shape `(K,)`.
+    """
+
+    slope: Float[Array, " K"]
+    score: Float[Array, " K"]
+
+
+class Scheme(NamedTuple):
+    """Where the loss is queried along a direction, and how losses become coefficients.
+
+    Attributes:
+      points: multiples of `perturbation_scale * direction` at which the loss is queried (length S).
+      weigh: `(losses of shape (K, S), perturbation_scale) -> Coefficients`. A loss that is not
+        finite gets weight zero, as does what it is compared with.
+      min_directions: the least K that this scheme can work with.
+    """
+
+    points: tuple[float, ...]
+    weigh: Callable[[Float[Array, "K S"], Float[Array, ""]], Coefficients]
+    min_directions: int = 1
+
+
+@runtime_checkable
+class Direction(Protocol):
+    """The perturbation of one leaf: a small pytree, never assumed dense.
+
+    The kinds are in `loren_jax.directions.structured`.
+    """
+
+    def to_dense(self) -> Shaped[Array, "..."]:
+        """Returns the direction as an array of the leaf's shape, float32."""
+        ...
+
+
+class Directions(NamedTuple):
+    """A distribution of perturbations for a pytree of parameters, and what it learns. Pure.
+
+    Attributes:
+      init: `(params, key) -> state`.
+      refresh: `(state, params, key) -> state`, at the start of a step, before any draw.
+      draw: `(state, params, key) -> tree of Direction`, one query; only shapes, dtypes and paths of
+        `params` matter.
+      absorb: `(state, params, directions, coefficients) -> (estimate, state)`. The directions carry
+        a leading axis K. One call both sums the estimate and learns, because for seeded noise
+        the dear part of either is to draw the noise again. The estimate is float32.
+    """
+
+    init: Callable[[PyTree, Key[Array, ""]], PyTree]
+    refresh: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
+    draw: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
+    absorb: Callable[[PyTree, PyTree, PyTree, Coefficients], tuple[PyTree, PyTree]]
+
+
+@runtime_checkable
+class Evaluation(Protocol):
+    """One query: the loss at `params + scale * directions`."""
+
+    def __call__(
+        self, value_fn: ValueFn, params: PyTree, directions: PyTree, scale: Float[Array, ""]
+    ) -> Loss:
+        """Returns the loss as a float32 scalar; `params` are never modified."""
+        ...
+
+
+class EstimateState(NamedTuple):
+    """State of `estimate`. Losses are those of the latest step, before its update.
+
+    Attributes:
+      count: steps taken.
+      key: the run's key; a step's noise is a function of it and of `count`.
+      directions: what the distribution has learned.
+      losses: every loss of the step as queried, finite or not.
+      loss: mean of the finite ones, NaN where there is none; infinite before the first step.
+      nonfinite: how many losses of the whole run were not finite.
+    """
+
+    count: Int[Array, ""]
+    key: Key[Array, ""]
+    directions: PyTree
+    losses: Float[Array, "K S"]
+    loss: Float[Array, ""]
+    nonfinite: Int[Array, ""]

@@ -1,0 +1,140 @@
+"""Which columns of a table hold the texts and the label, and what their values mean.
+
+Labels come as strings, numbers or booleans, depending on who wrote the file; here they all become
+names, and names become numbers through one list that training and held-out data share.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from loren_jax.tasks.tables import Row, Table
+
+# Pairs come first: where a row has both a question and a sentence, the task is about the two.
+_TEXT_COLUMNS = (
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question1", "question2"),
+    ("sentence1", "sentence2"),
+    ("text_a", "text_b"),
+    ("sentence",),
+    ("text",),
+)
+
+_HEADER_HINT = "a TSV or CSV file without header needs `columns`"
+
+
+def choose_text_columns(table: Table, text_columns: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the one or two text columns: those asked for, else the first usual ones found.
+
+    Args:
+        table: where the columns must be.
+        text_columns: the columns asked for, or `None`.
+
+    Returns:
+        One or two column names.
+
+    Raises:
+        ValueError: if a column is missing, or more than two are asked for.
+
+    Example:
+        >>> row = Row(1, {"question": "Why?", "sentence": "So.", "label": "0"})
+        >>> choose_text_columns(Table("a.tsv", "line", tuple(row.values), (row,)), None)
+        ('question', 'sentence')
+    """
+    if text_columns is None:
+        for usual in _TEXT_COLUMNS:
+            if set(usual) <= set(table.columns):
+                return usual
+        raise ValueError(
+            f"{table.origin}: none of the usual text columns is among "
+            f"{', '.join(table.columns)}; name it with text_columns ({_HEADER_HINT})"
+        )
+    if isinstance(text_columns, str) or len(text_columns) not in (1, 2):
+        raise ValueError(f"text_columns is {text_columns!r}; give a tuple of one or two names")
+    for column in text_columns:
+        _require_column(table, column)
+    return tuple(text_columns)
+
+
+def read_texts(table: Table, text_columns: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the texts of every row, one tuple per row; a ValueError where one is no text."""
+    return tuple(tuple(_text(table, row, column) for column in text_columns) for row in table.rows)
+
+
+def read_labels(table: Table, label_column: str) -> tuple[str, ...]:
+    """Return the label of every row as a name; a ValueError where there is none."""
+    _require_column(table, label_column)
+    return tuple(_label(table, row, label_column) for row in table.rows)
+
+
+def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the different labels in order; numbers by value, so that 10 follows 9.
+
+    Example:
+        >>> sorted_names(["10", "9", "10"]), sorted_names(["pos", "neg"])
+        (('9', '10'), ('neg', 'pos'))
+    """
+    names = set(labels)
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def encode(
+    table: Table, labels: Sequence[str], label_names: Sequence[str]
+) -> Int32[np.ndarray, "rows"]:
+    """Number the labels of a table by their place in `label_names`.
+
+    Args:
+        table: where the labels come from, for the message.
+        labels: one per row.
+        label_names: the known classes, in order.
+
+    Returns:
+        int32 array [rows].
+
+    Raises:
+        ValueError: at a label that is not among `label_names`.
+    """
+    numbers = {name: number for number, name in enumerate(label_names)}
+    for row, label in zip(table.rows, labels, strict=True):
+        if label not in numbers:
+            raise ValueError(
+                f"{table.place(row)}: unknown label {label!r}; the known labels are "
+                f"{', '.join(label_names)}"
+            )
+    return np.array([numbers[label] for label in labels], np.int32)
+
+
+def _require_column(table: Table, column: str) -> None:
+    if column not in table.columns:
+        raise ValueError(
+            f"{table.origin}: no column {column!r}; the columns are {', '.join(table.columns)} "
+            f"({_HEADER_HINT})"
+        )
+
+
+def _value(table: Table, row: Row, column: str) -> Any:
+    if column not in row.values:
+        raise ValueError(f"{table.place(row)}: no value for column {column!r}")
+    return row.values[column]
+
+
+def _text(table: Table, row: Row, column: str) -> str:
+    value = _value(table, row, column)
+    if not isinstance(value, str):
+        raise ValueError(f"{table.place(row)}: column {column!r} holds {value!r}, not a text")
+    return value
+
+
+def _label(table: Table, row: Row, column: str) -> str:
+    value = _value(table, row, column)
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON spells it
+    if not isinstance(value, str | int):
+        raise ValueError(f"{table.place(row)}: label {value!r} is neither a string nor an integer")
+    return str(value)

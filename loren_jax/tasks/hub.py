@@ -1,0 +1,125 @@
+"""Data sets of the Hugging Face Hub, as the same tables that local files give.
+
+The Hub's client retries for half a minute before it admits that there is no network; a short
+question beforehand makes that failure immediate.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from loren_jax.tasks.tables import Row, Table
+
+_NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<configuration>[\w.-]+))?")
+_PROBE_SECONDS = 5.0
+
+
+def parse_name(source: str) -> tuple[str, str | None]:
+    """Split `name:configuration` into its parts.
+
+    Args:
+        source: a data set name, with its configuration after a colon if it needs one.
+
+    Returns:
+        The name and the configuration or `None`.
+
+    Raises:
+        ValueError: if `source` is not such a name.
+
+    Example:
+        >>> parse_name("nyu-mll/glue:sst2")
+        ('nyu-mll/glue', 'sst2')
+        >>> parse_name("imdb")
+        ('imdb', None)
+    """
+    match = _NAME.fullmatch(source)
+    if match is None:
+        raise ValueError(
+            f"{source!r} is neither a file with a known suffix nor a Hub data set name such as "
+            "'nyu-mll/glue:sst2'"
+        )
+    return match["name"], match["configuration"]
+
+
+def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[str, ...] | None]:
+    """Read one split of a Hub data set, its numbered labels replaced by their names.
+
+    Args:
+        source: `name` or `name:configuration`.
+        split: the split, such as `train` or `validation`.
+        label_column: the column whose class names, if the data set declares them, are used.
+
+    Returns:
+        The table, and the declared class names in their order, or `None`.
+
+    Raises:
+        ConnectionError: at once if the Hub cannot be reached or refuses the data set.
+        ValueError: if the name, the configuration or the split is unknown.
+    """
+    name, configuration = parse_name(source)
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(
+            f"{source!r} is a Hub data set; that needs `pip install 'loren-jax[train]'`"
+        ) from error
+    _require_reachable(name)
+    try:
+        data: Any = datasets.load_dataset(name, configuration, split=split)
+    except ConnectionError as error:
+        raise ConnectionError(_unreachable(name)) from error
+    except ValueError as error:  # unknown configurations and splits, with the list of known ones
+        raise ValueError(f"Hub data set {source!r}, split {split!r}: {error}") from error
+    if len(data) == 0:
+        raise ValueError(f"Hub data set {source!r}, split {split!r} is empty")
+    names = getattr(data.features.get(label_column), "names", None)
+    origin = f"{source} ({split})"
+    rows = tuple(
+        Row(number, _with_label_name(f"{origin}, row {number}", values, label_column, names))
+        for number, values in enumerate(data)
+    )
+    table = Table(origin, "row", tuple(data.column_names), rows)
+    return table, None if names is None else tuple(names)
+
+
+def _with_label_name(
+    place: str, values: Mapping[str, Any], label_column: str, names: list[str] | None
+) -> Mapping[str, Any]:
+    """Replace the number of a declared class by its name."""
+    if names is None or not isinstance(label := values[label_column], int):
+        return values
+    if label < 0:  # the Hub's mark for the hidden labels of a test split
+        raise ValueError(f"{place}: the label is hidden ({label}); choose another split")
+    return {**values, label_column: names[label]}
+
+
+def _require_reachable(name: str) -> None:
+    """Fail now rather than after the client's retries; in offline mode its cache may answer."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        HfApi().dataset_info(name, timeout=_PROBE_SECONDS)
+    except OfflineModeIsEnabled:
+        return
+    except HFValidationError as error:
+        raise ValueError(f"{name!r} is neither an existing file nor a Hub data set name") from error
+    except HfHubHTTPError as error:
+        raise ConnectionError(
+            f"the Hub refuses the data set {name!r} ({type(error).__name__}); check the name and, "
+            "for a private or gated data set, log in first"
+        ) from error
+    except Exception as error:  # the class depends on the client's HTTP library, which has changed
+        raise ConnectionError(_unreachable(name)) from error
+
+
+def _unreachable(name: str) -> str:
+    return (
+        f"the Hub cannot be reached for the data set {name!r}; give a local "
+        ".tsv, .csv, .json or .jsonl file, or 'reviews', instead, or, if the data set is in the "
+        "local cache, set HF_HUB_OFFLINE=1"
+    )

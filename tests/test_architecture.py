@@ -1,0 +1,126 @@
+"""The shape of the package: one-way imports, a light core, pinned names, readable files."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import loren_jax
+
+ROOT = Path(loren_jax.__file__).parent
+MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+
+# Each layer may import from the ones before it, and from itself.
+LAYERS = [
+    "types",
+    "arguments",
+    "noise",
+    "covariance",
+    "directions",
+    "schemes",
+    "evaluation",
+    "estimators",
+    "transforms",
+    "optimizers",
+    "diagnostics",
+    "journal",
+    "models",
+    "tasks",
+    "train",
+    "cli",
+]
+BESIDE = {"models", "tasks"}
+"""They stand beside the core: they import neither it nor each other."""
+
+PUBLIC = {
+    "MatrixAxes",
+    "descend",
+    "directions",
+    "estimate",
+    "evaluation",
+    "loren",
+    "mezo",
+    "scale_by_loren",
+    "schemes",
+}
+
+
+def layer(module: Path) -> str:
+    return module.parts[0].removesuffix(".py")
+
+
+def imported_layers(module: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("loren_jax.")}
+    return found & set(LAYERS)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_go_one_way(module):
+    here = layer(module)
+    if here == "__init__":
+        return
+    allowed = {here} if here in BESIDE else set(LAYERS[: LAYERS.index(here) + 1])
+    assert imported_layers(module) <= allowed
+
+
+def test_importing_the_core_is_light():
+    heavy = ("flax", "transformers", "datasets", "safetensors", "tyro", "matplotlib", "torch")
+    code = f"import loren_jax, sys; print([m for m in {heavy!r} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_noise_is_the_only_caller_of_jax_random(module):
+    if module.name == "noise.py":
+        return
+    text = (ROOT / module).read_text(encoding="utf-8")
+    calls = [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("jax.random.")
+    ]
+    assert not calls, f"{module} calls jax.random on lines {calls}"
+
+
+def test_public_names_are_pinned():
+    names = {n for n in vars(loren_jax) if not n.startswith("_")}
+    submodules = {layer(m) for m in MODULES}
+    assert names >= PUBLIC
+    assert names - PUBLIC <= submodules
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_files_are_readable(module):
+    text = (ROOT / module).read_text(encoding="utf-8")
+    assert module.stem not in ("utils", "common", "helpers", "misc", "core")
+    assert len(text.splitlines()) <= 400
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), f"{module} has no docstring"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert lines <= 60, f"{module}:{node.name} has a body of {lines} lines"
+
+
+@pytest.mark.parametrize("name", ["loren", "mezo", "scale_by_loren"])
+def test_bodies_of_methods_fit_in_eight_statements(name):
+    function = getattr(loren_jax, name)
+    source = Path(function.__code__.co_filename).read_text(encoding="utf-8")
+    node = next(
+        n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef) and n.name == name
+    )
+    assert len(node.body) - 1 <= 8

@@ -1,0 +1,81 @@
+"""Noise is identified by (run, step, query, leaf path, layer), whatever else there is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from loren_jax import noise
+
+
+def draw_tree(key, tree):
+    draw = lambda path, leaf: noise.normal(noise.leaf_key(key, path), leaf.shape)
+    return jax.tree_util.tree_map_with_path(draw, tree)
+
+
+def test_equal_shapes_at_different_paths_are_uncorrelated():
+    size = 20_000
+    tree = {"a": jnp.zeros(size), "b": jnp.zeros(size), "nested": {"a": jnp.zeros(size)}}
+    leaves = np.stack(jax.tree.leaves(draw_tree(noise.run_key(0), tree)))
+    correlation = np.corrcoef(leaves) - np.eye(3)
+    assert np.abs(correlation).max() < 4 / np.sqrt(size)
+
+
+def test_adding_a_leaf_changes_no_other():
+    small = draw_tree(noise.run_key(0), {"b": jnp.zeros(3), "d": jnp.zeros(3)})
+    large = draw_tree(noise.run_key(0), {k: jnp.zeros(3) for k in "abcde"})
+    np.testing.assert_array_equal(small["b"], large["b"])
+    np.testing.assert_array_equal(small["d"], large["d"])
+
+
+def test_a_slash_in_a_name_is_no_path():
+    tree = {"a/b": jnp.zeros(3), "a": {"b": jnp.zeros(3)}}
+    drawn = draw_tree(noise.run_key(0), tree)
+    assert not np.array_equal(drawn["a/b"], drawn["a"]["b"])
+
+
+def test_an_nnx_state_has_the_noise_of_its_pure_dict():
+    state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
+    as_state = draw_tree(noise.run_key(0), state)
+    as_dict = draw_tree(noise.run_key(0), nnx.to_pure_dict(state))
+    np.testing.assert_array_equal(jax.tree.leaves(as_state)[1], as_dict["kernel"])
+
+
+def test_vmap_loop_and_scan_draw_the_same_bits():
+    keys = noise.fold_all(noise.run_key(3), (5,))
+    draw = lambda key: noise.normal(key, (4,))
+    loop = np.stack([draw(key) for key in keys])
+    np.testing.assert_array_equal(jax.vmap(draw)(keys), loop)
+    np.testing.assert_array_equal(jax.lax.map(draw, keys), loop)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(draw))(keys), loop)
+
+
+def test_keys_of_a_stack_are_numbered_row_by_row():
+    key = noise.run_key(0)
+    grid = noise.fold_all(key, (2, 3))
+    flat = noise.fold_all(key, (6,))
+    np.testing.assert_array_equal(
+        jax.random.key_data(grid).reshape(6, -1), jax.random.key_data(flat)
+    )
+    assert len(np.unique(jax.random.key_data(flat), axis=0)) == 6
+
+
+def test_names_are_hashed_the_same_everywhere():
+    """Frozen: a journal written today must replay tomorrow and on another machine."""
+    key = noise.fold_name(noise.run_key(0), "layers/attention/query/kernel")
+    assert jax.random.key_data(key).tolist() == FROZEN_KEY
+
+
+FROZEN_KEY = [2273665049, 4157271628]
+
+
+def test_run_key_takes_seeds_and_typed_keys_alike():
+    expected = jax.random.key_data(noise.run_key(7))
+    np.testing.assert_array_equal(jax.random.key_data(noise.run_key(jnp.asarray(7))), expected)
+    np.testing.assert_array_equal(jax.random.key_data(noise.run_key(jax.random.key(7))), expected)
+
+
+def test_other_generators_are_refused():
+    with pytest.raises(ValueError, match=r"key uses the generator rbg.*threefry2x32"):
+        noise.run_key(jax.random.key(0, impl="rbg"))

@@ -1,0 +1,72 @@
+"""Optax's own suite for contributed optimisers, as it ships in its wheel, run on LOREN.
+
+Nobody here wrote these tests. `sophia` is the one entry to which the suite passes the objective (as
+`obj_fn`), so LOREN takes its place; the list of optimisers is cut to that one entry. Typed keys are
+turned into numbers before NumPy compares them.
+"""
+
+import importlib.util
+import inspect
+import types
+import unittest
+
+import optax
+import pytest
+from optax import contrib
+from optax._src import test_utils
+
+import loren_jax
+
+INTEGERS = ("num_directions",)
+
+
+def sophia(
+    learning_rate: optax.ScalarOrSchedule, num_directions: int = 8, **knobs
+) -> optax.GradientTransformationExtraArgs:
+    """LOREN under the suite's name for the objective."""
+    inner = loren_jax.loren(learning_rate, num_directions=num_directions, momentum=None, **knobs)
+
+    def update(updates, state, params=None, *, obj_fn=None, **extra):
+        return inner.update(updates, state, params, value_fn=obj_fn, **extra)
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def suite() -> types.ModuleType:
+    path = importlib.util.find_spec("optax.contrib._common_test").origin
+    with open(path, encoding="utf-8") as file:
+        source = file.read()
+    marker = "_ALL_OPTIMIZERS_UNDER_TEST = tuple("
+    assert source.count(marker) == 1, "Optax's suite has changed: look at it anew"
+    only = (
+        "_MAIN_OPTIMIZERS_UNDER_TEST = [{'opt_name': 'sophia', 'wrapper_name': None, "
+        "'wrapper_kwargs': None, 'opt_kwargs': {'learning_rate': 1e-3}}]\n"
+    )
+    source = source.replace(marker, only + marker)
+    module = types.ModuleType("optax_contributed_suite")
+    module.__file__ = path
+    exec(compile(source, path, "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_contributed_optimizers_suite(monkeypatch):
+    close = test_utils.assert_trees_all_close
+
+    def assert_trees_all_close(a, b, *args, **kwargs):
+        numbers = optax.tree.unwrap_random_key_data
+        close(numbers(a), numbers(b), *args, **kwargs)
+
+    monkeypatch.setattr(contrib, "sophia", sophia)
+    monkeypatch.setattr(test_utils, "assert_trees_all_close", assert_trees_all_close)
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromModule(suite()).run(result)
+    problems = "\n".join(text for _, text in result.errors + result.failures)
+    assert result.wasSuccessful(), problems
+    assert result.testsRun >= 15
+    assert len(result.skipped) <= 1, result.skipped
+
+
+def test_the_adapter_forwards_every_knob():
+    assert "num_directions" in inspect.signature(sophia).parameters

@@ -1,0 +1,78 @@
+"""How losses become coefficients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loren_jax.schemes import leave_one_out, two_sided
+
+LOSSES = st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(LOSSES)
+def test_leave_one_out_is_each_loss_against_the_mean_of_the_others(losses):
+    slope, score = leave_one_out().weigh(jnp.asarray(losses)[:, None], jnp.asarray(0.5))
+    expected = oracles.leave_one_out(np.asarray(losses))
+    np.testing.assert_allclose(score, expected, atol=1e-5)
+    np.testing.assert_allclose(slope, expected / 0.5, atol=1e-5)
+
+
+def test_leave_one_out_ignores_a_constant():
+    losses = jnp.asarray([[1.0], [2.0], [4.0]])
+    one, other = (leave_one_out().weigh(x, jnp.asarray(0.1)) for x in (losses, losses + 64))
+    np.testing.assert_array_equal(one.slope, other.slope)
+
+
+def test_two_sided_is_the_average_of_central_differences():
+    losses = jnp.asarray([[3.0, 1.0], [0.0, 4.0]])
+    slope, score = two_sided().weigh(losses, jnp.asarray(0.5))
+    np.testing.assert_allclose(slope, [2 / 1 / 2, -4 / 1 / 2])
+    np.testing.assert_allclose(score, oracles.leave_one_out(np.array([2.0, 2.0])), atol=1e-7)
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+def test_a_loss_that_is_not_finite_counts_for_nothing(bad):
+    """The others get exactly the coefficients of a step without it."""
+    losses = jnp.asarray([1.0, bad, 2.0, 4.0])
+    slope, score = leave_one_out().weigh(losses[:, None], jnp.asarray(0.1))
+    expected = oracles.leave_one_out(np.array([1.0, 2.0, 4.0]))
+    np.testing.assert_allclose(np.delete(score, 1), expected, atol=1e-6)
+    assert slope[1] == score[1] == 0
+    pairs = jnp.asarray([[3.0, 1.0], [bad, 4.0], [5.0, 1.0]])
+    slope, score = two_sided().weigh(pairs, jnp.asarray(0.5))
+    np.testing.assert_allclose(slope, [1.0, 0.0, 2.0])
+    np.testing.assert_allclose(score, [-0.5, 0.0, 0.5])
+
+
+@pytest.mark.parametrize("scheme", [leave_one_out(), two_sided()])
+@pytest.mark.parametrize("finite", [0, 1])
+def test_with_nothing_to_compare_with_the_step_is_zero(scheme, finite):
+    losses = jnp.full((4, len(scheme.points)), jnp.nan).at[:finite, 0].set(3.0)
+    for coefficients in scheme.weigh(losses, jnp.asarray(0.1)):
+        np.testing.assert_array_equal(coefficients, np.zeros(4))
+
+
+def test_coefficients_are_float32_whatever_the_losses_are():
+    for scheme in (leave_one_out(), two_sided()):
+        losses = jnp.ones((2, len(scheme.points)), jnp.bfloat16)
+        assert all(c.dtype == jnp.float32 for c in scheme.weigh(losses, jnp.asarray(0.1)))
+
+
+def test_variance_of_leave_one_out_on_a_linear_loss():
+    """Squared error d / (K - 1) of the squared gradient norm, up to O(1); within 5 %."""
+    d, k, number = 200, 6, 4000
+    g = jax.random.normal(jax.random.key(0), (d,))
+    g = g / jnp.linalg.norm(g)
+
+    def squared_error(key):
+        u = jax.random.normal(key, (k, d))
+        slope, _ = leave_one_out().weigh((u @ g)[:, None] + 100.0, jnp.asarray(1.0))
+        return jnp.sum((slope @ u - g) ** 2)
+
+    errors = jax.vmap(squared_error)(jax.random.split(jax.random.key(1), number))
+    assert abs(float(errors.mean()) / ((d + 1) / (k - 1)) - 1) < 0.05

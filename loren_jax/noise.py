@@ -9,12 +9,18 @@ no other generator is taken.
 
 import hashlib
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, Key
+import numpy as np
+from jaxtyping import Array, Float, Integer, Key, Shaped
 
 GENERATOR = "threefry2x32"
+
+ROW = 128
+"""Numbers that share a key in `normals`: large beside the cost of a key, small beside a vector."""
 
 KeyPath = tuple
 
@@ -61,16 +67,83 @@ def fold_all(key: Key[Array, ""], shape: tuple[int, ...]) -> Key[Array, "*shape"
 
 
 def fold_name(key: Key[Array, ""], name: str) -> Key[Array, ""]:
-    """A key for a named stream, by 64 bits of a hash that is the same on every machine."""
+    """A key for a named purpose, the same on every machine."""
+    first, second = _words(name)
+    return fold(fold(key, first), second)
+
+
+class Stream(NamedTuple):
+    """What is drawn for one leaf under one name. Static.
+
+    Attributes:
+      path: names along the leaf's path.
+      name: tells the leaf's streams apart, as its two factors.
+      stack: shape of its stack of layers.
+      shape: of one layer's numbers.
+    """
+
+    path: tuple[str, ...]
+    name: str
+    stack: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+
+
+def layer_keys(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Key[Array, "..."]]:
+    """A key for each layer of each stream, `(*stack,)`, whatever other streams there are."""
+    roots, number, layer = _roots(key, streams), *_numbered(streams, 1)[:2]
+    keys = jax.vmap(lambda i, j: fold(roots[i], j))(number, layer)
+    ends = np.cumsum([math.prod(stream.stack) for stream in streams])
+    return [k.reshape(s.stack) for k, s in zip(_split(keys, ends), streams, strict=True)]
+
+
+def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array, "..."]]:
+    """Standard normal numbers for every layer of every stream, `(*stack, *shape)`, float32.
+
+    All of them are cut from one array whose rows have keys of their own, by (path, name, layer,
+    row): the generator is compiled once and not once a leaf, and still no stream knows of others.
+
+    >>> streams = [Stream(("kernel",), "left", (2,), (3, 1)), Stream(("bias",), "vector", (), (4,))]
+    >>> [x.shape for x in normals(run_key(0), streams)]
+    [(2, 3, 1), (4,)]
+    """
+    rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
+    roots = _roots(key, streams)
+    numbers = _numbered(streams, rows)
+    keys = jax.vmap(lambda i, j, k: fold(fold(roots[i], j), k))(*numbers)
+    drawn = jax.vmap(lambda key: normal(key, (ROW,)))(keys)
+    layers = [math.prod(stream.stack) for stream in streams]
+    pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
+    return [
+        piece.reshape(n, -1)[:, : math.prod(stream.shape)].reshape(*stream.stack, *stream.shape)
+        for piece, n, stream in zip(pieces, layers, streams, strict=True)
+    ]
+
+
+def _roots(key: Key[Array, ""], streams: Sequence[Stream]) -> Key[Array, " streams"]:
+    words = np.array([_words("\x1f".join((*s.path, "", s.name))) for s in streams], np.uint32)
+    return jax.vmap(lambda word: fold(fold(key, word[0]), word[1]))(words)
+
+
+def _numbered(streams: Sequence[Stream], rows: int | Sequence[int]) -> list[np.ndarray]:
+    """Numbers of stream, layer and row of everything that needs a key, stream by stream."""
+    rows = [rows] * len(streams) if isinstance(rows, int) else rows
+    triples = [
+        (i, layer, row)
+        for i, (stream, count) in enumerate(zip(streams, rows, strict=True))
+        for layer in range(math.prod(stream.stack))
+        for row in range(count)
+    ]
+    return list(np.array(triples, np.uint32).reshape(-1, 3).T)
+
+
+def _split(x: Array, ends: np.ndarray) -> list[Array]:
+    return [x[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _words(name: str) -> tuple[int, int]:
+    """64 bits of a hash that is the same on every machine."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    for word in (digest[:4], digest[4:]):
-        key = jax.random.fold_in(key, int.from_bytes(word, "little"))
-    return key
-
-
-def leaf_key(key: Key[Array, ""], path: KeyPath) -> Key[Array, ""]:
-    """A key for the leaf at `path`, whatever other leaves there are."""
-    return fold_name(key, "\x1f".join(path_names(path)))
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
 def path_names(path: KeyPath) -> tuple[str, ...]:
@@ -88,3 +161,16 @@ def path_names(path: KeyPath) -> tuple[str, ...]:
 def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
     """Standard normal numbers, always drawn in float32 so that no dtype changes them."""
     return jax.random.normal(key, shape, jnp.float32)
+
+
+def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array, "*stack"]:
+    """The same keys, but not before `value` is there.
+
+    Noise depends on keys alone, so a compiler may draw that of all layers before the first one
+    runs, and hold it. An optimisation barrier is not kept by every backend; this is a dependence
+    that none can remove: no number is infinite and unequal to itself.
+    """
+    one = jax.lax.convert_element_type(value[(0,) * value.ndim], jnp.float32)
+    never = (jnp.isinf(one) & jnp.isnan(one)).astype(jnp.uint32)
+    data = jax.random.key_data(keys)
+    return jax.random.wrap_key_data(data + never, impl=GENERATOR)

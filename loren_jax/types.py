@@ -106,15 +106,22 @@ class Directions(NamedTuple):
     absorb: Callable[[PyTree, PyTree, PyTree, Coefficients], tuple[PyTree, PyTree]]
 
 
-@runtime_checkable
-class Evaluation(Protocol):
-    """One query: the loss at `params + scale * directions`."""
+class Query(NamedTuple):
+    """How to query one loss at perturbed parameters.
 
-    def __call__(
-        self, value_fn: ValueFn, params: PyTree, directions: PyTree, scale: Float[Array, ""]
-    ) -> Loss:
-        """Returns the loss as a float32 scalar; `params` are never modified."""
-        ...
+    Attributes:
+      run: `(directions of one query, scale) -> loss` at `params + scale * directions`, float32.
+      activation_bytes: the largest value that one query computes; None where a query costs a copy
+        of the parameters, so that only one should run at a time.
+    """
+
+    run: Callable[[PyTree, Float[Array, ""]], Loss]
+    activation_bytes: int | None = None
+
+
+Evaluation: TypeAlias = Callable[[ValueFn, PyTree], Query]
+"""`(value_fn, params) -> Query`. The parameters are never modified, and the result does not depend
+on which evaluation is used."""
 
 
 class EstimateState(NamedTuple):

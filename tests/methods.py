@@ -65,7 +65,7 @@ PARAMS = {
         "bias": jnp.zeros((3, 4)),
     },
     "norm": {"scale": jnp.ones(4)},
-    "temperature": jnp.asarray(1.0),
+    "temperature": jnp.ones(()),
 }
 IDS = jnp.asarray([[0, 1, 2], [3, 4, 5], [5, 1, 0], [2, 2, 3]])
 TARGET = jnp.cos(jnp.arange(16.0)).reshape(4, 4)

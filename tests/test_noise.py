@@ -10,8 +10,9 @@ from loren_jax import noise
 
 
 def draw_tree(key, tree):
-    draw = lambda path, leaf: noise.normal(noise.leaf_key(key, path), leaf.shape)
-    return jax.tree_util.tree_map_with_path(draw, tree)
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    streams = [noise.Stream(noise.path_names(p), "vector", (), leaf.shape) for p, leaf in leaves]
+    return treedef.unflatten(noise.normals(key, streams))
 
 
 def test_equal_shapes_at_different_paths_are_uncorrelated():
@@ -49,6 +50,36 @@ def test_vmap_loop_and_scan_draw_the_same_bits():
     np.testing.assert_array_equal(jax.vmap(draw)(keys), loop)
     np.testing.assert_array_equal(jax.lax.map(draw, keys), loop)
     np.testing.assert_array_equal(jax.jit(jax.vmap(draw))(keys), loop)
+
+
+def test_more_layers_and_longer_rows_begin_with_the_same_numbers():
+    key = noise.run_key(0)
+    draw = lambda stack, size: noise.normals(key, [noise.Stream(("w",), "left", stack, (size,))])[0]
+    np.testing.assert_array_equal(draw((2,), 300), draw((5,), 300)[:2])
+    np.testing.assert_array_equal(draw((2,), 300), draw((2,), 500)[:, :300])
+
+
+def test_layer_keys_are_those_of_each_stream_alone():
+    streams = [noise.Stream(("a",), "matrix", (2, 3)), noise.Stream(("b",), "matrix", ())]
+    together = noise.layer_keys(noise.run_key(0), streams)
+    for stream, keys in zip(streams, together, strict=True):
+        (alone,) = noise.layer_keys(noise.run_key(0), [stream])
+        assert keys.shape == stream.stack
+        np.testing.assert_array_equal(jax.random.key_data(keys), jax.random.key_data(alone))
+
+
+def test_after_waits_but_changes_nothing():
+    keys = noise.fold_all(noise.run_key(0), (2,))
+    for value in (
+        jnp.ones((2, 3)),
+        jnp.full((2,), jnp.nan),
+        jnp.full((1,), jnp.inf),
+        jnp.arange(3),
+    ):
+        waited = jax.jit(noise.after)(keys, value)
+        np.testing.assert_array_equal(jax.random.key_data(waited), jax.random.key_data(keys))
+    compiled = jax.jit(noise.after).lower(keys, jnp.ones(3)).compile()
+    assert "parameter(1)" in compiled.as_text(), "the dependence was optimised away"
 
 
 def test_keys_of_a_stack_are_numbered_row_by_row():

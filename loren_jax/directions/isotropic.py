@@ -3,8 +3,8 @@
 import jax
 import optax
 
-from loren_jax import arguments, noise
-from loren_jax.directions.matrices import AxesOf, view_of
+from loren_jax import arguments
+from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
 from loren_jax.types import Directions
 
@@ -26,6 +26,7 @@ def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Dir
       ValueError: `rank` below 1.
 
     >>> import jax.numpy as jnp
+    >>> from loren_jax import noise
     >>> directions = isotropic(rank=1)
     >>> params = {"kernel": jnp.zeros((4, 3))}
     >>> state = directions.init(params, noise.run_key(0))
@@ -40,11 +41,7 @@ def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Dir
         return optax.EmptyState()
 
     def draw(state, params, key):
-        def draw_leaf(path, leaf):
-            view = view_of(path, leaf, matrix_axes)
-            return sample(noise.leaf_key(key, path), view, rank=rank)
-
-        return jax.tree_util.tree_map_with_path(draw_leaf, params)
+        return sample(key, params, rank=rank, matrix_axes=matrix_axes)
 
     def absorb(state, params, directions, coefficients):
         combine = lambda _, direction: direction.combine(*coefficients)[0]

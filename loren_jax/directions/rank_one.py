@@ -71,21 +71,23 @@ def rank_one(
 
     def init(params, key):
         arguments.trainable_leaves(params)
-        key = noise.fold_name(key, "covariance")
-
-        def init_leaf(path, leaf):
-            view = view_of(path, leaf, matrix_axes)
-            return noise.normal(noise.leaf_key(key, path), (*view.stack, view.n))
-
-        return RankOneState(jax.tree_util.tree_map_with_path(init_leaf, params))
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        views = [view_of(path, leaf, matrix_axes) for path, leaf in leaves]
+        streams = [
+            noise.Stream(noise.path_names(path), "covariance", view.stack, (view.n,))
+            for (path, _), view in zip(leaves, views, strict=True)
+        ]
+        return RankOneState(treedef.unflatten(noise.normals(key, streams)))
 
     def draw(state, params, key):
-        def draw_leaf(path, leaf, vector):
-            view = view_of(path, leaf, matrix_axes)
-            leaf_key = noise.leaf_key(key, path)
-            return sample(leaf_key, view, rank=rank, covariance=gaussian(vector))
-
-        return jax.tree_util.tree_map_with_path(draw_leaf, params, state.covariance)
+        return sample(
+            key,
+            params,
+            rank=rank,
+            covariance=state.covariance,
+            damping=damping,
+            matrix_axes=matrix_axes,
+        )
 
     def absorb(state, params, directions, coefficients):
         def absorb_leaf(_, direction, vector):

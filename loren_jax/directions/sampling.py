@@ -1,10 +1,15 @@
-"""Draws a structured direction for one leaf: full Gaussian or rank r, with or without covariance.
+"""Draws a tree of structured directions: full Gaussian or rank r, with or without covariance.
 
 With independent standard normal factors `P (m, r)` and `Q (n, r)` the direction `P Q^T / sqrt(r)`
 has `E[vec U vec U^T] = I` exactly as a Gaussian `U` has, so that the gradient estimate is unbiased
-in the same sense. A covariance acts on the fan-in side and keeps the rank: `Q` becomes `Sigma^1/2
-Q`.
+in the same sense. A covariance acts on the fan-in side and keeps the rank: `Q` becomes
+`Sigma^1/2 Q`.
+
+Factors and vectors of all leaves are drawn together, which keeps the compiled program small; full
+Gaussian matrices get their keys here and are drawn where they are used.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,56 +17,78 @@ from jaxtyping import Array, Key
 
 from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
-from loren_jax.directions.matrices import MatrixView
+from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import Dense, LowRank, Seeded
-from loren_jax.types import Direction
+from loren_jax.types import PyTree
 
 
 def sample(
     key: Key[Array, ""],
-    view: MatrixView,
+    params: PyTree,
     *,
     rank: int | None = None,
-    covariance: DampedRankOne | None = None,
-) -> Direction:
-    """One direction for one leaf.
+    covariance: PyTree | None = None,
+    damping: Any = 1.0,
+    matrix_axes: AxesOf | None = None,
+) -> PyTree:
+    """The directions of one query.
 
     Args:
-      key: the leaf's key of this query; layers, and the two factors, get keys of their own.
-      view: the leaf's matrix view.
+      key: the query's key; leaves, layers and factors get keys of their own from it.
+      params: the parameters; their paths and shapes matter.
       rank: None for full Gaussian noise, else r. A matrix whose factors would be no smaller than
         itself, `(m + n) r >= m n`, is drawn in full: it is as cheap and of lower variance.
-      covariance: of the fan-in vectors, over the view's stack; None for isotropic noise.
+      covariance: tree of covariance vectors; None for isotropic noise.
+      damping: of the covariance.
+      matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      `Dense` for vectors, `Seeded` for full Gaussian matrices, `LowRank` for rank r.
+      A tree of `Dense` for vectors, `Seeded` for full Gaussian matrices, `LowRank` for rank r.
     """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    views = [view_of(path, leaf, matrix_axes) for path, leaf in leaves]
+    names = [noise.path_names(path) for path, _ in leaves]
+    vectors: list[Any] = [None] * len(leaves)
+    if covariance is not None:
+        vectors = treedef.flatten_up_to(covariance)
+    streams = [_streams(name, view, rank) for name, view in zip(names, views, strict=True)]
+    seeded = [s[0] for s in streams if s[0].name == "matrix"]
+    drawn = [s for group in streams for s in group if s.name != "matrix"]
+    keys = iter(noise.layer_keys(key, seeded) if seeded else ())
+    numbers = iter(noise.normals(key, drawn) if drawn else ())
+    directions = []
+    for view, group, vector in zip(views, streams, vectors, strict=True):
+        gaussian = None if vector is None else DampedRankOne(vector, jnp.float32(damping))
+        if group[0].name == "matrix":
+            directions.append(Seeded(next(keys), gaussian, view))
+        elif group[0].name == "vector":
+            directions.append(_dense(next(numbers), view, gaussian))
+        else:
+            directions.append(_low_rank(next(numbers), next(numbers), view, gaussian))
+    return treedef.unflatten(directions)
+
+
+def _streams(path: tuple[str, ...], view: MatrixView, rank: int | None) -> list[noise.Stream]:
+    """What has to be drawn for one leaf."""
     if view.is_vector:
-        return _dense(key, view, covariance)
+        return [noise.Stream(path, "vector", view.stack, view.layer.shape)]
     if rank is None or (view.m + view.n) * rank >= view.m * view.n:
-        return Seeded(noise.fold_all(key, view.stack), covariance, view)
-    left = _factor(noise.fold_name(key, "left"), view, (view.m, rank)) / jnp.sqrt(rank)
-    right = _factor(noise.fold_name(key, "right"), view, (view.n, rank))
+        return [noise.Stream(path, "matrix", view.stack)]
+    return [
+        noise.Stream(path, "left", view.stack, (view.m, rank)),
+        noise.Stream(path, "right", view.stack, (view.n, rank)),
+    ]
+
+
+def _dense(y: Array, view: MatrixView, covariance: DampedRankOne | None) -> Dense:
     if covariance is not None:
-        right = covariance.apply_sqrt(right, axis=-2)
-    return LowRank(left, right, view)
-
-
-def _factor(key: Key[Array, ""], view: MatrixView, shape: tuple[int, int]) -> Array:
-    """One factor of every matrix of the stack."""
-    return _normal_stack(noise.fold_all(key, view.stack), shape)
-
-
-def _dense(key, view: MatrixView, covariance: DampedRankOne | None) -> Dense:
-    layer = view.layer
-    y = _normal_stack(noise.fold_all(key, view.stack), layer.shape)
-    if covariance is not None:
-        y = covariance.apply_sqrt(y, tuple(i + len(view.stack) for i in layer.fan_in))
+        y = covariance.apply_sqrt(y, tuple(i + len(view.stack) for i in view.layer.fan_in))
     return Dense(view.from_layers(y), view)
 
 
-def _normal_stack(keys: Array, shape: tuple[int, ...]) -> Array:
-    draw = lambda key: noise.normal(key, shape)
-    for _ in keys.shape:
-        draw = jax.vmap(draw)
-    return draw(keys)
+def _low_rank(
+    left: Array, right: Array, view: MatrixView, covariance: DampedRankOne | None
+) -> LowRank:
+    if covariance is not None:
+        right = covariance.apply_sqrt(right, axis=-2)
+    return LowRank(left / jnp.sqrt(left.shape[-1]), right, view)

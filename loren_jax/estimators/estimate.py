@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments, noise
-from loren_jax.evaluation.materialised import materialised
+from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
 from loren_jax.types import Directions, EstimateState, Evaluation, PyTree, Scheme
 
@@ -25,7 +25,7 @@ def estimate(
     num_directions: int,
     perturbation_scale: Any = 1e-3,
     chunk_size: int | None = None,
-    evaluation: Evaluation = materialised,
+    evaluation: Evaluation = perturbed,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Replaces the updates by a zeroth-order estimate of the gradient.
@@ -46,8 +46,8 @@ def estimate(
       scheme: where the loss is queried and how losses become coefficients.
       num_directions: K, directions a step.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
-      chunk_size: forward passes that run at once; None for the evaluation's default.
-      evaluation: how one query runs.
+      chunk_size: forward passes that run at once; None for all where memory allows it, else 1.
+      evaluation: how one query runs; `evaluation.materialised` is the oracle.
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
@@ -98,7 +98,7 @@ def estimate(
                 points=scheme.points,
                 scale=scale,
                 evaluation=evaluation,
-                chunk_size=chunk_size or 1,
+                chunk_size=chunk_size,
             )
         losses = _of_shape(losses, shape)
         estimated, learned = directions.absorb(learned, params, drawn, scheme.weigh(losses, scale))
@@ -106,9 +106,9 @@ def estimate(
         return jax.tree.map(cast, params, estimated), _next(state, learned, losses)
 
     def draw(state, params):
-        step = noise.fold(noise.fold_name(state.key, "step"), state.count)
+        step = noise.fold(state.key, state.count)
         learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
-        queries = noise.fold_all(noise.fold_name(step, "query"), (num_directions,))
+        queries = noise.fold_all(step, (num_directions,))
         return learned, jax.vmap(lambda query: directions.draw(learned, params, query))(queries)
 
     return optax.GradientTransformationExtraArgs(init, update)

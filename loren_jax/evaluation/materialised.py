@@ -6,15 +6,12 @@ faster evaluation, and works with any function whatsoever.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from loren_jax.directions.structured import Zero
-from loren_jax.types import Loss, PyTree, ValueFn
+from loren_jax.types import PyTree, Query, ValueFn
 
 
-def materialised(
-    value_fn: ValueFn, params: PyTree, directions: PyTree, scale: Float[Array, ""]
-) -> Loss:
+def materialised(value_fn: ValueFn, params: PyTree) -> Query:
     """The loss at `params + scale * directions`, by building the perturbed parameters.
 
     The sum is taken in float32 and cast last, so that parameters of low precision are rounded once.
@@ -22,17 +19,18 @@ def materialised(
     Args:
       value_fn: the loss.
       params: the parameters; never modified.
-      directions: one direction for each leaf, of one query.
-      scale: perturbation scale times the scheme's point.
 
     Returns:
-      The loss, float32.
+      The query; each costs a copy of the parameters that are perturbed.
     """
 
-    def perturb(leaf, direction):
-        if isinstance(direction, Zero):
-            return leaf
-        perturbed = jnp.asarray(leaf, jnp.float32) + scale * direction.to_dense()
-        return perturbed.astype(jnp.result_type(leaf))
+    def run(directions, scale):
+        def perturb(leaf, direction):
+            if isinstance(direction, Zero):
+                return leaf
+            moved = jnp.asarray(leaf, jnp.float32) + scale * direction.to_dense()
+            return moved.astype(jnp.result_type(leaf))
 
-    return value_fn(jax.tree.map(perturb, params, directions)).astype(jnp.float32)
+        return value_fn(jax.tree.map(perturb, params, directions)).astype(jnp.float32)
+
+    return Query(run)

@@ -1,25 +1,53 @@
-"""One leaf's draw: streams and layers have keys of their own."""
+"""A tree's draw: streams, layers and leaves have numbers of their own."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 
 from loren_jax import noise
-from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.sampling import sample
+from loren_jax.directions.structured import Dense, LowRank, Seeded
+
+PARAMS = {
+    "kernel": jnp.zeros((2, 50, 50)),
+    "twin": jnp.zeros((2, 50, 50)),
+    "bias": jnp.zeros((2, 300)),
+    "tiny": jnp.zeros((3, 2)),
+}
 
 
-def test_left_and_right_factors_of_a_square_matrix_differ():
-    direction = sample(noise.run_key(0), MatrixView((50, 50), (0,), (1,)), rank=1)
-    correlation = np.corrcoef(direction.left[:, 0], direction.right[:, 0])[0, 1]
-    assert abs(correlation) < 0.5
+def test_kinds():
+    kinds = jax.tree.map(lambda _, d: type(d), PARAMS, sample(noise.run_key(0), PARAMS, rank=1))
+    assert kinds == {"kernel": LowRank, "twin": LowRank, "bias": Dense, "tiny": LowRank}
+    kinds = jax.tree.map(lambda _, d: type(d), PARAMS, sample(noise.run_key(0), PARAMS, rank=2))
+    assert kinds["tiny"] is Seeded, "factors as large as the matrix gain nothing"
+    kinds = jax.tree.map(lambda _, d: type(d), PARAMS, sample(noise.run_key(0), PARAMS))
+    assert kinds == {"kernel": Seeded, "twin": Seeded, "bias": Dense, "tiny": Seeded}
 
 
-def test_jit_draws_the_same_bits():
-    view = MatrixView((3, 8, 8), (1,), (2,))
-    for rank in (None, 1):
-        draw = lambda key: sample(key, view, rank=rank)  # noqa: B023
-        eager, compiled = draw(noise.run_key(0)), jax.jit(draw)(noise.run_key(0))
-        for a, b in zip(jax.tree.leaves(eager), jax.tree.leaves(compiled), strict=True):
-            if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-                a, b = jax.random.key_data(a), jax.random.key_data(b)
-            np.testing.assert_array_equal(a, b)
+def test_factors_layers_and_leaves_are_uncorrelated():
+    drawn = sample(noise.run_key(0), PARAMS, rank=1)
+    rows = [
+        getattr(drawn[name], side)[layer, :, 0]
+        for name in ("kernel", "twin")
+        for side in ("left", "right")
+        for layer in (0, 1)
+    ]
+    correlation = np.corrcoef(np.stack(rows)) - np.eye(len(rows))
+    assert np.abs(correlation).max() < 4 / np.sqrt(50)
+
+
+def test_rows_of_a_long_vector_are_uncorrelated():
+    numbers = np.asarray(sample(noise.run_key(0), PARAMS)["bias"].array[0][: 2 * noise.ROW])
+    rows = numbers.reshape(2, noise.ROW)
+    assert abs(np.corrcoef(rows)[0, 1]) < 4 / np.sqrt(noise.ROW)
+
+
+@pytest.mark.parametrize("rank", [None, 1])
+def test_jit_draws_the_same_bits(rank):
+    draw = lambda key: sample(key, PARAMS, rank=rank)
+    eager, compiled = draw(noise.run_key(0)), jax.jit(draw)(noise.run_key(0))
+    numbers = optax.tree.unwrap_random_key_data
+    jax.tree.map(np.testing.assert_array_equal, numbers(eager), numbers(compiled))

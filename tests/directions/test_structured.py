@@ -11,6 +11,7 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import Dense, LowRank, Seeded, Zero
+from loren_jax.types import MatrixAxes
 
 VIEWS = {
     "kernel": MatrixView((8, 12), (0,), (1,)),
@@ -32,10 +33,21 @@ def draw(view, rank, learned, count=None):
     if learned:
         vector = jax.random.normal(jax.random.key(5), (*view.stack, view.n))
         covariance = DampedRankOne(vector, jnp.asarray(0.1))
-    one = lambda key: sample(key, view, rank=rank, covariance=covariance)
+    one = lambda key: draw_leaf(key, view, rank, covariance)
     if count is None:
         return one(noise.run_key(0)), covariance
     return jax.vmap(one)(noise.fold_all(noise.run_key(0), (count,))), covariance
+
+
+def draw_leaf(key, view, rank, covariance=None):
+    return sample(
+        key,
+        {"leaf": jax.ShapeDtypeStruct(view.shape, jnp.float32)},
+        rank=rank,
+        covariance=None if covariance is None else {"leaf": covariance.vector},
+        damping=1.0 if covariance is None else covariance.damping,
+        matrix_axes=lambda path, shape: MatrixAxes(view.fan_in, view.fan_out),
+    )["leaf"]
 
 
 def as_matrices(view, x):
@@ -131,7 +143,7 @@ def test_low_rank_score_is_unbiased_for_any_loss():
         return 0.5 * 30 * np.trace(c @ oracles.covariance(a, 0.5))
 
     def one(key):
-        direction = sample(key, view, rank=1, covariance=covariance)
+        direction = draw_leaf(key, view, 1, covariance)
         y = direction.to_dense()
         loss = 0.5 * jnp.einsum("im,ij,jm->", y, jnp.asarray(c, jnp.float32), y)
         return (

@@ -27,10 +27,10 @@ def test_the_estimate_is_the_sum_of_coefficients_times_directions():
     tx = estimate(isotropic(), two_sided(), num_directions=2, perturbation_scale=1e-2)
     state = tx.init(PARAMS)
     got, after = tx.update(None, state, PARAMS, value_fn=loss)
-    step = noise.fold(noise.fold_name(state.key, "step"), 0)
+    step = noise.fold(state.key, 0)
     expected = jax.tree.map(jnp.zeros_like, PARAMS)
     for k in range(2):
-        key = noise.fold(noise.fold_name(step, "query"), k)
+        key = noise.fold(step, k)
         u = jax.tree.map(lambda _, d: d.to_dense(), PARAMS, isotropic().draw((), PARAMS, key))
         f = [loss(jax.tree.map(lambda p, z: p + s * 1e-2 * z, PARAMS, u)) for s in (1, -1)]  # noqa: B023
         np.testing.assert_allclose(after.losses[k], f, rtol=1e-5)
@@ -85,9 +85,8 @@ def test_a_schedule_of_the_perturbation_scale():
     for _ in range(2):
         _, state = tx.update(None, state, PARAMS, value_fn=linear)
         seen.append(state.losses)
-    step = lambda t: noise.fold(noise.fold_name(state.key, "step"), t)
     for t in range(2):
-        key = noise.fold(noise.fold_name(step(t), "query"), 0)
+        key = noise.fold(noise.fold(state.key, t), 0)
         z = isotropic().draw((), PARAMS, key)["bias"].to_dense()
         np.testing.assert_allclose(seen[t][0, 0], 1e-2 * (t + 1) * z.sum(), rtol=1e-4)
 

@@ -17,7 +17,7 @@ def test_loss_at_the_perturbed_parameters():
     assert isinstance(drawn["frozen"], Zero)
     value_fn = lambda p: jnp.sum(p["kernel"] ** 2) + 10 * jnp.sum(p["frozen"])
     expected = float(np.sum((1 + 0.1 * np.asarray(drawn["kernel"].to_dense())) ** 2)) + 120
-    actual = materialised(value_fn, PARAMS, drawn, jnp.asarray(0.1))
+    actual = materialised(value_fn, PARAMS).run(drawn, jnp.asarray(0.1))
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_low_precision_parameters_are_rounded_once():
         seen.append(p)
         return jnp.mean(p)
 
-    loss = materialised(value_fn, params, drawn, jnp.asarray(1e-3))
+    loss = materialised(value_fn, params).run(drawn, jnp.asarray(1e-3))
     assert loss.dtype == jnp.float32
     exact = np.asarray(params, np.float32) + 1e-3 * np.asarray(drawn.to_dense())
     assert seen[0].dtype == jnp.bfloat16

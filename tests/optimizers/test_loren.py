@@ -30,8 +30,7 @@ def optimizer(rank=None):
 def evaluated_directions(state, params):
     """The K directions of the step that `state` is about to take, dense, fan-out x fan-in."""
     inner = state[0]
-    step = noise.fold(noise.fold_name(inner.key, "step"), inner.count)
-    keys = noise.fold_all(noise.fold_name(step, "query"), (4,))
+    keys = noise.fold_all(noise.fold(inner.key, inner.count), (4,))
     draw = lambda key: rank_one(KNOBS["damping"]).draw(inner.directions, params, key)
     dense = [draw(key)["kernel"].to_dense() for key in keys]
     return np.stack([np.asarray(y, np.float64).T for y in dense])

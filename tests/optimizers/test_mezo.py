@@ -21,10 +21,10 @@ def test_three_steps_of_spsa():
     x, state = X, tx.init(X)
     expected = np.asarray(X, np.float64)
     for t in range(3):
-        step = noise.fold(noise.fold_name(state[0].key, "step"), t)
+        step = noise.fold(state[0].key, t)
         gradient = np.zeros(3)
         for k in range(2):
-            key = noise.fold(noise.fold_name(step, "query"), k)
+            key = noise.fold(step, k)
             u = np.asarray(isotropic().draw((), X, key).to_dense(), np.float64)
             f = [_loss64(expected + s * 1e-2 * u) for s in (1, -1)]
             gradient += (f[0] - f[1]) / 2e-2 / 2 * u

@@ -1,0 +1,91 @@
+"""`dot_general`: an activation times a perturbed weight, without the perturbed weight.
+
+`x (W + L R^T) = x W + (x L) R^T`: the sum over the contracted axes goes through the factor that has
+them, then the rank leads to the axes of the other one.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from loren_jax import noise
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation.perturbed.leaves import (
+    LEFT,
+    RANK,
+    RIGHT,
+    STACK,
+    Factored,
+    Noisy,
+    contract,
+    is_perturbed,
+)
+
+
+def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """Either side, any order of axes, stacks as batches, several contracted axes."""
+    lhs, rhs = inputs
+    if is_perturbed(lhs) and is_perturbed(rhs):  # a product of two weights: keep the larger one
+        name = equation.primitive.name
+        if lhs.weight.size < rhs.weight.size:
+            lhs = interpreter.dense_one(lhs, name)
+        else:
+            rhs = interpreter.dense_one(rhs, name)
+    side = 0 if is_perturbed(lhs) else 1
+    leaf, x = (lhs, rhs) if side == 0 else (rhs, lhs)
+    if isinstance(leaf, Noisy):
+        return _dot_noisy(equation, leaf, x, side)
+    return _dot_factored(equation, leaf, x, side)
+
+
+def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
+    """Draws this one matrix, not before the activation is there: one matrix of noise at a time."""
+    keys = noise.after(leaf.direction.keys, x)
+    weight = replace(leaf, direction=replace(leaf.direction, keys=keys)).dense()
+    return bind(equation, (weight, x) if side == 0 else (x, weight))
+
+
+def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
+    contracting, batch = equation.params["dimension_numbers"]
+    leaf_contracted, leaf_batch = contracting[side], batch[side]
+    summed = {leaf.labels[i] for i in leaf_contracted}
+    batched = {leaf.labels[i] for i in leaf_batch}
+    if len(summed) != 1 or STACK in summed or batched - {STACK}:
+        return NotImplemented
+    (inward,) = summed
+    outward = RIGHT if inward == LEFT else LEFT
+
+    leaf_axes = list(range(leaf.weight.ndim))
+    x_axes = [leaf.weight.ndim + i for i in range(x.ndim)]
+    pairs = [*zip(contracting[1 - side], leaf_contracted, strict=True)]
+    pairs += zip(batch[1 - side], leaf_batch, strict=True)
+    for x_axis, leaf_axis in pairs:
+        x_axes[x_axis] = leaf_axis
+    free = lambda axes, own: [a for i, a in enumerate(axes) if i not in own]
+    sides = [
+        free(leaf_axes, (*leaf_contracted, *leaf_batch)),
+        free(x_axes, (*contracting[1 - side], *batch[1 - side])),
+    ]
+    out_axes = [leaf_axes[i] for i in leaf_batch] + (
+        sides[0] + sides[1] if side == 0 else sides[1] + sides[0]
+    )
+
+    factors = {LEFT: leaf.left, RIGHT: leaf.right}
+    inward_axes = [*leaf.axes(inward), RANK]
+    reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
+    projected = contract(x, x_axes, factors[inward].astype(x.dtype), inward_axes, reached)
+    delta = contract(projected, reached, factors[outward], [*leaf.axes(outward), RANK], out_axes)
+
+    # In half precision the two terms are added before they are rounded.
+    base = bind(
+        equation,
+        (leaf.weight, x) if side == 0 else (x, leaf.weight),
+        preferred_element_type=jnp.promote_types(_out_dtype(equation), jnp.float32),
+    )
+    return (base + delta.astype(base.dtype)).astype(_out_dtype(equation))
+
+
+def _out_dtype(equation: Any) -> Any:
+    return equation.outvars[0].aval.dtype

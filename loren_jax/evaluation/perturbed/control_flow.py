@@ -1,0 +1,165 @@
+"""Calls, loops and branches: the rules go on inside.
+
+A stacked leaf that a `scan` runs over is perturbed in the loop's body, layer by layer. A leaf that
+is constant in a loop, or carried through it unchanged, stays lazy; any other carry is made dense.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+from jax.sharding import PartitionSpec
+
+from loren_jax.evaluation.perturbed.interpreter import Interpreter
+from loren_jax.evaluation.perturbed.leaves import LEFT, RIGHT, Factored, is_perturbed
+
+CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "core_closed_call",
+    "call",
+    "checkpoint",
+    "remat",
+    "remat2",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vjp_call_jaxpr",
+)
+
+
+def call(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """A function called in the middle: its body, in place. No derivative is needed of it."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if name in equation.params:
+            return interpreter.closed(equation.params[name], inputs)
+    return NotImplemented
+
+
+def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """Over layers, or over anything else with the leaf as a constant or an unchanged carry."""
+    body = equation.params["jaxpr"]
+    number, carried = _scan_counts(equation.params)
+    consts, start, xs = inputs[:number], inputs[number:][:carried], inputs[number + carried :]
+    invars = body.jaxpr.invars[number:][:carried]
+    kept = _unchanged(start, invars, body.jaxpr.outvars)
+    moving = _others(interpreter, equation, start, kept)
+    layers = [x.layers() if is_perturbed(x) else None for x in xs]
+    flat = [
+        arrays if arrays is not None else interpreter.dense_one(x, "scan")
+        for x, arrays in zip(xs, layers, strict=True)
+    ]
+
+    def step(carry: list[Any], flat_x: list[Any]) -> tuple[list[Any], list[Any]]:
+        x = [
+            leaf.layer(slices) if arrays is not None else slices
+            for leaf, arrays, slices in zip(xs, layers, flat_x, strict=True)
+        ]
+        outputs = interpreter.closed(body, [*consts, *_merge(carry, kept), *x])
+        outputs = [o if i in kept else _dense(interpreter, o) for i, o in enumerate(outputs)]
+        carry = [o for i, o in enumerate(outputs[:carried]) if i not in kept]
+        return carry, outputs[carried:]
+
+    options = {k: equation.params[k] for k in ("length", "reverse", "unroll")}
+    end, ys = jax.lax.scan(step, moving, flat, **options)
+    return [*_merge(end, kept), *ys]
+
+
+def _scan_counts(params: dict[str, Any]) -> tuple[int, int]:
+    """How many inputs are constants, and how many are carried."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()  # jax 0.12
+    return len(consts), len(carry)
+
+
+def while_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """`while_loop` and `fori_loop`."""
+    params = equation.params
+    first, second = params["cond_nconsts"], params["body_nconsts"]
+    cond_consts, body_consts = inputs[:first], inputs[first : first + second]
+    start, body = inputs[first + second :], params["body_jaxpr"]
+    kept = _unchanged(start, body.jaxpr.invars[second:], body.jaxpr.outvars)
+
+    def proceed(carry: list[Any]) -> Any:
+        inner = [*cond_consts, *_merge(carry, kept)]
+        (verdict,) = interpreter.closed(params["cond_jaxpr"], inner)
+        return verdict
+
+    def step(carry: list[Any]) -> list[Any]:
+        outputs = interpreter.closed(body, [*body_consts, *_merge(carry, kept)])
+        return [_dense(interpreter, o) for i, o in enumerate(outputs) if i not in kept]
+
+    moving = _others(interpreter, equation, start, kept)
+    return _merge(jax.lax.while_loop(proceed, step, moving), kept)
+
+
+def cond(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """`cond` and `switch`: each branch on the same lazy operands."""
+    index, *operands = inputs
+
+    def take(branch: Any) -> Any:
+        run = lambda: interpreter.closed(branch, operands)
+        return lambda: [_dense(interpreter, o) for o in run()]
+
+    return jax.lax.switch(index, [take(branch) for branch in equation.params["branches"]])
+
+
+def shard_map(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """Each factor is sharded as the axes of the weight that it has."""
+    params = equation.params
+    inputs = [
+        x if isinstance(x, Factored) else interpreter.dense_one(x, "shard_map") for x in inputs
+    ]
+    if not any(map(is_perturbed, inputs)):
+        return NotImplemented
+    parts = [(x.weight, x.left, x.right) if is_perturbed(x) else x for x in inputs]
+    specs = [
+        _factor_specs(x, spec) if is_perturbed(x) else spec
+        for x, spec in zip(inputs, params["in_specs"], strict=True)
+    ]
+
+    def body(*local: Any) -> list[Any]:
+        leaves = [
+            replace(x, weight=own[0], left=own[1], right=own[2]) if is_perturbed(x) else own
+            for x, own in zip(inputs, local, strict=True)
+        ]
+        return [_dense(interpreter, o) for o in interpreter.closed(params["jaxpr"], leaves)]
+
+    return jax.shard_map(
+        body,
+        mesh=params["mesh"],
+        in_specs=tuple(specs),
+        out_specs=list(params["out_specs"]),
+        axis_names=set(params["newly_manual_axes"]),
+        check_vma=params["check_vma"],
+    )(*parts)
+
+
+def _factor_specs(leaf: Factored, spec: PartitionSpec) -> tuple[PartitionSpec, ...]:
+    axes = [*spec, *[None] * (len(leaf.labels) - len(spec))]
+    own = lambda side: PartitionSpec(*(axes[i] for i in leaf.axes(side)), None)
+    return spec, own(LEFT), own(RIGHT)
+
+
+def _unchanged(start: list[Any], invars: Any, outvars: Any) -> dict[int, Any]:
+    """Perturbed carries that the body hands on as they came, by place."""
+    return {
+        i: value for i, value in enumerate(start) if is_perturbed(value) and outvars[i] is invars[i]
+    }
+
+
+def _others(interpreter: Interpreter, equation: Any, start: list[Any], kept: dict) -> list[Any]:
+    name = equation.primitive.name
+    return [interpreter.dense_one(x, name) for i, x in enumerate(start) if i not in kept]
+
+
+def _merge(moving: list[Any], kept: dict[int, Any]) -> list[Any]:
+    """The whole carry, from what moves and what was kept out of the loop."""
+    rest = iter(moving)
+    return [kept[i] if i in kept else next(rest) for i in range(len(moving) + len(kept))]
+
+
+def _dense(interpreter: Interpreter, value: Any) -> Any:
+    return interpreter.dense_one(value, "output of a loop or branch")

@@ -1,0 +1,58 @@
+"""What acts on every entry alike: casts, factors, copies."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation.perturbed.leaves import Factored, is_perturbed
+
+
+def convert_element_type(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """A cast to another floating-point type: of the weight; the structure stays float32."""
+    (leaf,) = inputs
+    dtype = equation.params["new_dtype"]
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return NotImplemented
+    if isinstance(leaf, Factored):
+        return replace(leaf, weight=bind(equation, (leaf.weight,)))
+    return replace(leaf, dtype=dtype)
+
+
+def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """`mul` and `div` by a scalar, `neg`: of the weight and of one factor."""
+    places = [i for i, x in enumerate(inputs) if is_perturbed(x)]
+    place, leaf = places[0], inputs[places[0]]
+    others = [x for i, x in enumerate(inputs) if i != place]
+    divides_by_leaf = equation.primitive.name == "div" and place == 1
+    if (
+        not isinstance(leaf, Factored)
+        or len(places) > 1
+        or any(jnp.shape(x) for x in others)
+        or divides_by_leaf
+    ):
+        return NotImplemented
+    put = lambda value: [value if i == place else x for i, x in enumerate(inputs)]
+    weight = bind(equation, put(leaf.weight))
+    factor = {
+        "mul": lambda x: leaf.left * x,
+        "div": lambda x: leaf.left / x,
+        "neg": lambda: -leaf.left,
+    }[equation.primitive.name](*(jnp.asarray(x, jnp.float32) for x in others))
+    return replace(leaf, weight=weight, left=factor)
+
+
+def each_part(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """What says something of a value and changes no number, as `pvary`: of every part."""
+    (leaf,) = inputs
+    if not isinstance(leaf, Factored):
+        return NotImplemented
+    weight, left, right = (bind(equation, (x,)) for x in (leaf.weight, leaf.left, leaf.right))
+    return replace(leaf, weight=weight, left=left, right=right)
+
+
+def identity(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """`copy`, `stop_gradient`, names: the value as it is."""
+    (leaf,) = inputs
+    return leaf

@@ -1,0 +1,175 @@
+"""Rows, layers and slices of a perturbed leaf: `gather`, `slice`, `dynamic_slice`, `squeeze`."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation.perturbed.leaves import (
+    LEFT,
+    RANK,
+    RIGHT,
+    STACK,
+    Factored,
+    contract,
+    is_perturbed,
+)
+
+
+def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """Whole rows along some axes, as of an embedding, from the weight and the factors' own rows."""
+    leaf, indices = inputs
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    indexed = numbers.start_index_map
+    if not isinstance(leaf, Factored):
+        return NotImplemented
+    whole = all(sizes[i] == (1 if i in indexed else leaf.shape[i]) for i in range(len(sizes)))
+    if (
+        not whole
+        or sorted(numbers.collapsed_slice_dims) != sorted(indexed)
+        or numbers.operand_batching_dims
+    ):
+        return NotImplemented
+    weight = bind(equation, (leaf.weight, indices))
+    kept = [i for i in range(len(leaf.labels)) if i not in indexed]
+    batch = [len(leaf.labels) + i for i in range(indices.ndim - 1)]
+    rest = iter(kept)
+    before = iter(batch)
+    out_axes = [next(rest if i in numbers.offset_dims else before) for i in range(weight.ndim)]
+    left, left_axes = _rows(equation, leaf, LEFT, indices, batch)
+    right, right_axes = _rows(equation, leaf, RIGHT, indices, batch)
+    stacks = all(leaf.labels[i] == STACK for i in indexed)
+    if not batch or (stacks and out_axes[: len(batch)] == batch):
+        labels = (STACK,) * len(batch) + tuple(leaf.labels[i] for i in kept)
+        return Factored(leaf.name, weight, left, right, labels)
+    delta = contract(left, left_axes, right, right_axes, out_axes)
+    return (weight.astype(jnp.float32) + delta).astype(weight.dtype)
+
+
+def _rows(
+    equation: Any, leaf: Factored, side: str, indices: Array, batch: list[int]
+) -> tuple[Array, list[int]]:
+    """The rows of one factor, index axes first, and the numbers of its axes."""
+    factor = leaf.left if side == LEFT else leaf.right
+    axes = leaf.axes(side)
+    indexed = equation.params["dimension_numbers"].start_index_map
+    columns = [n for n, i in enumerate(indexed) if i in axes]
+    if not columns:
+        return factor, [*axes, RANK]
+    places = tuple(axes.index(indexed[n]) for n in columns)
+    kept = [i for i in axes if i not in indexed]
+    rows = jax.lax.gather(
+        factor,
+        indices[..., jnp.asarray(columns)],
+        jax.lax.GatherDimensionNumbers(
+            offset_dims=tuple(range(len(batch), len(batch) + len(kept) + 1)),
+            collapsed_slice_dims=tuple(sorted(places)),
+            start_index_map=places,
+        ),
+        slice_sizes=tuple(1 if i in places else s for i, s in enumerate(factor.shape)),
+        mode=equation.params["mode"],
+        fill_value=equation.params["fill_value"],
+    )
+    return rows, [*batch, *kept, RANK]
+
+
+def slice_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """A static slice; for noise, of the stack's axes alone."""
+    (leaf,) = inputs
+    starts, limits = equation.params["start_indices"], equation.params["limit_indices"]
+    strides = equation.params["strides"] or (1,) * len(starts)
+    cut = lambda x, axes: x[
+        tuple(slice(starts[i], limits[i], strides[i]) if i >= 0 else slice(None) for i in axes)
+    ]
+    weight = bind(equation, (leaf.weight,))
+    return _cut(leaf, weight, cut, [i for i, s in enumerate(leaf.shape) if s != weight.shape[i]])
+
+
+def split(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """One axis cut into pieces, as of a joint query, key and value kernel."""
+    (leaf,) = inputs
+    axis = equation.params["axis"]
+    ends = list(itertools.accumulate(int(size) for size in equation.params["sizes"]))
+    pieces = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        piece = slice(start, end)
+        cut = lambda x, axes, piece=piece: x[
+            tuple(piece if i == axis else slice(None) for i in axes)
+        ]
+        pieces.append(_cut(leaf, cut(leaf.weight, range(leaf.weight.ndim)), cut, [axis]))
+    return NotImplemented if NotImplemented in pieces else pieces
+
+
+def rev(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """Axes turned round; for noise, of the stack alone."""
+    (leaf,) = inputs
+    turned = equation.params["dimensions"]
+    turn = lambda x, axes: jnp.flip(x, [n for n, i in enumerate(axes) if i in turned])
+    return _cut(leaf, bind(equation, (leaf.weight,)), turn, list(turned))
+
+
+def dynamic_slice(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """A slice whose place is traced, as one layer of a stack; for noise, of the stack alone."""
+    leaf, *starts = inputs
+    if not is_perturbed(leaf):
+        return NotImplemented
+    sizes = equation.params["slice_sizes"]
+    zero = jnp.zeros_like(starts[0]) if starts else 0
+
+    def cut(x: Array, axes: Sequence[int]) -> Array:
+        start = [starts[i] if i >= 0 else zero for i in axes]
+        size = [sizes[i] if i >= 0 else x.shape[n] for n, i in enumerate(axes)]
+        return jax.lax.dynamic_slice(x, start, size)
+
+    weight = bind(equation, (leaf.weight, *starts))
+    return _cut(leaf, weight, cut, [i for i, s in enumerate(leaf.shape) if s != weight.shape[i]])
+
+
+def _cut(leaf: Any, weight: Array, cut: Any, changed: list[int]) -> Any:
+    """The leaf with the same cut made in its weight and in its structure."""
+    if isinstance(leaf, Factored):
+        left = cut(leaf.left, [*leaf.axes(LEFT), RANK])
+        right = cut(leaf.right, [*leaf.axes(RIGHT), RANK])
+        return replace(leaf, weight=weight, left=left, right=right)
+    view, covariance = leaf.direction.view, leaf.direction.covariance
+    if any(i not in view.stack_axes for i in changed):
+        return NotImplemented
+    if covariance is not None:
+        covariance = covariance._replace(vector=cut(covariance.vector, [*view.stack_axes, RANK]))
+    direction = replace(
+        leaf.direction,
+        keys=cut(leaf.direction.keys, list(view.stack_axes)),
+        covariance=covariance,
+        view=replace(view, shape=weight.shape),
+    )
+    return replace(leaf, weight=weight, direction=direction)
+
+
+def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """Axes of length one; for noise, of the stack alone."""
+    (leaf,) = inputs
+    gone = equation.params["dimensions"]
+    weight = bind(equation, (leaf.weight,))
+    if isinstance(leaf, Factored):
+        drop = lambda x, axes: jnp.squeeze(x, [n for n, i in enumerate(axes) if i in gone])
+        labels = tuple(label for i, label in enumerate(leaf.labels) if i not in gone)
+        left, right = drop(leaf.left, leaf.axes(LEFT)), drop(leaf.right, leaf.axes(RIGHT))
+        return Factored(leaf.name, weight, left, right, labels)
+    view, covariance = leaf.direction.view, leaf.direction.covariance
+    if any(i not in view.stack_axes for i in gone):
+        return NotImplemented
+    places = tuple(view.stack_axes.index(i) for i in gone)
+    if covariance is not None:
+        covariance = covariance._replace(vector=jnp.squeeze(covariance.vector, places))
+    number = {axis: n for n, axis in enumerate(i for i in range(len(view.shape)) if i not in gone)}
+    down = lambda axes: tuple(number[i] for i in axes)
+    view = replace(view, shape=weight.shape, fan_in=down(view.fan_in), fan_out=down(view.fan_out))
+    keys = leaf.direction.keys.reshape(view.stack)
+    return replace(leaf, weight=weight, direction=replace(
+        leaf.direction, keys=keys, covariance=covariance, view=view
+    ))  # fmt: skip

@@ -1,0 +1,72 @@
+"""Runs a jaxpr on inputs of which some are perturbed leaves.
+
+Each equation goes to the rule of its primitive if one of its inputs is perturbed and there is a
+rule; else the perturbed inputs are made dense, which is always right, and the primitive is bound
+as it was.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jax.extend import core
+
+from loren_jax.evaluation.perturbed.leaves import Perturbed, is_perturbed
+
+Rule = Callable[["Interpreter", Any, list[Any]], Any]
+"""`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""
+
+
+class Interpreter(NamedTuple):
+    """The rules, and who is told when a leaf has to be made dense.
+
+    Attributes:
+      rules: by name of the primitive.
+      on_materialise: called with the leaf and the primitive that forced it.
+    """
+
+    rules: dict[str, Rule]
+    on_materialise: Callable[[Perturbed, str], None] = lambda leaf, primitive: None
+
+    def run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+        """The outputs of a jaxpr, arrays or perturbed leaves."""
+        values: dict[Any, Any] = {}
+        read = lambda var: var.val if isinstance(var, core.Literal) else values[var]
+        values.update(zip(jaxpr.constvars, consts, strict=True))
+        values.update(zip(jaxpr.invars, inputs, strict=True))
+        for equation in jaxpr.eqns:
+            outputs = self.equation(equation, [read(var) for var in equation.invars])
+            values.update(zip(equation.outvars, outputs, strict=True))
+        return [read(var) for var in jaxpr.outvars]
+
+    def closed(self, closed: Any, inputs: Sequence[Any]) -> list[Any]:
+        """The outputs of a jaxpr that carries its constants, or of one that has none."""
+        if isinstance(closed, core.ClosedJaxpr):
+            return self.run(closed.jaxpr, closed.consts, inputs)
+        return self.run(closed, (), inputs)
+
+    def equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        """The outputs of one equation."""
+        rule = self.rules.get(equation.primitive.name)
+        outputs = NotImplemented
+        if rule is not None and any(map(is_perturbed, inputs)):
+            outputs = rule(self, equation, inputs)
+        if outputs is NotImplemented:
+            outputs = bind(equation, self.dense(inputs, equation.primitive.name))
+        return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+    def dense(self, values: Sequence[Any], primitive: str) -> list[Any]:
+        """The values as arrays; tells which leaves that cost."""
+        return [self.dense_one(value, primitive) for value in values]
+
+    def dense_one(self, value: Any, primitive: str) -> Any:
+        """The value as an array; tells if that cost a leaf."""
+        if not is_perturbed(value):
+            return value
+        self.on_materialise(value, primitive)
+        return value.dense()
+
+
+def bind(equation: Any, inputs: Sequence[Any], **changes: Any) -> Any:
+    """The equation's primitive on arrays, with some of its parameters changed."""
+    params = equation.primitive.get_bind_params(equation.params)
+    return equation.primitive.bind(*inputs, **(params | changes))

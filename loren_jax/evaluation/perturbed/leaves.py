@@ -1,0 +1,192 @@
+"""Perturbed leaves: a weight and its structured perturbation, while nothing has forced their sum.
+
+`Factored` is `weight + sum_r left[..., r] right[..., r]`, whatever has been transposed, sliced or
+reshaped since it was `left @ right^T`: every axis of the weight belongs to the stack, to the left
+factor or to the right one. `Noisy` is a weight and the key of its noise. Both can always be made
+`dense`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from loren_jax.directions.matrices import MatrixView
+from loren_jax.directions.structured import Dense, LowRank, Seeded, Zero
+
+STACK, LEFT, RIGHT = "stack", "left", "right"
+RANK = -1
+"""Number of the rank axis among axis numbers."""
+
+
+@dataclass(frozen=True)
+class Factored:
+    """A weight with a low-rank perturbation.
+
+    Attributes:
+      name: path of the leaf it comes from.
+      weight: the unperturbed value, as transformed so far.
+      left: axes of the weight that are labelled STACK or LEFT, in their order, then the rank;
+        float32; carries the scale.
+      right: the same with RIGHT.
+      labels: for each axis of the weight, which factor has it; the stack's axes are in both.
+    """
+
+    name: str
+    weight: Array
+    left: Array
+    right: Array
+    labels: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.weight.shape
+
+    def axes(self, side: str) -> list[int]:
+        """Axes of the weight that a factor has, in order."""
+        return [i for i, label in enumerate(self.labels) if label in (STACK, side)]
+
+    def dense(self) -> Array:
+        """The sum, in float32 and cast last."""
+        delta = contract(
+            self.left,
+            [*self.axes(LEFT), RANK],
+            self.right,
+            [*self.axes(RIGHT), RANK],
+            list(range(len(self.labels))),
+        )
+        return (self.weight.astype(jnp.float32) + delta).astype(self.weight.dtype)
+
+    def layers(self) -> tuple[Any, ...] | None:
+        """Arrays to scan over the leading axis; None where that axis is no stack."""
+        if not self.labels or self.labels[0] != STACK:
+            return None
+        return (self.weight, self.left, self.right)
+
+    def layer(self, arrays: tuple[Any, ...]) -> "Factored":
+        """One layer, from one slice of `layers()`."""
+        weight, left, right = arrays
+        return replace(self, weight=weight, left=left, right=right, labels=self.labels[1:])
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """A weight whose noise is drawn where the weight is used.
+
+    Attributes:
+      name: path of the leaf it comes from.
+      weight: the unperturbed value.
+      direction: keys of the noise.
+      scale: factor of the direction.
+      dtype: of the value, where a cast is still to be made.
+    """
+
+    name: str
+    weight: Array
+    direction: Seeded
+    scale: Array
+    dtype: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.weight.shape
+
+    def dense(self) -> Array:
+        """The sum, in float32 and cast last."""
+        value = self.weight.astype(jnp.float32) + self.scale * self.direction.to_dense()
+        return value.astype(self.weight.dtype).astype(self.dtype)
+
+    def layers(self) -> tuple[Any, ...] | None:
+        """Arrays to scan over the leading axis; None where that axis is no stack."""
+        if 0 not in self.direction.view.stack_axes:
+            return None
+        covariance = self.direction.covariance
+        vector = None if covariance is None else covariance.vector
+        return (self.weight, self.direction.keys, vector)
+
+    def layer(self, arrays: tuple[Any, ...]) -> "Noisy":
+        """One layer, from one slice of `layers()`."""
+        weight, keys, vector = arrays
+        covariance = self.direction.covariance
+        if covariance is not None:
+            covariance = covariance._replace(vector=vector)
+        direction = Seeded(keys, covariance, _without_leading(self.direction.view))
+        return replace(self, weight=weight, direction=direction)
+
+
+Perturbed: TypeAlias = Factored | Noisy
+
+
+def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
+    """The leaf as the interpreter first sees it: an array, or a perturbed leaf."""
+    weight = jnp.asarray(weight)
+    if isinstance(direction, Zero):
+        return weight
+    if isinstance(direction, Dense):
+        return (weight.astype(jnp.float32) + scale * direction.array).astype(weight.dtype)
+    if isinstance(direction, Seeded):
+        return Noisy(name, weight, direction, scale, weight.dtype)
+    if isinstance(direction, LowRank):
+        view = direction.view
+        labels = tuple(
+            LEFT if i in view.fan_out else RIGHT if i in view.fan_in else STACK
+            for i in range(len(view.shape))
+        )
+        left = _in_leaf_order(direction.left * scale, view, view.fan_out)
+        right = _in_leaf_order(direction.right, view, view.fan_in)
+        return Factored(name, weight, left, right, labels)
+    raise TypeError(f"no rule for a direction of type {type(direction).__name__}")
+
+
+def dense(value: Any) -> Any:
+    """The value as an array."""
+    return value.dense() if is_perturbed(value) else value
+
+
+def is_perturbed(value: Any) -> bool:
+    """Whether a value is a perturbed leaf."""
+    return isinstance(value, Factored | Noisy)
+
+
+def contract(
+    a: Array, a_axes: list[int], b: Array, b_axes: list[int], out_axes: list[int]
+) -> Array:
+    """Einstein's sum over everything that is not in `out_axes`, the rank above all; float32.
+
+    A rank of one is a product with broadcasting, which XLA fuses into what follows; as a matrix
+    product of inner size one it would cost a pass over the result.
+    """
+    if RANK in a_axes and a.shape[a_axes.index(RANK)] == 1 and RANK in b_axes:
+        a = jnp.squeeze(a, a_axes.index(RANK))
+        b = jnp.squeeze(b, b_axes.index(RANK))
+        a_axes, b_axes = ([i for i in axes if i != RANK] for axes in (a_axes, b_axes))
+        if set(out_axes) == set(a_axes) | set(b_axes):
+            return _spread(a, a_axes, out_axes) * _spread(b, b_axes, out_axes)
+    number = {axis: i for i, axis in enumerate(sorted({*a_axes, *b_axes}))}
+    numbers = lambda axes: [number[axis] for axis in axes]
+    return jnp.einsum(
+        a, numbers(a_axes), b, numbers(b_axes), numbers(out_axes),
+        preferred_element_type=jnp.float32,
+    )  # fmt: skip
+
+
+def _spread(x: Array, axes: list[int], out_axes: list[int]) -> Array:
+    """`x` with its axes in the order of `out_axes` and size one where it has none."""
+    x = jnp.transpose(x, [axes.index(i) for i in out_axes if i in axes])
+    return jnp.expand_dims(x, [n for n, i in enumerate(out_axes) if i not in axes])
+
+
+def _in_leaf_order(factor: Array, view: MatrixView, own: tuple[int, ...]) -> Array:
+    """A factor `(*stack, size, r)` with one axis for each axis of the leaf, in the leaf's order."""
+    axes = view.stack_axes + own
+    factor = factor.reshape(*(view.shape[i] for i in axes), factor.shape[-1])
+    order = [axes.index(i) for i in sorted(axes)]
+    return jnp.transpose(factor, [*order, len(axes)])
+
+
+def _without_leading(view: MatrixView) -> MatrixView:
+    down = lambda axes: tuple(i - 1 for i in axes)
+    return MatrixView(view.shape[1:], down(view.fan_in), down(view.fan_out))

@@ -1,0 +1,39 @@
+"""The table of rules, by primitive. Every primitive that is not in it makes its leaves dense."""
+
+from loren_jax.evaluation.perturbed import (
+    contraction,
+    control_flow,
+    elementwise,
+    indexing,
+    reshaping,
+)
+from loren_jax.evaluation.perturbed.interpreter import Rule
+
+RULES: dict[str, Rule] = {
+    "dot_general": contraction.dot_general,
+    "gather": indexing.gather,
+    "slice": indexing.slice_,
+    "split": indexing.split,
+    "rev": indexing.rev,
+    "dynamic_slice": indexing.dynamic_slice,
+    "squeeze": indexing.squeeze,
+    "transpose": reshaping.transpose,
+    "reshape": reshaping.reshape,
+    "broadcast_in_dim": reshaping.broadcast_in_dim,
+    "stack": reshaping.stack,
+    "concatenate": reshaping.concatenate,
+    "convert_element_type": elementwise.convert_element_type,
+    "mul": elementwise.scale,
+    "div": elementwise.scale,
+    "neg": elementwise.scale,
+    "copy": elementwise.identity,
+    "copy_p": elementwise.identity,
+    "name": elementwise.identity,
+    "stop_gradient": elementwise.identity,
+    "pvary": elementwise.each_part,
+    "pcast": elementwise.each_part,
+    "shard_map": control_flow.shard_map,
+    "scan": control_flow.scan,
+    "while": control_flow.while_,
+    "cond": control_flow.cond,
+} | dict.fromkeys(control_flow.CALLS, control_flow.call)

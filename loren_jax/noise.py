@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Integer, Key, Shaped
 GENERATOR = "threefry2x32"
 
 ROW = 128
-"""Numbers that share a key in `normals`: large beside the cost of a key, small beside a vector."""
+"""Numbers that share a key: many beside the cost of a key, few beside a vector."""
 
 KeyPath = tuple
 
@@ -43,6 +43,7 @@ def run_key(key: "int | Integer[Array, ''] | Key[Array, '']") -> Key[Array, ""]:
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         return jax.random.key(key, impl=GENERATOR)
+    key = jnp.asarray(key)
     if str(jax.random.key_impl(key)) != GENERATOR:
         raise ValueError(
             f"key uses the generator {jax.random.key_impl(key)}, which draws other numbers under "
@@ -110,7 +111,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     roots = _roots(key, streams)
     numbers = _numbered(streams, rows)
     keys = jax.vmap(lambda i, j, k: fold(fold(roots[i], j), k))(*numbers)
-    drawn = jax.vmap(lambda key: normal(key, (ROW,)))(keys)
+    drawn = _rows_of(keys)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
     return [
@@ -159,8 +160,32 @@ def path_names(path: KeyPath) -> tuple[str, ...]:
 
 
 def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Standard normal numbers, always drawn in float32 so that no dtype changes them."""
-    return jax.random.normal(key, shape, jnp.float32)
+    """Standard normal numbers, always drawn in float32 so that no dtype changes them.
+
+    A large draw is made block by block: the generator holds three times what it returns, so the
+    blocks save two thirds of the memory, and on a CPU they stay in its cache. Each row has its
+    own key, so how many rows make a block changes no number.
+    """
+    size = math.prod(shape)
+    rows = max(1, -(-size // ROW))
+    blocks = -(-rows // _rows_per_block())
+    height = -(-rows // blocks)
+
+    def block(number):
+        keys = jax.vmap(lambda row: fold(key, row))(number * height + jnp.arange(height))
+        return _rows_of(keys)
+
+    drawn = block(0) if blocks == 1 else jax.lax.map(block, jnp.arange(blocks))
+    return drawn.reshape(-1)[:size].reshape(shape)
+
+
+def _rows_of(keys: Key[Array, " rows"]) -> Float[Array, "rows columns"]:
+    return jax.vmap(lambda key: jax.random.normal(key, (ROW,), jnp.float32))(keys)
+
+
+def _rows_per_block() -> int:
+    """64 thousand numbers on a CPU, 4 million on anything with a kernel to launch."""
+    return 512 if jax.default_backend() == "cpu" else 32768
 
 
 def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array, "*stack"]:

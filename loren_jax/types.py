@@ -21,6 +21,9 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 PyTree: TypeAlias = Any
 """Any nested container of arrays; parameters, states and trees of directions are such."""
 
+Scalar: TypeAlias = float | int | Array
+"""A number, or what `optax.inject_hyperparams` makes of one."""
+
 Loss: TypeAlias = Float[Array, ""]
 ValueFn: TypeAlias = Callable[[PyTree], Loss]
 """The user's own loss: parameters in, a scalar out. Data is closed over."""

@@ -20,7 +20,7 @@ class Method(NamedTuple):
       static: arguments that optax.inject_hyperparams must not touch.
       state_per_parameter: floats of state for each trained parameter, beyond the covariance
       vectors.
-      preconditioner: `(state, path, gradient of a matrix) -> expectation of the estimate`.
+      estimate: the estimate alone, called with knobs.
     """
 
     make: Callable[..., Any]
@@ -45,30 +45,37 @@ def _mezo_estimate(**knobs):
 
 METHODS = {
     "loren": Method(loren_jax.loren, {}, 6, 0.01, STATIC, 1, loren_jax.scale_by_loren),
-    "loren without momentum": Method(
-        loren_jax.loren, {"momentum": None}, 6, 0.05, STATIC, 0, loren_jax.scale_by_loren
-    ),
     "loren rank 1": Method(
-        loren_jax.loren, {"rank": 1}, 6, 0.01, STATIC, 1, loren_jax.scale_by_loren
+        loren_jax.loren,
+        {"rank": 1, "momentum": None},
+        6,
+        0.05,
+        STATIC,
+        0,
+        loren_jax.scale_by_loren,
     ),
     "mezo": Method(loren_jax.mezo, {}, 2, 0.01, STATIC, 0, _mezo_estimate),
     "mezo rank 2": Method(
-        loren_jax.mezo, {"rank": 2, "num_directions": 2}, 4, 0.01, STATIC, 0, _mezo_estimate
+        loren_jax.mezo,
+        {"rank": 2, "num_directions": 2, "momentum": 0.9},
+        4,
+        0.002,
+        STATIC,
+        1,
+        _mezo_estimate,
     ),
-    "mezo momentum": Method(loren_jax.mezo, {"momentum": 0.9}, 2, 0.001, STATIC, 1, _mezo_estimate),
 }
 
 PARAMS = {
-    "embeddings": {"embedding": jnp.linspace(-1, 1, 24).reshape(6, 4)},
+    "embeddings": {"embedding": jnp.linspace(-1, 1, 30).reshape(6, 5)},
     "layers": {
-        "kernel": jnp.sin(jnp.arange(48.0)).reshape(3, 4, 4) * 0.5,
-        "bias": jnp.zeros((3, 4)),
+        "kernel": jnp.sin(jnp.arange(75.0)).reshape(3, 5, 5) * 0.5,
+        "bias": jnp.zeros((3, 5)),
     },
-    "norm": {"scale": jnp.ones(4)},
     "temperature": jnp.ones(()),
 }
 IDS = jnp.asarray([[0, 1, 2], [3, 4, 5], [5, 1, 0], [2, 2, 3]])
-TARGET = jnp.cos(jnp.arange(16.0)).reshape(4, 4)
+TARGET = jnp.cos(jnp.arange(20.0)).reshape(4, 5)
 
 
 def loss(params):
@@ -79,5 +86,5 @@ def loss(params):
         return x + jnp.tanh(x @ p["kernel"] + p["bias"][None, :]), None
 
     x, _ = jax.lax.scan(layer, x, params["layers"])
-    x = x * params["norm"]["scale"][None, :] * params["temperature"]
+    x = x * params["temperature"]
     return jnp.mean((x.astype(jnp.float32) - TARGET) ** 2)

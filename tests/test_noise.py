@@ -110,3 +110,28 @@ def test_run_key_takes_seeds_and_typed_keys_alike():
 def test_other_generators_are_refused():
     with pytest.raises(ValueError, match=r"key uses the generator rbg.*threefry2x32"):
         noise.run_key(jax.random.key(0, impl="rbg"))
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (128,), (129,), (700, 300)])
+def test_blocks_change_no_number(shape, monkeypatch):
+    key = noise.run_key(0)
+    expected = noise.normal(key, shape)
+    assert expected.shape == shape
+    monkeypatch.setattr(noise, "_rows_per_block", lambda: 7)
+    np.testing.assert_array_equal(noise.normal(key, shape), expected)
+
+
+def test_large_draws_hold_little_beside_their_result():
+    size = 2048
+    draw = lambda w, key: w + noise.normal(key, w.shape)
+    w = jax.ShapeDtypeStruct((size, size), jnp.float32)
+    compiled = jax.jit(draw).lower(w, noise.run_key(0)).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 1.2 * 4 * size**2
+
+
+def test_standard_normal():
+    """Mean, variance and fourth moment of 200,000 numbers, within five standard errors."""
+    x = np.asarray(noise.normal(noise.run_key(1), (500, 400)), np.float64).ravel()
+    for power, expected in ((1, 0.0), (2, 1.0), (4, 3.0)):
+        error = (x**power).std() / np.sqrt(x.size)
+        assert abs((x**power).mean() - expected) < 5 * error

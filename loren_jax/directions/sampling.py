@@ -56,7 +56,7 @@ def sample(
     drawn = [s for group in streams for s in group if s.name != "matrix"]
     keys = iter(noise.layer_keys(key, seeded) if seeded else ())
     numbers = iter(noise.normals(key, drawn) if drawn else ())
-    directions = []
+    directions: list[Any] = []
     for view, group, vector in zip(views, streams, vectors, strict=True):
         gaussian = None if vector is None else DampedRankOne(vector, jnp.float32(damping))
         if group[0].name == "matrix":

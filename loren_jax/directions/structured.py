@@ -186,12 +186,10 @@ def _over_stack(fn, depth: int, keys: Array, covariance: DampedRankOne | None):
     """Maps `fn(key, covariance)` over the stack axes, one matrix after another."""
     if depth == 0:
         return fn(keys, covariance)
-    damping = None if covariance is None else covariance.damping
 
     def one(matrix):
         key, vector = matrix
-        return _over_stack(
-            fn, depth - 1, key, None if vector is None else DampedRankOne(vector, damping)
-        )
+        one_covariance = None if covariance is None else covariance._replace(vector=vector)
+        return _over_stack(fn, depth - 1, key, one_covariance)
 
     return jax.lax.map(one, (keys, None if covariance is None else covariance.vector))

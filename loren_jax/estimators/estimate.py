@@ -117,7 +117,7 @@ def estimate(
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateState:
     finite = jnp.isfinite(losses)
     return EstimateState(
-        count=optax.safe_increment(state.count),
+        count=jnp.asarray(optax.safe_increment(state.count)),
         key=state.key,
         directions=learned,
         losses=losses,

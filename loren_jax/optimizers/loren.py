@@ -8,9 +8,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import masked, rank_one
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.evaluation import perturbed
 from loren_jax.schemes import leave_one_out
 from loren_jax.transforms import descend
-from loren_jax.types import Mask
+from loren_jax.types import Evaluation, Mask, Scalar
 
 
 def loren(
@@ -18,14 +19,15 @@ def loren(
     *,
     num_directions: int = 6,
     perturbation_scale: ScalarOrSchedule = 1e-3,
-    damping: float = 0.1,
-    covariance_learning_rate: float = 1e-3,
-    momentum: float | None = 0.9,
+    damping: Scalar = 0.1,
+    covariance_learning_rate: Scalar = 1e-3,
+    momentum: Scalar | None = 0.9,
     rank: int | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: Scalar = 0.0,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
+    evaluation: Evaluation = perturbed,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance, with momentum.
@@ -94,7 +96,9 @@ def loren(
       mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
         perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`.
+      chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K for
+        low-rank directions where memory allows it, else 1.
+      evaluation: how one query runs; `loren_jax.evaluation.materialised` is the oracle.
       key: a seed or a threefry key.
 
     Returns:
@@ -131,6 +135,7 @@ def loren(
         mask=mask,
         matrix_axes=matrix_axes,
         chunk_size=chunk_size,
+        evaluation=evaluation,
         key=key,
     )
     after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay, mask=mask)
@@ -141,12 +146,13 @@ def scale_by_loren(
     *,
     num_directions: int = 6,
     perturbation_scale: ScalarOrSchedule = 1e-3,
-    damping: float = 0.1,
-    covariance_learning_rate: float = 1e-3,
+    damping: Scalar = 0.1,
+    covariance_learning_rate: Scalar = 1e-3,
     rank: int | None = None,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
+    evaluation: Evaluation = perturbed,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """LOREN's estimate alone, to be followed by any Optax chain.
@@ -160,6 +166,7 @@ def scale_by_loren(
       mask: leaves to train.
       matrix_axes: leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once.
+      evaluation: how one query runs.
       key: a seed or a threefry key.
 
     Returns:
@@ -179,5 +186,6 @@ def scale_by_loren(
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,
         chunk_size=chunk_size,
+        evaluation=evaluation,
         key=key,
     )

@@ -8,9 +8,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.evaluation import perturbed
 from loren_jax.schemes import two_sided
 from loren_jax.transforms import descend
-from loren_jax.types import Mask
+from loren_jax.types import Evaluation, Mask, Scalar
 
 
 def mezo(
@@ -18,12 +19,13 @@ def mezo(
     *,
     num_directions: int = 1,
     perturbation_scale: ScalarOrSchedule = 1e-3,
-    momentum: float | None = None,
+    momentum: Scalar | None = None,
     rank: int | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: Scalar = 0.0,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
+    evaluation: Evaluation = perturbed,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""MeZO (ZO-SGD): gradient descent on an SPSA estimate.
@@ -56,7 +58,9 @@ def mezo(
       mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
         perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
+        for low-rank directions where memory allows it, else 1.
+      evaluation: how one query runs; `loren_jax.evaluation.materialised` is the oracle.
       key: a seed or a threefry key.
 
     Returns:
@@ -90,6 +94,7 @@ def mezo(
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
             chunk_size=chunk_size,
+            evaluation=evaluation,
             key=key,
         ),
         descend(learning_rate, momentum=momentum, weight_decay=weight_decay, mask=mask),

@@ -108,7 +108,6 @@ def test_losses_that_are_not_finite_are_counted():
     ("call", "error", "message"),
     [
         (lambda: build(num_directions=1), ValueError, r"num_directions must be at least 2, got 1"),
-        (lambda: build(num_directions=2.0), TypeError, r"num_directions must be a Python int"),
         (lambda: build(perturbation_scale=0.0), ValueError, r"perturbation_scale must be positive"),
         (
             lambda: build(perturbation_scale=-1.0),

@@ -41,7 +41,9 @@ def _loss64(x):
 def test_mean_agrees_with_optax_perturbations():
     """optax.perturbations smooths by other code: the two means lie within five standard errors."""
     scale, number = 0.3, 4000
-    smooth = optax.perturbations.make_perturbed_fun(loss, num_samples=number, sigma=scale)
+    smooth = optax.perturbations.make_perturbed_fun(
+        loss, num_samples=number, sigma=scale, noise=optax.perturbations.Normal()
+    )
     witness = jax.vmap(lambda key: jax.grad(lambda x: smooth(key, x))(X))(
         jax.random.split(jax.random.key(1), 20)
     )

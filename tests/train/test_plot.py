@@ -1,0 +1,44 @@
+"""The curve is drawn, also of the odd run."""
+
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from loren_jax.train import plot_curve
+from loren_jax.train.plot import _smoothed
+
+
+def events(count):
+    yield {"event": "evaluation", "forward_passes": 0, "loss": 0.7, "accuracy": 0.5}
+    for step in range(1, count + 1):
+        yield {"event": "step", "forward_passes": 6 * step, "loss": None if step == 2 else 1 / step}
+    yield {"event": "evaluation", "forward_passes": 6 * count, "loss": 0.5, "accuracy": 0.8}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_a_picture_is_written(count, tmp_path):
+    path = tmp_path / "curve.png"
+    plot_curve(list(events(count)), path, majority_accuracy=0.534, title="a run")
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert struct.unpack(">II", content[16:24]) == (1050, 900)
+    assert [file.name for file in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_a_run_without_any_evaluation(tmp_path):
+    plot_curve([], tmp_path / "curve.png", majority_accuracy=0.5, title="a run")
+
+
+def test_smoothing_keeps_constants_and_length():
+    np.testing.assert_allclose(_smoothed(np.full(100, 2.5)), 2.5)
+    assert _smoothed(np.arange(7.0)).shape == (7,)
+    assert _smoothed(np.arange(100.0))[50] == pytest.approx(50)
+
+
+def test_matplotlib_is_imported_only_to_draw():
+    code = "import loren_jax.train, sys; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,118 @@
+"""Whole runs from Python."""
+
+import dataclasses
+import json
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+from tiny_task import write_data, write_model
+
+from loren_jax.models import load_classifier
+from loren_jax.train import EvaluateConfig, LorenOptions, TrainConfig, evaluate, run, train
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("place")
+    write_model(directory / "encoder")
+    write_data(directory / "reviews.tsv")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def config(place):
+    return TrainConfig(
+        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
+        model=str(place / "encoder"),
+        data=str(place / "reviews.tsv"),
+        output=place / "run",
+        pooling="mean",
+        steps=4,
+        batch_size=8,
+        max_length=16,
+        train_examples=40,
+        held_out_examples=20,
+        trainable=("classifier/*", "layers/up/kernel"),
+        schedule="linear",
+        eval_every=2,
+        eval_batch_size=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def result(config):
+    return train(config)
+
+
+def test_trains_what_the_patterns_name_and_nothing_else(config, result, place):
+    before = load_classifier(place / "encoder", num_labels=2, pooling="mean", key=0)
+    after = load_classifier(result.directory / "model")
+    pairs = zip(
+        jax.tree_util.tree_leaves_with_path(before.params),
+        jax.tree.leaves(after.params),
+        strict=True,
+    )
+    moved = {
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for (path, old), new in pairs
+        if np.any(np.asarray(old) != np.asarray(new))
+    }
+    assert moved == {"classifier/bias", "classifier/kernel", "layers/up/kernel"}
+    assert result.summary.trained_parameters == 2 * 8 * 12 + 8 * 2 + 2
+    assert after.label_names == ("negative", "positive")
+
+
+def test_compiles_the_step_once(config, result, monkeypatch, place):
+    def counted(apply, optimizer):
+        return original(chex.assert_max_traces(apply, 1), optimizer)
+
+    chex.clear_trace_counter()
+    original = run.make_train_step
+    monkeypatch.setattr(run, "make_train_step", counted)
+    again = train(dataclasses.replace(config, output=place / "counted"))
+    assert again.summary.accuracy_after == result.summary.accuracy_after
+
+
+def test_a_run_is_replaced_only_when_asked(config, result):
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        train(config)
+    shorter = dataclasses.replace(config, steps=1, overwrite=True)
+    replaced = train(shorter)
+    assert replaced.directory == result.directory
+    assert json.loads((result.directory / "summary.json").read_text())["steps"] == 1
+
+
+def test_a_head_that_knows_the_classes_keeps_their_order(config, place, tmp_path):
+    first = train(dataclasses.replace(config, output=tmp_path / "first", steps=1))
+    model = shutil.copytree(first.directory / "model", tmp_path / "swapped")
+    raw = json.loads((model / "config.json").read_text())
+    raw |= {"id2label": {"0": "positive", "1": "negative"}, "label2id": {}}
+    (model / "config.json").write_text(json.dumps(raw))
+    second = train(dataclasses.replace(config, model=str(model), output=tmp_path / "b", steps=1))
+    assert load_classifier(second.directory / "model").label_names == ("positive", "negative")
+    assert second.summary.accuracy_before == pytest.approx(1 - first.summary.accuracy_after)
+
+
+def test_a_dead_model_ends_the_run_and_leaves_the_record(config, place, tmp_path, monkeypatch):
+    original = run.make_train_step
+    dead = lambda apply, optimizer: original(lambda *a: apply(*a) * np.nan, optimizer)
+    monkeypatch.setattr(run, "make_train_step", dead)
+    wrong = dataclasses.replace(config, output=tmp_path / "dead", max_dead_steps=2)
+    with pytest.raises(FloatingPointError, match="no loss was finite in the last 2 steps"):
+        train(wrong)
+    assert not (tmp_path / "dead" / "summary.json").exists()
+    assert (tmp_path / "dead" / "metrics.jsonl").exists()
+
+
+def test_evaluation_of_a_whole_file(result, place, tmp_path):
+    config = EvaluateConfig(
+        model=str(result.directory / "model"), data=str(place / "reviews.tsv"), max_length=16
+    )
+    score, majority = evaluate(config)
+    assert (score.examples, majority) == (60, 0.5)
+    write_data(tmp_path / "other.tsv", labels=("negative", "mixed"))
+    with pytest.raises(ValueError, match=r"other.tsv, line 3: unknown label 'mixed'"):
+        evaluate(dataclasses.replace(config, data=str(tmp_path / "other.tsv")))

@@ -45,6 +45,9 @@ def _mezo_estimate(**knobs):
 
 METHODS = {
     "loren": Method(loren_jax.loren, {}, 6, 0.01, STATIC, 1, loren_jax.scale_by_loren),
+    "loren seeded": Method(
+        loren_jax.loren, {"momentum": None}, 6, 0.05, STATIC, 0, loren_jax.scale_by_loren
+    ),
     "loren rank 1": Method(
         loren_jax.loren,
         {"rank": 1, "momentum": None},
@@ -54,12 +57,12 @@ METHODS = {
         0,
         loren_jax.scale_by_loren,
     ),
-    "mezo": Method(loren_jax.mezo, {}, 2, 0.01, STATIC, 0, _mezo_estimate),
+    "mezo": Method(loren_jax.mezo, {}, 2, 0.04, STATIC, 0, _mezo_estimate),
     "mezo rank 2": Method(
         loren_jax.mezo,
         {"rank": 2, "num_directions": 2, "momentum": 0.9},
         4,
-        0.002,
+        0.006,
         STATIC,
         1,
         _mezo_estimate,

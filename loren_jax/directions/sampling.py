@@ -5,10 +5,11 @@ has `E[vec U vec U^T] = I` exactly as a Gaussian `U` has, so that the gradient e
 in the same sense. A covariance acts on the fan-in side and keeps the rank: `Q` becomes
 `Sigma^1/2 Q`.
 
-Factors and vectors of all leaves are drawn together, which keeps the compiled program small; full
-Gaussian matrices get their keys here and are drawn where they are used.
+Factors, vectors and small matrices of all leaves are drawn together, which keeps the compiled
+program small; large full Gaussian matrices get their keys here and are drawn where they are used.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -20,6 +21,9 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import Dense, LowRank, Seeded
 from loren_jax.types import PyTree
+
+SMALL = 2**14
+"""Numbers in a leaf up to which a full Gaussian draw is kept: 64 kB a query."""
 
 
 def sample(
@@ -43,7 +47,8 @@ def sample(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      A tree of `Dense` for vectors, `Seeded` for full Gaussian matrices, `LowRank` for rank r.
+      A tree of `Dense` for vectors and small matrices, `Seeded` for full Gaussian matrices,
+      `LowRank` for rank r.
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     views = [view_of(path, leaf, matrix_axes) for path, leaf in leaves]
@@ -61,7 +66,7 @@ def sample(
         gaussian = None if vector is None else DampedRankOne(vector, jnp.float32(damping))
         if group[0].name == "matrix":
             directions.append(Seeded(next(keys), gaussian, view))
-        elif group[0].name == "vector":
+        elif group[0].name == "array":
             directions.append(_dense(next(numbers), view, gaussian))
         else:
             directions.append(_low_rank(next(numbers), next(numbers), view, gaussian))
@@ -70,9 +75,10 @@ def sample(
 
 def _streams(path: tuple[str, ...], view: MatrixView, rank: int | None) -> list[noise.Stream]:
     """What has to be drawn for one leaf."""
-    if view.is_vector:
-        return [noise.Stream(path, "vector", view.stack, view.layer.shape)]
-    if rank is None or (view.m + view.n) * rank >= view.m * view.n:
+    full = rank is None or (view.m + view.n) * rank >= view.m * view.n
+    if view.is_vector or (full and math.prod(view.shape) <= SMALL):
+        return [noise.Stream(path, "array", view.stack, view.layer.shape)]
+    if full:
         return [noise.Stream(path, "matrix", view.stack)]
     return [
         noise.Stream(path, "left", view.stack, (view.m, rank)),

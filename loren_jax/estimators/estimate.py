@@ -25,7 +25,7 @@ def estimate(
     num_directions: int,
     perturbation_scale: Any = 1e-3,
     chunk_size: int | None = None,
-    evaluation: Evaluation = perturbed,
+    evaluation: Evaluation | None = None,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Replaces the updates by a zeroth-order estimate of the gradient.
@@ -47,7 +47,8 @@ def estimate(
       num_directions: K, directions a step.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       chunk_size: forward passes that run at once; None for all where memory allows it, else 1.
-      evaluation: how one query runs; `evaluation.materialised` is the oracle.
+      evaluation: how one query runs; None is `evaluation.perturbed`. None and not the function, as
+        `optax.inject_hyperparams` takes every function for a schedule.
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
@@ -97,7 +98,7 @@ def estimate(
                 drawn,
                 points=scheme.points,
                 scale=scale,
-                evaluation=evaluation,
+                evaluation=evaluation or perturbed,
                 chunk_size=chunk_size,
             )
         losses = _of_shape(losses, shape)

@@ -8,7 +8,6 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import masked, rank_one
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.evaluation import perturbed
 from loren_jax.schemes import leave_one_out
 from loren_jax.transforms import descend
 from loren_jax.types import Evaluation, Mask, Scalar
@@ -27,7 +26,7 @@ def loren(
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
-    evaluation: Evaluation = perturbed,
+    evaluation: Evaluation | None = None,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance, with momentum.
@@ -98,7 +97,8 @@ def loren(
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K for
         low-rank directions where memory allows it, else 1.
-      evaluation: how one query runs; `loren_jax.evaluation.materialised` is the oracle.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
+        `loren_jax.evaluation.materialised` is its oracle.
       key: a seed or a threefry key.
 
     Returns:
@@ -152,7 +152,7 @@ def scale_by_loren(
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
-    evaluation: Evaluation = perturbed,
+    evaluation: Evaluation | None = None,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """LOREN's estimate alone, to be followed by any Optax chain.

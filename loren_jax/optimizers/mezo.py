@@ -8,7 +8,6 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.evaluation import perturbed
 from loren_jax.schemes import two_sided
 from loren_jax.transforms import descend
 from loren_jax.types import Evaluation, Mask, Scalar
@@ -25,7 +24,7 @@ def mezo(
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
-    evaluation: Evaluation = perturbed,
+    evaluation: Evaluation | None = None,
     key: Any = 0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""MeZO (ZO-SGD): gradient descent on an SPSA estimate.
@@ -60,7 +59,8 @@ def mezo(
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
         for low-rank directions where memory allows it, else 1.
-      evaluation: how one query runs; `loren_jax.evaluation.materialised` is the oracle.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
+        `loren_jax.evaluation.materialised` is its oracle.
       key: a seed or a threefry key.
 
     Returns:

@@ -8,6 +8,7 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
+from loren_jax.directions import sampling
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import Dense, LowRank, Seeded, Zero
@@ -26,6 +27,11 @@ VIEWS = {
     "scalar": MatrixView((), ()),
 }
 K = 4
+
+
+@pytest.fixture(autouse=True)
+def small_matrices_are_seeded_too(monkeypatch):
+    monkeypatch.setattr(sampling, "SMALL", 0)
 
 
 def draw(view, rank, learned, count=None):

@@ -49,6 +49,7 @@ def descend(
         arguments.fraction("momentum", momentum)
         trace = optax.trace(momentum, accumulator_dtype=jnp.float32)
         steps.append(trace if resolve is None else optax.masked(trace, resolve))
-    if not (arguments.is_concrete_number(weight_decay) and weight_decay == 0):
+    # Only a Python number: what inject_hyperparams makes of it must not change the chain's length.
+    if not (isinstance(weight_decay, int | float) and weight_decay == 0):
         steps.append(optax.add_decayed_weights(weight_decay, resolve))
     return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate))

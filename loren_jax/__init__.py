@@ -12,4 +12,5 @@ from loren_jax.optimizers import loren as loren
 from loren_jax.optimizers import mezo as mezo
 from loren_jax.optimizers import scale_by_loren as scale_by_loren
 from loren_jax.transforms import descend as descend
+from loren_jax.transforms import train_step as train_step
 from loren_jax.types import MatrixAxes as MatrixAxes

@@ -98,15 +98,16 @@ class Directions(NamedTuple):
       refresh: `(state, params, key) -> state`, at the start of a step, before any draw.
       draw: `(state, params, key) -> tree of Direction`, one query; only shapes, dtypes and paths of
         `params` matter.
-      absorb: `(state, params, directions, coefficients) -> (estimate, state)`. The directions carry
-        a leading axis K. One call both sums the estimate and learns, because for seeded noise
-        the dear part of either is to draw the noise again. The estimate is float32.
+      absorb: `(state, params, directions, coefficients, into=None) -> (estimate, state)`. The
+        directions carry a leading axis K. One call both sums the estimate and learns, because for
+        seeded noise the dear part of either is to draw the noise again. The estimate is float32;
+        with a tree `into` it is added to that, in its dtypes and in place where it is donated.
     """
 
     init: Callable[[PyTree, Key[Array, ""]], PyTree]
     refresh: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
     draw: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
-    absorb: Callable[[PyTree, PyTree, PyTree, Coefficients], tuple[PyTree, PyTree]]
+    absorb: Callable[..., tuple[PyTree, PyTree]]
 
 
 class Query(NamedTuple):

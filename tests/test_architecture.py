@@ -45,6 +45,7 @@ PUBLIC = {
     "mezo",
     "scale_by_loren",
     "schemes",
+    "train_step",
 }
 
 

@@ -43,8 +43,13 @@ def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Dir
     def draw(state, params, key):
         return sample(key, params, rank=rank, matrix_axes=matrix_axes)
 
-    def absorb(state, params, directions, coefficients):
-        combine = lambda _, direction: direction.combine(*coefficients)[0]
-        return jax.tree.map(combine, params, directions), state
+    def absorb(state, params, directions, coefficients, into=None):
+        treedef = jax.tree.structure(params)
+        targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
+        sums = [
+            direction.combine(*coefficients, None, target)[0]
+            for direction, target in zip(treedef.flatten_up_to(directions), targets, strict=True)
+        ]
+        return treedef.unflatten(sums), state
 
     return Directions(init, lambda state, params, key: state, draw, absorb)

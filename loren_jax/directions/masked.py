@@ -76,11 +76,15 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
         drawn = directions.draw(state, trained(params), key)
         return fill(params, drawn, lambda leaf: Zero(_whole(leaf)))
 
-    def absorb(state, params, drawn, coefficients):
-        keep = lambda flag, _, direction: direction if flag else optax.MaskedNode()
-        drawn = jax.tree.map(keep, resolve_mask(mask, params), params, drawn)
-        estimate, state = directions.absorb(state, trained(params), drawn, coefficients)
-        return fill(params, estimate, jnp.zeros_like), state
+    def absorb(state, params, drawn, coefficients, into=None):
+        flags = resolve_mask(mask, params)
+        keep = lambda flag, node: node if flag else optax.MaskedNode()
+        some = lambda tree: jax.tree.map(keep, flags, tree)
+        target = None if into is None else some(into)
+        sums, state = directions.absorb(state, some(params), some(drawn), coefficients, target)
+        if into is None:
+            return fill(params, sums, jnp.zeros_like), state
+        return jax.tree.map(lambda flag, new, old: new if flag else old, flags, sums, into), state
 
     return Directions(
         init=lambda params, key: directions.init(trained(params), key),

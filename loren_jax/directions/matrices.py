@@ -49,6 +49,11 @@ class MatrixView:
         return tuple(self.shape[i] for i in self.stack_axes)
 
     @property
+    def stack_leads(self) -> bool:
+        """Whether there is a stack and its axes come first, so that a layer is one block."""
+        return bool(self.stack) and self.stack_axes == tuple(range(len(self.stack_axes)))
+
+    @property
     def m(self) -> int:
         """Fan-out."""
         return math.prod(self.shape[i] for i in self.fan_out)

@@ -89,15 +89,16 @@ def rank_one(
             matrix_axes=matrix_axes,
         )
 
-    def absorb(state, params, directions, coefficients):
-        def absorb_leaf(_, direction, vector):
-            return direction.combine(*coefficients, gaussian(vector))
-
-        sums = jax.tree.map(absorb_leaf, params, directions, state.covariance)
-        estimate, score = jax.tree.transpose(
-            jax.tree.structure(params), jax.tree.structure((0, 0)), sums
-        )
-        descend = lambda vector, gradient: vector - covariance_learning_rate * gradient
-        return estimate, RankOneState(jax.tree.map(descend, state.covariance, score))
+    def absorb(state, params, directions, coefficients, into=None):
+        treedef = jax.tree.structure(params)
+        vectors = treedef.flatten_up_to(state.covariance)
+        targets = [None] * len(vectors) if into is None else treedef.flatten_up_to(into)
+        estimate, learned = [], []
+        drawn = treedef.flatten_up_to(directions)
+        for direction, vector, target in zip(drawn, vectors, targets, strict=True):
+            total, score = direction.combine(*coefficients, gaussian(vector), target)
+            estimate.append(total)
+            learned.append(vector - covariance_learning_rate * score)
+        return treedef.unflatten(estimate), RankOneState(treedef.unflatten(learned))
 
     return Directions(init, lambda state, params, key: state, draw, absorb)

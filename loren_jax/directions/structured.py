@@ -3,11 +3,14 @@
 A direction is the perturbation of one leaf for one query. It is a pytree whose arrays may carry a
 leading axis of K queries, as `vmap` makes them; `to_dense` is for one query, `combine` for K.
 
-`combine(slope, score, covariance)` is the update side of every kind: it returns
+`combine(slope, score, covariance, into)` is the update side of every kind: it returns
 `sum_k slope_k y_k`, float32, and `sum_k score_k d/da log p(y_k)` where the direction has a learned
-covariance. Both come from one pass, because a seeded direction has to be drawn anew for it.
+covariance. Both come from one pass, because a seeded direction has to be drawn anew for it. With
+`into`, an array like the leaf, the first sum is added to it, in its dtype and layer by layer, so
+that a donated array is changed in place and no more than one matrix is held beside it.
 """
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -60,9 +63,15 @@ class Zero:
         """Zeros of the leaf's shape."""
         return jnp.zeros(self.view.shape, jnp.float32)
 
-    def combine(self, slope: Array, score: Array, covariance: DampedRankOne | None = None) -> Sum:
-        """Zeros."""
-        return self.to_dense(), None
+    def combine(
+        self,
+        slope: Array,
+        score: Array,
+        covariance: DampedRankOne | None = None,
+        into: Array | None = None,
+    ) -> Sum:
+        """Zeros, or `into` as it is."""
+        return self.to_dense() if into is None else into, None
 
 
 @_pytree
@@ -82,9 +91,15 @@ class Dense:
         """The array."""
         return self.array
 
-    def combine(self, slope: Array, score: Array, covariance: DampedRankOne | None = None) -> Sum:
+    def combine(
+        self,
+        slope: Array,
+        score: Array,
+        covariance: DampedRankOne | None = None,
+        into: Array | None = None,
+    ) -> Sum:
         """The sums over K of the module's docstring; O(K times the leaf) work and memory."""
-        total = jnp.tensordot(slope, self.array, 1)
+        total = _plus(into, jnp.tensordot(slope, self.array, 1))
         if covariance is None:
             return total, None
         scores = jax.vmap(lambda y: _score(covariance, y, self.view))(self.array)
@@ -110,7 +125,13 @@ class LowRank:
         """The product, in the leaf's shape and axis order."""
         return self.view.from_matrices(jnp.einsum("...mr,...nr->...mn", self.left, self.right))
 
-    def combine(self, slope: Array, score: Array, covariance: DampedRankOne | None = None) -> Sum:
+    def combine(
+        self,
+        slope: Array,
+        score: Array,
+        covariance: DampedRankOne | None = None,
+        into: Array | None = None,
+    ) -> Sum:
         """One product of inner size K r, and the score of the fan-in factor.
 
         Given `left`, the columns of `right` are independent samples of `N(0, Sigma)` and the only
@@ -118,12 +139,21 @@ class LowRank:
         for any loss; it costs r vectors where a full Gaussian direction costs m.
         """
         weighted = self.left * slope.reshape(-1, *(1,) * (self.left.ndim - 1))
-        matrices = jnp.einsum("k...mr,k...nr->...mn", weighted, self.right)
-        total = self.view.from_matrices(matrices)
+        if into is not None and self.view.stack_leads:
+            total, _ = _layer_by_layer(into, self.view, lambda i: (self._layer(weighted, i), None))
+        else:
+            matrices = jnp.einsum("k...mr,k...nr->...mn", weighted, self.right)
+            total = _plus(into, self.view.from_matrices(matrices))
         if covariance is None:
             return total, None
         scores = jax.vmap(lambda y: covariance.score(y, axis=-2))(self.right)
         return total, jnp.tensordot(score, scores, 1)
+
+    def _layer(self, weighted: Array, number: Array) -> Array:
+        """The weighted sum over K of one layer, in the leaf's axis order."""
+        one = lambda x: x.reshape(x.shape[0], -1, *x.shape[-2:])[:, number]
+        matrix = jnp.einsum("kmr,knr->mn", one(weighted), one(self.right))
+        return self.view.layer.from_matrices(matrix)
 
 
 @_pytree
@@ -146,13 +176,23 @@ class Seeded:
         layers = _over_stack(self._draw, len(self.view.stack), self.keys, self.covariance)
         return self.view.from_layers(layers)
 
-    def combine(self, slope: Array, score: Array, covariance: DampedRankOne | None = None) -> Sum:
+    def combine(
+        self,
+        slope: Array,
+        score: Array,
+        covariance: DampedRankOne | None = None,
+        into: Array | None = None,
+    ) -> Sum:
         """Draws query after query and layer after layer: one layer's noise is alive at a time."""
-        depth = len(self.view.stack)
-        keys = jnp.moveaxis(self.keys, 0, -1)
         combine = lambda keys, covariance: self._combine_layer(keys, slope, score, covariance)
-        layers, scores = _over_stack(combine, depth, keys, covariance)
-        return self.view.from_layers(layers), scores
+        if into is not None and self.view.stack_leads:
+            keys = self.keys.reshape(self.keys.shape[0], -1)
+            return _layer_by_layer(
+                into, self.view, lambda i: combine(keys[:, i], _of_layer(covariance, i))
+            )
+        keys = jnp.moveaxis(self.keys, 0, -1)
+        layers, scores = _over_stack(combine, len(self.view.stack), keys, covariance)
+        return _plus(into, self.view.from_layers(layers)), scores
 
     def _combine_layer(self, keys, slope, score, covariance):
         layer = self.view.layer
@@ -173,6 +213,35 @@ class Seeded:
         layer = self.view.layer
         standard = noise.normal(key, layer.shape)
         return standard if covariance is None else covariance.apply_sqrt(standard, layer.fan_in)
+
+
+def _plus(into: Array | None, total: Array) -> Array:
+    """The sum, rounded once; `total` alone if there is nothing to add it to."""
+    return total if into is None else (into.astype(jnp.float32) + total).astype(into.dtype)
+
+
+def _layer_by_layer(into: Array, view: MatrixView, layer: Any) -> Sum:
+    """Adds `layer(i)[0]` to each layer of `into`; collects `layer(i)[1]`, the scores, if any."""
+    depth, number = len(view.stack), math.prod(view.stack)
+    shape = jax.eval_shape(layer, 0)[1]
+    scores = None if shape is None else jnp.zeros((number, *shape.shape), shape.dtype)
+
+    def add(i, sums):
+        into, scores = sums
+        total, score = layer(i)
+        into = into.at[i].set(_plus(into[i], total))
+        return into, None if scores is None else scores.at[i].set(score)
+
+    flat = into.reshape(number, *into.shape[depth:])
+    flat, scores = jax.lax.fori_loop(0, number, add, (flat, scores))
+    return flat.reshape(into.shape), None if scores is None else scores.reshape(*view.stack, -1)
+
+
+def _of_layer(covariance: DampedRankOne | None, number: Array) -> DampedRankOne | None:
+    if covariance is None:
+        return None
+    vectors = covariance.vector.reshape(-1, covariance.vector.shape[-1])
+    return covariance._replace(vector=vectors[number])
 
 
 def _score(covariance: DampedRankOne, y: Array, view: MatrixView) -> Array:

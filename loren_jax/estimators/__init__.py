@@ -1,3 +1,4 @@
 """Estimates of the gradient from forward passes, as Optax transformations."""
 
+from loren_jax.estimators.estimate import Estimator as Estimator
 from loren_jax.estimators.estimate import estimate as estimate

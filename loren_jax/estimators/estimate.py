@@ -6,6 +6,7 @@ A step is two halves. *Probe* needs the model: it costs the forward passes and r
 second.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,22 @@ from loren_jax.evaluation.queries import evaluate_queries
 from loren_jax.types import Directions, EstimateState, Evaluation, PyTree, Scheme
 
 
+class Estimator(optax.GradientTransformationExtraArgs):
+    """An estimate that can also be added to a tree without being built first.
+
+    Attributes:
+      accumulate: `(state, params, into, factor, *, value_fn=None, losses=None) -> (tree, state)`:
+        `into + factor * estimate`, in the dtypes of `into` and leaf by leaf, layer by layer.
+    """
+
+    accumulate: Callable[..., tuple[PyTree, EstimateState]]
+
+    def __new__(cls, init, update, accumulate):  # noqa: D102
+        self = super().__new__(cls, init, update)
+        self.accumulate = accumulate
+        return self
+
+
 def estimate(
     directions: Directions,
     scheme: Scheme,
@@ -27,7 +44,7 @@ def estimate(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> Estimator:
     r"""Replaces the updates by a zeroth-order estimate of the gradient.
 
     .. math:: \hat g = \sum_{k=1}^{K} c_k y_k, \qquad y_k \sim \text{directions},
@@ -52,8 +69,8 @@ def estimate(
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` with an `EstimateState`. Its update has the
-      parameters' shapes and dtypes and points uphill, as a gradient does.
+      An `optax.GradientTransformationExtraArgs` with an `EstimateState`, and `accumulate`. Its
+      update has the parameters' shapes and dtypes and points uphill, as a gradient does.
 
     Raises:
       ValueError: an argument out of range; in `update`, `params` missing, or none or both of
@@ -87,6 +104,14 @@ def estimate(
 
     def update(updates, state, params=None, *, value_fn=None, losses=None, **extra):
         del updates, extra
+        estimated, state = step(state, params, value_fn, losses, None, 1.0)
+        cast = lambda leaf, gradient: gradient.astype(jnp.result_type(leaf))
+        return jax.tree.map(cast, params, estimated), state
+
+    def accumulate(state, params, into, factor, *, value_fn=None, losses=None):
+        return step(state, params, value_fn, losses, into, factor)
+
+    def step(state, params, value_fn, losses, into, factor):
         params = _given(params)
         _check_exactly_one(value_fn, losses)
         scale = arguments.scheduled(perturbation_scale, state.count)
@@ -102,9 +127,10 @@ def estimate(
                 chunk_size=chunk_size,
             )
         losses = _of_shape(losses, shape)
-        estimated, learned = directions.absorb(learned, params, drawn, scheme.weigh(losses, scale))
-        cast = lambda leaf, gradient: gradient.astype(jnp.result_type(leaf))
-        return jax.tree.map(cast, params, estimated), _next(state, learned, losses)
+        coefficients = scheme.weigh(losses, scale)
+        coefficients = coefficients._replace(slope=coefficients.slope * factor)
+        total, learned = directions.absorb(learned, params, drawn, coefficients, into)
+        return total, _next(state, learned, losses)
 
     def draw(state, params):
         step = noise.fold(state.key, state.count)
@@ -112,7 +138,7 @@ def estimate(
         queries = noise.fold_all(step, (num_directions,))
         return learned, jax.vmap(lambda query: directions.draw(learned, params, query))(queries)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return Estimator(init, update, accumulate)
 
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateState:

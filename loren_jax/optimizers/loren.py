@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import optax
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import masked, rank_one
 from loren_jax.directions.matrices import AxesOf
-from loren_jax.estimators import estimate
+from loren_jax.estimators import Estimator, estimate
 from loren_jax.schemes import leave_one_out
-from loren_jax.transforms import descend
+from loren_jax.transforms import Fusible, descend, fusible_chain
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -28,7 +27,7 @@ def loren(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> Fusible:
     r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance, with momentum.
 
     .. math::
@@ -139,7 +138,7 @@ def loren(
         key=key,
     )
     after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay, mask=mask)
-    return optax.chain(scale_by, after)
+    return fusible_chain(scale_by, after)
 
 
 def scale_by_loren(
@@ -154,7 +153,7 @@ def scale_by_loren(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> Estimator:
     """LOREN's estimate alone, to be followed by any Optax chain.
 
     Args:

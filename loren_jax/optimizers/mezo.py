@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import optax
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import descend
+from loren_jax.transforms import Fusible, descend, fusible_chain
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -26,7 +25,7 @@ def mezo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> Fusible:
     r"""MeZO (ZO-SGD): gradient descent on an SPSA estimate.
 
     .. math::
@@ -87,7 +86,7 @@ def mezo(
       Malladi et al., Fine-Tuning Language Models with Just Forward Passes, 2023,
       https://arxiv.org/abs/2305.17333
     """
-    return optax.chain(
+    return fusible_chain(
         estimate(
             masked(isotropic(rank, matrix_axes), mask),
             two_sided(),

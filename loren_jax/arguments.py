@@ -63,15 +63,14 @@ def scheduled(value: Any, step: jax.Array) -> jax.Array:
 
 
 def trainable_leaves(params: PyTree) -> None:
-    """Raises unless there is a leaf to train and every such leaf is a floating-point array.
+    """Raises unless every leaf is a floating-point array.
+
+    A tree without leaves passes: `optax.tree.map_params` initialises with one.
 
     Raises:
-      ValueError: nothing is trainable, or a leaf cannot be perturbed.
+      ValueError: a leaf cannot be perturbed.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise ValueError("params has no trainable leaf: the mask leaves nothing to perturb.")
-    for path, leaf in leaves:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.floating):
             name = jax.tree_util.keystr(path, simple=True, separator="/")

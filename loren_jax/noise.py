@@ -91,6 +91,8 @@ class Stream(NamedTuple):
 
 def layer_keys(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Key[Array, "..."]]:
     """A key for each layer of each stream, `(*stack,)`, whatever other streams there are."""
+    if not streams:
+        return []
     roots, number, layer = _roots(key, streams), *_numbered(streams, 1)[:2]
     keys = jax.vmap(lambda i, j: fold(roots[i], j))(number, layer)
     ends = np.cumsum([math.prod(stream.stack) for stream in streams])
@@ -107,6 +109,8 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     >>> [x.shape for x in normals(run_key(0), streams)]
     [(2, 3, 1), (4,)]
     """
+    if not streams:
+        return []
     rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
     roots = _roots(key, streams)
     numbers = _numbered(streams, rows)

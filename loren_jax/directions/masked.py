@@ -68,6 +68,15 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
         keep = lambda flag, leaf: leaf if flag else optax.MaskedNode()
         return jax.tree.map(keep, resolve_mask(mask, params), params)
 
+    def init(params, key):
+        kept = trained(params)
+        if jax.tree.leaves(params) and not jax.tree.leaves(kept):
+            raise ValueError(
+                "mask leaves no trainable leaf: nothing would be perturbed. It must be True for "
+                "at least one leaf of params."
+            )
+        return directions.init(kept, key)
+
     def fill(params, tree, make) -> Any:
         choose = lambda flag, leaf, node: node if flag else make(leaf)
         return jax.tree.map(choose, resolve_mask(mask, params), params, tree)
@@ -87,7 +96,7 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
         return jax.tree.map(lambda flag, new, old: new if flag else old, flags, sums, into), state
 
     return Directions(
-        init=lambda params, key: directions.init(trained(params), key),
+        init=init,
         refresh=lambda state, params, key: directions.refresh(state, trained(params), key),
         draw=draw,
         absorb=absorb,

@@ -59,8 +59,8 @@ def sample(
     streams = [_streams(name, view, rank) for name, view in zip(names, views, strict=True)]
     seeded = [s[0] for s in streams if s[0].name == "matrix"]
     drawn = [s for group in streams for s in group if s.name != "matrix"]
-    keys = iter(noise.layer_keys(key, seeded) if seeded else ())
-    numbers = iter(noise.normals(key, drawn) if drawn else ())
+    keys = iter(noise.layer_keys(key, seeded))
+    numbers = iter(noise.normals(key, drawn))
     directions: list[Any] = []
     for view, group, vector in zip(views, streams, vectors, strict=True):
         gaussian = None if vector is None else DampedRankOne(vector, jnp.float32(damping))

@@ -106,7 +106,7 @@ def loren(
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, optax
     >>> optimizer = loren(0.01)
     >>> params = {"kernel": jnp.ones((3, 2))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)
@@ -174,6 +174,7 @@ def scale_by_loren(
     Raises:
       ValueError: an argument out of range.
 
+    >>> import optax
     >>> optimizer = optax.chain(scale_by_loren(rank=1), optax.scale_by_adam(), optax.scale(-1e-4))
 
     References:

@@ -68,7 +68,7 @@ def mezo(
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, optax
     >>> optimizer = mezo(0.1)
     >>> params = jnp.asarray([1.0, -2.0])
     >>> loss = lambda params: jnp.sum(params**2)

@@ -87,7 +87,8 @@ def train_step(loss: Callable[..., Any], optimizer: optax.GradientTransformation
         value_fn = lambda params: loss(params, *batch)
         if isinstance(optimizer, Fusible):
             return optimizer.apply(params, state, value_fn=value_fn)
-        updates, state = optimizer.update(None, state, params, value_fn=value_fn)
+        # The estimate takes no gradient, which Optax has no type for.
+        updates, state = optimizer.update(None, state, params, value_fn=value_fn)  # pyrefly: ignore
         return optax.apply_updates(params, updates), state
 
     return jax.jit(step, donate_argnums=(0, 1))

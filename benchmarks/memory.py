@@ -1,0 +1,124 @@
+"""Temporary memory of a LOREN step, as the compiler plans it, beside that of its forward pass.
+
+`compiled.memory_analysis().temp_size_in_bytes`: what a program holds beside its arguments and
+results. Parameters and state are donated, so that new parameters may take the place of the old
+ones. In units of the parameters, of the largest leaf, and beyond the bare forward pass in units of
+the largest leaf, which is what a step is promised to stay below: 1.2 for rank 1 through Optax.
+
+* `evaluations`: the K losses one after another, directions drawn within.
+* `Optax`: `update` and `optax.apply_updates`.
+* `in place`: `loren_jax.train_step`, which adds the estimate to the parameters leaf by leaf.
+
+XLA's CPU back end by default orders a program for concurrency: it computes all updates before it
+adds the first one. With the flag of `SCHEDULERS`, which must be set before JAX starts, it orders
+for memory. Both are measured, in processes of their own; the promise is checked with the latter.
+
+    python benchmarks/memory.py    # COST
+
+MEASURED
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import jax
+from record import save, table
+from step_time import Case, K, evaluations_of, forward_of, optimizer_of, step_of
+from transformer import Transformer
+
+import loren_jax
+
+BOUND = 1.2
+SCHEDULERS = {
+    "concurrent": "",
+    "memory": "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+}
+
+
+def measure_under(scheduler: str, *arguments: Any) -> list[dict[str, Any]]:
+    """`measure` in a process that is started with the scheduler's flag."""
+    before = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{before} {SCHEDULERS[scheduler]}".strip()
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            rows = pool.submit(measure, *arguments).result()
+    finally:
+        os.environ["XLA_FLAGS"] = before
+    verdict = lambda row: _verdict(row) if scheduler == "memory" else "-"
+    return [{"scheduler": scheduler, **row, "bound met": verdict(row)} for row in rows]
+
+
+def measure(model: Transformer, batch: int, length: int) -> list[dict[str, Any]]:
+    """One row a program."""
+    params = jax.eval_shape(model.params)
+    ids = jax.eval_shape(lambda: model.tokens(batch, length))
+    size, largest = _bytes(model)
+    bare = _temporary(forward_of(model), params, ids)
+    programs = [("forward", "-", bare)]
+    for case in (Case(1, 1), Case(None, 1)):
+        optimizer = optimizer_of(case)
+        state = jax.eval_shape(optimizer.init, params)
+        count = jax.ShapeDtypeStruct((), "int32")
+        # What follows the estimate has a state of its own; the first is the estimate's.
+        evaluations = (params, state[0].directions, count, ids)
+        in_place = loren_jax.train_step(model.loss, optimizer)
+        programs += [
+            ("evaluations", case.name(), _temporary(evaluations_of(model, case), *evaluations)),
+            ("Optax", case.name(), _temporary(step_of(model, optimizer), params, state, ids)),
+            ("in place", case.name(), _temporary(in_place, params, state, ids)),
+        ]
+    return [
+        {
+            "tokens": f"{batch}x{length}",
+            "layers": "scanned" if model.scanned else "unrolled",
+            "program": program,
+            "directions": kind,
+            "MiB": temporary / 2**20,
+            "/ parameters": temporary / size,
+            "/ largest leaf": temporary / largest,
+            "beyond forward": (temporary - bare) / largest,
+        }
+        for program, kind, temporary in programs
+    ]
+
+
+def _bytes(model: Transformer) -> tuple[int, int]:
+    """Of all parameters, and of the largest leaf."""
+    leaves = jax.tree.leaves(jax.eval_shape(model.params))
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in leaves]
+    return sum(sizes), max(sizes)
+
+
+def _temporary(fn: Any, *arguments: Any) -> int:
+    return fn.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if (row["program"], row["directions"]) != ("Optax", "rank 1"):
+        return "-"
+    return "yes" if row["beyond forward"] <= BOUND else f"NO, above {BOUND}"
+
+
+def main() -> None:
+    """Compiles, prints, saves; nothing runs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokens", default="8x64", help="batch x length")
+    parser.add_argument("--quick", action="store_true", help="a tiny model")
+    options = parser.parse_args()
+    batch, length = map(int, options.tokens.split("x"))
+    tiny = {"layers": 2, "width": 32, "hidden": 64, "vocabulary": 128} if options.quick else {}
+    models = [Transformer(**tiny, scanned=scanned) for scanned in (True, False)]
+    rows = []
+    for scheduler in SCHEDULERS:
+        for model in models:
+            rows += measure_under(scheduler, model, batch, length)
+    print(table(rows))
+    if not options.quick:
+        print("saved", save("memory", rows, queries=K, parameters=_bytes(models[0])[0]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Where a benchmark's numbers go: a table on the screen, and a JSON file that can be repeated.
+
+The file holds the command, the versions, the machine and the rows; `benchmarks/results/` keeps the
+latest of each.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loren_jax.train.environment import environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def save(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
+    """Writes `results/<name>.json`.
+
+    Args:
+      name: of the file, without its suffix.
+      rows: the measurements, JSON values.
+      facts: what else is needed to understand them: seed, sizes.
+
+    Returns:
+      The file.
+    """
+    record = {
+        "command": " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "environment": environment(),
+        **facts,
+        "rows": list(rows),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n")
+    return path
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows with the same keys as aligned text; numbers get four significant digits.
+
+    >>> print(table([{"name": "a", "value": 1.23456}]))
+    name  value
+    a     1.235
+    """
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

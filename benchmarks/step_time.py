@@ -1,0 +1,260 @@
+"""The time of a LOREN step in units of its K bare forward passes, and how long it compiles.
+
+Every method is measured beside the bare forward pass of the same loss, in the same process, turn by
+turn, so that a busy machine slows both; the table has medians over the turns, and their minima. Two
+things are timed:
+
+* evaluations: the K losses, with the drawing of the directions;
+* step: the K losses, the estimate, learning the covariance, `optax.apply_updates`; donated.
+
+`--compile` measures how long the step of 24 scanned layers compiles, against its forward pass.
+
+    python benchmarks/step_time.py --tokens 8x8 8x64     # COST
+    python benchmarks/step_time.py --tokens 64x128 --turns 2
+    python benchmarks/step_time.py --compile
+    python benchmarks/step_time.py --quick               # tiny, to see that it runs
+
+MEASURED
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from record import save, table
+from transformer import Transformer
+
+import loren_jax
+from loren_jax import directions, noise
+from loren_jax.evaluation import evaluate_queries, perturbed
+
+K = 6
+SCALE = 1e-3
+
+
+class Case(NamedTuple):
+    """One configuration of LOREN; `None` as chunk size is the library's choice."""
+
+    rank: int | None
+    chunk_size: int | None
+
+    def name(self) -> str:
+        """As it stands in the table."""
+        return f"rank {self.rank}" if self.rank else "Gaussian"
+
+
+# What the library promises on two CPU cores: (tokens, case) -> (evaluations, step).
+BOUNDS = {
+    ("8x64", Case(1, None)): (1.05, 1.15),
+    ("8x8", Case(1, K)): (0.85, 1.10),
+    ("64x128", Case(1, None)): (None, 1.05),
+    ("64x128", Case(None, None)): (None, 1.25),
+}
+COMPILE_RATIO, COMPILE_SECONDS = 3.0, 10.0
+
+
+def cases_of(tokens: str) -> list[Case]:
+    """Few where a forward pass takes seconds."""
+    if tokens == "64x128":
+        return [Case(1, None), Case(None, None)]
+    return [Case(1, None), Case(1, 1), Case(1, K), Case(None, None)]
+
+
+def forward_of(model: Transformer) -> Callable:
+    """The bare forward pass."""
+    return jax.jit(model.loss)
+
+
+def evaluations_of(model: Transformer, case: Case) -> Callable:
+    """The K losses of a step, directions drawn within."""
+    kind = directions.rank_one(rank=case.rank)
+
+    @jax.jit
+    def evaluations(params, state, count, tokens):
+        keys = noise.fold_all(noise.fold(noise.run_key(0), count), (K,))
+        return evaluate_queries(
+            lambda params: model.loss(params, tokens),
+            params,
+            jax.vmap(lambda key: kind.draw(state, params, key))(keys),
+            points=(1.0,),
+            scale=jnp.float32(SCALE),
+            evaluation=perturbed,
+            chunk_size=case.chunk_size,
+        )
+
+    return evaluations
+
+
+def optimizer_of(case: Case) -> optax.GradientTransformationExtraArgs:
+    """LOREN without momentum, as it is for the least memory."""
+    return loren_jax.loren(
+        1e-6,
+        num_directions=K,
+        perturbation_scale=SCALE,
+        momentum=None,
+        rank=case.rank,
+        chunk_size=case.chunk_size,
+    )
+
+
+def step_of(model: Transformer, optimizer: optax.GradientTransformationExtraArgs) -> Callable:
+    """A whole step through Optax."""
+
+    def step(params, state, tokens):
+        updates, state = optimizer.update(
+            None, state, params, value_fn=lambda params: model.loss(params, tokens)
+        )
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
+class Timers:
+    """Named calls that take turns, so that whatever else the machine does falls on all of them."""
+
+    def __init__(self) -> None:
+        self.calls: dict[Any, Callable[[], Any]] = {}
+        self.seconds: dict[Any, list[float]] = {}
+
+    def add(self, name: Any, call: Callable[[], Any]) -> None:
+        """Compiles and runs `call` once, unmeasured."""
+        jax.block_until_ready(call())
+        self.calls[name], self.seconds[name] = call, []
+
+    def run(self, turns: int) -> None:
+        """Each call once a turn."""
+        for _ in range(turns):
+            for name, call in self.calls.items():
+                start = time.perf_counter()
+                jax.block_until_ready(call())
+                self.seconds[name].append(time.perf_counter() - start)
+
+    def ratio(self, name: Any, base: Any) -> tuple[float, float]:
+        """Median of the turns' ratios, and ratio of the minima, to K runs of `base`."""
+        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
+        median = statistics.median(own / (K * other) for own, other in pairs)
+        return median, min(self.seconds[name]) / (K * min(self.seconds[base]))
+
+
+def measure(model: Transformer, tokens: str, turns: int) -> list[dict[str, Any]]:
+    """One row a case."""
+    batch, length = map(int, tokens.split("x"))
+    params, ids = model.params(), model.tokens(batch, length)
+    timers, forward = Timers(), forward_of(model)
+
+    def forwards():  # the mean of three is steadier than one, and K of them would cost as a case
+        return [forward(params, ids) for _ in range(3 if batch * length < 4096 else 1)]
+
+    timers.add("forward", forwards)
+    for case in cases_of(tokens):
+        _add_case(timers, model, case, params, ids)
+    timers.run(turns)
+    single = len(forwards())
+    timers.seconds["forward"] = [s / single for s in timers.seconds["forward"]]
+    return [_row(timers, model, tokens, case) for case in cases_of(tokens)]
+
+
+def _add_case(timers: Timers, model: Transformer, case: Case, params: Any, ids: Any) -> None:
+    optimizer = optimizer_of(case)
+    step, evaluations = step_of(model, optimizer), evaluations_of(model, case)
+    # A step donates its parameters, so that each case has a copy of its own.
+    held = {"params": jax.tree.map(jnp.copy, params)}
+    held["state"] = optimizer.init(held["params"])
+    learned = jax.tree.map(jnp.copy, held["state"][0].directions)
+
+    def take_step():
+        held["params"], held["state"] = step(held["params"], held["state"], ids)
+        return held["state"]
+
+    timers.add((case, "evaluations"), lambda: evaluations(params, learned, 0, ids))
+    timers.add((case, "step"), take_step)
+
+
+def _row(timers: Timers, model: Transformer, tokens: str, case: Case) -> dict[str, Any]:
+    evaluations = timers.ratio((case, "evaluations"), "forward")
+    step = timers.ratio((case, "step"), "forward")
+    bounds = BOUNDS.get((tokens, case), (None, None)) if model == Transformer() else (None, None)
+    return {
+        "tokens": tokens,
+        "layers": "scanned" if model.scanned else "unrolled",
+        "directions": case.name(),
+        "chunk": case.chunk_size or "default",
+        "forward (s)": statistics.median(timers.seconds["forward"]),
+        "evaluations": evaluations[0],
+        "(minima)": evaluations[1],
+        "step": step[0],
+        "(minima) ": step[1],
+        "bound met": _verdict(bounds, (evaluations[0], step[0])),
+    }
+
+
+def _verdict(bounds: tuple, values: tuple[float, float]) -> str:
+    parts = [
+        f"{value:.2f} <= {bound}: {'yes' if value <= bound else 'NO'}"
+        for bound, value in zip(bounds, values, strict=True)
+        if bound is not None
+    ]
+    return "; ".join(parts) or "-"
+
+
+def measure_compile(layers: int, turns: int) -> list[dict[str, Any]]:
+    """Seconds from a traced function to an executable; nothing runs."""
+    rows = []
+    for scanned in (True, False):
+        model = Transformer(layers=layers if scanned else 8, scanned=scanned)
+        params, ids = model.params(), model.tokens(8, 64)
+        bare = _compile_seconds(forward_of(model), (params, ids), turns)
+        for case in (Case(1, None), Case(None, None)):
+            optimizer = optimizer_of(case)
+            state = optimizer.init(params)
+            seconds = _compile_seconds(step_of(model, optimizer), (params, state, ids), turns)
+            bound = (COMPILE_RATIO, COMPILE_SECONDS) if scanned and case.rank else (None, None)
+            rows.append(
+                {"layers": f"{model.layers} {'scanned' if scanned else 'unrolled'}"}
+                | {"directions": case.name(), "forward (s)": bare, "step (s)": seconds}
+                | {"ratio": seconds / bare}
+                | {"bound met": _verdict(bound, (seconds / bare, seconds))}
+            )
+    return rows
+
+
+def _compile_seconds(fn: Any, arguments: tuple, turns: int) -> float:
+    seconds = []
+    for _ in range(turns):
+        jax.clear_caches()
+        start = time.perf_counter()
+        fn.lower(*arguments).compile()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def main() -> None:
+    """Measures, prints, saves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokens", nargs="+", default=["8x8", "8x64"], help="batch x length")
+    parser.add_argument("--unrolled", action="store_true", help="layers as a list")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="compile time instead")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, one turn")
+    options = parser.parse_args()
+    turns = 1 if options.quick else options.turns
+    if options.compile:
+        rows, name = measure_compile(4 if options.quick else 24, turns), "compile_time"
+    else:
+        tiny = {"layers": 2, "width": 32, "hidden": 64, "vocabulary": 128} if options.quick else {}
+        model = Transformer(**tiny, scanned=not options.unrolled)
+        rows = [row for tokens in options.tokens for row in measure(model, tokens, turns)]
+        kind = "unrolled" if options.unrolled else "scanned"
+        name = f"step_time_{kind}_{'_'.join(options.tokens)}"
+    print(table(rows))
+    if not options.quick:
+        print("saved", save(name, rows, queries=K, turns=turns))
+
+
+if __name__ == "__main__":
+    main()

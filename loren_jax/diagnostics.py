@@ -1,0 +1,234 @@
+"""Why a run is slow, large or makes no progress: two questions to ask before a long one.
+
+* `materialised`: which weights does this loss force dense, and by which operation? Their sum with
+  the perturbation then exists in memory, which is what a low-rank direction is there to avoid.
+* `compare_with_gradient`: how far is the estimate from `jax.grad`, does it have a bias, and do the
+  losses of a step differ by more than their own rounding?
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from loren_jax import arguments, noise
+from loren_jax.directions import isotropic, resolve_mask
+from loren_jax.evaluation.perturbed.interpreter import Interpreter
+from loren_jax.evaluation.perturbed.query import interpret
+from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.types import Directions, EstimateState, Mask, PyTree, ValueFn
+
+
+class Materialised(NamedTuple):
+    """A weight that a loss forces dense.
+
+    Attributes:
+      path: of the leaf.
+      primitive: the operation that has no rule for a structured leaf.
+      bytes: of the sum, which is taken in float32. Of one layer, where the leaf is a stack that a
+        `scan` runs over: the other layers' sums are not alive then.
+    """
+
+    path: str
+    primitive: str
+    bytes: int
+
+
+def materialised(
+    value_fn: ValueFn, params: PyTree, directions: Directions | None = None
+) -> list[Materialised]:
+    """The weights that a loss forces dense under low-rank perturbations.
+
+    A weight that is only multiplied with activations, gathered from, transposed, reshaped or sliced
+    keeps its structure. Anything else, as a normalised or a quantised weight, costs its sum with
+    the perturbation once a query that runs. Nothing is computed; `params` may be
+    `jax.ShapeDtypeStruct`s.
+
+    Args:
+      value_fn: the loss, `params -> scalar`.
+      params: the parameters, or their shapes.
+      directions: what perturbs them; by default rank-1 directions on every leaf.
+
+    Returns:
+      The weights in the order of the program, each once for each operation; empty is good.
+
+    >>> params = {"kernel": jnp.ones((8, 8)), "gate": jnp.ones((8, 8))}
+    >>> x = jnp.ones(8)
+    >>> loss = lambda params: jnp.sum(x @ params["kernel"] @ jnp.tanh(params["gate"]))
+    >>> materialised(loss, params)
+    [Materialised(path='gate', primitive='tanh', bytes=256)]
+    """
+    directions = isotropic(rank=1) if directions is None else directions
+    found: dict[Materialised, None] = {}
+
+    def record(leaf: Any, primitive: str) -> None:
+        size = jnp.dtype(jnp.float32).itemsize * leaf.weight.size
+        found[Materialised(leaf.name, primitive, size)] = None
+
+    closed = jax.make_jaxpr(value_fn)(params)
+
+    def query(params: PyTree) -> Array:
+        key = noise.run_key(0)
+        drawn = directions.draw(directions.init(params, key), params, key)
+        return interpret(closed, params, drawn, jnp.float32(1), Interpreter(RULES, record))
+
+    jax.eval_shape(query, params)
+    return list(found)
+
+
+class GradientQuality(NamedTuple):
+    r"""Estimates :math:`\hat g_1 \dots \hat g_N` beside the gradient g.
+
+    Attributes:
+      relative_error: :math:`\frac1N \sum_i |\hat g_i - g|^2 / |g|^2`. About `d / (K - 1)` for
+        leave-one-out in d dimensions.
+      relative_error_stderr: its standard error.
+      cosine: mean of :math:`\hat g_i \cdot g / (|\hat g_i| |g|)`, 0 for an estimate of zero. In d
+        dimensions about `0.8 / sqrt(d)` for one pair, `sqrt((K - 1) / d)` for many queries.
+      cosine_of_mean: the cosine of the mean estimate, near 1 if N is many times `d / (K - 1)`.
+      gain: :math:`\frac1N \sum_i \hat g_i \cdot g / |g|^2`; 1 for an unbiased estimate.
+      gain_stderr: its standard error.
+      gradient_norm: `|g|`.
+      loss_spread: how far the losses of one estimate differ: their standard deviation, averaged.
+      loss_rounding: distance of neighbouring float32 numbers at the mean loss. If the spread is not
+        many times larger, the estimate is made of rounding: raise `perturbation_scale`, and
+        compute the loss in float32.
+    """
+
+    relative_error: Float[Array, ""]
+    relative_error_stderr: Float[Array, ""]
+    cosine: Float[Array, ""]
+    cosine_of_mean: Float[Array, ""]
+    gain: Float[Array, ""]
+    gain_stderr: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    loss_spread: Float[Array, ""]
+    loss_rounding: Float[Array, ""]
+
+
+def compare_with_gradient(
+    estimator: Any,
+    value_fn: ValueFn,
+    params: PyTree,
+    state: EstimateState | None = None,
+    *,
+    num_estimates: int = 100,
+    mask: Mask | None = None,
+) -> GradientQuality:
+    """Compares independent estimates at one point with the gradient from `jax.grad`.
+
+    Costs one backward pass and `num_estimates` times the forward passes of a step.
+
+    Args:
+      estimator: an `estimate`, as `scale_by_loren` makes one, without what follows it in a chain.
+      value_fn: the loss, `params -> scalar`; differentiable.
+      params: where to compare.
+      state: the estimator's state; None for a fresh one. What it has learned is used and left as it
+        is, and its noise is not drawn.
+      num_estimates: N, at least 2.
+      mask: the leaves that are trained, as given to the estimator; the others are not compared.
+
+    Returns:
+      Scalars, float32.
+
+    Raises:
+      TypeError: `state` is that of a chain or of something else.
+      ValueError: fewer than two estimates.
+
+    >>> from loren_jax import estimate, schemes
+    >>> estimator = estimate(isotropic(), schemes.two_sided(), num_directions=100)
+    >>> quality = compare_with_gradient(estimator, lambda x: jnp.sum(x**2), jnp.ones(3))
+    >>> bool(quality.cosine > 0.9)
+    True
+    """
+    arguments.count("num_estimates", num_estimates, 2)
+    state = estimator.init(params) if state is None else state
+    if not isinstance(state, EstimateState):
+        raise TypeError(
+            f"expected an EstimateState, got {type(state).__name__}: pass the estimate alone, as "
+            "scale_by_loren() for loren(), and its part of a chain's state, as state[0]."
+        )
+    flags = jax.tree.leaves(resolve_mask((lambda path: True) if mask is None else mask, params))
+
+    @jax.jit
+    def measure(params: PyTree, state: EstimateState) -> GradientQuality:
+        gradient = _trained_gradient(value_fn, params, flags)
+
+        def one(total, key):
+            estimated, after = estimator.update(
+                None, state._replace(key=key), params, value_fn=value_fn
+            )
+            kept = _float32(jax.tree.leaves(estimated), flags)
+            return _add(total, kept), (_compare(kept, gradient), after.losses)
+
+        keys = noise.fold_all(noise.fold_name(state.key, "diagnostics"), (num_estimates,))
+        zeros = jax.tree.map(jnp.zeros_like, gradient)
+        total, (each, losses) = jax.lax.scan(one, zeros, keys)
+        return _summary(each, _compare(total, gradient), losses, jnp.sqrt(_dot(gradient, gradient)))
+
+    return measure(params, state)
+
+
+_TINY = float(jnp.finfo(jnp.float32).tiny)
+
+
+class _Comparison(NamedTuple):
+    error: Array
+    cosine: Array
+    gain: Array
+
+
+def _compare(estimated: list[Array], gradient: list[Array]) -> _Comparison:
+    difference = [e - g for e, g in zip(estimated, gradient, strict=True)]
+    along, square = _dot(estimated, gradient), _dot(gradient, gradient)
+    length = jnp.sqrt(_dot(estimated, estimated)) * jnp.sqrt(square)
+    return _Comparison(
+        error=_dot(difference, difference) / square,
+        # Losses that are equal in float32 make an estimate of exactly zero, which has no angle.
+        cosine=jnp.where(length > 0, along / jnp.maximum(length, _TINY), 0.0),
+        gain=along / square,
+    )
+
+
+def _summary(
+    each: _Comparison, mean: _Comparison, losses: Array, gradient_norm: Array
+) -> GradientQuality:
+    stderr = lambda x: jnp.std(x, ddof=1) / jnp.sqrt(x.size)
+    typical = jnp.abs(jnp.mean(losses))
+    return GradientQuality(
+        relative_error=jnp.mean(each.error),
+        relative_error_stderr=stderr(each.error),
+        cosine=jnp.mean(each.cosine),
+        cosine_of_mean=mean.cosine,
+        gain=jnp.mean(each.gain),
+        gain_stderr=stderr(each.gain),
+        gradient_norm=gradient_norm,
+        loss_spread=jnp.mean(jnp.std(losses.reshape(losses.shape[0], -1), axis=1)),
+        loss_rounding=jnp.nextafter(typical, jnp.float32(jnp.inf)) - typical,
+    )
+
+
+def _trained_gradient(value_fn: ValueFn, params: PyTree, flags: list[bool]) -> list[Array]:
+    """Of the trained leaves alone: the others may be of a type that has no derivative."""
+    leaves, treedef = jax.tree.flatten(params)
+
+    def loss(trained: list[Array]) -> Array:
+        rest = iter(trained)
+        mixed = [next(rest) if flag else x for x, flag in zip(leaves, flags, strict=True)]
+        return value_fn(treedef.unflatten(mixed))
+
+    gradient = jax.grad(loss)([x for x, flag in zip(leaves, flags, strict=True) if flag])
+    return _float32(gradient, [True] * len(gradient))
+
+
+def _float32(leaves: list[Array], flags: list[bool]) -> list[Array]:
+    return [x.astype(jnp.float32) for x, flag in zip(leaves, flags, strict=True) if flag]
+
+
+def _add(a: list[Array], b: list[Array]) -> list[Array]:
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+def _dot(a: list[Array], b: list[Array]) -> Array:
+    return sum((jnp.vdot(x, y) for x, y in zip(a, b, strict=True)), start=jnp.float32(0))

@@ -9,12 +9,15 @@ things are timed:
 
 `--compile` measures how long the step of 24 scanned layers compiles, against its forward pass.
 
-    python benchmarks/step_time.py --tokens 8x8 8x64     # COST
+    python benchmarks/step_time.py --tokens 8x8 8x64     # some ten minutes
     python benchmarks/step_time.py --tokens 64x128 --turns 2
     python benchmarks/step_time.py --compile
     python benchmarks/step_time.py --quick               # tiny, to see that it runs
 
-MEASURED
+Measured (jax 0.10.2, two busy cores, scanned, K = 6, evaluations / step): rank 1, 8x8 0.59 / 0.79,
+8x64 1.02 / 1.06, 64x128 0.90 / 0.88; full Gaussian 8x64 3.8 / 5.7, 64x128 1.00 / 1.00 (64x128 in
+one turn).
+Compiling 24 scanned layers: forward 0.5 s, rank-1 step 5.1 s, full Gaussian 6.0 s.
 """
 
 import argparse
@@ -248,7 +251,8 @@ def main() -> None:
     else:
         tiny = {"layers": 2, "width": 32, "hidden": 64, "vocabulary": 128} if options.quick else {}
         model = Transformer(**tiny, scanned=not options.unrolled)
-        rows = [row for tokens in options.tokens for row in measure(model, tokens, turns)]
+        sizes = ["8x8"] if options.quick else options.tokens
+        rows = [row for tokens in sizes for row in measure(model, tokens, turns)]
         kind = "unrolled" if options.unrolled else "scanned"
         name = f"step_time_{kind}_{'_'.join(options.tokens)}"
     print(table(rows))

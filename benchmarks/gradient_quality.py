@@ -26,9 +26,9 @@ Measured (seed 0, 5,000 estimates, squared error over squared gradient norm):
 
     1,000 dimensions          Sphere     Rastrigin  Rosenbrock  theory, small eps
     one-sided, no baseline    6.05e10    1.40e10    1.15e10     f^2 d / (4 eps^2 g^2)
-    forward, with centre      334 +- 4   334 +- 4   335 +- 4    (d + 1) / 3 = 334
-    central pairs             503 +- 7   498 +- 7   504 +- 7    (d + 1) / 2 = 501
-    leave-one-out             332 +- 4   334 +- 4   333 +- 4    (d + 1) / 3 = 334
+    forward, with centre      333 +- 4   329 +- 4   332 +- 4    (d + 1) / 3 = 334
+    central pairs             500 +- 7   500 +- 7   493 +- 7    (d + 1) / 2 = 501
+    leave-one-out             338 +- 4   334 +- 4   335 +- 4    (d + 1) / 3 = 334
 
     error / theory on matrices: all 32 rows between 0.970 and 1.040, standard errors 0.011 to 0.031
 """

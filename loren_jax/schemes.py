@@ -26,8 +26,8 @@ def leave_one_out() -> Scheme:
 
     The baseline of each query is independent of its own direction, so the estimate is as unbiased
     as the one without a baseline, and a constant added to the loss changes nothing. Its squared
-    error on a linear loss is `d / (K - 1)` times the squared gradient norm in d dimensions, with K
-    forward passes. At least two directions.
+    error on a linear loss is `(d + 1) / (K - 1)` times the squared gradient norm in d dimensions,
+    with K forward passes. At least two directions.
 
     Returns:
       A scheme with the one point 1.

@@ -304,7 +304,6 @@ def test_14_a_loss_that_is_not_finite_cannot_poison(method):
     step = jax.jit(stepper(optimizer, wall))
     for _ in range(20):
         params, state = step(params, state)
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(plain((params, state.__class__()))))
     assert np.isfinite(params["x"]).all()
     assert optax.tree.get(state, "nonfinite") > 0
     covariance = optax.tree.get(state, "covariance")

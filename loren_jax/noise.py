@@ -10,11 +10,12 @@ no other generator is taken.
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Integer, Key, Shaped
 
 GENERATOR = "threefry2x32"
@@ -63,14 +64,21 @@ def fold_all(key: Key[Array, ""], shape: tuple[int, ...]) -> Key[Array, "*shape"
     >>> fold_all(run_key(0), (2, 3)).shape
     (2, 3)
     """
-    numbers = jnp.arange(math.prod(shape), dtype=jnp.uint32)
-    return jax.vmap(lambda number: fold(key, number))(numbers).reshape(shape)
+    numbers = np.arange(math.prod(shape), dtype=np.uint32)
+    return _fold_words(key, np.zeros_like(numbers), numbers).reshape(shape)
 
 
 def fold_name(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     """A key for a named purpose, the same on every machine."""
-    first, second = _words(name)
-    return fold(fold(key, first), second)
+    return _fold_words(key, *np.array(_words(name), np.uint32))
+
+
+def _fold_words(key: Key[Array, "..."], first: Any, second: Any) -> Key[Array, "..."]:
+    """`fold` for 64 bits of data at once: one call of the generator, one piece of the program."""
+    data = jax.random.key_data(key)
+    words = jnp.broadcast_arrays(data[..., 0], data[..., 1], first, second)
+    words = threefry2x32_p.bind(*(word.astype(jnp.uint32) for word in words))
+    return jax.random.wrap_key_data(jnp.stack(words, -1), impl=GENERATOR)
 
 
 class Stream(NamedTuple):
@@ -94,7 +102,7 @@ def layer_keys(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Key[Array
     if not streams:
         return []
     roots, number, layer = _roots(key, streams), *_numbered(streams, 1)[:2]
-    keys = jax.vmap(lambda i, j: fold(roots[i], j))(number, layer)
+    keys = _fold_words(roots[number], np.zeros_like(layer), layer)
     ends = np.cumsum([math.prod(stream.stack) for stream in streams])
     return [k.reshape(s.stack) for k, s in zip(_split(keys, ends), streams, strict=True)]
 
@@ -113,9 +121,9 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
         return []
     rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
     roots = _roots(key, streams)
-    numbers = _numbered(streams, rows)
-    keys = jax.vmap(lambda i, j, k: fold(fold(roots[i], j), k))(*numbers)
-    drawn = _rows_of(keys)
+    number, layer, row = _numbered(streams, rows)
+    keys = _fold_words(roots[number], layer, row)
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (ROW,), jnp.float32))(keys)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
     return [
@@ -126,7 +134,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
 
 def _roots(key: Key[Array, ""], streams: Sequence[Stream]) -> Key[Array, " streams"]:
     words = np.array([_words("\x1f".join((*s.path, "", s.name))) for s in streams], np.uint32)
-    return jax.vmap(lambda word: fold(fold(key, word[0]), word[1]))(words)
+    return _fold_words(key, *words.T)
 
 
 def _numbered(streams: Sequence[Stream], rows: int | Sequence[int]) -> list[np.ndarray]:
@@ -163,33 +171,41 @@ def path_names(path: KeyPath) -> tuple[str, ...]:
     return tuple(names)
 
 
-def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """Standard normal numbers, always drawn in float32 so that no dtype changes them.
+def normal_rows(
+    key: Key[Array, ""], numbers: Integer[Array, " rows"], length: int
+) -> Float[Array, "rows length"]:
+    """Some rows of a matrix of standard normal numbers, always drawn in float32.
 
-    A large draw is made block by block: the generator holds three times what it returns, so the
-    blocks save two thirds of the memory, and on a CPU they stay in its cache. Each row has its
-    own key, so how many rows make a block changes no number.
+    Each row has a key of its own, by its number, so that which rows are drawn together changes
+    none. Many are drawn block by block: the generator holds three times what it returns, so the
+    blocks save two thirds of the memory, and on a CPU they stay in its cache.
+
+    >>> rows = normal_rows(run_key(0), jnp.arange(4), 3)
+    >>> bool(jnp.all(rows[2:3] == normal_rows(run_key(0), jnp.asarray([2]), 3)))
+    True
     """
-    size = math.prod(shape)
-    rows = max(1, -(-size // ROW))
-    blocks = -(-rows // _rows_per_block())
-    height = -(-rows // blocks)
-
-    def block(number):
-        keys = jax.vmap(lambda row: fold(key, row))(number * height + jnp.arange(height))
-        return _rows_of(keys)
-
-    drawn = block(0) if blocks == 1 else jax.lax.map(block, jnp.arange(blocks))
-    return drawn.reshape(-1)[:size].reshape(shape)
+    blocks = -(-numbers.size * length // generated_at_once())
+    height = -(-numbers.size // blocks)
+    if blocks == 1:
+        return _drawn(key, numbers, length)
+    padded = jnp.pad(numbers, (0, blocks * height - numbers.size)).reshape(blocks, height)
+    drawn = jax.lax.map(lambda block: _drawn(key, block, length), padded)
+    return drawn.reshape(-1, length)[: numbers.size]
 
 
-def _rows_of(keys: Key[Array, " rows"]) -> Float[Array, "rows columns"]:
-    return jax.vmap(lambda key: jax.random.normal(key, (ROW,), jnp.float32))(keys)
+def _drawn(key: Key[Array, ""], numbers: Array, length: int) -> Array:
+    keys = _fold_words(key, jnp.zeros_like(numbers), numbers)
+    return jax.vmap(lambda key: jax.random.normal(key, (length,), jnp.float32))(keys)
 
 
-def _rows_per_block() -> int:
-    """64 thousand numbers on a CPU, 4 million on anything with a kernel to launch."""
-    return 512 if jax.default_backend() == "cpu" else 32768
+def generated_at_once() -> int:
+    """Numbers: 64 thousand on a CPU, 4 million on anything with a kernel to launch."""
+    return 2**16 if jax.default_backend() == "cpu" else 2**22
+
+
+def block_numbers() -> int:
+    """Numbers of a matrix that are held at once: enough for an efficient matrix product."""
+    return 4 * generated_at_once()
 
 
 def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array, "*stack"]:

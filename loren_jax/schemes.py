@@ -4,6 +4,11 @@
   (REINFORCE leave-one-out). LOREN's.
 * `two_sided`: a query on either side of the parameters; half their difference is the slope (SPSA).
   MeZO's.
+* `one_sided`: one query a direction, compared with the loss at the parameters. ZO-Muon's.
+* `three_point`: a pair and the loss at the parameters, whose second difference is the curvature
+  along the direction. HiZOO's.
+
+A point of zero is the same for all directions: it is queried once a step and stands in every row.
 
 A loss that is not finite has weight zero, and so has everything that only it could be compared
 with; the coefficients of the others are those of a step without it.
@@ -65,16 +70,85 @@ def two_sided() -> Scheme:
     """
 
     def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
-        losses = losses.astype(jnp.float32)
-        finite = jnp.all(jnp.isfinite(losses), -1)
-        plus, minus = jnp.where(finite[:, None], losses, 0.0).T
-        pairs = jnp.maximum(jnp.sum(finite), 1)
-        return Coefficients(
-            slope=(plus - minus) / (2 * scale * pairs),
-            score=_centred(jnp.where(finite, (plus + minus) / 2, jnp.nan)),
-        )
+        (plus, minus), used = _finite_rows(losses)
+        even = jnp.mean(losses.astype(jnp.float32), -1)
+        return Coefficients(slope=(plus - minus) / (2 * scale * used), score=_centred(even))
 
     return Scheme(points=(1.0, -1.0), weigh=weigh)
+
+
+def one_sided() -> Scheme:
+    r"""One query a direction, compared with the loss at the parameters.
+
+    .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x)}{\varepsilon K}
+
+    K + 1 forward passes. Where the centre's loss is not finite, every weight is zero.
+
+    Returns:
+      A scheme with the points 0 and 1.
+
+    >>> one_sided().weigh(jnp.asarray([[1.0, 2.0], [1.0, 0.0]]), jnp.asarray(0.5)).slope
+    Array([ 1., -1.], dtype=float32)
+    """
+
+    def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
+        (centre, plus), used = _finite_rows(losses)
+        comparable = jnp.where(jnp.isfinite(losses[:, 0]), losses[:, 1], jnp.nan)
+        return Coefficients(
+            slope=(plus - centre) / (scale * used),
+            score=_centred(comparable.astype(jnp.float32)),
+        )
+
+    return Scheme(points=(0.0, 1.0), weigh=weigh)
+
+
+def three_point() -> Scheme:
+    r"""A pair of queries a direction and the loss at the parameters.
+
+    .. math::
+
+        c_k = \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon K}, \qquad
+        h_k = \frac{|f(x + \varepsilon u_k) + f(x - \varepsilon u_k) - 2 f(x)|}
+            {2 \varepsilon^2 K}
+
+    `h`, the `score`, estimates half the absolute curvature along each direction. 2 K + 1 forward
+    passes.
+
+    Returns:
+      A scheme with the points 0, 1 and -1.
+
+    >>> three_point().weigh(jnp.asarray([[1.0, 3.0, 1.0]]), jnp.asarray(0.5))
+    Coefficients(slope=Array([2.], dtype=float32), score=Array([4.], dtype=float32))
+
+    References:
+      HiZOO, https://arxiv.org/abs/2402.15173
+    """
+
+    def weigh(losses: Float[Array, "K 3"], scale: Float[Array, ""]) -> Coefficients:
+        (centre, plus, minus), used = _finite_rows(losses)
+        second = jnp.abs((plus - centre) + (minus - centre))
+        return Coefficients(
+            slope=(plus - minus) / (2 * scale * used), score=second / (2 * scale**2 * used)
+        )
+
+    return Scheme(points=(0.0, 1.0, -1.0), weigh=weigh)
+
+
+def forward_passes(scheme: Scheme, num_directions: int) -> int:
+    """Forward passes of a step.
+
+    >>> forward_passes(two_sided(), 3), forward_passes(three_point(), 3)
+    (6, 7)
+    """
+    zeros = scheme.points.count(0.0)
+    return num_directions * (len(scheme.points) - zeros) + bool(zeros)
+
+
+def _finite_rows(losses: Float[Array, "K S"]) -> tuple[Float[Array, "S K"], Array]:
+    """The losses point by point, zero in rows that are not finite, and how many rows are."""
+    losses = losses.astype(jnp.float32)
+    finite = jnp.all(jnp.isfinite(losses), -1)
+    return jnp.where(finite[:, None], losses, 0.0).T, jnp.maximum(jnp.sum(finite), 1)
 
 
 def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:

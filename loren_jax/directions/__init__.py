@@ -16,5 +16,6 @@ from loren_jax.directions.rank_one import RankOneState as RankOneState
 from loren_jax.directions.rank_one import rank_one as rank_one
 from loren_jax.directions.structured import Dense as Dense
 from loren_jax.directions.structured import LowRank as LowRank
+from loren_jax.directions.structured import Scaled as Scaled
 from loren_jax.directions.structured import Seeded as Seeded
 from loren_jax.directions.structured import Zero as Zero

@@ -26,8 +26,8 @@ class MatrixView:
 
     Attributes:
       shape: the leaf's shape.
-      fan_in: its fan-in axes, ascending.
-      fan_out: its fan-out axes, ascending; empty for a stack of vectors (m = 1).
+      fan_in: its fan-in axes, in the order that numbers the fan-in units.
+      fan_out: its fan-out axes, likewise; empty for a stack of vectors (m = 1).
 
     >>> view = MatrixView((6, 384, 1536), fan_in=(1,), fan_out=(2,))
     >>> view.stack, view.m, view.n

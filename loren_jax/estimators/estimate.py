@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments, noise
+from loren_jax.directions.queries import draw_queries
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
 from loren_jax.types import Directions, EstimateState, Evaluation, PyTree, Scheme
@@ -115,12 +116,13 @@ def estimate(
         params = _given(params)
         _check_exactly_one(value_fn, losses)
         scale = arguments.scheduled(perturbation_scale, state.count)
-        learned, drawn = draw(state, params)
+        learned, drawn, axes = draw(state, params)
         if value_fn is not None:
             losses = evaluate_queries(
                 value_fn,
                 params,
                 drawn,
+                axes=axes,
                 points=scheme.points,
                 scale=scale,
                 evaluation=evaluation or perturbed,
@@ -136,7 +138,8 @@ def estimate(
         step = noise.fold(state.key, state.count)
         learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
         queries = noise.fold_all(step, (num_directions,))
-        return learned, jax.vmap(lambda query: directions.draw(learned, params, query))(queries)
+        drawn, axes = draw_queries(lambda query: directions.draw(learned, params, query), queries)
+        return learned, drawn, axes
 
     return Estimator(init, update, accumulate)
 

@@ -20,6 +20,7 @@ def evaluate_queries(
     scale: Float[Array, ""],
     evaluation: Evaluation,
     chunk_size: int | None = None,
+    axes: PyTree = 0,
 ) -> Float[Array, "K S"]:
     """The losses of all queries of a step.
 
@@ -27,12 +28,14 @@ def evaluate_queries(
       value_fn: the loss, `params -> scalar`.
       params: the parameters.
       directions: a tree of directions with a leading axis K.
-      points: the scheme's S multiples.
+      points: the scheme's S multiples; a multiple of zero, the parameters themselves, costs one
+        forward pass for all directions.
       scale: the perturbation scale.
       evaluation: how one query runs.
       chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query,
         K S or more is a single `vmap`. None takes all at once if the directions are not drawn on
         demand and the activations of all queries stay small beside the parameters, else 1.
+      axes: as `vmap`'s `in_axes` for `directions`; None marks an array that all queries share.
 
     Returns:
       The losses, float32.
@@ -40,17 +43,29 @@ def evaluate_queries(
     Raises:
       TypeError: `value_fn` does not return a floating-point scalar.
     """
-    query = evaluation(_checked(value_fn), params)
-    multiples = jnp.asarray(points, jnp.float32) * scale
-    chunk = chunk_size or _default_chunk_size(query, params, directions, len(points))
+    value_fn = _checked(value_fn)
+    query = evaluation(value_fn, params)
+    away = [point for point in points if point != 0]
+    multiples = jnp.asarray(away, jnp.float32) * scale
+    number = _length(directions, axes)
+    chunk = chunk_size or _default_chunk_size(query, params, directions, number, len(away))
 
     def evaluate_direction(direction):
         return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
 
-    return _map(evaluate_direction, directions, max(1, chunk // len(points)))
+    losses = _map(evaluate_direction, directions, max(1, chunk // len(away)), axes)
+    if len(away) == len(points):
+        return losses
+    # At a point of zero every direction would give the same loss.
+    centre = value_fn(params).astype(jnp.float32)
+    columns = iter(losses.T)
+    every = [jnp.broadcast_to(centre, len(losses)) if p == 0 else next(columns) for p in points]
+    return jnp.stack(every, -1)
 
 
-def _default_chunk_size(query: Query, params: PyTree, directions: PyTree, points: int) -> int:
+def _default_chunk_size(
+    query: Query, params: PyTree, directions: PyTree, num_directions: int, points: int
+) -> int:
     """All queries or one.
 
     All at once read each weight once for K queries, which pays where few activations meet large
@@ -60,17 +75,36 @@ def _default_chunk_size(query: Query, params: PyTree, directions: PyTree, points
     kinds = jax.tree.leaves(directions, is_leaf=lambda x: isinstance(x, Direction))
     if query.activation_bytes is None or any(isinstance(kind, Seeded) for kind in kinds):
         return 1
-    total = points * jax.tree.leaves(directions)[0].shape[0]
+    total = points * num_directions
     size = sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))
     return total if total * query.activation_bytes <= size / 8 else 1
 
 
-def _map(fn: Callable, xs: PyTree, batch_size: int) -> Array:
-    """`fn` over the leading axis: one by one, all at once, or in between."""
-    length = jax.tree.leaves(xs)[0].shape[0]
-    if batch_size >= length:
-        return jax.vmap(fn)(xs)
-    return jax.lax.map(fn, xs, batch_size=None if batch_size == 1 else batch_size)
+def _map(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> Array:
+    """`fn` over the leading axis of those `xs` that have one: one by one, all, or in between."""
+    if batch_size >= _length(xs, axes):
+        return jax.vmap(fn, in_axes=(axes,))(xs)
+    leaves, treedef = jax.tree.flatten(xs)
+    own = _owned(xs, axes)
+
+    def one(members: list[Array]) -> Array:
+        rest = iter(members)
+        leaf = lambda x, has_axis: next(rest) if has_axis else x
+        return fn(treedef.unflatten(map(leaf, leaves, own)))
+
+    members = [x for x, has_axis in zip(leaves, own, strict=True) if has_axis]
+    return jax.lax.map(one, members, batch_size=None if batch_size == 1 else batch_size)
+
+
+def _owned(xs: PyTree, axes: PyTree) -> list[bool]:
+    """Which leaves have an axis of their own for each query."""
+    if axes == 0:
+        return [True] * len(jax.tree.leaves(xs))
+    return [axis == 0 for axis in jax.tree.leaves(axes, is_leaf=lambda axis: axis is None)]
+
+
+def _length(xs: PyTree, axes: PyTree) -> int:
+    return next(x.shape[0] for x, o in zip(jax.tree.leaves(xs), _owned(xs, axes), strict=True) if o)
 
 
 def _checked(value_fn: ValueFn) -> ValueFn:

@@ -7,10 +7,12 @@ them, then the rank leads to the axes of the other one.
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax import noise
+from loren_jax.directions.structured.seeded import over_blocks
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import (
     LEFT,
@@ -41,10 +43,36 @@ def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> A
 
 
 def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
-    """Draws this one matrix, not before the activation is there: one matrix of noise at a time."""
-    keys = noise.after(leaf.direction.keys, x)
-    weight = replace(leaf, direction=replace(leaf.direction, keys=keys)).dense()
-    return bind(equation, (weight, x) if side == 0 else (x, weight))
+    """Draws not before the activation is there, so that the noise of one weight is alive.
+
+    Where the sum is over the fan-in axes, block after block of the outputs: then no more than a
+    block of noise is ever there, nor a perturbed weight.
+    """
+    leaf = replace(
+        leaf, direction=replace(leaf.direction, keys=noise.after(leaf.direction.keys, x))
+    )
+    view = leaf.direction.view
+    contracting, batch = equation.params["dimension_numbers"]
+    if view.stack or batch[side] or set(contracting[side]) != set(view.fan_in):
+        return bind(equation, _sided(side, leaf.dense(), x))
+    axis = leaf.direction.blocked_axis
+    # Among the output's axes: the leaf's own that are left, and if it is the right one, behind x's.
+    place = sorted(view.fan_out).index(axis) + (0 if side == 0 else x.ndim - len(view.fan_in))
+
+    def block(out: Array | None, start: Any, width: int) -> Array:
+        weight = jax.lax.dynamic_slice_in_dim(leaf.weight, start, width, axis)
+        moved = weight.astype(jnp.float32) + leaf.scale * leaf.direction.block(start, width)
+        part = bind(equation, _sided(side, moved.astype(weight.dtype).astype(leaf.dtype), x))
+        if width == leaf.direction.blocked_size:
+            return part
+        return jax.lax.dynamic_update_slice_in_dim(out, part, start, place)
+
+    out = equation.outvars[0].aval
+    return over_blocks(leaf.direction, jnp.zeros(out.shape, out.dtype), block)
+
+
+def _sided(side: int, leaf: Array, x: Array) -> tuple[Array, Array]:
+    return (leaf, x) if side == 0 else (x, leaf)
 
 
 def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
@@ -81,7 +109,7 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
     # In half precision the two terms are added before they are rounded.
     base = bind(
         equation,
-        (leaf.weight, x) if side == 0 else (x, leaf.weight),
+        _sided(side, leaf.weight, x),
         preferred_element_type=jnp.promote_types(_out_dtype(equation), jnp.float32),
     )
     return (base + delta.astype(base.dtype)).astype(_out_dtype(equation))

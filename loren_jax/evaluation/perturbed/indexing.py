@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
@@ -16,6 +17,7 @@ from loren_jax.evaluation.perturbed.leaves import (
     RIGHT,
     STACK,
     Factored,
+    Noisy,
     contract,
     is_perturbed,
 )
@@ -26,7 +28,7 @@ def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     leaf, indices = inputs
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     indexed = numbers.start_index_map
-    if not isinstance(leaf, Factored):
+    if not is_perturbed(leaf):
         return NotImplemented
     whole = all(sizes[i] == (1 if i in indexed else leaf.shape[i]) for i in range(len(sizes)))
     if (
@@ -35,6 +37,8 @@ def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         or numbers.operand_batching_dims
     ):
         return NotImplemented
+    if isinstance(leaf, Noisy):
+        return _drawn_rows(equation, leaf, indices)
     weight = bind(equation, (leaf.weight, indices))
     kept = [i for i in range(len(leaf.labels)) if i not in indexed]
     batch = [len(leaf.labels) + i for i in range(indices.ndim - 1)]
@@ -49,6 +53,26 @@ def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         return Factored(leaf.name, weight, left, right, labels)
     delta = contract(left, left_axes, right, right_axes, out_axes)
     return (weight.astype(jnp.float32) + delta).astype(weight.dtype)
+
+
+def _drawn_rows(equation: Any, leaf: Noisy, indices: Array) -> Any:
+    """Fan-in vectors of the indexed fan-out units alone, as of the tokens of a batch."""
+    view, numbers = leaf.direction.view, equation.params["dimension_numbers"]
+    few = indices[..., 0].size < view.m
+    if view.stack or len(view.fan_out) != 1 or numbers.start_index_map != view.fan_out or not few:
+        return NotImplemented
+    rows = bind(equation, (leaf.weight, indices))
+    units = jnp.clip(indices[..., 0], 0, view.m - 1)
+    y = leaf.direction.rows(units.reshape(-1))
+    y = y.reshape(*units.shape, *(view.shape[i] for i in view.fan_in))
+    # Behind the batch stand the fan-in axes, in the leaf's order; then each goes to its place.
+    batch = range(units.ndim)
+    y = jnp.transpose(y, [*batch, *(units.ndim + i for i in np.argsort(view.fan_in))])
+    y = jnp.moveaxis(y, [units.ndim + i for i in range(len(view.fan_in))], numbers.offset_dims)
+    if leaf.direction.std is not None:
+        y = y * bind(equation, (leaf.direction.std, indices))
+    value = rows.astype(jnp.float32) + leaf.scale * y
+    return value.astype(leaf.weight.dtype).astype(leaf.dtype)
 
 
 def _rows(
@@ -136,18 +160,10 @@ def _cut(leaf: Any, weight: Array, cut: Any, changed: list[int]) -> Any:
         left = cut(leaf.left, [*leaf.axes(LEFT), RANK])
         right = cut(leaf.right, [*leaf.axes(RIGHT), RANK])
         return replace(leaf, weight=weight, left=left, right=right)
-    view, covariance = leaf.direction.view, leaf.direction.covariance
+    view = leaf.direction.view
     if any(i not in view.stack_axes for i in changed):
         return NotImplemented
-    if covariance is not None:
-        covariance = covariance._replace(vector=cut(covariance.vector, [*view.stack_axes, RANK]))
-    direction = replace(
-        leaf.direction,
-        keys=cut(leaf.direction.keys, list(view.stack_axes)),
-        covariance=covariance,
-        view=replace(view, shape=weight.shape),
-    )
-    return replace(leaf, weight=weight, direction=direction)
+    return leaf.changed(weight, replace(view, shape=weight.shape), cut)
 
 
 def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -160,16 +176,11 @@ def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         labels = tuple(label for i, label in enumerate(leaf.labels) if i not in gone)
         left, right = drop(leaf.left, leaf.axes(LEFT)), drop(leaf.right, leaf.axes(RIGHT))
         return Factored(leaf.name, weight, left, right, labels)
-    view, covariance = leaf.direction.view, leaf.direction.covariance
+    view = leaf.direction.view
     if any(i not in view.stack_axes for i in gone):
         return NotImplemented
-    places = tuple(view.stack_axes.index(i) for i in gone)
-    if covariance is not None:
-        covariance = covariance._replace(vector=jnp.squeeze(covariance.vector, places))
     number = {axis: n for n, axis in enumerate(i for i in range(len(view.shape)) if i not in gone)}
     down = lambda axes: tuple(number[i] for i in axes)
     view = replace(view, shape=weight.shape, fan_in=down(view.fan_in), fan_out=down(view.fan_out))
-    keys = leaf.direction.keys.reshape(view.stack)
-    return replace(leaf, weight=weight, direction=replace(
-        leaf.direction, keys=keys, covariance=covariance, view=view
-    ))  # fmt: skip
+    drop = lambda x, axes: jnp.squeeze(x, tuple(n for n, i in enumerate(axes) if i in gone))
+    return leaf.changed(weight, view, drop)

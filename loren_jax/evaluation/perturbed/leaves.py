@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured import Dense, LowRank, Seeded, Zero
+from loren_jax.directions.structured import Dense, LowRank, Scaled, Seeded, Zero
 
 STACK, LEFT, RIGHT = "stack", "left", "right"
 RANK = -1
@@ -95,9 +95,26 @@ class Noisy:
         return self.weight.shape
 
     def dense(self) -> Array:
-        """The sum, in float32 and cast last."""
-        value = self.weight.astype(jnp.float32) + self.scale * self.direction.to_dense()
-        return value.astype(self.weight.dtype).astype(self.dtype)
+        """The sum, in float32 and cast last; drawn block by block into a copy of the weight."""
+        direction = replace(self.direction, keys=self.direction.keys[None])
+        scale = jnp.asarray(self.scale, jnp.float32)[None]
+        return direction.combine(scale, scale, None, self.weight)[0].astype(self.dtype)
+
+    def changed(self, weight: Array, view: MatrixView, change: Any) -> "Noisy":
+        """With the weight changed, and `change(array, axes)` made in all that has its axes.
+
+        Args:
+          weight: the changed weight.
+          view: its matrix view.
+          change: `axes` are those axes of the weight that the array has; RANK stands for others.
+        """
+        old, stack = self.direction, self.direction.view.stack_axes
+        covariance = old.covariance
+        if covariance is not None:
+            covariance = covariance._replace(vector=change(covariance.vector, [*stack, RANK]))
+        std = None if old.std is None else change(old.std, list(range(len(old.view.shape))))
+        direction = Seeded(change(old.keys, list(stack)), covariance, view, std)
+        return replace(self, weight=weight, direction=direction)
 
     def layers(self) -> tuple[Any, ...] | None:
         """Arrays to scan over the leading axis; None where that axis is no stack."""
@@ -105,15 +122,15 @@ class Noisy:
             return None
         covariance = self.direction.covariance
         vector = None if covariance is None else covariance.vector
-        return (self.weight, self.direction.keys, vector)
+        return (self.weight, self.direction.keys, vector, self.direction.std)
 
     def layer(self, arrays: tuple[Any, ...]) -> "Noisy":
         """One layer, from one slice of `layers()`."""
-        weight, keys, vector = arrays
+        weight, keys, vector, std = arrays
         covariance = self.direction.covariance
         if covariance is not None:
             covariance = covariance._replace(vector=vector)
-        direction = Seeded(keys, covariance, _without_leading(self.direction.view))
+        direction = Seeded(keys, covariance, _without_leading(self.direction.view), std)
         return replace(self, weight=weight, direction=direction)
 
 
@@ -127,6 +144,8 @@ def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
         return weight
     if isinstance(direction, Dense):
         return (weight.astype(jnp.float32) + scale * direction.array).astype(weight.dtype)
+    if isinstance(direction, Scaled):
+        return enter(name, weight, direction.inner, scale * direction.radius)
     if isinstance(direction, Seeded):
         return Noisy(name, weight, direction, scale, weight.dtype)
     if isinstance(direction, LowRank):

@@ -1,0 +1,45 @@
+"""Draws the directions of a step's K queries, and keeps what they share once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend import core
+from jaxtyping import Array, Key
+
+from loren_jax.types import PyTree
+
+
+def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple[PyTree, PyTree]:
+    """The directions of K queries.
+
+    Under a plain `vmap` everything would get an axis K, also the arrays that do not depend on the
+    query: the basis of a subspace, the diagonal of a Hessian; K copies of them.
+
+    Args:
+      draw: `key -> tree of Direction`.
+      keys: one for each query.
+
+    Returns:
+      The tree with a leading axis K in the arrays that depend on the query, and a tree like it of
+      0 for those and None for the others, as `vmap` takes for `in_axes`.
+
+    >>> from loren_jax import noise
+    >>> keys = noise.fold_all(noise.run_key(0), (3,))
+    >>> draw = lambda key: {"own": jax.random.key_data(key), "shared": jax.numpy.ones(5)}
+    >>> drawn, axes = draw_queries(draw, keys)
+    >>> drawn["own"].shape, drawn["shared"].shape, axes
+    ((3, 2), (5,), {'own': 0, 'shared': None})
+    """
+    closed, shapes = jax.make_jaxpr(draw, return_shape=True)(keys[0])
+    axes = jax.tree.structure(shapes).unflatten(_axes(closed.jaxpr))
+    return jax.vmap(draw, out_axes=axes)(keys), axes
+
+
+def _axes(jaxpr: Any) -> list[int | None]:
+    """0 for each output that the inputs reach, None for the others."""
+    reached = set(jaxpr.invars)
+    for equation in jaxpr.eqns:
+        if any(not isinstance(v, core.Literal) and v in reached for v in equation.invars):
+            reached.update(equation.outvars)
+    return [0 if not isinstance(v, core.Literal) and v in reached else None for v in jaxpr.outvars]

@@ -1,0 +1,210 @@
+"""Full Gaussian directions that are never stored: drawn where they are needed, in blocks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from loren_jax import noise
+from loren_jax.covariance import DampedRankOne
+from loren_jax.directions.matrices import MatrixView
+from loren_jax.directions.structured.node import plus, pytree
+
+
+@pytree
+@dataclass(frozen=True)
+class Seeded:
+    """Full Gaussian noise, from one key a matrix.
+
+    A matrix is drawn in the fan-out x fan-in view; each fan-out unit's fan-in vector has a key of
+    its own. So any part of a matrix can be drawn alone: the rows of an embedding that a batch
+    needs, or a block of columns of a kernel, and never more than a block is held.
+
+    Attributes:
+      keys: `(*stack,)` typed keys.
+      covariance: of the fan-in vectors, over the same stack; None for isotropic noise.
+      view: the leaf's matrix view.
+      std: factor of each entry, an array of the leaf's shape, float32; None for one.
+    """
+
+    keys: Key[Array, "*stack"]
+    covariance: DampedRankOne | None
+    view: MatrixView
+    std: Any = None
+
+    def to_dense(self) -> Float[Array, "..."]:
+        """All layers, drawn."""
+        if not self.view.stack:
+            return self.block(0, self.blocked_size)
+        draw = lambda i: self.layer(i).to_dense()
+        layers = jax.lax.map(draw, jnp.arange(math.prod(self.view.stack)))
+        return self.view.from_layers(layers.reshape(*self.view.stack, *layers.shape[1:]))
+
+    def combine(
+        self,
+        slope: Array,
+        score: Array,
+        covariance: DampedRankOne | None = None,
+        into: Array | None = None,
+    ) -> tuple[Array, Array | None]:
+        """Draws query after query for one block after another: one block of noise is alive."""
+        own = self._shared(covariance)
+        learned = None if covariance is None else jnp.zeros_like(covariance.vector)
+        axes = self.view.layer.fan_in
+
+        def add(layer: "Seeded", start: Any, width: int) -> tuple[Array, Array | None]:
+            def query(sums: Any, drawn: Any) -> Any:
+                key, slope, score = drawn
+                y = replace(layer, keys=key).block(start, width)
+                total = sums[0] + slope * y
+                if covariance is None:
+                    return (total, None), None
+                return (total, sums[1] + score * layer.covariance.score(y, axes)), None
+
+            shape = layer.block_shape(width)
+            empty = None if covariance is None else jnp.zeros(covariance.vector.shape[-1])
+            zeros = (jnp.zeros(shape, jnp.float32), empty)
+            return jax.lax.scan(query, zeros, (layer.keys, slope, score))[0]
+
+        into = jnp.zeros(self.view.shape, jnp.float32) if into is None else into
+        return _piece_by_piece(own, into, learned, add)
+
+    def squares(self, score: Array) -> Array:
+        """`sum_k score_k y_k^2`, drawn as in `combine`."""
+
+        def add(layer: "Seeded", start: Any, width: int) -> tuple[Array, None]:
+            def query(total: Array, drawn: Any) -> Any:
+                key, score = drawn
+                y = replace(layer, keys=key).block(start, width)
+                return total + score * jnp.square(y), None
+
+            zeros = jnp.zeros(layer.block_shape(width), jnp.float32)
+            return jax.lax.scan(query, zeros, (layer.keys, score))[0], None
+
+        zeros = jnp.zeros(self.view.shape, jnp.float32)
+        return _piece_by_piece(self._shared(), zeros, None, add)[0]
+
+    def _shared(self, covariance: DampedRankOne | None = None) -> "Seeded":
+        """With a covariance and `std` that all K queries share, whether they came so or not."""
+        first = lambda x, ndim: x[0] if jnp.ndim(x) > ndim else x
+        if covariance is None and self.covariance is not None:
+            vector = first(self.covariance.vector, len(self.view.stack) + 1)
+            covariance = DampedRankOne(vector, first(self.covariance.damping, 0))
+        std = None if self.std is None else first(self.std, len(self.view.shape))
+        return replace(self, covariance=covariance, std=std)
+
+    def layer(self, number: Any) -> "Seeded":
+        """One matrix of the stack, numbered in row-major order; a leading axis K is kept."""
+        depth = len(self.view.stack)
+        keys = self.keys.reshape(*self.keys.shape[: self.keys.ndim - depth], -1)[..., number]
+        covariance, std = self.covariance, self.std
+        if covariance is not None:
+            vectors = covariance.vector.reshape(-1, covariance.vector.shape[-1])
+            covariance = covariance._replace(vector=vectors[number])
+        if std is not None:
+            std = _to_layers(std, self.view)[number]
+        return Seeded(keys, covariance, self.view.layer, std)
+
+    @property
+    def blocked_axis(self) -> int:
+        """The axis that a single matrix is drawn along: the first of its fan-out axes."""
+        return self.view.fan_out[0]
+
+    @property
+    def blocked_size(self) -> int:
+        """Length of that axis."""
+        return self.view.shape[self.blocked_axis]
+
+    def block_shape(self, width: int) -> tuple[int, ...]:
+        """Shape of a block of a single matrix."""
+        shape = list(self.view.shape)
+        shape[self.blocked_axis] = width
+        return tuple(shape)
+
+    def block(self, start: Any, width: int) -> Float[Array, "..."]:
+        """`width` entries along `blocked_axis` of a single matrix, in the leaf's axis order."""
+        units = self.view.m // self.blocked_size
+        y = self.rows(start * units + jnp.arange(width * units))
+        part = replace(self.view, shape=self.block_shape(width)).from_matrices(y)
+        if self.std is None:
+            return part
+        return part * jax.lax.dynamic_slice_in_dim(self.std, start, width, self.blocked_axis)
+
+    def rows(self, numbers: Array) -> Float[Array, "rows n"]:
+        """Fan-in vectors of some fan-out units of a single matrix, without `std`."""
+        y = noise.normal_rows(self.keys, numbers, self.view.n)
+        return y if self.covariance is None else self.covariance.apply_sqrt(y, axis=-1)
+
+
+def over_blocks(direction: Seeded, carry: Any, fn: Callable[[Any, Any, int], Any]) -> Any:
+    """`carry = fn(carry, start, width)` for blocks that cover a single matrix, one after another.
+
+    Blocks are of equal width; where none divides the axis well, one narrower block follows.
+    """
+    size = direction.blocked_size
+    limit = noise.block_numbers() * size // math.prod(direction.view.shape)
+    width = _block_width(size, max(1, limit))
+    number = size // width
+    if number == 1:
+        carry = fn(carry, 0, width)
+    else:
+        carry = jax.lax.fori_loop(0, number, lambda i, carry: fn(carry, i * width, width), carry)
+    tail = size - number * width
+    return fn(carry, number * width, tail) if tail else carry
+
+
+def _block_width(size: int, limit: int) -> int:
+    """The largest divisor of `size` up to `limit`, unless it is less than half of that.
+
+    >>> _block_width(8192, 512), _block_width(8192, 500), _block_width(50257, 500)
+    (512, 256, 500)
+    """
+    limit = min(size, limit)
+    best = max(width for width in range(1, limit + 1) if size % width == 0)
+    return best if 2 * best >= limit else limit
+
+
+def _piece_by_piece(
+    direction: Seeded, into: Array, learned: Array | None, add: Callable[..., Any]
+) -> tuple[Array, Array | None]:
+    """Adds `add(layer, start, width)` to every block of every layer, in the dtype of `into`."""
+    view = direction.view
+    if view.stack and not view.stack_leads:
+        into = jnp.moveaxis(into, view.stack_axes, range(len(view.stack_axes)))
+    flat = into.reshape(-1, *view.layer.shape)
+    axis = 1 + direction.layer(0).blocked_axis
+    scores = None if learned is None else learned.reshape(len(flat), -1)
+
+    def add_layer(i: Any, sums: Any) -> Any:
+        layer = direction.layer(i)
+
+        def add_block(sums: Any, start: Any, width: int) -> Any:
+            flat, scores = sums
+            total, score = add(layer, start, width)
+            place = [i, *[0] * (flat.ndim - 1)]
+            place[axis] = start
+            old = jax.lax.dynamic_slice(flat, place, (1, *total.shape))
+            new = plus(old, total[None])
+            flat = jax.lax.dynamic_update_slice(flat, new, place)
+            return flat, None if scores is None else scores.at[i].add(score)
+
+        return over_blocks(layer, sums, add_block)
+
+    if len(flat) == 1:
+        flat, scores = add_layer(0, (flat, scores))
+    else:
+        flat, scores = jax.lax.fori_loop(0, len(flat), add_layer, (flat, scores))
+    into = flat.reshape(into.shape)
+    if view.stack and not view.stack_leads:
+        into = jnp.moveaxis(into, range(len(view.stack_axes)), view.stack_axes)
+    return into, None if learned is None else scores.reshape(learned.shape)
+
+
+def _to_layers(x: Array, view: MatrixView) -> Array:
+    """An array of the leaf's shape as `(layers, *layer)`."""
+    x = jnp.moveaxis(x, view.stack_axes, range(len(view.stack_axes)))
+    return x.reshape(-1, *view.layer.shape)

@@ -189,7 +189,9 @@ def normal_rows(
     if blocks == 1:
         return _drawn(key, numbers, length)
     padded = jnp.pad(numbers, (0, blocks * height - numbers.size)).reshape(blocks, height)
-    drawn = jax.lax.map(lambda block: _drawn(key, block, length), padded)
+    put = lambda i, out: out.at[i].set(_drawn(key, padded[i], length))
+    drawn = jnp.full((blocks, height, length), zero_after(jax.random.key_data(key)), jnp.float32)
+    drawn = jax.lax.fori_loop(0, blocks, put, drawn)
     return drawn.reshape(-1, length)[: numbers.size]
 
 
@@ -212,10 +214,17 @@ def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array,
     """The same keys, but not before `value` is there.
 
     Noise depends on keys alone, so a compiler may draw that of all layers before the first one
-    runs, and hold it. An optimisation barrier is not kept by every backend; this is a dependence
-    that none can remove: no number is infinite and unequal to itself.
+    runs, and hold it.
+    """
+    never = zero_after(value).astype(jnp.uint32)
+    return jax.random.wrap_key_data(jax.random.key_data(keys) + never, impl=GENERATOR)
+
+
+def zero_after(value: Shaped[Array, "..."]) -> Float[Array, ""]:
+    """Zero, but not before `value` is there: a buffer filled with it is not allocated earlier.
+
+    An optimisation barrier is not kept by every backend; this is a dependence that none can
+    remove: no number is infinite and unequal to itself.
     """
     one = jax.lax.convert_element_type(value[(0,) * value.ndim], jnp.float32)
-    never = (jnp.isinf(one) & jnp.isnan(one)).astype(jnp.uint32)
-    data = jax.random.key_data(keys)
-    return jax.random.wrap_key_data(data + never, impl=GENERATOR)
+    return (jnp.isinf(one) & jnp.isnan(one)).astype(jnp.float32)

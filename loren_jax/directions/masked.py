@@ -95,11 +95,16 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
             return fill(params, sums, jnp.zeros_like), state
         return jax.tree.map(lambda flag, new, old: new if flag else old, flags, sums, into), state
 
+    def cases(state, params):
+        number, inner = directions.cases(state, trained(params))
+        return number, [masked(case, mask) for case in inner]
+
     return Directions(
         init=init,
         refresh=lambda state, params, key: directions.refresh(state, trained(params), key),
         draw=draw,
         absorb=absorb,
+        cases=None if directions.cases is None else cases,
     )
 
 

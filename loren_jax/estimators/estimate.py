@@ -7,6 +7,7 @@ second.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -116,9 +117,17 @@ def estimate(
         params = _given(params)
         _check_exactly_one(value_fn, losses)
         scale = arguments.scheduled(perturbation_scale, state.count)
-        learned, drawn, axes = draw(state, params)
-        if value_fn is not None:
-            losses = evaluate_queries(
+        step = noise.fold(state.key, state.count)
+        learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
+        number, cases = _cases(directions, learned, params)
+        queries = noise.fold_all(step, (num_directions,))
+
+        def draw(case):
+            return draw_queries(lambda query: case.draw(learned, params, query), queries)
+
+        def probe(case):
+            drawn, axes = draw(case)
+            return evaluate_queries(
                 value_fn,
                 params,
                 drawn,
@@ -128,20 +137,43 @@ def estimate(
                 evaluation=evaluation or perturbed,
                 chunk_size=chunk_size,
             )
+
+        if value_fn is not None:
+            losses = _switch(number, [partial(probe, case) for case in cases])
         losses = _of_shape(losses, shape)
         coefficients = scheme.weigh(losses, scale)
         coefficients = coefficients._replace(slope=coefficients.slope * factor)
-        total, learned = directions.absorb(learned, params, drawn, coefficients, into)
+        absorb = lambda case, into: case.absorb(learned, params, draw(case)[0], coefficients, into)
+        if number is None:
+            total, learned = absorb(cases[0], into)
+        else:
+            total = _absorb_case(number, cases, absorb, params, into)
         return total, _next(state, learned, losses)
 
-    def draw(state, params):
-        step = noise.fold(state.key, state.count)
-        learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
-        queries = noise.fold_all(step, (num_directions,))
-        drawn, axes = draw_queries(lambda query: directions.draw(learned, params, query), queries)
-        return learned, drawn, axes
-
     return Estimator(init, update, accumulate)
+
+
+def _cases(directions: Directions, state: PyTree, params: PyTree) -> tuple[Any, list[Directions]]:
+    """The distributions of which the step follows one, and the number of that one."""
+    return (None, [directions]) if directions.cases is None else directions.cases(state, params)
+
+
+def _switch(number: Any, branches: list[Callable[[], jax.Array]]) -> jax.Array:
+    return branches[0]() if number is None else jax.lax.switch(number, branches)
+
+
+def _absorb_case(number: Any, cases: Any, absorb: Callable, params: PyTree, into: Any) -> PyTree:
+    """The estimate of the case with this number, added to `into`.
+
+    A loop of one turn or none, for each case: unlike a branch it changes its carry in place, so
+    the leaves that a case does not touch cost nothing.
+    """
+    if into is None:
+        into = jax.tree.map(lambda leaf: jnp.zeros(jnp.shape(leaf), jnp.float32), params)
+    for i, case in enumerate(cases):
+        turns = (number == i).astype(jnp.int32)
+        into = jax.lax.fori_loop(0, turns, lambda _, into, case=case: absorb(case, into)[0], into)
+    return into
 
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateState:

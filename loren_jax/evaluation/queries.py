@@ -100,7 +100,7 @@ def _owned(xs: PyTree, axes: PyTree) -> list[bool]:
     """Which leaves have an axis of their own for each query."""
     if axes == 0:
         return [True] * len(jax.tree.leaves(xs))
-    return [axis == 0 for axis in jax.tree.leaves(axes, is_leaf=lambda axis: axis is None)]
+    return [axis == 0 for axis in jax.tree.structure(xs).flatten_up_to(axes)]
 
 
 def _length(xs: PyTree, axes: PyTree) -> int:

@@ -61,7 +61,7 @@ class Seeded:
                 key, slope, score = drawn
                 y = replace(layer, keys=key).block(start, width)
                 total = sums[0] + slope * y
-                if covariance is None:
+                if sums[1] is None or layer.covariance is None:
                     return (total, None), None
                 return (total, sums[1] + score * layer.covariance.score(y, axes)), None
 

@@ -53,22 +53,22 @@ def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
     )
     view = leaf.direction.view
     contracting, batch = equation.params["dimension_numbers"]
-    if view.stack or batch[side] or set(contracting[side]) != set(view.fan_in):
+    summed = {leaf.order[i] for i in contracting[side]}
+    if view.stack or batch[side] or summed != set(view.fan_in):
         return bind(equation, _sided(side, leaf.dense(), x))
-    axis = leaf.direction.blocked_axis
     # Among the output's axes: the leaf's own that are left, and if it is the right one, behind x's.
-    place = sorted(view.fan_out).index(axis) + (0 if side == 0 else x.ndim - len(view.fan_in))
+    own = [i for i in leaf.order if i not in summed]
+    place = own.index(leaf.direction.blocked_axis) + (0 if side == 0 else x.ndim - len(summed))
 
-    def block(out: Array | None, start: Any, width: int) -> Array:
-        weight = jax.lax.dynamic_slice_in_dim(leaf.weight, start, width, axis)
-        moved = weight.astype(jnp.float32) + leaf.scale * leaf.direction.block(start, width)
-        part = bind(equation, _sided(side, moved.astype(weight.dtype).astype(leaf.dtype), x))
+    def block(out: Array, start: Any, width: int) -> Array:
+        part = bind(equation, _sided(side, leaf.block(start, width), x))
         if width == leaf.direction.blocked_size:
             return part
         return jax.lax.dynamic_update_slice_in_dim(out, part, start, place)
 
     out = equation.outvars[0].aval
-    return over_blocks(leaf.direction, jnp.zeros(out.shape, out.dtype), block)
+    zeros = jnp.full(out.shape, noise.zero_after(x), out.dtype)
+    return over_blocks(leaf.direction, zeros, block)
 
 
 def _sided(side: int, leaf: Array, x: Array) -> tuple[Array, Array]:

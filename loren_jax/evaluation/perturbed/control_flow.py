@@ -10,8 +10,9 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.leaves import LEFT, RIGHT, Factored, is_perturbed
+from loren_jax.evaluation.perturbed import one_layer
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, stacks_pass
+from loren_jax.evaluation.perturbed.leaves import LEFT, RIGHT, Factored, OneMoved, is_perturbed
 
 CALLS = (
     "jit",
@@ -29,6 +30,7 @@ CALLS = (
 )
 
 
+@stacks_pass
 def call(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """A function called in the middle: its body, in place. No derivative is needed of it."""
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
@@ -37,10 +39,13 @@ def call(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return NotImplemented
 
 
+@stacks_pass
 def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """Over layers, or over anything else with the leaf as a constant or an unchanged carry."""
+    if any(isinstance(x, OneMoved) for x in inputs):
+        return one_layer.scan(interpreter, equation, inputs)
     body = equation.params["jaxpr"]
-    number, carried = _scan_counts(equation.params)
+    number, carried = one_layer.scan_counts(equation.params)
     consts, start, xs = inputs[:number], inputs[number:][:carried], inputs[number + carried :]
     invars = body.jaxpr.invars[number:][:carried]
     kept = _unchanged(start, invars, body.jaxpr.outvars)
@@ -66,14 +71,6 @@ def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return [*_merge(end, kept), *ys]
 
 
-def _scan_counts(params: dict[str, Any]) -> tuple[int, int]:
-    """How many inputs are constants, and how many are carried."""
-    if "num_consts" in params:
-        return params["num_consts"], params["num_carry"]
-    consts, carry, _ = params["ft_in"].unpack()  # jax 0.12
-    return len(consts), len(carry)
-
-
 def while_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """`while_loop` and `fori_loop`."""
     params = equation.params
@@ -95,6 +92,7 @@ def while_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return _merge(jax.lax.while_loop(proceed, step, moving), kept)
 
 
+@stacks_pass
 def cond(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """`cond` and `switch`: each branch on the same lazy operands."""
     index, *operands = inputs

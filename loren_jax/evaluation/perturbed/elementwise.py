@@ -5,19 +5,18 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
-from loren_jax.evaluation.perturbed.leaves import Factored, is_perturbed
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
+from loren_jax.evaluation.perturbed.leaves import Factored, cast, is_perturbed
 
 
+@stacks_pass
 def convert_element_type(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """A cast to another floating-point type: of the weight; the structure stays float32."""
     (leaf,) = inputs
     dtype = equation.params["new_dtype"]
     if not jnp.issubdtype(dtype, jnp.floating):
         return NotImplemented
-    if isinstance(leaf, Factored):
-        return replace(leaf, weight=bind(equation, (leaf.weight,)))
-    return replace(leaf, dtype=dtype)
+    return cast(leaf, dtype)
 
 
 def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, Rule, bind
 from loren_jax.evaluation.perturbed.leaves import (
     LEFT,
     RANK,
@@ -23,6 +23,18 @@ from loren_jax.evaluation.perturbed.leaves import (
 )
 
 
+def _in_own_order(rule: Rule) -> Rule:
+    """A rule for leaves whose axes stand as they came: noise of another order is drawn first."""
+
+    def checked(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+        if any(isinstance(leaf, Noisy) and leaf.transposed for leaf in inputs):
+            return NotImplemented
+        return rule(interpreter, equation, inputs)
+
+    return checked
+
+
+@_in_own_order
 def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """Whole rows along some axes, as of an embedding, from the weight and the factors' own rows."""
     leaf, indices = inputs
@@ -59,7 +71,9 @@ def _drawn_rows(equation: Any, leaf: Noisy, indices: Array) -> Any:
     """Fan-in vectors of the indexed fan-out units alone, as of the tokens of a batch."""
     view, numbers = leaf.direction.view, equation.params["dimension_numbers"]
     few = indices[..., 0].size < view.m
-    if view.stack or len(view.fan_out) != 1 or numbers.start_index_map != view.fan_out or not few:
+    if view.stack or len(view.fan_out) != 1:
+        return NotImplemented
+    if numbers.start_index_map != view.fan_out or not few:
         return NotImplemented
     rows = bind(equation, (leaf.weight, indices))
     units = jnp.clip(indices[..., 0], 0, view.m - 1)
@@ -102,6 +116,7 @@ def _rows(
     return rows, [*batch, *kept, RANK]
 
 
+@_in_own_order
 def slice_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """A static slice; for noise, of the stack's axes alone."""
     (leaf,) = inputs
@@ -114,6 +129,7 @@ def slice_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return _cut(leaf, weight, cut, [i for i, s in enumerate(leaf.shape) if s != weight.shape[i]])
 
 
+@_in_own_order
 def split(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """One axis cut into pieces, as of a joint query, key and value kernel."""
     (leaf,) = inputs
@@ -129,6 +145,7 @@ def split(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return NotImplemented if NotImplemented in pieces else pieces
 
 
+@_in_own_order
 def rev(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """Axes turned round; for noise, of the stack alone."""
     (leaf,) = inputs
@@ -137,6 +154,7 @@ def rev(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return _cut(leaf, bind(equation, (leaf.weight,)), turn, list(turned))
 
 
+@_in_own_order
 def dynamic_slice(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """A slice whose place is traced, as one layer of a stack; for noise, of the stack alone."""
     leaf, *starts = inputs
@@ -166,6 +184,7 @@ def _cut(leaf: Any, weight: Array, cut: Any, changed: list[int]) -> Any:
     return leaf.changed(weight, replace(view, shape=weight.shape), cut)
 
 
+@_in_own_order
 def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     """Axes of length one; for noise, of the stack alone."""
     (leaf,) = inputs

@@ -10,10 +10,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jax.extend import core
 
-from loren_jax.evaluation.perturbed.leaves import Perturbed, is_perturbed
+from loren_jax.evaluation.perturbed.leaves import OneMoved, Perturbed, is_perturbed
 
 Rule: TypeAlias = Callable[..., Any]
 """`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""
+
+STACKS_PASS: set[Rule] = set()
+"""Rules that know of stacks of which one layer is perturbed; see `stacks_pass`."""
+
+
+def stacks_pass(rule: Rule) -> Rule:
+    """Marks a rule that can be given a `OneMoved`; for all others it is made dense."""
+    STACKS_PASS.add(rule)
+    return rule
 
 
 class Interpreter(NamedTuple):
@@ -46,12 +55,16 @@ class Interpreter(NamedTuple):
 
     def equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
         """The outputs of one equation."""
-        rule = self.rules.get(equation.primitive.name)
+        name = equation.primitive.name
+        rule = self.rules.get(name)
         outputs = NotImplemented
+        if rule not in STACKS_PASS:
+            whole = lambda x: self.dense_one(x, name) if isinstance(x, OneMoved) else x
+            inputs = [whole(x) for x in inputs]
         if rule is not None and any(map(is_perturbed, inputs)):
             outputs = rule(self, equation, inputs)
         if outputs is NotImplemented:
-            outputs = bind(equation, self.dense(inputs, equation.primitive.name))
+            outputs = bind(equation, self.dense(inputs, name))
         return list(outputs) if equation.primitive.multiple_results else [outputs]
 
     def dense(self, values: Sequence[Any], primitive: str) -> list[Any]:

@@ -2,18 +2,19 @@
 
 `Factored` is `weight + sum_r left[..., r] right[..., r]`, whatever has been transposed, sliced or
 reshaped since it was `left @ right^T`: every axis of the weight belongs to the stack, to the left
-factor or to the right one. `Noisy` is a weight and the key of its noise. Both can always be made
-`dense`.
+factor or to the right one. `Noisy` is a weight and the key of its noise, `OneMoved` a stack of
+which one layer is perturbed. All can always be made `dense`.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured import Dense, LowRank, Scaled, Seeded, Zero
+from loren_jax.directions.structured import Dense, LowRank, OneLayer, Scaled, Seeded, Zero
 
 STACK, LEFT, RIGHT = "stack", "left", "right"
 RANK = -1
@@ -81,6 +82,8 @@ class Noisy:
       direction: keys of the noise.
       scale: factor of the direction.
       dtype: of the value, where a cast is still to be made.
+      order: permutation of the weight's axes, where a transposition is still to be made. Made
+        early it would be a copy of the weight, which a loop over its blocks would hold.
     """
 
     name: str
@@ -88,17 +91,32 @@ class Noisy:
     direction: Seeded
     scale: Array
     dtype: Any
+    order: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the value."""
-        return self.weight.shape
+        return tuple(self.weight.shape[i] for i in self.order)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether a transposition is still to be made."""
+        return self.order != tuple(range(len(self.order)))
 
     def dense(self) -> Array:
         """The sum, in float32 and cast last; drawn block by block into a copy of the weight."""
         direction = replace(self.direction, keys=self.direction.keys[None])
         scale = jnp.asarray(self.scale, jnp.float32)[None]
-        return direction.combine(scale, scale, None, self.weight)[0].astype(self.dtype)
+        value = direction.combine(scale, scale, None, self.weight)[0].astype(self.dtype)
+        return jnp.transpose(value, self.order)
+
+    def block(self, start: Any, width: int) -> Array:
+        """`width` entries along the fan-out axis that a single matrix is drawn along."""
+        weight = jax.lax.dynamic_slice_in_dim(
+            self.weight, start, width, self.direction.blocked_axis
+        )
+        value = weight.astype(jnp.float32) + self.scale * self.direction.block(start, width)
+        return jnp.transpose(value.astype(weight.dtype).astype(self.dtype), self.order)
 
     def changed(self, weight: Array, view: MatrixView, change: Any) -> "Noisy":
         """With the weight changed, and `change(array, axes)` made in all that has its axes.
@@ -114,11 +132,11 @@ class Noisy:
             covariance = covariance._replace(vector=change(covariance.vector, [*stack, RANK]))
         std = None if old.std is None else change(old.std, list(range(len(old.view.shape))))
         direction = Seeded(change(old.keys, list(stack)), covariance, view, std)
-        return replace(self, weight=weight, direction=direction)
+        return replace(self, weight=weight, direction=direction, order=tuple(range(weight.ndim)))
 
     def layers(self) -> tuple[Any, ...] | None:
         """Arrays to scan over the leading axis; None where that axis is no stack."""
-        if 0 not in self.direction.view.stack_axes:
+        if self.transposed or 0 not in self.direction.view.stack_axes:
             return None
         covariance = self.direction.covariance
         vector = None if covariance is None else covariance.vector
@@ -131,10 +149,51 @@ class Noisy:
         if covariance is not None:
             covariance = covariance._replace(vector=vector)
         direction = Seeded(keys, covariance, _without_leading(self.direction.view), std)
-        return replace(self, weight=weight, direction=direction)
+        return replace(self, weight=weight, direction=direction, order=self.order[:-1])
 
 
-Perturbed: TypeAlias = Factored | Noisy
+@dataclass(frozen=True)
+class OneMoved:
+    """A stack of which one layer is perturbed; it stays so until a loop runs over it.
+
+    Attributes:
+      name: path of the leaf it comes from.
+      weight: the unperturbed stack.
+      direction: of one layer, and its number.
+      scale: factor of the direction.
+      dtype: of the value, where a cast is still to be made.
+    """
+
+    name: str
+    weight: Array
+    direction: OneLayer
+    scale: Array
+    dtype: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.weight.shape
+
+    def still(self, number: Any) -> Array:
+        """A layer that is not perturbed."""
+        layer = jax.lax.dynamic_index_in_dim(self.weight, number, keepdims=False)
+        return layer.astype(self.dtype)
+
+    def moved(self) -> Any:
+        """The layer that is, as a perturbed leaf of its own."""
+        number = self.direction.number
+        weight = jax.lax.dynamic_index_in_dim(self.weight, number, keepdims=False)
+        return cast(enter(self.name, weight, self.direction.inner, self.scale), self.dtype)
+
+    def dense(self) -> Array:
+        """The stack, with one layer replaced."""
+        whole = self.weight.astype(self.dtype)
+        layer = dense(self.moved())
+        return jax.lax.dynamic_update_index_in_dim(whole, layer, self.direction.number, 0)
+
+
+Perturbed: TypeAlias = Factored | Noisy | OneMoved
 
 
 def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
@@ -146,8 +205,10 @@ def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
         return (weight.astype(jnp.float32) + scale * direction.array).astype(weight.dtype)
     if isinstance(direction, Scaled):
         return enter(name, weight, direction.inner, scale * direction.radius)
+    if isinstance(direction, OneLayer):
+        return OneMoved(name, weight, direction, scale, weight.dtype)
     if isinstance(direction, Seeded):
-        return Noisy(name, weight, direction, scale, weight.dtype)
+        return Noisy(name, weight, direction, scale, weight.dtype, tuple(range(weight.ndim)))
     if isinstance(direction, LowRank):
         view = direction.view
         labels = tuple(
@@ -160,6 +221,13 @@ def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
     raise TypeError(f"no rule for a direction of type {type(direction).__name__}")
 
 
+def cast(value: Any, dtype: Any) -> Any:
+    """A cast that keeps the structure."""
+    if isinstance(value, Factored):
+        return replace(value, weight=value.weight.astype(dtype))
+    return replace(value, dtype=dtype) if is_perturbed(value) else value.astype(dtype)
+
+
 def dense(value: Any) -> Any:
     """The value as an array."""
     return value.dense() if is_perturbed(value) else value
@@ -167,7 +235,7 @@ def dense(value: Any) -> Any:
 
 def is_perturbed(value: Any) -> bool:
     """Whether a value is a perturbed leaf."""
-    return isinstance(value, Factored | Noisy)
+    return isinstance(value, Factored | Noisy | OneMoved)
 
 
 def contract(

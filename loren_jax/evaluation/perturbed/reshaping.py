@@ -16,7 +16,9 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     (leaf,) = inputs
     order = equation.params["permutation"]
     if isinstance(leaf, Noisy):
-        return _transpose_noisy(leaf, bind(equation, (leaf.weight,)), order)
+        if not leaf.direction.view.stack:
+            return replace(leaf, order=tuple(leaf.order[i] for i in order))
+        return _transpose_stack(leaf, bind(equation, (leaf.weight,)), order)
 
     def move(factor: Array, side: str) -> Array:
         axes = [*leaf.axes(side), RANK]
@@ -31,7 +33,7 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     )
 
 
-def _transpose_noisy(leaf: Noisy, weight: Array, order: tuple[int, ...]) -> Noisy:
+def _transpose_stack(leaf: Noisy, weight: Array, order: tuple[int, ...]) -> Noisy:
     """Noise is drawn by fan-out and fan-in units, so it need not know where the axes stand."""
     view = leaf.direction.view
     moved = lambda axes: tuple(order.index(i) for i in axes)

@@ -10,14 +10,28 @@
 
 A point of zero is the same for all directions: it is queried once a step and stands in every row.
 
-A loss that is not finite has weight zero, and so has everything that only it could be compared
-with; the coefficients of the others are those of a step without it.
+A loss that is not usable, which is one that is not finite or beyond `HUGE`, has weight zero, and so
+has everything that only it could be compared with; the coefficients of the others are those of a
+step without it.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from loren_jax.types import Coefficients, Scheme
+
+HUGE = 1e15
+"""Losses beyond this are as good as infinite: divided by the perturbation scale, multiplied with
+noise and squared, as learning does, they would leave float32's range."""
+
+
+def usable(losses: Float[Array, "..."]) -> Bool[Array, "..."]:
+    """Which losses count.
+
+    >>> usable(jnp.asarray([1.0, jnp.nan, jnp.inf, -1e30])).tolist()
+    [True, False, False, False]
+    """
+    return jnp.abs(losses) < HUGE  # False for NaN
 
 
 def leave_one_out() -> Scheme:
@@ -71,7 +85,7 @@ def two_sided() -> Scheme:
 
     def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
         (plus, minus), used = _finite_rows(losses)
-        even = jnp.mean(losses.astype(jnp.float32), -1)
+        even = jnp.where(jnp.all(usable(losses), -1), (plus + minus) / 2, jnp.nan)
         return Coefficients(slope=(plus - minus) / (2 * scale * used), score=_centred(even))
 
     return Scheme(points=(1.0, -1.0), weigh=weigh)
@@ -93,7 +107,7 @@ def one_sided() -> Scheme:
 
     def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
         (centre, plus), used = _finite_rows(losses)
-        comparable = jnp.where(jnp.isfinite(losses[:, 0]), losses[:, 1], jnp.nan)
+        comparable = jnp.where(usable(losses[:, 0]), losses[:, 1], jnp.nan)
         return Coefficients(
             slope=(plus - centre) / (scale * used),
             score=_centred(comparable.astype(jnp.float32)),
@@ -147,13 +161,13 @@ def forward_passes(scheme: Scheme, num_directions: int) -> int:
 def _finite_rows(losses: Float[Array, "K S"]) -> tuple[Float[Array, "S K"], Array]:
     """The losses point by point, zero in rows that are not finite, and how many rows are."""
     losses = losses.astype(jnp.float32)
-    finite = jnp.all(jnp.isfinite(losses), -1)
+    finite = jnp.all(usable(losses), -1)
     return jnp.where(finite[:, None], losses, 0.0).T, jnp.maximum(jnp.sum(finite), 1)
 
 
 def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:
     """`(f_k - mean f) / (K - 1)` over the finite losses; zero for the others."""
-    finite = jnp.isfinite(losses)
+    finite = usable(losses)
     number = jnp.sum(finite)
     # Losses differ in their last digits. Measured from one of them the differences are exact, and
     # the mean rounds on their scale instead of the losses' own.

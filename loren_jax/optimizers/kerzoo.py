@@ -1,0 +1,112 @@
+"""KerZOO: SPSA at random distances, weighted by a kernel that cancels its bias."""
+
+from typing import Any
+
+from optax import ScalarOrSchedule
+
+from loren_jax.directions import isotropic, masked
+from loren_jax.directions.matrices import AxesOf
+from loren_jax.directions.smoothed import smoothed
+from loren_jax.estimators import estimate
+from loren_jax.schemes import two_sided
+from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.types import Evaluation, Mask, Scalar
+
+
+def kerzoo(
+    learning_rate: ScalarOrSchedule,
+    *,
+    num_directions: int = 1,
+    perturbation_scale: ScalarOrSchedule = 1e-3,
+    half_width: Scalar = 0.5,
+    kernel: str = "cubic",
+    constant: Scalar = 1.0,
+    rank: int | None = None,
+    weight_decay: Scalar = 0.0,
+    mask: Mask | None = None,
+    matrix_axes: AxesOf | None = None,
+    chunk_size: int | None = None,
+    evaluation: Evaluation | None = None,
+    key: Any = 0,
+) -> Fusible:
+    r"""KerZOO: MeZO with a random radius for each pair, weighted against the bias of order two.
+
+    .. math::
+
+        r_k \sim \text{uniform}(-h, h), \qquad
+        \hat g = \frac{1}{K} \sum_{k=1}^{K}
+            \frac{f(x + \varepsilon r_k u_k) - f(x - \varepsilon r_k u_k)}{2 \varepsilon}
+            K(r_k) u_k, \qquad x \leftarrow x - \eta \hat g
+
+    .. math::
+
+        K(r) = \frac{15 C}{4 h} s (5 - 7 s^2), \quad s = r / h: \qquad
+        E[r K(r)] = C, \quad E[r^3 K(r)] = 0
+
+    Costs 2 K forward passes a step. State: a key and a few scalars. The estimate's second moment is
+    6.25 C^2 times MeZO's (1.8 for the linear kernel, 13.25 for the quintic), and what that buys is
+    the removal of a bias proportional to `epsilon^2`, which is negligible at 1e-3 on most losses.
+
+    Published: `half_width` 1 in the paper, 0.5 "greatly recommended" by its README; learning rate
+    1e-6, `perturbation_scale` 1e-3, 4,000 steps for OPT-2.7B.
+
+    Differences from the published text: the kernel is scaled to the half-width, without which the
+    two conditions hold for 1 alone, so `half_width` h at `perturbation_scale` epsilon equals 1 at
+    `h * epsilon`. The quintic kernel's constant is 105/64, with which the conditions hold; in print
+    it is 195/64. The trainer is not public. Shrinking the interval over time is a schedule of
+    `perturbation_scale`; clipping is `optax.clip` after the estimate.
+
+    Args:
+      learning_rate: `eta > 0`, a number or a schedule.
+      num_directions: K, pairs a step.
+      perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
+      half_width: `h > 0`, the largest radius, in units of `perturbation_scale`.
+      kernel: `linear`, `cubic` or `quintic`; see `loren_jax.directions.smoothed`.
+      constant: `C > 0`, a factor of the estimate; it acts as one of the learning rate does.
+      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      weight_decay: `lambda`, decoupled, once a step.
+      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
+        perturbed nor updated.
+      matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
+        for low-rank directions where memory allows it, else 1.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
+        `loren_jax.evaluation.materialised` is its oracle.
+      key: a seed or a threefry key.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`.
+
+    Raises:
+      ValueError: an argument out of range.
+
+    >>> import jax, jax.numpy as jnp, optax
+    >>> optimizer = kerzoo(0.02)
+    >>> params = jnp.asarray([1.0, -2.0])
+    >>> loss = lambda params: jnp.sum(params**2)
+    >>> @jax.jit
+    ... def step(params, state):
+    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
+    ...     return optax.apply_updates(params, updates), state
+    >>> state = optimizer.init(params)
+    >>> for _ in range(200):
+    ...     params, state = step(params, state)
+    >>> bool(loss(params) < 0.5)
+    True
+
+    References:
+      Mi et al., KerZOO: Kernel Function Informed Zeroth-Order Optimization for Accurate and
+      Accelerated LLM Fine-Tuning, 2025, https://arxiv.org/abs/2505.18886
+    """
+    return fusible_chain(
+        estimate(
+            masked(smoothed(isotropic(rank, matrix_axes), half_width, kernel, constant), mask),
+            two_sided(),
+            num_directions=num_directions,
+            perturbation_scale=perturbation_scale,
+            chunk_size=chunk_size,
+            evaluation=evaluation,
+            key=key,
+        ),
+        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+    )

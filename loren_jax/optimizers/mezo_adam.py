@@ -1,0 +1,123 @@
+"""MeZO-Adam: SPSA pairs along isotropic directions, and Adam."""
+
+from typing import Any
+
+import optax
+from optax import ScalarOrSchedule
+
+from loren_jax import arguments
+from loren_jax.directions import isotropic, masked, resolve_mask
+from loren_jax.directions.matrices import AxesOf
+from loren_jax.estimators import estimate
+from loren_jax.schemes import two_sided
+from loren_jax.transforms import descend
+from loren_jax.transforms.precision import in_float32
+from loren_jax.types import Evaluation, Mask, Scalar
+
+
+def mezo_adam(
+    learning_rate: ScalarOrSchedule,
+    *,
+    num_directions: int = 1,
+    perturbation_scale: ScalarOrSchedule = 1e-3,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    rank: int | None = None,
+    weight_decay: Scalar = 0.0,
+    mask: Mask | None = None,
+    matrix_axes: AxesOf | None = None,
+    chunk_size: int | None = None,
+    evaluation: Evaluation | None = None,
+    key: Any = 0,
+) -> optax.GradientTransformationExtraArgs:
+    r"""MeZO-Adam: Adam on an SPSA estimate, with decoupled weight decay.
+
+    .. math::
+
+        \hat g = \frac{1}{K} \sum_{k=1}^{K}
+            \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon} u_k, \qquad
+        u_k \sim N(0, I)
+
+    .. math::
+
+        m \leftarrow \beta_1 m + (1 - \beta_1) \hat g, \qquad
+        v \leftarrow \beta_2 v + (1 - \beta_2) \hat g^2, \qquad
+        x \leftarrow x - \eta \Big( \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} +
+            \epsilon} + \lambda x \Big)
+
+    Costs 2 K forward passes a step. State: two float32 copies of the trained parameters (frozen
+    ones have none), two counts, a key and a few scalars.
+
+    What to expect: with few directions all entries of an estimate share one random factor, so `v`
+    is nearly the same everywhere once it averages many steps, and this is MeZO with momentum and a
+    step size that normalises itself.
+
+    Published learning rates, full fine-tuning: 1e-4 to 1e-8 at `perturbation_scale` 1e-3 to 1e-5
+    for OPT-1.3B, 1e-5 to 1e-8 at 1e-2 to 1e-4 for OPT-13B; 20,000 steps of 16 examples.
+
+    Differences from the published code: there, moments have the parameters' dtype, and in bfloat16
+    `v` never decays; here they are float32. The reimplementation in LOREN's repository takes one
+    step of Adam for each pair, K times the length; here one a step. Weight decay acts on every
+    trained leaf.
+
+    Args:
+      learning_rate: `eta > 0`, a number or a schedule, in units of the parameters a step.
+      num_directions: K, pairs a step.
+      perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
+      b1: decay of the first moment, in [0, 1).
+      b2: decay of the second moment, in [0, 1).
+      eps: added to the root, in units of the gradient; zero or more.
+      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      weight_decay: `lambda`, decoupled, once a step.
+      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
+        perturbed nor updated and has no moments.
+      matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
+        for low-rank directions where memory allows it, else 1.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
+        `loren_jax.evaluation.materialised` is its oracle.
+      key: a seed or a threefry key.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Updates are
+      float32.
+
+    Raises:
+      ValueError: an argument out of range.
+
+    >>> import jax, jax.numpy as jnp, optax
+    >>> optimizer = mezo_adam(0.05)
+    >>> params = jnp.asarray([1.0, -2.0])
+    >>> loss = lambda params: jnp.sum(params**2)
+    >>> @jax.jit
+    ... def step(params, state):
+    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
+    ...     return optax.apply_updates(params, updates), state
+    >>> state = optimizer.init(params)
+    >>> for _ in range(200):
+    ...     params, state = step(params, state)
+    >>> bool(loss(params) < 0.1)
+    True
+
+    References:
+      Malladi et al., Fine-Tuning Language Models with Just Forward Passes, 2023,
+      https://arxiv.org/abs/2305.17333
+    """
+    arguments.fraction("b1", b1)
+    arguments.fraction("b2", b2)
+    arguments.non_negative("eps", eps)
+    adam = in_float32(optax.scale_by_adam(b1, b2, eps))
+    return optax.chain(
+        estimate(
+            masked(isotropic(rank, matrix_axes), mask),
+            two_sided(),
+            num_directions=num_directions,
+            perturbation_scale=perturbation_scale,
+            chunk_size=chunk_size,
+            evaluation=evaluation,
+            key=key,
+        ),
+        adam if mask is None else optax.masked(adam, lambda tree: resolve_mask(mask, tree)),
+        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+    )

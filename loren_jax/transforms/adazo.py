@@ -1,0 +1,78 @@
+"""R-AdaZO's scaling: Adam whose second moment is that of the first."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from loren_jax import arguments
+from loren_jax.types import PyTree
+
+
+class ScaleByAdazoState(NamedTuple):
+    """State of `scale_by_adazo`: two float32 trees like the parameters.
+
+    Attributes:
+      mu: the first moment, of the estimates.
+      nu: the second moment, of `mu`.
+    """
+
+    mu: PyTree
+    nu: PyTree
+
+
+def scale_by_adazo(
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8
+) -> optax.GradientTransformationExtraArgs:
+    r"""Scales by the root of the second moment of the first moment.
+
+    .. math::
+
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
+        v \leftarrow \beta_2 v + (1 - \beta_2) m^2, \qquad
+        u = \frac{m}{\sqrt v + \epsilon}
+
+    Averaging comes first, so `v` sees a gradient of less variance than Adam's does. There is no
+    bias correction: under a constant gradient the first update is `1 / sqrt(1 - b2)`, 32 with the
+    defaults, and falls to 3.5 after a hundred steps and to 1. Warm the learning rate up where that
+    is too much.
+
+    Args:
+      b1: decay of the first moment, in [0, 1).
+      b2: decay of the second, in [0, 1).
+      eps: added to the root, in units of the gradient; zero or more.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs`; state and updates are float32, 2 N numbers for N
+      parameters.
+
+    Raises:
+      ValueError: an argument out of range.
+
+    >>> tx = scale_by_adazo(b1=0.0, b2=0.75, eps=0.0)
+    >>> updates, state = tx.update(jnp.asarray([4.0, -1.0]), tx.init(jnp.zeros(2)))
+    >>> updates
+    Array([ 2., -2.], dtype=float32)
+
+    References:
+      R-AdaZO, https://arxiv.org/abs/2502.01014
+    """
+    arguments.fraction("b1", b1)
+    arguments.fraction("b2", b2)
+    arguments.non_negative("eps", eps)
+
+    def init(params):
+        zeros = lambda: optax.tree.zeros_like(params, dtype=jnp.float32)
+        return ScaleByAdazoState(mu=zeros(), nu=zeros())
+
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        average = lambda decay: lambda old, new: decay * old + (1 - decay) * new
+        gradient = optax.tree.cast(updates, jnp.float32)
+        mu = jax.tree.map(average(b1), state.mu, gradient)
+        nu = jax.tree.map(average(b2), state.nu, jax.tree.map(jnp.square, mu))
+        scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+        return scaled, ScaleByAdazoState(mu, nu)
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -2,3 +2,4 @@
 
 from loren_jax.estimators.estimate import Estimator as Estimator
 from loren_jax.estimators.estimate import estimate as estimate
+from loren_jax.estimators.svrg import svrg as svrg

@@ -7,18 +7,17 @@ second.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from loren_jax import arguments, noise
+from loren_jax import arguments, noise, schemes
 from loren_jax.directions.queries import draw_queries
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
-from loren_jax.types import Directions, EstimateState, Evaluation, PyTree, Scheme
+from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
 
 
 class Estimator(optax.GradientTransformationExtraArgs):
@@ -113,71 +112,81 @@ def estimate(
     def accumulate(state, params, into, factor, *, value_fn=None, losses=None):
         return step(state, params, value_fn, losses, into, factor)
 
+    def query(value_fn, params, scale, drawn):
+        tree, axes = drawn
+        return evaluate_queries(
+            value_fn,
+            params,
+            tree,
+            axes=axes,
+            points=scheme.points,
+            scale=scale,
+            evaluation=evaluation or perturbed,
+            chunk_size=chunk_size,
+        )
+
     def step(state, params, value_fn, losses, into, factor):
         params = _given(params)
         _check_exactly_one(value_fn, losses)
         scale = arguments.scheduled(perturbation_scale, state.count)
-        step = noise.fold(state.key, state.count)
-        learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
-        number, cases = _cases(directions, learned, params)
-        queries = noise.fold_all(step, (num_directions,))
-
-        def draw(case):
-            return draw_queries(lambda query: case.draw(learned, params, query), queries)
-
-        def probe(case):
-            drawn, axes = draw(case)
-            return evaluate_queries(
-                value_fn,
-                params,
-                drawn,
-                axes=axes,
-                points=scheme.points,
-                scale=scale,
-                evaluation=evaluation or perturbed,
-                chunk_size=chunk_size,
-            )
-
+        step = _Step(directions, state, params, num_directions)
         if value_fn is not None:
-            losses = _switch(number, [partial(probe, case) for case in cases])
+            losses = step.probe(lambda drawn: query(value_fn, params, scale, drawn))
         losses = _of_shape(losses, shape)
         coefficients = scheme.weigh(losses, scale)
         coefficients = coefficients._replace(slope=coefficients.slope * factor)
-        absorb = lambda case, into: case.absorb(learned, params, draw(case)[0], coefficients, into)
-        if number is None:
-            total, learned = absorb(cases[0], into)
-        else:
-            total = _absorb_case(number, cases, absorb, params, into)
+        total, learned = step.absorb(coefficients, into)
         return total, _next(state, learned, losses)
 
     return Estimator(init, update, accumulate)
 
 
-def _cases(directions: Directions, state: PyTree, params: PyTree) -> tuple[Any, list[Directions]]:
-    """The distributions of which the step follows one, and the number of that one."""
-    return (None, [directions]) if directions.cases is None else directions.cases(state, params)
+class _Step:
+    """One step's directions: drawn when they are asked for, of the case that the step follows."""
 
+    def __init__(self, directions: Directions, state: EstimateState, params: PyTree, number: int):
+        key = noise.fold(state.key, state.count)
+        self.params = params
+        self.learned = directions.refresh(state.directions, params, noise.fold_name(key, "refresh"))
+        self.queries = noise.fold_all(key, (number,))
+        if directions.cases is None:
+            self.case, self.cases, self.drawn = None, [directions], self.draw(directions)
+        else:
+            self.case, self.cases = directions.cases(self.learned, params)
 
-def _switch(number: Any, branches: list[Callable[[], jax.Array]]) -> jax.Array:
-    return branches[0]() if number is None else jax.lax.switch(number, branches)
+    def draw(self, case: Directions) -> tuple[PyTree, PyTree]:
+        """The tree of K queries, and which of its arrays have an axis K."""
+        return draw_queries(lambda query: case.draw(self.learned, self.params, query), self.queries)
 
+    def probe(self, query: Callable[[Any], jax.Array]) -> jax.Array:
+        """The losses."""
+        if self.case is None:
+            return query(self.drawn)
+        branches = [lambda case=case: query(self.draw(case)) for case in self.cases]
+        return jax.lax.switch(self.case, branches)
 
-def _absorb_case(number: Any, cases: Any, absorb: Callable, params: PyTree, into: Any) -> PyTree:
-    """The estimate of the case with this number, added to `into`.
+    def absorb(self, coefficients: Coefficients, into: PyTree | None) -> tuple[PyTree, PyTree]:
+        """The estimate, added to `into`, and what was learned.
 
-    A loop of one turn or none, for each case: unlike a branch it changes its carry in place, so
-    the leaves that a case does not touch cost nothing.
-    """
-    if into is None:
-        into = jax.tree.map(lambda leaf: jnp.zeros(jnp.shape(leaf), jnp.float32), params)
-    for i, case in enumerate(cases):
-        turns = (number == i).astype(jnp.int32)
-        into = jax.lax.fori_loop(0, turns, lambda _, into, case=case: absorb(case, into)[0], into)
-    return into
+        Of several cases each has a loop of one turn or none: unlike a branch it changes its carry
+        in place, so the leaves that a case does not touch cost nothing.
+        """
+        add = lambda case, drawn, into: case.absorb(
+            self.learned, self.params, drawn, coefficients, into
+        )
+        if self.case is None:
+            return add(self.cases[0], self.drawn[0], into)
+        if into is None:
+            into = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.float32), self.params)
+        for i, case in enumerate(self.cases):
+            turns = (self.case == i).astype(jnp.int32)
+            turn = lambda _, into, case=case: add(case, self.draw(case)[0], into)[0]
+            into = jax.lax.fori_loop(0, turns, turn, into)
+        return into, self.learned
 
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateState:
-    finite = jnp.isfinite(losses)
+    finite = schemes.usable(losses)
     return EstimateState(
         count=jnp.asarray(optax.safe_increment(state.count)),
         key=state.key,

@@ -41,6 +41,18 @@ def fraction(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value}.")
 
 
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raises ValueError unless `value` is one of the allowed words.
+
+    >>> choice("order", "up", ("down", "sideways"))
+    Traceback (most recent call last):
+    ...
+    ValueError: order must be one of 'down', 'sideways', got 'up'.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
 def count(name: str, value: Any, minimum: int = 1, why: str = "") -> None:
     """Raises unless `value` is an integer of at least `minimum`.
 

@@ -1,4 +1,4 @@
-"""The commands: `loren-jax train` and `loren-jax evaluate`.
+"""The commands: `loren-jax train`, `loren-jax evaluate` and `loren-jax optimizers`.
 
 The options are the attributes of the configurations in `loren_jax.train.config`; nothing is
 declared twice. The optimiser's own options depend on `--optimizer`, which is therefore read first.
@@ -45,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _FAILED
 
 
+@dataclass(frozen=True)
+class ListOptimizers:
+    """Print the optimisers: forward passes a step, state, where they come from."""
+
+
 def _require_extra() -> None:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
@@ -63,7 +68,11 @@ def _parse(arguments: list[str]) -> Any:
     try:
         with contextlib.redirect_stderr(errors):
             parsed = tyro.extras.subcommand_cli_from_dict(
-                {"train": _train_command(arguments), "evaluate": EvaluateConfig},
+                {
+                    "train": _train_command(arguments),
+                    "evaluate": EvaluateConfig,
+                    "optimizers": ListOptimizers,
+                },
                 prog="loren-jax",
                 description="Fine-tune text classifiers with forward passes only.",
                 args=arguments,
@@ -132,6 +141,8 @@ def _own_error(end: SystemExit) -> Exception | None:
 def _run(config: Any) -> int:
     from loren_jax.train.config import TrainConfig
 
+    if isinstance(config, ListOptimizers):
+        return _list_optimizers()
     return _train(config) if isinstance(config, TrainConfig) else _evaluate(config)
 
 
@@ -142,6 +153,15 @@ def _train(config: Any) -> int:
     result = train(config)
     print(summary_text(result.summary, result.directory, result.files))
     return _INTERRUPTED if result.summary.interrupted else 0
+
+
+def _list_optimizers() -> int:
+    from loren_jax.train.methods import methods_table
+
+    print(methods_table())
+    print("\nK directions; N trained parameters, m x n those of a matrix, of which")
+    print("`train --optimizer NAME --help` tells the rank r and every other option.")
+    return 0
 
 
 def _evaluate(config: Any) -> int:

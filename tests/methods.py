@@ -14,60 +14,111 @@ class Method(NamedTuple):
 
     Attributes:
       make: the alias; called with a learning rate and knobs.
-      knobs: knobs of this row.
-      passes: forward passes a step.
       learning_rate: with which the loss falls on the suite's small problems.
-      static: arguments that optax.inject_hyperparams must not touch.
-      state_per_parameter: floats of state for each trained parameter, beyond the covariance
-      vectors.
-      estimate: the estimate alone, called with knobs.
+      knobs: knobs of this row.
+      passes: forward passes of the first step.
+      state: floats beyond the losses for a kernel of 64 x 32 (n x m).
+      estimate: the estimate alone, called with knobs; of methods whose mean estimate is the
+        preconditioned gradient.
+      same_subspace: whether the updates of two steps have something in common by design.
+      memory: bound of a compiled step's temporary memory, in copies of the parameters.
     """
 
     make: Callable[..., Any]
+    learning_rate: float
     knobs: dict[str, Any]
     passes: int
-    learning_rate: float
-    static: tuple[str, ...]
-    state_per_parameter: int
-    estimate: Callable[..., Any]
+    state: int
+    estimate: Callable[..., Any] | None = None
+    same_subspace: bool = False
+    memory: float = 3.5
 
 
-STATIC = ("num_directions", "rank", "mask", "matrix_axes", "chunk_size", "momentum", "key")
+STATIC = (
+    "num_directions",
+    "rank",
+    "mask",
+    "matrix_axes",
+    "chunk_size",
+    "momentum",
+    "key",
+    "every",
+    "factor_scale",
+    "kernel",
+    "bounds",
+    "use_same_diagonal",
+    "order",
+    "blocks",
+    "always",
+)
+"""Arguments that optax.inject_hyperparams must not touch."""
 
 
-def _mezo_estimate(**knobs):
-    return loren_jax.estimate(
-        loren_jax.directions.isotropic(knobs.pop("rank", None)),
-        loren_jax.schemes.two_sided(),
-        **({"num_directions": 1} | knobs),
-    )
+def _estimate(directions, scheme=None, **fixed):
+    """The estimate of a method without what follows it."""
 
+    def make(**knobs):
+        own = {name: knobs.pop(name) for name in ("rank", "every", "factor_scale") if name in knobs}
+        settings = {"num_directions": 1} | fixed | knobs
+        return loren_jax.estimate(
+            directions(**own), scheme or loren_jax.schemes.two_sided(), **settings
+        )
+
+    return make
+
+
+N = 64 * 32
+_MEZO = _estimate(loren_jax.directions.isotropic)
+_LAZY = {"rank": 2, "every": 10}
+_LOZO = _LAZY | {"factor_scale": "rank"}
 
 METHODS = {
-    "loren": Method(loren_jax.loren, {}, 6, 0.01, STATIC, 1, loren_jax.scale_by_loren),
+    "loren": Method(loren_jax.loren, 0.01, {}, 6, N + 64, loren_jax.scale_by_loren),
     "loren seeded": Method(
-        loren_jax.loren, {"momentum": None}, 6, 0.05, STATIC, 0, loren_jax.scale_by_loren
+        loren_jax.loren, 0.05, {"momentum": None}, 6, 64, loren_jax.scale_by_loren
     ),
     "loren rank 1": Method(
-        loren_jax.loren,
-        {"rank": 1, "momentum": None},
-        6,
-        0.05,
-        STATIC,
-        0,
-        loren_jax.scale_by_loren,
+        loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, 6, 64, loren_jax.scale_by_loren
     ),
-    "mezo": Method(loren_jax.mezo, {}, 2, 0.04, STATIC, 0, _mezo_estimate),
+    "loren tiled": Method(
+        loren_jax.loren, 0.05, {"structure": "tiled", "momentum": None}, 6, 64, memory=40
+    ),
+    "loren isotropic": Method(
+        loren_jax.loren, 0.05, {"covariance": "isotropic", "momentum": None}, 6, 0
+    ),
+    "mezo": Method(loren_jax.mezo, 0.04, {}, 2, 0, _MEZO),
     "mezo rank 2": Method(
-        loren_jax.mezo,
-        {"rank": 2, "num_directions": 2, "momentum": 0.9},
-        4,
-        0.006,
-        STATIC,
-        1,
-        _mezo_estimate,
+        loren_jax.mezo, 0.006, {"rank": 2, "num_directions": 2, "momentum": 0.9}, 4, N, _MEZO
     ),
-}
+    "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, 2, 2 * N, same_subspace=True),
+    "mezo_svrg": Method(loren_jax.mezo_svrg, 0.01, {}, 2, 2 * N, same_subspace=True),
+    "mezo_bcd": Method(loren_jax.mezo_bcd, 0.2, {}, 2, 0),
+    "lozo": Method(
+        loren_jax.lozo, 0.06, _LOZO, 2, 64 * 2, _estimate(loren_jax.directions.low_rank),
+        same_subspace=True,
+    ),
+    "lozo_m": Method(loren_jax.lozo_m, 0.06, _LOZO, 2, (64 + 32) * 2, same_subspace=True),
+    "hizoo": Method(
+        loren_jax.hizoo, 0.04, {}, 3, N,
+        _estimate(loren_jax.directions.diagonal, loren_jax.schemes.three_point()),
+    ),
+    "zo_muon": Method(
+        loren_jax.zo_muon, 0.1, _LAZY | {"vector_learning_rate": 0.05}, 5, 32 * 2,
+        same_subspace=True,
+    ),
+    "subzero": Method(
+        loren_jax.subzero, 0.05, _LAZY, 2, (64 + 32) * 2,
+        _estimate(loren_jax.directions.core_subspace), same_subspace=True,
+    ),
+    "tezo": Method(
+        loren_jax.tezo, 0.03, {"rank": 2, "momentum": 0.9}, 2, (64 + 32 + 1) * 2, same_subspace=True
+    ),
+    "r_adazo": Method(loren_jax.r_adazo, 0.001, {}, 2, 2 * N, same_subspace=True),
+    "kerzoo": Method(
+        loren_jax.kerzoo, 0.05, {"num_directions": 4}, 8, 0,
+        _estimate(lambda: loren_jax.directions.smoothed(loren_jax.directions.isotropic())),
+    ),
+}  # fmt: skip
 
 PARAMS = {
     "embeddings": {"embedding": jnp.linspace(-1, 1, 30).reshape(6, 5)},

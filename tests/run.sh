@@ -16,4 +16,4 @@ export HF_HUB_OFFLINE=1
 .venv-test/bin/ruff check .
 .venv-test/bin/ruff format --check .
 .venv-test/bin/pyrefly check --python-interpreter-path .venv-test/bin/python
-exec .venv-test/bin/python -m pytest -q -n 2 --durations=15 "$@"
+exec .venv-test/bin/python -m pytest -q -n 2 --dist loadgroup --durations=15 "$@"

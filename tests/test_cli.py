@@ -217,7 +217,7 @@ def test_a_missing_extra_says_how_to_mend_it(capsys, monkeypatch):
     [
         ("--help", ["train", "evaluate", "forward passes"]),
         ("train --help", ["--trainable", "--damping", "Ctrl-C", "--overwrite"]),
-        ("train --optimizer mezo --help", ["--num-directions", "two forward passes"]),
+        ("train --optimizer mezo --help", ["--num-directions", "pairs a step"]),
         ("evaluate --help", ["--held-out", "--model STR", "(required)"]),
     ],
 )
@@ -229,6 +229,13 @@ def test_help(command, expected, capsys):
     for words in expected:
         assert words in out
     assert ("--damping" in out) == (command == "train --help")
+
+
+def test_optimizers_are_listed(capsys):
+    assert main(["optimizers"]) == 0
+    out = capsys.readouterr().out
+    for words in ("zo_muon", "2 K + 1", "arXiv 2511.07971", "MeZO-BCD"):
+        assert words in out
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int
 
-from loren_jax import noise
+from loren_jax import arguments, noise
 from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import OneLayer, Zero
@@ -23,12 +23,12 @@ class BlockwiseState(NamedTuple):
     """Where in the blocks' order a run is; B blocks.
 
     Attributes:
-      count: steps taken.
+      steps: steps taken.
       order: the present cycle's permutation of the blocks, `(B,)`.
       block: number of the block that the present step moves.
     """
 
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
     order: Int[Array, " B"]
     block: Int[Array, ""]
 
@@ -83,8 +83,7 @@ def blockwise(
     >>> some.init(params, noise.run_key(0)).order.tolist()
     [0, 1, 2, 3]
     """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}.")
+    arguments.choice("order", order, ORDERS)
 
     def plan(params: PyTree) -> list[_Case]:
         return _plan(params, blocks, always, matrix_axes)
@@ -103,12 +102,12 @@ def blockwise(
         return BlockwiseState(jnp.zeros((), jnp.int32), every, every[:1].sum())
 
     def refresh(state, params, key):
-        number, place = len(state.order), state.count % max(1, len(state.order))
+        number, place = len(state.order), state.steps % max(1, len(state.order))
         every = state.order
         if order == "random":
             every = jnp.where(place == 0, _permutation(key, number), every)
-        count = jnp.asarray(optax.safe_increment(state.count))
-        return BlockwiseState(count, every, every[place])
+        steps = jnp.asarray(optax.safe_increment(state.steps))
+        return BlockwiseState(steps, every, every[place])
 
     def cases(state, params):
         every = plan(params)
@@ -140,7 +139,7 @@ def _plan(params: PyTree, blocks: Any, always: Mask | None, matrix_axes: Any) ->
             labels.setdefault(label, []).append(i)
     ascending = sorted(labels, key=_rank) if blocks is None else list(labels)
     fixed = frozenset(i for i, flag in enumerate(kept) if flag)
-    groups = [labels[label] for label in ascending]
+    groups = [labels[label] for label in ascending] or [[]]
     return [_Case(frozenset(g), fixed, _depth([views[i] for i in g])) for g in groups]
 
 

@@ -96,7 +96,7 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
         return jax.tree.map(lambda flag, new, old: new if flag else old, flags, sums, into), state
 
     def cases(state, params):
-        number, inner = directions.cases(state, trained(params))
+        number, inner = directions.cases(state, trained(params))  # pyrefly: ignore[not-callable]
         return number, [masked(case, mask) for case in inner]
 
     return Directions(

@@ -4,12 +4,13 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import masked, rank_one
+from loren_jax import arguments
+from loren_jax.directions import isotropic, masked, rank_one, tiled
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import Estimator, estimate
 from loren_jax.schemes import leave_one_out
 from loren_jax.transforms import Fusible, descend, fusible_chain
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Directions, Evaluation, Mask, Scalar
 
 
 def loren(
@@ -20,6 +21,8 @@ def loren(
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
     momentum: Scalar | None = 0.9,
+    covariance: str = "learned",
+    structure: str = "block",
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
     mask: Mask | None = None,
@@ -89,6 +92,9 @@ def loren(
       damping: `rho > 0`.
       covariance_learning_rate: `nu`; zero freezes the covariance.
       momentum: `beta`; None keeps no buffer.
+      covariance: `"learned"`; for ablations `"frozen"` at its random start, or `"isotropic"`, none.
+      structure: `"block"`, as the paper has it; for ablations `"tiled"`, one rank-one term for a
+        whole matrix as in the official code, which holds its directions as K dense copies.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step, never on `a`.
       mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
@@ -130,6 +136,8 @@ def loren(
         perturbation_scale=perturbation_scale,
         damping=damping,
         covariance_learning_rate=covariance_learning_rate,
+        covariance=covariance,
+        structure=structure,
         rank=rank,
         mask=mask,
         matrix_axes=matrix_axes,
@@ -147,6 +155,8 @@ def scale_by_loren(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
+    covariance: str = "learned",
+    structure: str = "block",
     rank: int | None = None,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
@@ -161,6 +171,8 @@ def scale_by_loren(
       perturbation_scale: `epsilon`.
       damping: `rho`.
       covariance_learning_rate: `nu`.
+      covariance: learned, frozen or isotropic.
+      structure: block or tiled.
       rank: None for full Gaussian directions.
       mask: leaves to train.
       matrix_axes: leaves whose axes Flax's names do not tell.
@@ -180,8 +192,10 @@ def scale_by_loren(
     References:
       LOREN, https://arxiv.org/abs/2511.07971
     """
+    rate = 0.0 if covariance == "frozen" else covariance_learning_rate
+    directions = _directions(covariance, structure, damping, rate, rank, matrix_axes)
     return estimate(
-        masked(rank_one(damping, covariance_learning_rate, rank, matrix_axes), mask),
+        masked(directions, mask),
         leave_one_out(),
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,
@@ -189,3 +203,26 @@ def scale_by_loren(
         evaluation=evaluation,
         key=key,
     )
+
+
+def _directions(
+    covariance: str,
+    structure: str,
+    damping: Scalar,
+    rate: Scalar,
+    rank: int | None,
+    matrix_axes: AxesOf | None,
+) -> Directions:
+    arguments.choice("covariance", covariance, ("learned", "frozen", "isotropic"))
+    arguments.choice("structure", structure, ("block", "tiled"))
+    block = rank_one(damping, rate, rank, matrix_axes)
+    if covariance == "isotropic":
+        return isotropic(rank, matrix_axes)
+    if structure == "block":
+        return block
+    if rank is not None:
+        raise ValueError(
+            f'rank must be None with structure="tiled", got {rank}: a covariance over the whole '
+            "matrix does not keep the rank of a direction."
+        )
+    return tiled(damping, rate, matrix_axes)

@@ -29,6 +29,8 @@ class TrainConfig(Generic[Options]):
         overwrite: Replace the run that the output directory holds.
         steps: Optimiser steps.
         batch_size: Examples per step; all forward passes of a step see the same ones.
+        micro_batch_size: Examples that a forward pass computes at a time, so that a large batch
+            fits a small device; by default the whole batch.
         max_length: Longest text in tokens; the rest is cut.
         train_examples: Examples to train on, drawn by the seed; None for all that are left.
         held_out_examples: Examples to evaluate on, never trained on; None for all that are left.
@@ -54,6 +56,7 @@ class TrainConfig(Generic[Options]):
     overwrite: bool = False
     steps: int = 100
     batch_size: int = 16
+    micro_batch_size: int | None = None
     max_length: int = 64
     train_examples: int | None = 512
     held_out_examples: int | None = 500
@@ -80,7 +83,7 @@ class TrainConfig(Generic[Options]):
             "max_dead_steps",
         ):
             count(name, getattr(self, name))
-        for name in ("train_examples", "held_out_examples"):
+        for name in ("micro_batch_size", "train_examples", "held_out_examples"):
             if getattr(self, name) is not None:
                 count(name, getattr(self, name))
         count("seed", self.seed, 0)

@@ -50,6 +50,7 @@ class TrainingLoop:
         step: The compiled step; it may overwrite the parameters and the state it is given.
         scorer: Scores parameters on the held-out examples, as `Scorer` does.
         batch: The batch of a step, from its number.
+        passes: Forward passes of a step, from its number.
         steps: Steps to take.
         eval_every: Steps between evaluations.
         max_dead_steps: Steps in a row without a finite loss after which to give up.
@@ -63,6 +64,7 @@ class TrainingLoop:
         step: TrainStep,
         scorer: Callable[[PyTree, Callable[[], bool]], Score | None],
         batch: Callable[[int], Tokens],
+        passes: Callable[[int], int],
         *,
         steps: int,
         eval_every: int,
@@ -71,7 +73,7 @@ class TrainingLoop:
         progress: Progress,
         interruption: Interruption,
     ):
-        self._step, self._scorer, self._batch = step, scorer, batch
+        self._step, self._scorer, self._batch, self._passes = step, scorer, batch, passes
         self._steps, self._eval_every, self._max_dead_steps = steps, eval_every, max_dead_steps
         self._metrics, self._progress, self._interruption = metrics, progress, interruption
         self._forward_passes = self._evaluation_forward_passes = 0
@@ -132,7 +134,7 @@ class TrainingLoop:
         step, metrics = pending
         losses, loss = np.asarray(metrics.losses), float(metrics.loss)
         self._nonfinite = int(metrics.nonfinite)
-        self._forward_passes += losses.size
+        self._forward_passes += self._passes(step - 1)
         now = time.perf_counter()
         self._training_seconds += now - clock
         self._metrics.write(

@@ -1,80 +1,17 @@
-"""The optimisers by name, with the options that each of them has.
+"""The optimisers by name: the table that the command line and a run choose from.
 
-A new optimiser is one dataclass of options and one row of `METHODS`. The options have the names of
-the factory's own arguments, so nothing is translated, and an option that a method does not have
-does not exist in its dataclass: it cannot be given and then ignored.
+A new optimiser is one row of `METHODS`; its options are its factory's own arguments.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import optax
 
-from loren_jax.arguments import positive
-from loren_jax.optimizers import loren, mezo
-
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """What the options of all methods share: they are checked as soon as they exist."""
-
-    def __post_init__(self) -> None:
-        # A schedule is made of it later, which the factory would have to take on trust.
-        positive("learning_rate", self.learning_rate)  # pyrefly: ignore[missing-attribute]
-        # The factory is the only judge of its arguments; asking it costs no array.
-        build_optimizer(self)
-
-
-@dataclass(frozen=True)
-class LorenOptions(MethodOptions):
-    """LOREN: leave-one-out estimate under a learned covariance; one forward pass a direction.
-
-    Attributes:
-        learning_rate: Step size. Momentum multiplies it by 1 / (1 - momentum).
-        num_directions: Directions, and forward passes, per step; at least 2.
-        perturbation_scale: Size of a perturbation, in units of the parameters.
-        damping: Keeps the covariance away from singular; the smaller, the more is learned.
-        covariance_learning_rate: Step size of the covariance; 0 freezes it.
-        momentum: Heavy-ball momentum below 1; None keeps no buffer.
-        rank: Rank of the perturbation of a matrix; None is full Gaussian noise, 1 the cheapest.
-        weight_decay: Decoupled weight decay, once a step.
-        chunk_size: Forward passes that run at once; None is one, num_directions is all.
-    """
-
-    learning_rate: float
-    num_directions: int = 6
-    perturbation_scale: float = 1e-3
-    damping: float = 0.1
-    covariance_learning_rate: float = 1e-3
-    momentum: float | None = 0.9
-    rank: int | None = None
-    weight_decay: float = 0.0
-    chunk_size: int | None = None
-
-
-@dataclass(frozen=True)
-class MezoOptions(MethodOptions):
-    """MeZO: pairs of losses on either side of the parameters; two forward passes a direction.
-
-    Attributes:
-        learning_rate: Step size. Momentum multiplies it by 1 / (1 - momentum).
-        num_directions: Directions per step; each costs two forward passes.
-        perturbation_scale: Size of a perturbation, in units of the parameters.
-        momentum: Heavy-ball momentum below 1; None keeps no buffer.
-        rank: Rank of the perturbation of a matrix; None is full Gaussian noise, 1 the cheapest.
-        weight_decay: Decoupled weight decay, once a step.
-        chunk_size: Forward passes that run at once; None is one, 2 num_directions is all.
-    """
-
-    learning_rate: float
-    num_directions: int = 1
-    perturbation_scale: float = 1e-3
-    momentum: float | None = None
-    rank: int | None = None
-    weight_decay: float = 0.0
-    chunk_size: int | None = None
+from loren_jax import optimizers
+from loren_jax.schemes import forward_passes, leave_one_out, one_sided, three_point, two_sided
+from loren_jax.train.options import MethodOptions, options_of
+from loren_jax.types import Scheme
 
 
 class Method(NamedTuple):
@@ -82,16 +19,66 @@ class Method(NamedTuple):
 
     Attributes:
         options: Dataclass of its options, named as the factory's arguments are.
-        factory: Makes the optimiser; takes the options, `mask` and `key`.
+        scheme: Where it queries the loss; tells what a step costs.
+        passes: Forward passes a step, in words; K directions.
+        state: Numbers kept beside the parameters: N parameters, of which a matrix has m x n.
+        reference: Where it comes from.
+        full_every: For a method that also needs the loss on all training data: of options, the
+            steps from one such step to the next.
     """
 
-    options: type[MethodOptions]
-    factory: Callable[..., optax.GradientTransformationExtraArgs]
+    options: Any
+    scheme: Scheme
+    passes: str
+    state: str
+    reference: str
+    full_every: Callable[[Any], int] | None = None
 
+    @property
+    def factory(self) -> Callable[..., optax.GradientTransformationExtraArgs]:
+        """Makes the optimiser; takes the options, `mask` and `key`."""
+        return self.options.factory
+
+
+LorenOptions, MezoOptions = options_of(optimizers.loren), options_of(optimizers.mezo)
 
 METHODS: Mapping[str, Method] = {
-    "loren": Method(LorenOptions, loren),
-    "mezo": Method(MezoOptions, mezo),
+    "loren": Method(LorenOptions, leave_one_out(), "K", "n, with momentum + N", "arXiv 2511.07971"),
+    "mezo": Method(MezoOptions, two_sided(), "2 K", "0, with momentum N", "arXiv 2305.17333"),
+    "mezo_adam": Method(
+        options_of(optimizers.mezo_adam), two_sided(), "2 K", "2 N", "arXiv 2305.17333"
+    ),
+    "mezo_svrg": Method(
+        options_of(optimizers.mezo_svrg),
+        two_sided(),
+        "4 K, or 2 K on all data",
+        "2 N",
+        "arXiv 2404.08080",
+        full_every=lambda options: options.every,
+    ),
+    "mezo_bcd": Method(
+        options_of(optimizers.mezo_bcd), two_sided(), "2 K", "0", "arXiv 2501.19099"
+    ),
+    "lozo": Method(options_of(optimizers.lozo), two_sided(), "2 K", "n r", "arXiv 2410.07698"),
+    "lozo_m": Method(
+        options_of(optimizers.lozo_m), two_sided(), "2 K", "(m + n) r", "arXiv 2410.07698"
+    ),
+    "hizoo": Method(
+        options_of(optimizers.hizoo), three_point(), "2 K + 1", "N", "arXiv 2402.15173"
+    ),
+    "zo_muon": Method(
+        options_of(optimizers.zo_muon), one_sided(), "K + 1", "m r", "arXiv 2602.17155"
+    ),
+    "subzero": Method(
+        options_of(optimizers.subzero), two_sided(), "2 K", "(m + n) r", "arXiv 2410.08989"
+    ),
+    "tezo": Method(
+        options_of(optimizers.tezo), two_sided(), "2 K", "(m + n) r", "arXiv 2501.19057"
+    ),
+    "r_adazo": Method(
+        options_of(optimizers.r_adazo), two_sided(), "2 K", "2 N", "arXiv 2502.01014"
+    ),
+    "kerzoo": Method(options_of(optimizers.kerzoo), two_sided(), "2 K", "0", "arXiv 2505.18886"),
 }
 
 
@@ -140,11 +127,7 @@ def method_name(options: MethodOptions) -> str:
 
 
 def build_optimizer(
-    options: MethodOptions,
-    *,
-    learning_rate: Any = None,
-    mask: Any = None,
-    key: Any = 0,
+    options: MethodOptions, *, learning_rate: Any = None, mask: Any = None, key: Any = 0
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser that options describe.
 
@@ -161,8 +144,45 @@ def build_optimizer(
         ValueError: If an option is out of range.
         TypeError: If no method has options of this type.
     """
-    arguments = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    if learning_rate is not None:
-        arguments["learning_rate"] = learning_rate
-    factory = METHODS[method_name(options)].factory
-    return factory(**arguments, mask=mask, key=key)
+    method_name(options)
+    changes = {} if learning_rate is None else {"learning_rate": learning_rate}
+    return options.build(**changes, mask=mask, key=key)
+
+
+def passes_of_step(options: Any, step: int, batches: int) -> int:
+    """Forward passes of one step, in passes over a minibatch.
+
+    Args:
+        options: Options of any method.
+        step: The step's number, from 0.
+        batches: Minibatches that hold all training data.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> [passes_of_step(LorenOptions(learning_rate=1.0), step, 4) for step in range(2)]
+        [6, 6]
+    """
+    method = METHODS[method_name(options)]
+    passes = forward_passes(method.scheme, options.num_directions)
+    if method.full_every is None:
+        return passes
+    return passes * batches if step % method.full_every(options) == 0 else 2 * passes
+
+
+def methods_table() -> str:
+    """The methods, what they cost and where they come from, as text.
+
+    Example:
+        >>> print(methods_table().splitlines()[0])
+        optimizer  forward passes a step    state beyond the parameters  reference         summary
+    """
+    head = ("optimizer", "forward passes a step", "state beyond the parameters", "reference")
+    rows = [(*head, "summary")]
+    for name, method in METHODS.items():
+        summary = (method.options.__doc__ or "").split("\n", 1)[0]
+        rows.append((name, method.passes, method.state, method.reference, summary))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

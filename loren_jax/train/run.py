@@ -15,7 +15,7 @@ from loren_jax.train.environment import environment, peak_device_bytes, peak_res
 from loren_jax.train.interruption import Interruption
 from loren_jax.train.labels import relabel
 from loren_jax.train.loop import Outcome, TrainingLoop
-from loren_jax.train.methods import build_optimizer
+from loren_jax.train.methods import METHODS, build_optimizer, passes_of_step
 from loren_jax.train.metrics import METRICS, MetricsWriter, read_metrics
 from loren_jax.train.plot import plot_curve
 from loren_jax.train.progress import Progress
@@ -152,16 +152,19 @@ def _run(
         return parts.train.rows(batch_indices(config.seed, step, number, config.batch_size))
 
     start = time.perf_counter()
-    step = make_train_step(parts.model.apply, optimizer)
+    step = make_train_step(parts.model.apply, optimizer, micro_batch_size=config.micro_batch_size)
+    full = jax.device_put(parts.train) if METHODS[config.method].full_every else None
     # Compiled before it is called, so that it cannot be compiled twice and its memory is known.
-    compiled = step.lower(params, opt_state, batch(0)).compile()
+    compiled = step.lower(params, opt_state, batch(0), full).compile()
     seconds = time.perf_counter() - start
+    batches = -(-len(parts.train.labels) // config.batch_size)
     scorer = Scorer(parts.model.apply, parts.held_out, config.eval_batch_size)
     with Progress(config.steps) as progress, Interruption() as interruption:
         loop = TrainingLoop(
-            compiled,
+            lambda params, opt_state, tokens: compiled(params, opt_state, tokens, full),
             scorer,
             batch,
+            lambda step: passes_of_step(config.optimizer, step, batches),
             steps=config.steps,
             eval_every=config.eval_every,
             max_dead_steps=config.max_dead_steps,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from loren_jax.evaluation import micro_batched
 from loren_jax.tasks import Tokens
 from loren_jax.train.loss import cross_entropy
 from loren_jax.types import PyTree
@@ -29,8 +30,15 @@ class StepMetrics(NamedTuple):
     nonfinite: Int[Array, ""]
 
 
-def make_train_step(apply: Callable[..., jax.Array], optimizer: Any) -> Any:
-    """The jitted step `(params, opt_state, tokens) -> (params, opt_state, StepMetrics)`.
+def make_train_step(
+    apply: Callable[..., jax.Array],
+    optimizer: Any,
+    *,
+    micro_batch_size: int | None = None,
+) -> Any:
+    """The jitted step `(params, opt_state, tokens, full=None) -> (params, opt_state, StepMetrics)`.
+
+    `full` is all training data, for a method that needs the loss on it too.
 
     The parameters and the optimiser's state that are passed in are donated: they are overwritten,
     and must not be used afterwards.
@@ -38,17 +46,20 @@ def make_train_step(apply: Callable[..., jax.Array], optimizer: Any) -> Any:
     Args:
         apply: `apply(params, input_ids, attention_mask, token_type_ids) -> logits`.
         optimizer: A zeroth-order transformation; its state has `losses`, `loss` and `nonfinite`.
+        micro_batch_size: Examples that a query computes at a time; None for a batch's.
 
     Returns:
         A function made by `jax.jit`; `lower` and `compile` work on it.
     """
 
-    def train_step(params: PyTree, opt_state: PyTree, tokens: Tokens):
-        def value_fn(perturbed):
-            logits = apply(perturbed, *tokens[:3])
-            return jnp.mean(cross_entropy(logits, tokens.labels))
+    def loss(params: PyTree, tokens: Tokens) -> jax.Array:
+        return jnp.mean(cross_entropy(apply(params, *tokens[:3]), tokens.labels))
 
-        updates, opt_state = optimizer.update(None, opt_state, params, value_fn=value_fn)
+    def train_step(params: PyTree, opt_state: PyTree, tokens: Tokens, full: Tokens | None = None):
+        rows = len(tokens.labels) if micro_batch_size is None else micro_batch_size
+        more = {} if full is None else {"full_value_fn": micro_batched(loss, full, rows)}
+        value_fn = micro_batched(loss, tokens, rows)
+        updates, opt_state = optimizer.update(None, opt_state, params, value_fn=value_fn, **more)
         params = optax.apply_updates(params, updates)
         metrics = StepMetrics(*(optax.tree.get(opt_state, name) for name in StepMetrics._fields))
         return params, opt_state, metrics

@@ -115,7 +115,7 @@ def test_the_noise_of_a_block_is_that_of_the_directions_on_it_alone():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="order must be one of random, cyclic, ascending"):
+    with pytest.raises(ValueError, match="order must be one of 'random', 'cyclic', 'ascending'"):
         blockwise(isotropic(), order="backwards")
     with pytest.raises(ValueError, match="directions must be without state"):
         blockwise(rank_one()).init(PARAMS, noise.run_key(0))

@@ -32,6 +32,7 @@ class Run:
                 self.step,
                 self.score,
                 lambda step: step,
+                lambda step: 2,
                 metrics=metrics,
                 progress=progress,
                 interruption=self.interruption,

@@ -7,10 +7,18 @@ import jax.numpy as jnp
 import optax
 import pytest
 
+from loren_jax import optimizers
 from loren_jax.train import METHODS, LorenOptions, MezoOptions
-from loren_jax.train.methods import MethodOptions, build_optimizer, method_name, method_named
+from loren_jax.train.methods import (
+    build_optimizer,
+    method_name,
+    method_named,
+    methods_table,
+    passes_of_step,
+)
+from loren_jax.train.options import MethodOptions
 
-NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation"}
+NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -67,7 +75,29 @@ def test_unknown_methods():
         method_named("adam")
 
     class Foreign(MethodOptions):
+        factory = staticmethod(lambda **arguments: None)
         learning_rate = 0.1
 
     with pytest.raises(TypeError, match="optimizer is a Foreign"):
-        Foreign()
+        build_optimizer(Foreign())
+
+
+def test_every_alias_can_be_chosen_by_name():
+    aliases = {n for n in vars(optimizers) if callable(getattr(optimizers, n))}
+    assert set(METHODS) == {n for n in aliases if not n.startswith(("scale_by", "_"))}
+
+
+def test_what_a_step_costs():
+    """Two directions; four minibatches hold the data."""
+    cost = lambda name, step: passes_of_step(
+        METHODS[name].options(learning_rate=0.1, num_directions=2), step, 4
+    )
+    assert [cost("loren", 0), cost("mezo", 0), cost("hizoo", 0), cost("zo_muon", 0)] == [2, 4, 5, 3]
+    assert [cost("mezo_svrg", step) for step in range(4)] == [16, 8, 16, 8]
+
+
+def test_the_table_has_a_line_for_each_method():
+    head, *lines = methods_table().splitlines()
+    assert [line.split()[0] for line in lines] == list(METHODS)
+    for line in lines:
+        assert line.index("  ") < head.index("forward passes")

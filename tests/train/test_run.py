@@ -66,8 +66,8 @@ def test_trains_what_the_patterns_name_and_nothing_else(config, result, place):
 
 
 def test_compiles_the_step_once(config, result, monkeypatch, place):
-    def counted(apply, optimizer):
-        return original(chex.assert_max_traces(apply, 1), optimizer)
+    def counted(apply, optimizer, **options):
+        return original(chex.assert_max_traces(apply, 1), optimizer, **options)
 
     chex.clear_trace_counter()
     original = run.make_train_step
@@ -98,7 +98,7 @@ def test_a_head_that_knows_the_classes_keeps_their_order(config, place, tmp_path
 
 def test_a_dead_model_ends_the_run_and_leaves_the_record(config, place, tmp_path, monkeypatch):
     original = run.make_train_step
-    dead = lambda apply, optimizer: original(lambda *a: apply(*a) * np.nan, optimizer)
+    dead = lambda apply, *more, **options: original(lambda *a: apply(*a) * np.nan, *more, **options)
     monkeypatch.setattr(run, "make_train_step", dead)
     wrong = dataclasses.replace(config, output=tmp_path / "dead", max_dead_steps=2)
     with pytest.raises(FloatingPointError, match="no loss was finite in the last 2 steps"):

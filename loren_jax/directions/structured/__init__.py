@@ -1,5 +1,4 @@
-"""The kinds of structured directions: `Zero`, `Dense`, `LowRank`, `Seeded`, `Scaled` and
-`OneLayer`.
+"""The kinds of directions: `Zero`, `Dense`, `LowRank`, `Seeded`, `Scaled` and `OneLayer`.
 
 A direction is the perturbation of one leaf for one query. It is a pytree; those arrays of it that
 differ from query to query carry a leading axis of K queries when K are drawn, what all share has

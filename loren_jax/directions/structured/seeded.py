@@ -140,6 +140,16 @@ class Seeded:
         return y if self.covariance is None else self.covariance.apply_sqrt(y, axis=-1)
 
 
+def after(direction: Any, value: Array | None) -> Any:
+    """The same direction; if it is to be drawn, not before `value` is there.
+
+    Leaf after leaf: a compiler would draw the noise of all at once, and hold it.
+    """
+    if value is None or not isinstance(direction, Seeded):
+        return direction
+    return replace(direction, keys=noise.after(direction.keys, value))
+
+
 def over_blocks(direction: Seeded, carry: Any, fn: Callable[[Any, Any, int], Any]) -> Any:
     """`carry = fn(carry, start, width)` for blocks that cover a single matrix, one after another.
 

@@ -1,0 +1,93 @@
+"""The options of a method, read from the arguments of its factory.
+
+What an optimiser can be told from outside is what its factory takes: the names, the defaults and
+the words are the factory's own. Nothing is declared twice, so nothing can be forgotten.
+"""
+
+import dataclasses
+import inspect
+import re
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args, get_origin
+
+from loren_jax.arguments import positive
+
+NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always"})
+"""Arguments that are functions or trees, or that the run itself decides."""
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What the options of all methods share: they are checked as soon as they exist.
+
+    Attributes:
+        factory: Makes the optimiser; takes the options, `mask` and `key`.
+    """
+
+    factory: ClassVar[Callable[..., Any]]
+
+    def __post_init__(self) -> None:
+        # A schedule is made of it later, which the factory would have to take on trust.
+        positive("learning_rate", self.learning_rate)  # pyrefly: ignore[missing-attribute]
+        # The factory is the only judge of its arguments; asking it costs no array.
+        self.build()
+
+    def build(self, **changes: Any) -> Any:
+        """The optimiser that these options describe, with some arguments changed or added."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return type(self).factory(**(own | changes))
+
+
+def options_of(factory: Callable[..., Any]) -> Any:
+    """A frozen dataclass of a factory's arguments, named and documented as they are.
+
+    Args:
+        factory: An optimiser's alias, with an `Args:` section.
+
+    Returns:
+        A subclass of `MethodOptions`.
+
+    Example:
+        >>> from loren_jax.optimizers import mezo
+        >>> options_of(mezo)(learning_rate=1e-6)
+        MezoOptions(learning_rate=1e-06, num_directions=1, ..., chunk_size=None)
+    """
+    parameters = [
+        p for p in inspect.signature(factory).parameters.values() if p.name not in NOT_OPTIONS
+    ]
+    fields: list[Any] = [
+        (p.name, _plain(p.annotation))
+        if p.default is p.empty
+        else (p.name, _plain(p.annotation), dataclasses.field(default=p.default))
+        for p in parameters
+    ]
+    name = "".join(part.capitalize() for part in factory.__name__.split("_")) + "Options"
+    made = dataclasses.make_dataclass(
+        name,
+        fields,
+        bases=(MethodOptions,),
+        namespace={"factory": staticmethod(factory), "__module__": __name__},
+        frozen=True,
+    )
+    made.__doc__ = _documentation(factory, [p.name for p in parameters])
+    return made
+
+
+def _plain(annotation: Any) -> Any:
+    """What can be written in a shell: a number stands for whatever else may take its place."""
+    if get_origin(annotation) is tuple:
+        return tuple[tuple(_plain(a) for a in get_args(annotation))]  # type: ignore[misc]
+    members = get_args(annotation) or (annotation,)
+    kind = next(k for k in (float, bool, int, str) if k in members)
+    return kind | None if types.NoneType in members else kind
+
+
+def _documentation(factory: Callable[..., Any], names: list[str]) -> str:
+    """The factory's first line and the words of its arguments, as attributes."""
+    text = inspect.getdoc(factory) or ""
+    section = text.split("\nArgs:\n", 1)[1].split("\n\n", 1)[0]
+    words = dict(re.findall(r"^  (\w+): (.*(?:\n    .*)*)", section, re.MULTILINE))
+    lines = [f"    {name}: {' '.join(words[name].split())}" for name in names]
+    return "\n".join([text.split("\n", 1)[0], "", "Attributes:", *lines])

@@ -7,10 +7,13 @@ things are timed:
 * evaluations: the K losses, with the drawing of the directions;
 * step: the K losses, the estimate, learning the covariance, `optax.apply_updates`; donated.
 
+`--blocks` measures MeZO-BCD against MeZO, K = 1: a step in place, the mean over a cycle of blocks.
+
 `--compile` measures how long the step of 24 scanned layers compiles, against its forward pass.
 
     python benchmarks/step_time.py --tokens 8x8 8x64     # some ten minutes
     python benchmarks/step_time.py --tokens 64x128 --turns 2
+    python benchmarks/step_time.py --blocks --tokens 8x8 8x64
     python benchmarks/step_time.py --compile
     python benchmarks/step_time.py --quick               # tiny, to see that it runs
 
@@ -205,6 +208,45 @@ def _verdict(bounds: tuple, values: tuple[float, float]) -> str:
     return "; ".join(parts) or "-"
 
 
+def measure_blocks(model: Transformer, tokens: str, turns: int) -> list[dict[str, Any]]:
+    """MeZO and MeZO-BCD, one row a kind of direction; a call of the latter is a whole cycle."""
+    batch, length = map(int, tokens.split("x"))
+    params, ids = model.params(), model.tokens(batch, length)
+    blocks = 1 + model.layers  # the embedding, and each layer
+    timers, forward, rows = Timers(), forward_of(model), []
+    timers.add("forward", lambda: [forward(params, ids) for _ in range(K)])
+    makers = {"mezo": loren_jax.mezo, "mezo_bcd": loren_jax.mezo_bcd}
+    for rank in (1, None):
+        for name, make in makers.items():
+            _add_steps(timers, (name, rank), make(1e-6, rank=rank), model, params, ids, blocks)
+    timers.run(turns)
+    for rank in (1, None):
+        step = {n: statistics.median(timers.seconds[n, rank]) / blocks for n in makers}
+        pairs = zip(timers.seconds["mezo", rank], timers.seconds["mezo_bcd", rank], strict=True)
+        rows.append(
+            {"tokens": tokens, "layers": "scanned" if model.scanned else "unrolled"}
+            | {"directions": Case(rank, None).name()}
+            | {"forward (s)": statistics.median(timers.seconds["forward"]) / K}
+            | {f"{n} (s)": seconds for n, seconds in step.items()}
+            | {"speed-up": statistics.median(mezo / bcd for mezo, bcd in pairs)}
+        )
+    return rows
+
+
+def _add_steps(timers, name, optimizer, model, params, ids, number) -> None:
+    """`number` steps in place, one after another."""
+    step = loren_jax.train_step(model.loss, optimizer)
+    held = {"params": jax.tree.map(jnp.copy, params)}
+    held["state"] = optimizer.init(held["params"])
+
+    def steps():
+        for _ in range(number):
+            held["params"], held["state"] = step(held["params"], held["state"], ids)
+        return held["state"]
+
+    timers.add(name, steps)
+
+
 def measure_compile(layers: int, turns: int) -> list[dict[str, Any]]:
     """Seconds from a traced function to an executable; nothing runs."""
     rows = []
@@ -242,6 +284,7 @@ def main() -> None:
     parser.add_argument("--tokens", nargs="+", default=["8x8", "8x64"], help="batch x length")
     parser.add_argument("--unrolled", action="store_true", help="layers as a list")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--blocks", action="store_true", help="MeZO-BCD against MeZO instead")
     parser.add_argument("--compile", action="store_true", help="compile time instead")
     parser.add_argument("--quick", action="store_true", help="a tiny model, one turn")
     options = parser.parse_args()
@@ -252,9 +295,11 @@ def main() -> None:
         tiny = {"layers": 2, "width": 32, "hidden": 64, "vocabulary": 128} if options.quick else {}
         model = Transformer(**tiny, scanned=not options.unrolled)
         sizes = ["8x8"] if options.quick else options.tokens
-        rows = [row for tokens in sizes for row in measure(model, tokens, turns)]
+        run = measure_blocks if options.blocks else measure
+        rows = [row for tokens in sizes for row in run(model, tokens, turns)]
         kind = "unrolled" if options.unrolled else "scanned"
-        name = f"step_time_{kind}_{'_'.join(options.tokens)}"
+        what = "block_time" if options.blocks else "step_time"
+        name = f"{what}_{kind}_{'_'.join(options.tokens)}"
     print(table(rows))
     if not options.quick:
         print("saved", save(name, rows, queries=K, turns=turns))

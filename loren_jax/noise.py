@@ -23,6 +23,9 @@ GENERATOR = "threefry2x32"
 ROW = 128
 """Numbers that share a key: many beside the cost of a key, few beside a vector."""
 
+FEW = 4096
+"""Numbers that are not worth a loop."""
+
 KeyPath = tuple
 
 
@@ -123,7 +126,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     roots = _roots(key, streams)
     number, layer, row = _numbered(streams, rows)
     keys = _fold_words(roots[number], layer, row)
-    drawn = jax.vmap(lambda key: jax.random.normal(key, (ROW,), jnp.float32))(keys)
+    drawn = _in_blocks(lambda some: _normal(some, ROW), keys, ROW)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
     return [
@@ -184,20 +187,30 @@ def normal_rows(
     >>> bool(jnp.all(rows[2:3] == normal_rows(run_key(0), jnp.asarray([2]), 3)))
     True
     """
-    blocks = -(-numbers.size * length // generated_at_once())
-    height = -(-numbers.size // blocks)
-    if blocks == 1:
-        return _drawn(key, numbers, length)
-    padded = jnp.pad(numbers, (0, blocks * height - numbers.size)).reshape(blocks, height)
-    put = lambda i, out: out.at[i].set(_drawn(key, padded[i], length))
-    drawn = jnp.full((blocks, height, length), zero_after(jax.random.key_data(key)), jnp.float32)
-    drawn = jax.lax.fori_loop(0, blocks, put, drawn)
-    return drawn.reshape(-1, length)[: numbers.size]
+    draw = lambda some: _normal(_fold_words(key, jnp.zeros_like(some), some), length)
+    return _in_blocks(draw, numbers, length, zero_after(jax.random.key_data(key)))
 
 
-def _drawn(key: Key[Array, ""], numbers: Array, length: int) -> Array:
-    keys = _fold_words(key, jnp.zeros_like(numbers), numbers)
+def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
     return jax.vmap(lambda key: jax.random.normal(key, (length,), jnp.float32))(keys)
+
+
+def _in_blocks(draw: Any, rows: Array, length: int, zero: Any = 0.0) -> Array:
+    """`draw(rows)`, `(rows, length)`, some rows at a time.
+
+    More than a few numbers come from a loop of two turns at least: what a loop returns is an array
+    in memory. Without one, a compiler may fuse the end of the generator into whatever reads the
+    numbers, and compute it again for every entry of a weight that a factor is multiplied into.
+    """
+    size = rows.size * length
+    blocks = max(-(-size // generated_at_once()), 2 if size > FEW else 1)
+    if blocks == 1:
+        return draw(rows)
+    height = -(-rows.size // blocks)
+    padded = rows[np.arange(blocks * height) % rows.size]
+    put = lambda i, out: out.at[i].set(draw(padded.reshape(blocks, height)[i]))
+    drawn = jnp.full((blocks, height, length), zero, jnp.float32)
+    return jax.lax.fori_loop(0, blocks, put, drawn).reshape(-1, length)[: rows.size]
 
 
 def generated_at_once() -> int:

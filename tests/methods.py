@@ -91,7 +91,9 @@ METHODS = {
         loren_jax.mezo, 0.006, {"rank": 2, "num_directions": 2, "momentum": 0.9}, 4, N, _MEZO
     ),
     "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, 2, 2 * N, same_subspace=True),
-    "mezo_svrg": Method(loren_jax.mezo_svrg, 0.01, {}, 2, 2 * N, same_subspace=True),
+    "mezo_svrg": Method(
+        loren_jax.mezo_svrg, 0.008, {"num_directions": 2}, 4, 2 * N, same_subspace=True
+    ),
     "mezo_bcd": Method(loren_jax.mezo_bcd, 0.2, {}, 2, 0),
     "lozo": Method(
         loren_jax.lozo, 0.06, _LOZO, 2, 64 * 2, _estimate(loren_jax.directions.low_rank),

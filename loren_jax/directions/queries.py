@@ -32,8 +32,16 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
     ((3, 2), (5,), {'own': 0, 'shared': None})
     """
     closed, shapes = jax.make_jaxpr(draw, return_shape=True)(keys[0])
-    axes = jax.tree.structure(shapes).unflatten(_axes(closed.jaxpr))
-    return jax.vmap(draw, out_axes=axes)(keys), axes
+    run, axes, treedef = core.jaxpr_as_fun(closed), _axes(closed.jaxpr), jax.tree.structure(shapes)
+    # One query after another: a batched generator would take twice as long to compile.
+    own = iter(
+        jax.lax.map(
+            lambda key: [x for x, axis in zip(run(key), axes, strict=True) if axis == 0], keys
+        )
+    )
+    pairs = zip(run(keys[0]), axes, strict=True)
+    drawn = [shared if axis is None else next(own) for shared, axis in pairs]
+    return treedef.unflatten(drawn), treedef.unflatten(axes)
 
 
 def _axes(jaxpr: Any) -> list[int | None]:

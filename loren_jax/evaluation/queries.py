@@ -33,8 +33,8 @@ def evaluate_queries(
       scale: the perturbation scale.
       evaluation: how one query runs.
       chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query,
-        K S or more is a single `vmap`. None takes all at once if the directions are not drawn on
-        demand and the activations of all queries stay small beside the parameters, else 1.
+        K S or more is a single `vmap`. None takes all at once if their activations stay small
+        beside the parameters, else 1; of noise that is drawn on demand, those of one direction.
       axes: as `vmap`'s `in_axes` for `directions`; None marks an array that all queries share.
 
     Returns:
@@ -66,16 +66,18 @@ def evaluate_queries(
 def _default_chunk_size(
     query: Query, params: PyTree, directions: PyTree, num_directions: int, points: int
 ) -> int:
-    """All queries or one.
+    """All queries, those of one direction, or one.
 
     All at once read each weight once for K queries, which pays where few activations meet large
     weights; it costs K times the activations. An eighth of the parameters' bytes is where the gain
-    ended on two CPU cores, and an amount of memory that nobody misses.
+    ended on two CPU cores, and an amount of memory that nobody misses. Where noise is drawn on
+    demand only the points of one direction run at once: they share its noise.
     """
-    kinds = jax.tree.leaves(directions, is_leaf=lambda x: isinstance(x, Direction))
-    if query.activation_bytes is None or any(isinstance(kind, Seeded) for kind in kinds):
+    if query.activation_bytes is None:
         return 1
-    total = points * num_directions
+    kinds = jax.tree.leaves(directions, is_leaf=lambda x: isinstance(x, Direction))
+    drawn = any(isinstance(kind, Seeded) for kind in kinds)
+    total = points if drawn else points * num_directions
     size = sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))
     return total if total * query.activation_bytes <= size / 8 else 1
 

@@ -61,13 +61,19 @@ def fusible_chain(estimator: Estimator, descent: Descent) -> Fusible:
     return Fusible(tx.init, tx.update, apply)
 
 
-def train_step(loss: Callable[..., Any], optimizer: optax.GradientTransformationExtraArgs) -> Any:
+def train_step(
+    loss: Callable[..., Any],
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    full_loss: Callable[[PyTree], Any] | None = None,
+) -> Any:
     """A compiled step in place: parameters and state are donated, and must not be used again.
 
     Args:
       loss: `(params, *batch) -> scalar`.
       optimizer: one of this library's, or any Optax transformation that takes `value_fn`; the
         latter goes through `update` and `optax.apply_updates`.
+      full_loss: `params -> scalar` on all data, for a method that needs it as `mezo_svrg` does.
 
     Returns:
       `(params, state, *batch) -> (params, state)`.
@@ -88,7 +94,14 @@ def train_step(loss: Callable[..., Any], optimizer: optax.GradientTransformation
         if isinstance(optimizer, Fusible):
             return optimizer.apply(params, state, value_fn=value_fn)
         # The estimate takes no gradient, which Optax has no type for.
-        updates, state = optimizer.update(None, state, params, value_fn=value_fn)  # pyrefly: ignore
+        more = {} if full_loss is None else {"full_value_fn": full_loss}
+        updates, state = optimizer.update(  # pyrefly: ignore
+            None,  # pyrefly: ignore
+            state,
+            params,
+            value_fn=value_fn,
+            **more,
+        )
         return optax.apply_updates(params, updates), state
 
     return jax.jit(step, donate_argnums=(0, 1))

@@ -26,6 +26,7 @@ from loren_jax.directions.low_rank import low_rank as low_rank
 from loren_jax.directions.masked import masked as masked
 from loren_jax.directions.masked import resolve_mask as resolve_mask
 from loren_jax.directions.matrices import MatrixView as MatrixView
+from loren_jax.directions.matrices import attention_axes as attention_axes
 from loren_jax.directions.rank_one import RankOneState as RankOneState
 from loren_jax.directions.rank_one import rank_one as rank_one
 from loren_jax.directions.smoothed import smoothed as smoothed

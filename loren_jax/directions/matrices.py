@@ -127,6 +127,24 @@ def view_of(path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None = None) -
     return MatrixView(shape, fan_in, fan_out)
 
 
+def attention_axes(path: str, shape: tuple[int, ...]) -> MatrixAxes | None:
+    """Matrix axes of the kernels of Flax's attention modules, NNX and Linen.
+
+    Their `query`, `key` and `value` are `(fan_in, heads, size)` and their `out` is `(heads, size,
+    fan_out)`. By shape they look like a stack of plain kernels, as many networks keep theirs under
+    the same names, so this is not the default: give it as `matrix_axes=attention_axes`.
+
+    >>> attention_axes("attention/out/kernel", (4, 16, 64))
+    MatrixAxes(fan_in=(-3, -2), fan_out=-1)
+    """
+    module, name = (["", *path.split("/")])[-2:]
+    if name != "kernel" or len(shape) < 3:
+        return None
+    if module in ("query", "key", "value"):
+        return MatrixAxes(fan_in=-3, fan_out=(-2, -1))
+    return MatrixAxes(fan_in=(-3, -2), fan_out=-1) if module == "out" else None
+
+
 def _default_axes(name: str, ndim: int) -> MatrixAxes:
     if ndim == 0:
         return MatrixAxes(fan_in=())

@@ -11,7 +11,7 @@ import pytest
 from tiny_task import write_data, write_model
 
 from loren_jax.models import load_classifier
-from loren_jax.train import EvaluateConfig, LorenOptions, TrainConfig, evaluate, run, train
+from loren_jax.train import METHODS, EvaluateConfig, LorenOptions, TrainConfig, evaluate, run, train
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,22 @@ def test_compiles_the_step_once(config, result, monkeypatch, place):
     monkeypatch.setattr(run, "make_train_step", counted)
     again = train(dataclasses.replace(config, output=place / "counted"))
     assert again.summary.accuracy_after == result.summary.accuracy_after
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"), [("mezo_svrg", 5 * 2 + 4 + 5 * 2), ("hizoo", 3 * 3), ("zo_muon", 3 * 5)]
+)
+def test_other_methods_train_too(config, place, tmp_path, name, passes):
+    """Three steps; MeZO-SVRG's full ones see all five batches. In micro-batches of three rows."""
+    options = METHODS[name].options(learning_rate=0.01)
+    result = train(
+        dataclasses.replace(
+            config, optimizer=options, steps=3, micro_batch_size=3, output=tmp_path / name
+        )
+    )
+    assert result.summary.forward_passes == passes
+    assert np.isfinite(result.summary.loss_after)
+    assert result.summary.loss_after != result.summary.loss_before
 
 
 def test_a_run_is_replaced_only_when_asked(config, result):

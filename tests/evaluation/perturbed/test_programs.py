@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loren_jax.directions import LowRank
+from loren_jax import noise
+from loren_jax.directions import LowRank, Seeded
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.evaluation import materialised, perturbed
 
@@ -55,15 +56,22 @@ STEPS = {
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6), st.integers(1, 2))
+@given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6), st.integers(0, 2))
 def test_random_programs(names, rank):
+    """A rank of zero stands for noise that is drawn where it is used."""
     rng = np.random.default_rng(len(names))
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape) * 0.4, jnp.float32)
     params = {"w": draw(N, N), "s": draw(3, N, N)}
-    directions = {
-        "w": LowRank(draw(N, rank), draw(N, rank), VIEW),
-        "s": LowRank(draw(3, N, rank), draw(3, N, rank), STACKED),
-    }
+    key = noise.run_key(len(names))
+    seeded = {"w": Seeded(key, None, VIEW), "s": Seeded(noise.fold_all(key, (3,)), None, STACKED)}
+    directions = (
+        seeded
+        if not rank
+        else {
+            "w": LowRank(draw(N, rank), draw(N, rank), VIEW),
+            "s": LowRank(draw(3, N, rank), draw(3, N, rank), STACKED),
+        }
+    )
 
     def loss(params):
         h, w, s = jnp.cos(jnp.arange(4.0 * N)).reshape(4, N), params["w"], params["s"]

@@ -83,13 +83,7 @@ METHODS = {
     "loren tiled": Method(
         loren_jax.loren, 0.05, {"structure": "tiled", "momentum": None}, 6, 64, memory=40
     ),
-    "loren isotropic": Method(
-        loren_jax.loren, 0.05, {"covariance": "isotropic", "momentum": None}, 6, 0
-    ),
     "mezo": Method(loren_jax.mezo, 0.04, {}, 2, 0, _MEZO),
-    "mezo rank 2": Method(
-        loren_jax.mezo, 0.006, {"rank": 2, "num_directions": 2, "momentum": 0.9}, 4, N, _MEZO
-    ),
     "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, 2, 2 * N, same_subspace=True),
     "mezo_svrg": Method(
         loren_jax.mezo_svrg, 0.008, {"num_directions": 2}, 4, 2 * N, same_subspace=True

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loren_jax.schemes import leave_one_out, two_sided
+from loren_jax.schemes import (
+    forward_passes,
+    leave_one_out,
+    one_sided,
+    three_point,
+    two_sided,
+)
 
 LOSSES = st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=8)
 
@@ -76,3 +82,40 @@ def test_variance_of_leave_one_out_on_a_linear_loss():
 
     errors = jax.vmap(squared_error)(jax.random.split(jax.random.key(1), number))
     assert abs(float(errors.mean()) / ((d + 1) / (k - 1)) - 1) < 0.05
+
+
+@pytest.mark.parametrize("scheme", [leave_one_out, two_sided, one_sided, three_point])
+def test_a_loss_beyond_float32_is_as_good_as_infinite(scheme):
+    """Its direction gets weight zero; the others are weighed as in a step without it."""
+    made = scheme()
+    rng = np.random.default_rng(0)
+    losses = rng.normal(size=(4, len(made.points))).astype(np.float32)
+    if made.points[0] == 0:
+        losses[:, 0] = losses[0, 0]
+    huge = losses.copy()
+    huge[1, -1] = 1e36
+    weighed = made.weigh(jnp.asarray(huge), jnp.float32(0.1))
+    alone = made.weigh(jnp.asarray(np.delete(losses, 1, 0)), jnp.float32(0.1))
+    for got, expected in zip(weighed, alone, strict=True):
+        assert got[1] == 0
+        np.testing.assert_allclose(np.delete(got, 1), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_centre_is_compared_with_every_query():
+    losses = jnp.asarray([[1.0, 3.0], [1.0, 0.5]])
+    np.testing.assert_allclose(one_sided().weigh(losses, jnp.float32(0.5)).slope, [2.0, -0.5])
+    dead = losses.at[:, 0].set(jnp.nan)
+    assert not np.any(one_sided().weigh(dead, jnp.float32(0.5)).slope)
+
+
+def test_three_points_give_slope_and_curvature():
+    """On a quadratic f(t) = 2 + 3 t - 4 t^2 along a direction: slope 3, half curvature 4."""
+    f = lambda t: 2 + 3 * t - 4 * t * t
+    losses = jnp.asarray([[f(0.0), f(0.1), f(-0.1)]])
+    slope, score = three_point().weigh(losses, jnp.float32(0.1))
+    np.testing.assert_allclose([slope[0], score[0]], [3.0, 4.0], rtol=1e-4)
+
+
+def test_forward_passes():
+    cost = [forward_passes(s(), 3) for s in (leave_one_out, two_sided, one_sided, three_point)]
+    assert cost == [3, 6, 4, 7]

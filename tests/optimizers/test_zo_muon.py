@@ -89,7 +89,7 @@ def test_the_scale_of_the_loss_does_not_matter_to_matrices():
     tx = zo_muon(ETA, **KNOBS)
     state = tx.init(oracles.PARAMS)
     update = jax.jit(lambda losses: tx.update(None, state, oracles.PARAMS, losses=losses)[0])
-    small, large = update(losses), update(1e20 * losses)
+    small, large = update(losses), update(1e12 * losses)
     np.testing.assert_allclose(small["kernel"], large["kernel"], rtol=1e-4, atol=1e-6)
     nothing = update(jnp.ones((3, 2)))
     assert not any(np.asarray(u).any() for u in jax.tree.leaves(nothing))

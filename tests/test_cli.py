@@ -1,6 +1,7 @@
 """The commands, as a user meets them: results, files, errors, signals."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import json
@@ -17,7 +18,7 @@ from tiny_task import train_arguments, write_data, write_model
 
 from loren_jax.cli import main
 from loren_jax.models import load_classifier
-from loren_jax.train import read_metrics
+from loren_jax.train import METHODS, read_metrics
 
 TRAINABLE = ("--trainable", "classifier/*", "layers/up/kernel", "--rank", "1")
 MEASURED = re.compile("seconds|_per_second|bytes|output")
@@ -229,6 +230,19 @@ def test_help(command, expected, capsys):
     for words in expected:
         assert words in out
     assert ("--damping" in out) == (command == "train --help")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_optimizer_has_its_own_options(name, capsys):
+    """Each option of the factory, and only those, with its words."""
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--optimizer", name, "--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    own = {field.name for field in dataclasses.fields(METHODS[name].options)}
+    every = {f.name for method in METHODS.values() for f in dataclasses.fields(method.options)}
+    shown = {option for option in every if f"--{option.replace('_', '-')} " in out}
+    assert shown == own
 
 
 def test_optimizers_are_listed(capsys):

@@ -184,7 +184,7 @@ def _restricted(directions: Directions, case: _Case, layer: Array) -> Directions
             return OneLayer(direction, layer, _stacked(direction.view, case.depth))
         if number in case.moving | case.always:
             return direction
-        return Zero(MatrixView(jnp.shape(leaf), tuple(range(jnp.ndim(leaf)))))
+        return Zero.like(leaf)
 
     def draw(state, params, key):
         leaves, treedef = jax.tree.flatten(params)
@@ -193,17 +193,9 @@ def _restricted(directions: Directions, case: _Case, layer: Array) -> Directions
         pairs = enumerate(zip(leaves, drawn, strict=True))
         return treedef.unflatten([placed(i, leaf, direction) for i, (leaf, direction) in pairs])
 
-    def absorb(state, params, drawn, coefficients, into=None):
-        treedef = jax.tree.structure(params)
-        targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
-        sums = [
-            direction.combine(*coefficients, None, target)[0]
-            for direction, target in zip(treedef.flatten_up_to(drawn), targets, strict=True)
-        ]
-        return treedef.unflatten(sums), state
-
+    # What is drawn for a leaf knows how to be summed, one layer of it or none.
     keep = lambda state, params, key: state
-    return Directions(lambda params, key: (), keep, draw, absorb)
+    return Directions(lambda params, key: (), keep, draw, directions.absorb)
 
 
 def _stacked(view: MatrixView, depth: int) -> MatrixView:

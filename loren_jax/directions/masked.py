@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import noise
-from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured import Zero
 from loren_jax.types import Directions, Mask, PyTree
 
@@ -83,7 +82,7 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
 
     def draw(state, params, key):
         drawn = directions.draw(state, trained(params), key)
-        return fill(params, drawn, lambda leaf: Zero(_whole(leaf)))
+        return fill(params, drawn, Zero.like)
 
     def absorb(state, params, drawn, coefficients, into=None):
         flags = resolve_mask(mask, params)
@@ -106,8 +105,3 @@ def masked(directions: Directions, mask: Mask | None) -> Directions:
         absorb=absorb,
         cases=None if directions.cases is None else cases,
     )
-
-
-def _whole(leaf: Any) -> MatrixView:
-    """A view for a leaf that is not perturbed: of its matrices nothing needs to be known."""
-    return MatrixView(jnp.shape(leaf), tuple(range(jnp.ndim(leaf))))

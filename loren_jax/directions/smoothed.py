@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from loren_jax import arguments, noise
 from loren_jax.directions.structured import Scaled, Zero
-from loren_jax.types import Direction, Directions
+from loren_jax.types import Directions
 
 KERNELS = {
     "linear": lambda s: 3 * s,
@@ -93,7 +93,9 @@ def smoothed(
     def draw(state, params, key):
         drawn = draw_radius(key)
         scale = lambda inner: inner if isinstance(inner, Zero) else Scaled(inner, *drawn)
-        return jax.tree.map(scale, directions.draw(state, params, key), is_leaf=_is_direction)
+        treedef = jax.tree.structure(params)
+        tree = treedef.flatten_up_to(directions.draw(state, params, key))
+        return treedef.unflatten(map(scale, tree))
 
     def smooth(cases, state, params):
         number, inner = cases(state, params)
@@ -101,7 +103,3 @@ def smoothed(
 
     cases = None if directions.cases is None else partial(smooth, directions.cases)
     return directions._replace(draw=draw, cases=cases)
-
-
-def _is_direction(node: Any) -> bool:
-    return isinstance(node, Direction)

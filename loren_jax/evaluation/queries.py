@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax.directions.structured import Seeded
-from loren_jax.types import Direction, Evaluation, PyTree, Query, ValueFn
+from loren_jax.types import Evaluation, PyTree, Query, ValueFn
 
 
 def evaluate_queries(
@@ -75,7 +75,7 @@ def _default_chunk_size(
     """
     if query.activation_bytes is None:
         return 1
-    kinds = jax.tree.leaves(directions, is_leaf=lambda x: isinstance(x, Direction))
+    kinds = jax.tree.structure(params).flatten_up_to(directions)
     drawn = any(isinstance(kind, Seeded) for kind in kinds)
     total = points if drawn else points * num_directions
     size = sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))

@@ -6,11 +6,11 @@ import optax
 from optax import ScalarOrSchedule
 
 from loren_jax import arguments
-from loren_jax.directions import isotropic, masked, resolve_mask
+from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import descend
+from loren_jax.transforms import descend, on_trained
 from loren_jax.transforms.precision import in_float32
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -73,8 +73,8 @@ def mezo_adam(
       mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
         perturbed nor updated and has no moments.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
-        for low-rank directions where memory allows it, else 1.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
+        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
         `loren_jax.evaluation.materialised` is its oracle.
       key: a seed or a threefry key.
@@ -118,6 +118,6 @@ def mezo_adam(
             evaluation=evaluation,
             key=key,
         ),
-        adam if mask is None else optax.masked(adam, lambda tree: resolve_mask(mask, tree)),
+        on_trained(adam, mask),
         descend(learning_rate, weight_decay=weight_decay, mask=mask),
     )

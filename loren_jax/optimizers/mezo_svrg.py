@@ -77,8 +77,8 @@ def mezo_svrg(
       mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
         perturbed nor updated nor kept in the snapshot.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
-        for low-rank directions where memory allows it, else 1.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
+        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
         `loren_jax.evaluation.materialised` is its oracle.
       key: a seed or a threefry key.

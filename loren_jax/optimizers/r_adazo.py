@@ -5,11 +5,11 @@ from typing import Any
 import optax
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import isotropic, masked, resolve_mask
+from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import descend
+from loren_jax.transforms import descend, on_trained
 from loren_jax.transforms.adazo import scale_by_adazo
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -69,8 +69,8 @@ def r_adazo(
       mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
         perturbed nor updated and has no moments.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes 2 K
-        for low-rank directions where memory allows it, else 1.
+      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
+        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
         `loren_jax.evaluation.materialised` is its oracle.
       key: a seed or a threefry key.
@@ -111,6 +111,6 @@ def r_adazo(
             evaluation=evaluation,
             key=key,
         ),
-        scale if mask is None else optax.masked(scale, lambda tree: resolve_mask(mask, tree)),
+        on_trained(scale, mask),
         descend(learning_rate, weight_decay=weight_decay, mask=mask),
     )

@@ -2,6 +2,7 @@
 
 from loren_jax.transforms.adazo import scale_by_adazo as scale_by_adazo
 from loren_jax.transforms.descent import descend as descend
+from loren_jax.transforms.descent import on_trained as on_trained
 from loren_jax.transforms.fused import Fusible as Fusible
 from loren_jax.transforms.fused import fusible_chain as fusible_chain
 from loren_jax.transforms.fused import train_step as train_step

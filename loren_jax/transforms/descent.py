@@ -50,7 +50,7 @@ def descend(
     if momentum is not None:
         arguments.fraction("momentum", momentum)
         trace = optax.trace(momentum, accumulator_dtype=jnp.float32)
-        steps.append(trace if resolve is None else optax.masked(trace, resolve))
+        steps.append(on_trained(trace, mask))
     # Only a Python number: what inject_hyperparams makes of it must not change the chain's length.
     if not (isinstance(weight_decay, int | float) and weight_decay == 0):
         steps.append(optax.add_decayed_weights(weight_decay, resolve))
@@ -71,6 +71,29 @@ def descend(
         return params, estimator, (first, *state[1:-1], _advance(state[-1]))
 
     return Descent(tx.init, tx.update, fused)
+
+
+def on_trained(
+    transformation: optax.GradientTransformation, mask: Mask | None
+) -> optax.GradientTransformation:
+    """The transformation on the trained leaves alone: the others pass by and have no state.
+
+    Args:
+      transformation: any of Optax's.
+      mask: the leaves that are trained; None for all.
+
+    Returns:
+      An `optax.GradientTransformation`.
+
+    >>> tx = on_trained(optax.scale(2.0), lambda path: path == "a")
+    >>> tree = {"a": jnp.ones(1), "b": jnp.ones(1)}
+    >>> updates, _ = tx.update(tree, tx.init(tree))
+    >>> float(updates["a"][0]), float(updates["b"][0])
+    (2.0, 1.0)
+    """
+    if mask is None:
+        return transformation
+    return optax.masked(transformation, lambda params: resolve_mask(mask, params))
 
 
 class Descent(optax.GradientTransformation):

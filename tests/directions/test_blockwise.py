@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import blockwise, isotropic, masked, rank_one
+from loren_jax.directions import Dense, OneLayer, Zero, blockwise, isotropic, masked, rank_one
 
 PARAMS = {
     "embeddings": {"embedding": jnp.ones((6, 4))},
@@ -112,6 +112,19 @@ def test_the_noise_of_a_block_is_that_of_the_directions_on_it_alone():
     np.testing.assert_array_equal(
         drawn["layers"]["bias"].to_dense()[1], expected["bias"].to_dense()
     )
+
+
+def test_inactive_leaves_are_zero_by_structure():
+    directions = blockwise(isotropic(), order="ascending")
+    state = directions.refresh(directions.init(PARAMS, noise.run_key(0)), PARAMS, noise.run_key(0))
+    embedding, layers, head = directions.cases(state, PARAMS)[1]
+    kinds = [
+        jax.tree.map(lambda _, d: type(d), PARAMS, case.draw(state, PARAMS, noise.run_key(1)))
+        for case in (embedding, layers, head)
+    ]
+    assert [k["embeddings"]["embedding"] for k in kinds] == [Dense, Zero, Zero]
+    assert [k["layers"]["kernel"] for k in kinds] == [Zero, OneLayer, Zero]
+    assert [k["head"]["kernel"] for k in kinds] == [Zero, Zero, Dense]
 
 
 def test_errors():

@@ -5,10 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from loren_jax import noise
-from loren_jax.directions import isotropic
+from loren_jax.directions import isotropic, sampling
+from loren_jax.estimators import estimate
 from loren_jax.evaluation import evaluate_queries, materialised
+from loren_jax.types import Coefficients, Scheme
 
 PARAMS = {"kernel": jnp.linspace(-1, 1, 35).reshape(7, 5), "bias": jnp.ones(5)}
 X = jnp.linspace(0, 1, 21).reshape(3, 7)
@@ -96,3 +99,32 @@ def test_the_loss_is_traced_once_or_twice(chunk_size):
 def test_a_loss_that_is_no_float_scalar_is_refused(value_fn, message):
     with pytest.raises(TypeError, match="value_fn must return a floating-point scalar, " + message):
         queries(1, value_fn=value_fn)(PARAMS)
+
+
+@pytest.mark.parametrize("tree", [dict, nnx.State])
+@pytest.mark.parametrize(("rank", "points", "at_once"), [(1, 2, 6), (None, 2, 2), (None, 1, 1)])
+def test_how_many_run_at_once_by_default(tree, rank, points, at_once, monkeypatch):
+    """All of low-rank directions; of noise drawn on demand those of one direction."""
+    monkeypatch.setattr(sampling, "SMALL", 0)
+    seen = []
+
+    def note(value):
+        seen.append(np.size(value))
+        return np.asarray(value, np.float32)
+
+    def value_fn(p):
+        loss = jnp.sum(jnp.ones(64) @ p["kernel"][...])
+        shape = jax.ShapeDtypeStruct((), jnp.float32)
+        return jax.pure_callback(note, shape, loss, vmap_method="broadcast_all")
+
+    kernel = jnp.ones((64, 64))
+    params = {"kernel": kernel} if tree is dict else nnx.State({"kernel": nnx.Param(kernel)})
+    tx = estimate(
+        isotropic(rank), Scheme((1.0, -1.0)[:points], _no_weights), num_directions=3
+    )  # fmt: skip
+    jax.block_until_ready(tx.update(None, tx.init(params), params, value_fn=value_fn))
+    assert set(seen) == {at_once}
+
+
+def _no_weights(losses, scale):
+    return Coefficients(jnp.zeros(len(losses)), jnp.zeros(len(losses)))

@@ -23,6 +23,11 @@ class Zero:
 
     view: MatrixView
 
+    @classmethod
+    def like(cls, leaf: Any) -> "Zero":
+        """For a leaf of any kind: of the matrices of one that is not moved nothing is known."""
+        return cls(MatrixView(jnp.shape(leaf), tuple(range(jnp.ndim(leaf)))))
+
     def to_dense(self) -> Float[Array, "..."]:
         """Zeros of the leaf's shape."""
         return jnp.zeros(self.view.shape, jnp.float32)

@@ -7,7 +7,16 @@ import pytest
 from flax import linen, nnx
 
 from loren_jax import diagnostics, noise
-from loren_jax.directions import attention_axes, isotropic, sampling
+from loren_jax.directions import (
+    attention_axes,
+    core_subspace,
+    isotropic,
+    low_rank,
+    sampling,
+    smoothed,
+    subspace,
+    temporal,
+)
 from loren_jax.evaluation import materialised, perturbed
 
 IDS = jnp.asarray([[0, 3, 7, 1], [1, 1, 2, 5]])
@@ -96,6 +105,23 @@ def test_no_matrix_of_theirs_is_built(program):
         if leaf.ndim >= 2 and "bias" not in noise.path_names(path)[-1]
     }
     assert not built & matrices
+
+
+LOW_RANK = {
+    "lozo": low_rank(2, matrix_axes=attention_axes),
+    "zo_muon": subspace(2, matrix_axes=attention_axes),
+    "subzero": core_subspace(2, matrix_axes=attention_axes),
+    "tezo": temporal(2, matrix_axes=attention_axes),
+    "kerzoo": smoothed(isotropic(1, attention_axes)),
+}
+
+
+@pytest.mark.parametrize("directions", LOW_RANK.values(), ids=LOW_RANK)
+def test_directions_of_every_low_rank_method_keep_their_structure(directions):
+    """In a whole network no matrix is built, and none of its directions is an array."""
+    loss, params = nnx_program()
+    built = {row.path.split("/")[-1] for row in diagnostics.materialised(loss, params, directions)}
+    assert not built & {"kernel", "embedding"}
 
 
 W = jnp.sin(jnp.arange(64.0)).reshape(8, 8)

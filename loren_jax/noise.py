@@ -56,6 +56,16 @@ def run_key(key: "int | Integer[Array, ''] | Key[Array, '']") -> Key[Array, ""]:
     return key
 
 
+def words(key: Key[Array, "..."]) -> Integer[Array, "... 2"]:
+    """The numbers that keys are, as a branch or a file can hold them."""
+    return jax.random.key_data(key)
+
+
+def from_words(numbers: Integer[Array, "... 2"]) -> Key[Array, "..."]:
+    """The keys that these numbers are."""
+    return jax.random.wrap_key_data(numbers, impl=GENERATOR)
+
+
 def fold(key: Key[Array, ""], data: "int | Integer[Array, '']") -> Key[Array, ""]:
     """A key for one member of a numbered family: a step, a query, a layer."""
     return jax.random.fold_in(key, data)

@@ -251,7 +251,7 @@ def test_09_losses_alone_replay_the_run(method):
 
     params, state = PARAMS, started(name)
     twin, twin_state = params, state
-    for _ in range(4):
+    for _ in range(30):  # enough that a rounding which differs now and then is found
         params, state = runner(name)(params, state, 1)
         twin, twin_state = absorb(twin, twin_state, optax.tree.get(state, "losses"))
     assert_equal((twin, twin_state), (params, state))

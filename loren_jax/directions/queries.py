@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array, Key
 
+from loren_jax import noise
 from loren_jax.types import PyTree
 
 
@@ -15,6 +17,8 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
 
     Under a plain `vmap` everything would get an axis K, also the arrays that do not depend on the
     query: the basis of a subspace, the diagonal of a Hessian; K copies of them.
+
+    One query is drawn after another: a batched generator would take twice as long to compile.
 
     Args:
       draw: `key -> tree of Direction`.
@@ -33,15 +37,32 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
     """
     closed, shapes = jax.make_jaxpr(draw, return_shape=True)(keys[0])
     run, axes, treedef = core.jaxpr_as_fun(closed), _axes(closed.jaxpr), jax.tree.structure(shapes)
-    # One query after another: a batched generator would take twice as long to compile.
-    own = iter(
-        jax.lax.map(
-            lambda key: [x for x, axis in zip(run(key), axes, strict=True) if axis == 0], keys
-        )
-    )
+    own = lambda key: [x for x, axis in zip(run(key), axes, strict=True) if axis == 0]
+    drawn = iter(_apart(own, keys) if len(keys) == 1 else jax.lax.map(own, keys))
     pairs = zip(run(keys[0]), axes, strict=True)
-    drawn = [shared if axis is None else next(own) for shared, axis in pairs]
-    return treedef.unflatten(drawn), treedef.unflatten(axes)
+    tree = [shared if axis is None else next(drawn) for shared, axis in pairs]
+    return treedef.unflatten(tree), treedef.unflatten(axes)
+
+
+def _apart(own: Callable[[Any], list[Any]], keys: Key[Array, " one"]) -> list[Any]:
+    """One query's arrays, from a computation that nothing is fused with.
+
+    A compiler rounds one expression in several ways, as what it is fused with suggests. A replay
+    from losses must get the bits that the step got, though nothing there is evaluated. Several
+    queries come from a loop, which is a boundary; here a branch that is always taken is one.
+    """
+    key = keys[0]
+    shapes = jax.eval_shape(own, key)
+    data = lambda x: noise.words(x) if _is_key(x) else x
+    taken = lambda: [data(x) for x in own(key)]
+    other = lambda: [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(taken)]
+    arrays = jax.lax.cond(noise.zero_after(noise.words(key)) == 0, taken, other)
+    wrap = lambda x, shape: noise.from_words(x) if _is_key(shape) else x
+    return [wrap(x, shape)[None] for x, shape in zip(arrays, shapes, strict=True)]
+
+
+def _is_key(x: Any) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def _axes(jaxpr: Any) -> list[int | None]:

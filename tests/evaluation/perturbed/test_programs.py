@@ -55,7 +55,7 @@ STEPS = {
 }
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=6), st.integers(0, 2))
 def test_random_programs(names, rank):
     """A rank of zero stands for noise that is drawn where it is used."""

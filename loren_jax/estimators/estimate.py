@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments, noise, schemes
-from loren_jax.directions.queries import draw_queries
+from loren_jax.directions.queries import draw_queries, one_query
+from loren_jax.evaluation.materialised import displaced
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
@@ -26,13 +27,16 @@ class Estimator(optax.GradientTransformationExtraArgs):
     Attributes:
       accumulate: `(state, params, into, factor, *, value_fn=None, losses=None) -> (tree, state)`:
         `into + factor * estimate`, in the dtypes of `into` and leaf by leaf, layer by layer.
+      ask: `(params, state, direction, point) -> params`: a copy of the parameters, perturbed as for
+        the loss in that row and column of the step's `losses`.
     """
 
     accumulate: Callable[..., tuple[PyTree, EstimateState]]
+    ask: Callable[..., PyTree]
 
-    def __new__(cls, init, update, accumulate):  # noqa: D102
+    def __new__(cls, init, update, accumulate, ask):  # noqa: D102
         self = super().__new__(cls, init, update)
-        self.accumulate = accumulate
+        self.accumulate, self.ask = accumulate, ask
         return self
 
 
@@ -70,7 +74,7 @@ def estimate(
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` with an `EstimateState`, and `accumulate`. Its
+      An `optax.GradientTransformationExtraArgs` with an `EstimateState`, `accumulate`, `ask`. Its
       update has the parameters' shapes and dtypes and points uphill, as a gradient does.
 
     Raises:
@@ -112,6 +116,13 @@ def estimate(
     def accumulate(state, params, into, factor, *, value_fn=None, losses=None):
         return step(state, params, value_fn, losses, into, factor)
 
+    def ask(params, state, direction, point):
+        params = _given(params)
+        scale = arguments.scheduled(perturbation_scale, state.count)
+        multiple = jnp.asarray(scheme.points, jnp.float32)[point] * scale
+        step = _Step(directions, state, params, num_directions)
+        return step.probe(lambda drawn: displaced(params, one_query(*drawn, direction), multiple))
+
     def query(value_fn, params, scale, drawn):
         tree, axes = drawn
         return evaluate_queries(
@@ -138,7 +149,7 @@ def estimate(
         total, learned = step.absorb(coefficients, into)
         return total, _next(state, learned, losses)
 
-    return Estimator(init, update, accumulate)
+    return Estimator(init, update, accumulate, ask)
 
 
 class _Step:
@@ -158,8 +169,8 @@ class _Step:
         """The tree of K queries, and which of its arrays have an axis K."""
         return draw_queries(lambda query: case.draw(self.learned, self.params, query), self.queries)
 
-    def probe(self, query: Callable[[Any], jax.Array]) -> jax.Array:
-        """The losses."""
+    def probe(self, query: Callable[[Any], Any]) -> Any:
+        """What is asked of the directions: the losses."""
         if self.case is None:
             return query(self.drawn)
         branches = [lambda case=case: query(self.draw(case)) for case in self.cases]

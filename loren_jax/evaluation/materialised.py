@@ -6,6 +6,7 @@ faster evaluation, and works with any function whatsoever.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from loren_jax.directions.structured import Zero
 from loren_jax.types import PyTree, Query, ValueFn
@@ -25,12 +26,27 @@ def materialised(value_fn: ValueFn, params: PyTree) -> Query:
     """
 
     def run(directions, scale):
-        def perturb(leaf, direction):
-            if isinstance(direction, Zero):
-                return leaf
-            moved = jnp.asarray(leaf, jnp.float32) + scale * direction.to_dense()
-            return moved.astype(jnp.result_type(leaf))
-
-        return value_fn(jax.tree.map(perturb, params, directions)).astype(jnp.float32)
+        return value_fn(displaced(params, directions, scale)).astype(jnp.float32)
 
     return Query(run)
+
+
+def displaced(params: PyTree, directions: PyTree, scale: Float[Array, ""]) -> PyTree:
+    """The perturbed copy `params + scale * directions`; frozen leaves are not copied.
+
+    Args:
+      params: the parameters.
+      directions: those of one query.
+      scale: a number.
+
+    Returns:
+      Parameters of the same dtypes.
+    """
+
+    def perturb(leaf, direction):
+        if isinstance(direction, Zero):
+            return leaf
+        moved = jnp.asarray(leaf, jnp.float32) + scale * direction.to_dense()
+        return moved.astype(jnp.result_type(leaf))
+
+    return jax.tree.map(perturb, params, directions)

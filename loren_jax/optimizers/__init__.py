@@ -27,8 +27,9 @@ method       directions                     scheme           after              
 2. Scheme: if none fits, a function in `loren_jax/schemes.py` that returns
    `Scheme(points, weigh)`; a point of 0 is queried once for all directions.
 3. Alias: a file here, at most eight statements: `fusible_chain(estimate(masked(directions, mask),
-   scheme, ...), descend(...))`, or any `optax.chain` behind an `estimate`, under a docstring with
-   equation, cost, `Args`, `Returns`, `Raises`, an example that runs and `References`.
+   scheme, ...), descend(...))`, or `chain(estimate(...), ...)` with any of Optax's, under a
+   docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
+   `References`.
 4. Tables: an import below, a row of `tests/methods.py` (the contract suite then runs on it, beside
    its own float64 oracle), a row of `loren_jax/train/methods.py` (the command line then has it,
    with its arguments as options).

@@ -10,7 +10,7 @@ from loren_jax.directions.low_rank import low_rank
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transforms import Fusible, chain, descend, fusible_chain
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -179,7 +179,7 @@ def lozo_m(
     References:
       LOZO, https://arxiv.org/abs/2410.07698
     """
-    return optax.chain(
+    return chain(
         estimate(
             masked(low_rank(rank, every, factor_scale, momentum, matrix_axes), mask),
             two_sided(),

@@ -10,7 +10,7 @@ from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import descend, on_trained
+from loren_jax.transforms import chain, descend, on_trained
 from loren_jax.transforms.precision import in_float32
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -108,7 +108,7 @@ def mezo_adam(
     arguments.fraction("b2", b2)
     arguments.non_negative("eps", eps)
     adam = in_float32(optax.scale_by_adam(b1, b2, eps))
-    return optax.chain(
+    return chain(
         estimate(
             masked(isotropic(rank, matrix_axes), mask),
             two_sided(),

@@ -9,7 +9,7 @@ from loren_jax.directions import isotropic, masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import descend, on_trained
+from loren_jax.transforms import chain, descend, on_trained
 from loren_jax.transforms.adazo import scale_by_adazo
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -101,7 +101,7 @@ def r_adazo(
       https://arxiv.org/abs/2502.01014
     """
     scale = scale_by_adazo(b1, b2, eps)
-    return optax.chain(
+    return chain(
         estimate(
             masked(isotropic(rank, matrix_axes), mask),
             two_sided(),

@@ -10,7 +10,7 @@ from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.temporal import temporal
 from loren_jax.estimators import estimate
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import descend, fusible_chain
+from loren_jax.transforms import chain, descend, fusible_chain
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -98,8 +98,8 @@ def tezo(
       Optimization for Fine-tuning LLMs, 2025, https://arxiv.org/abs/2501.19057
     """
     # Momentum in the weights is not linear in the step's coefficients and cannot be fused.
-    chain = fusible_chain if momentum is None else optax.chain
-    return chain(
+    join = fusible_chain if momentum is None else chain
+    return join(
         estimate(
             masked(temporal(rank, momentum, matrix_axes), mask),
             two_sided(),

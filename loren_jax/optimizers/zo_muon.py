@@ -13,7 +13,7 @@ from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.subspace import subspace
 from loren_jax.estimators import estimate
 from loren_jax.schemes import one_sided
-from loren_jax.transforms import descend
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, PyTree, Scalar
 
 
@@ -121,7 +121,7 @@ def zo_muon(
         "vector": descend(vector_learning_rate, weight_decay=weight_decay),
         "frozen": optax.set_to_zero(),
     }
-    return optax.chain(estimator, optax.partition(after, _kinds(mask, matrix_axes)))
+    return chain(estimator, optax.partition(after, _kinds(mask, matrix_axes)))
 
 
 def _kinds(mask: Mask | None, matrix_axes: AxesOf | None) -> Callable[[PyTree], PyTree]:

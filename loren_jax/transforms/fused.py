@@ -12,12 +12,13 @@ import jax
 import optax
 
 from loren_jax.estimators.estimate import Estimator
+from loren_jax.transforms.chain import Chain, asking
 from loren_jax.transforms.descent import Descent
 from loren_jax.types import PyTree
 
 
-class Fusible(optax.GradientTransformationExtraArgs):
-    """`optax.chain(estimator, descent)`, and the same step without a tree of updates.
+class Fusible(Chain):
+    """`chain(estimator, descent)`, and the same step without a tree of updates.
 
     Attributes:
       apply: `(params, state, *, value_fn=None, losses=None) -> (params, state)`: what `update` and
@@ -26,8 +27,8 @@ class Fusible(optax.GradientTransformationExtraArgs):
 
     apply: Callable[..., tuple[PyTree, PyTree]]
 
-    def __new__(cls, init, update, apply):  # noqa: D102
-        self = super().__new__(cls, init, update)
+    def __new__(cls, init, update, ask, apply):  # noqa: D102
+        self = super().__new__(cls, init, update, ask)
         self.apply = apply
         return self
 
@@ -40,8 +41,8 @@ def fusible_chain(estimator: Estimator, descent: Descent) -> Fusible:
       descent: as `descend` makes it.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` that is `optax.chain(estimator, descent)`, and
-      `apply`.
+      An `optax.GradientTransformationExtraArgs` that is `optax.chain(estimator, descent)`, with
+      `ask` and `apply`.
 
     >>> from loren_jax import directions, estimate, schemes
     >>> from loren_jax.transforms.descent import descend
@@ -58,7 +59,7 @@ def fusible_chain(estimator: Estimator, descent: Descent) -> Fusible:
         params, estimate_state, after = descent.fused(accumulate, params, after)
         return params, (estimate_state, after)
 
-    return Fusible(tx.init, tx.update, apply)
+    return Fusible(tx.init, tx.update, asking(estimator), apply)
 
 
 def train_step(

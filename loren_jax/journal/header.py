@@ -1,0 +1,137 @@
+"""What a journal says of its run: from what parameters, by what method, written with what."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import jax
+import numpy as np
+
+from loren_jax import noise
+from loren_jax.journal.method import Method
+from loren_jax.journal.records import JournalError
+from loren_jax.types import PyTree
+
+
+def header(
+    params: PyTree,
+    losses_shape: tuple[int, int],
+    *,
+    method: Method | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A journal's header.
+
+    Args:
+      params: the parameters before the first step.
+      losses_shape: `(K, S)`, of the losses of one step.
+      method: how the optimiser is built; None if whoever replays will know.
+      run: whatever else tells where the run came from, as JSON values.
+
+    Returns:
+      JSON values.
+
+    >>> made = header({"w": np.zeros((2, 3), np.float32)}, (6, 1))
+    >>> made["losses"], made["params"]["leaves"]
+    ([6, 1], [['w', [2, 3], 'float32']])
+    """
+    return {
+        "losses": list(losses_shape),
+        "generator": noise.GENERATOR,
+        "method": None if method is None else method.as_json(),
+        "params": described(params),
+        "written_with": written_with(),
+        "run": {} if run is None else dict(run),
+    }
+
+
+def described(params: PyTree) -> dict[str, Any]:
+    """The leaves of a tree, and a digest of their names and bits.
+
+    Args:
+      params: a tree of arrays.
+
+    Returns:
+      `leaves`, of each its path, shape and dtype; `digest`, SHA-256 in hexadecimal.
+    """
+    leaves, digest = [], hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.asarray(leaf)
+        facts = ["/".join(noise.path_names(path)), list(array.shape), array.dtype.name]
+        leaves.append(facts)
+        digest.update(repr(facts).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return {"leaves": leaves, "digest": digest.hexdigest()}
+
+
+def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Raises unless two trees are the same to the bit.
+
+    Args:
+      found: `described` of the tree at hand.
+      wanted: that of the journal.
+      what: what the tree is called in the message.
+
+    Raises:
+      JournalError: they differ; the message names the first leaf that does.
+    """
+    ours = {path: (tuple(shape), dtype) for path, shape, dtype in found["leaves"]}
+    theirs = {path: (tuple(shape), dtype) for path, shape, dtype in wanted["leaves"]}
+    for path in [*theirs, *ours]:
+        if ours.get(path) != theirs.get(path):
+            raise JournalError(
+                f"{what}: leaf {path!r} is {_leaf(ours.get(path))}, but the journal's run had "
+                f"{_leaf(theirs.get(path))}; use the model that the run began with"
+            )
+    if found["digest"] != wanted["digest"]:
+        raise JournalError(
+            f"{what}: shapes and dtypes are those of the journal's run, but the numbers are not "
+            f"(digest {found['digest'][:12]}, the journal has {wanted['digest'][:12]}); use the "
+            "very checkpoint, dtype and seed that the run began with"
+        )
+
+
+def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
+    return "absent" if facts is None else f"{facts[1]}{list(facts[0])}"
+
+
+def written_with() -> dict[str, str]:
+    """What decides how a float is rounded: versions, back end and processor."""
+    versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
+    return {
+        **versions,
+        "loren_jax": metadata.version("loren-jax"),
+        "backend": jax.default_backend(),
+        "device": jax.devices()[0].device_kind,
+        "machine": f"{platform.machine()} {_processor()}".strip(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def differences(header: Mapping[str, Any]) -> list[str]:
+    """In what this process differs from the one that wrote a journal, where rounding may.
+
+    Args:
+      header: a journal's header.
+
+    Returns:
+      Phrases such as `jax 0.10.2 then, 0.12.0 now`; empty if a replay gives the same bits.
+    """
+    then, now = header["written_with"], written_with()
+    return [
+        f"{name} {then.get(name, 'unknown') or 'none'} then, {now[name] or 'none'} now"
+        for name in now
+        if then.get(name) != now[name]
+    ]
+
+
+def _processor() -> str:
+    """The processor's model: the same program is compiled to other instructions on another."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,50 @@
+"""What a journal says of its run, and what it refuses to be used with."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from loren_jax import journal
+
+PARAMS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": {"c": jnp.ones(2, jnp.bfloat16)}}
+
+
+def test_the_digest_depends_on_every_name_shape_dtype_and_bit():
+    base = journal.described(PARAMS)["digest"]
+    others = [
+        {**PARAMS, "a": PARAMS["a"] + np.float32(1e-6) * (np.arange(3) == 2)},
+        {**PARAMS, "a": PARAMS["a"].reshape(3, 2)},
+        {**PARAMS, "a": PARAMS["a"].view(np.int32)},
+        {"A": PARAMS["a"], "b": PARAMS["b"]},
+    ]
+    digests = {journal.described(other)["digest"] for other in others}
+    assert len(digests) == 4
+    assert base not in digests
+    again = {"b": PARAMS["b"], "a": jnp.asarray(PARAMS["a"])}
+    assert journal.described(again)["digest"] == base
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"a": PARAMS["a"]}, "leaf 'b/c' is absent"),
+        ({**PARAMS, "d": np.ones(1)}, "leaf 'd' is float64"),
+        ({**PARAMS, "a": PARAMS["a"].T}, r"float32\[3, 2\], but the journal's run had float32\[2"),
+        ({**PARAMS, "a": PARAMS["a"] + 1}, "the numbers are not"),
+    ],
+)
+def test_another_model_is_refused_and_the_difference_named(other, message):
+    with pytest.raises(journal.JournalError, match=message):
+        journal.require_same(journal.described(other), journal.described(PARAMS), "params")
+
+
+def test_the_same_model_is_accepted():
+    journal.require_same(journal.described(PARAMS), journal.described(PARAMS), "params")
+
+
+def test_what_decides_how_floats_are_rounded_is_compared():
+    header = journal.header(PARAMS, (6, 1))
+    assert journal.differences(header) == []
+    header["written_with"]["jax"] = "0.0.1"
+    (difference,) = journal.differences(header)
+    assert difference.startswith("jax 0.0.1 then, ")

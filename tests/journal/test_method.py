@@ -1,0 +1,59 @@
+"""An optimiser is the same after its description was written and read."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import loren_jax
+from loren_jax import journal
+
+PARAMS = {"w": jnp.ones((4, 3)), "b": jnp.ones(3)}
+
+
+def after_two_steps(optimizer):
+    params, state = PARAMS, optimizer.init(PARAMS)
+    losses = jnp.arange(float(np.prod(state[0].losses.shape))).reshape(state[0].losses.shape)
+    for _ in range(2):
+        updates, state = optimizer.update(None, state, params, losses=losses)
+        params = jax.tree.map(jnp.add, params, updates)
+    return params
+
+
+def test_it_builds_the_optimiser_that_it_describes():
+    method = journal.Method(
+        "loren",
+        {"learning_rate": 1.0, "rank": 1, "momentum": None},
+        schedule=("linear_schedule", {"init_value": 0.1, "end_value": 0.0, "transition_steps": 4}),
+        trained=["w"],
+        seed=7,
+    )
+    read = journal.Method.from_json(json.loads(json.dumps(method.as_json())))
+    import optax
+
+    direct = loren_jax.loren(
+        optax.linear_schedule(0.1, 0.0, 4),
+        rank=1,
+        momentum=None,
+        mask={"w": True, "b": False},
+        key=7,
+    )
+    found, expected = after_two_steps(read.build()), after_two_steps(direct)
+    np.testing.assert_array_equal(found["w"], expected["w"])
+    np.testing.assert_array_equal(found["b"], PARAMS["b"])
+    assert not np.array_equal(found["w"], PARAMS["w"])
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (journal.Method("sgd", {}), "'sgd' is not known"),
+        (journal.Method("__class__", {}), "not known"),
+        (journal.Method("mezo", {}, schedule=("eval", {})), "schedule 'eval' is none of"),
+    ],
+)
+def test_unknown_names_are_refused(method, message):
+    with pytest.raises(journal.JournalError, match=message):
+        method.build()

@@ -12,6 +12,8 @@ losses. So the parameters that a run began with and the losses of its steps are 
             log.append(t, losses)
             params, state = step.absorb(params, state, losses)
 
+`Session` asks for perturbed parameters and is told their losses, where these come from elsewhere.
+
 The format of the file is described in `records`.
 """
 
@@ -26,6 +28,7 @@ from loren_jax.journal.records import read as read
 from loren_jax.journal.replay import TOLERANCE as TOLERANCE
 from loren_jax.journal.replay import Replayed as Replayed
 from loren_jax.journal.replay import replay as replay
+from loren_jax.journal.session import Session as Session
 from loren_jax.journal.writer import JournalWriter as JournalWriter
 from loren_jax.journal.writer import continued as continued
 from loren_jax.journal.writer import create as create

@@ -1,0 +1,142 @@
+"""Ask and tell: a step whose losses come from anywhere."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from loren_jax.journal.records import Journal, read
+from loren_jax.journal.replay import optimizer_of, replay, required
+from loren_jax.journal.writer import JournalWriter
+from loren_jax.transforms import Chain, compiled_absorb
+from loren_jax.types import PyTree
+
+
+class Session:
+    """A run that is asked for perturbed parameters and told their losses.
+
+    Nothing is called in between: the losses may come from another program, from a machine that
+    has only the journal so far (see `resumed`), from people, or a day later.
+
+    Args:
+      params: the parameters to begin with; not changed.
+      optimizer: one of this library's, or a `loren_jax.transforms.chain` behind an estimate.
+      log: a journal to which each step is appended; None for none.
+      state: the optimiser's state; None for that of a first step.
+      steps: steps that the parameters have had.
+
+    Attributes:
+      params: the parameters now.
+      state: the optimiser's state now.
+      steps: steps so far.
+
+    Raises:
+      TypeError: the optimiser cannot say where it asks for losses.
+
+    >>> import loren_jax
+    >>> metric = lambda params: float(np.abs(np.asarray(params) - 1).sum())
+    >>> session = Session(jnp.zeros(3), loren_jax.loren(0.05, num_directions=8))
+    >>> for _ in range(100):
+    ...     session.tell([metric(params) for params in session.ask()])
+    >>> metric(session.params) < 0.5
+    True
+    """
+
+    def __init__(
+        self,
+        params: PyTree,
+        optimizer: optax.GradientTransformationExtraArgs,
+        *,
+        log: JournalWriter | None = None,
+        state: PyTree = None,
+        steps: int = 0,
+    ):
+        if not isinstance(optimizer, Chain):
+            raise TypeError(
+                "optimizer does not say where it asks for losses: pass one of loren_jax (but "
+                "mezo_svrg), or loren_jax.transforms.chain(estimate, ...) in place of optax.chain; "
+                "loren_jax.evaluation.outside works with all of them"
+            )
+        self.params = jax.tree.map(jnp.copy, params)
+        self.state = jax.jit(optimizer.init)(params) if state is None else state
+        self.steps, self._log = steps, log
+        self._ask, self._absorb = jax.jit(optimizer.ask), compiled_absorb(optimizer)
+
+    @classmethod
+    def resumed(
+        cls,
+        params: PyTree,
+        journal: Journal | str | os.PathLike,
+        *,
+        optimizer: optax.GradientTransformationExtraArgs | None = None,
+        log: JournalWriter | None = None,
+    ) -> "Session":
+        """The session behind the last step of a journal, on whatever machine this is.
+
+        Args:
+          params: the parameters that the run began with.
+          journal: its journal.
+          optimizer: its optimiser; None builds it from the journal's description.
+          log: a journal to append to.
+
+        Returns:
+          A session that asks what the run would ask next.
+
+        Raises:
+          JournalError: see `replay`.
+        """
+        journal = required(journal if isinstance(journal, Journal) else read(journal), None)
+        optimizer = optimizer_of(journal, optimizer)
+        again = replay(params, journal, optimizer=optimizer)
+        return cls(again.params, optimizer, log=log, state=again.state, steps=again.steps)
+
+    @property
+    def losses_shape(self) -> tuple[int, int]:
+        """`(K, S)`: directions a step, and points a direction."""
+        return optax.tree.get(self.state, "losses").shape
+
+    def query(self, direction: int, point: int = 0) -> PyTree:
+        """The parameters at which one loss is asked for; a perturbed copy.
+
+        Args:
+          direction: which of the K directions.
+          point: which of the scheme's S points.
+
+        Returns:
+          Parameters; the same however often and in whatever order they are asked for.
+        """
+        return self._ask(self.params, self.state, direction, point)
+
+    def ask(self) -> Iterator[PyTree]:
+        """All K S queries of the step, direction by direction; one copy is made at a time."""
+        directions, points = self.losses_shape
+        for direction in range(directions):
+            for point in range(points):
+                yield self.query(direction, point)
+
+    def tell(self, losses: Float[Array | np.ndarray, "..."] | list[Any]) -> None:
+        """Makes the step. A journal takes it first.
+
+        Args:
+          losses: in the order of `ask`, K S numbers; what is not finite has no weight.
+
+        Raises:
+          ValueError: there are more or fewer losses.
+        """
+        array = np.asarray(losses, np.float32)
+        if array.size != np.prod(self.losses_shape):
+            directions, points = self.losses_shape
+            raise ValueError(
+                f"losses are {array.size} numbers, but the step asked for {directions} x {points}; "
+                "tell one for each of ask()"
+            )
+        array = array.reshape(self.losses_shape)
+        if self._log is not None:
+            self._log.append(self.steps, array)
+        self.params, self.state = self._absorb(self.params, self.state, array)
+        self.steps += 1

@@ -100,10 +100,9 @@ def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
 
 def written_with() -> dict[str, str]:
     """What decides how a float is rounded: versions, back end and processor."""
-    versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "optax")}
+    versions = {name: _version(name) for name in ("jax", "jaxlib", "optax", "loren-jax")}
     return {
         **versions,
-        "loren_jax": metadata.version("loren-jax"),
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "machine": f"{platform.machine()} {_processor()}".strip(),
@@ -126,6 +125,13 @@ def differences(header: Mapping[str, Any]) -> list[str]:
         for name in now
         if then.get(name) != now[name]
     ]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # run from its sources
+        return "unknown"
 
 
 def _processor() -> str:

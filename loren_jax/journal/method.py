@@ -7,19 +7,8 @@ from typing import Any
 import optax
 
 from loren_jax import directions, optimizers
+from loren_jax.journal import schedules
 from loren_jax.journal.records import JournalError
-
-SCHEDULES = (
-    "cosine_decay_schedule",
-    "exponential_decay",
-    "linear_schedule",
-    "piecewise_constant_schedule",
-    "piecewise_interpolate_schedule",
-    "polynomial_schedule",
-    "warmup_constant_schedule",
-    "warmup_cosine_decay_schedule",
-)
-"""The schedules of Optax that a description may name."""
 
 AXES = {"attention_axes": directions.attention_axes}
 """Functions that a description may name as `matrix_axes`."""
@@ -32,8 +21,8 @@ class Method:
     Attributes:
         name: Name of the function in `loren_jax.optimizers`.
         knobs: Its keyword arguments, as JSON values.
-        schedule: None, or name and arguments of a schedule of Optax, in place of the knob
-            `learning_rate`.
+        schedule: None, or the description of a schedule (`loren_jax.journal.schedules`) that takes
+            the place of the knob `learning_rate`.
         trained: Paths of the leaves that are trained; None for all.
         matrix_axes: None, or the name of one of `AXES`.
         seed: Of the run's noise.
@@ -47,7 +36,7 @@ class Method:
 
     name: str
     knobs: Mapping[str, Any]
-    schedule: tuple[str, Mapping[str, Any]] | None = None
+    schedule: Mapping[str, Any] | None = None
     trained: Sequence[str] | None = None
     matrix_axes: str | None = None
     seed: int = 0
@@ -69,20 +58,13 @@ class Method:
             )
         arguments = {**self.knobs, "key": self.seed}
         if self.schedule is not None:
-            arguments["learning_rate"] = self._scheduled()
+            arguments["learning_rate"] = schedules.built(self.schedule)
         if self.trained is not None:
             paths = frozenset(self.trained)
             arguments["mask"] = lambda path: path in paths
         if self.matrix_axes is not None:
             arguments["matrix_axes"] = AXES[self.matrix_axes]
         return factory(**arguments)
-
-    def _scheduled(self) -> optax.Schedule:
-        assert self.schedule is not None
-        name, arguments = self.schedule
-        if name not in SCHEDULES:
-            raise JournalError(f"schedule {name!r} is none of {', '.join(SCHEDULES)}")
-        return getattr(optax, name)(**arguments)
 
     def as_json(self) -> dict[str, Any]:
         """The description as JSON values."""
@@ -91,11 +73,11 @@ class Method:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Method":
         """The inverse of `as_json`."""
-        schedule, trained = values.get("schedule"), values.get("trained")
+        trained = values.get("trained")
         return cls(
             name=values["name"],
             knobs=dict(values["knobs"]),
-            schedule=None if schedule is None else (schedule[0], schedule[1]),
+            schedule=values.get("schedule"),
             trained=None if trained is None else list(trained),
             matrix_axes=values.get("matrix_axes"),
             seed=values.get("seed", 0),

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import loren_jax
@@ -26,13 +27,14 @@ def test_it_builds_the_optimiser_that_it_describes():
     method = journal.Method(
         "loren",
         {"learning_rate": 1.0, "rank": 1, "momentum": None},
-        schedule=("linear_schedule", {"init_value": 0.1, "end_value": 0.0, "transition_steps": 4}),
+        schedule={
+            "name": "linear_schedule",
+            "arguments": {"init_value": 0.1, "end_value": 0.0, "transition_steps": 4},
+        },
         trained=["w"],
         seed=7,
     )
     read = journal.Method.from_json(json.loads(json.dumps(method.as_json())))
-    import optax
-
     direct = loren_jax.loren(
         optax.linear_schedule(0.1, 0.0, 4),
         rank=1,
@@ -51,7 +53,10 @@ def test_it_builds_the_optimiser_that_it_describes():
     [
         (journal.Method("sgd", {}), "'sgd' is not known"),
         (journal.Method("__class__", {}), "not known"),
-        (journal.Method("mezo", {}, schedule=("eval", {})), "schedule 'eval' is none of"),
+        (
+            journal.Method("mezo", {}, schedule={"name": "eval", "arguments": {}}),
+            "schedule 'eval' is none of",
+        ),
     ],
 )
 def test_unknown_names_are_refused(method, message):

@@ -163,6 +163,7 @@ CASES = {
     "rows": (leaf(8, 6), EMBEDDING, lambda w: w[IDS], []),
     "take": (leaf(8, 6), EMBEDDING, lambda w: jnp.take(w, IDS, axis=0, mode="clip"), []),
     "take with fill": (leaf(8, 6), EMBEDDING, lambda w: jnp.take(w, IDS, axis=0), []),
+    "rows of the transpose": (leaf(8, 16), DEFAULT, lambda w: w.T[IDS], []),
     "columns": (leaf(8, 6), DEFAULT, lambda w: jnp.take(w, IDS % 6, axis=1), []),
     "entries": (leaf(8, 6), DEFAULT, lambda w: w[IDS, IDS % 6], []),
     "layers by number": (
@@ -309,6 +310,7 @@ SEEDED = (
     "two weights multiplied",
     "heads in",
     "rows",
+    "rows of the transpose",
     "one layer",
     "one traced layer",
     "a strided slice of a matrix",
@@ -316,6 +318,7 @@ SEEDED = (
     "split stack",
     "reversed",
     "cast",
+    "scaled",
     "shard_map",
     "scan over layers",
     "scan, constant",

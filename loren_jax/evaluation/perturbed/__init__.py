@@ -11,6 +11,7 @@ tells where.
 * `rules`: the table, primitive by primitive; its entries are in `contraction`, `indexing`,
   `reshaping`, `elementwise` and `control_flow`.
 * `query`: the evaluation itself.
+* `function`: the same of what is no loss, as of an adapted model.
 """
 
 from loren_jax.evaluation.perturbed.query import perturbed as perturbed

@@ -21,16 +21,17 @@ STRUCTURAL = (
 def largest_activation(jaxpr: Any, weights: "frozenset[Any] | None" = None) -> int:
     """Bytes of the largest value that the forward pass computes.
 
-    A weight that is only reshaped or cast does not count: K queries share it.
+    A weight that is only reshaped or cast does not count: K queries share it, and as well what the
+    loss closes over.
 
     Args:
       jaxpr: of the loss.
-      weights: the inputs that are weights; by default all.
+      weights: the inputs that are weights; by default all, and the constants.
 
     Returns:
       Bytes of one query's largest intermediate value.
     """
-    shared = set(jaxpr.invars if weights is None else weights)
+    shared = set((*jaxpr.invars, *jaxpr.constvars) if weights is None else weights)
     largest = 0
     for equation in jaxpr.eqns:
         inputs = [v for v in equation.invars if not isinstance(v, core.Literal)]

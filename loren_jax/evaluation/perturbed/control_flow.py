@@ -2,8 +2,13 @@
 
 A stacked leaf that a `scan` runs over is perturbed in the loop's body, layer by layer. A leaf that
 is constant in a loop, or carried through it unchanged, stays lazy; any other carry is made dense.
+
+Of a query only the value is wanted, so `call` runs the body of whatever it is given. Where the
+result is to be differentiated, `checkpoint` and `custom_derivative` take its place: they keep what
+the user said of the derivative.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +16,18 @@ import jax
 from jax.sharding import PartitionSpec
 
 from loren_jax.evaluation.perturbed import one_layer
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, stacks_pass
-from loren_jax.evaluation.perturbed.leaves import LEFT, RIGHT, Factored, OneMoved, is_perturbed
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
+from loren_jax.evaluation.perturbed.leaves import (
+    LEFT,
+    RIGHT,
+    Factored,
+    OneMoved,
+    dense,
+    is_perturbed,
+)
 
+CHECKPOINTS = ("checkpoint", "remat", "remat2")
+CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 CALLS = (
     "jit",
     "pjit",
@@ -21,12 +35,8 @@ CALLS = (
     "core_call",
     "core_closed_call",
     "call",
-    "checkpoint",
-    "remat",
-    "remat2",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
+    *CHECKPOINTS,
+    *CUSTOM,
 )
 
 
@@ -37,6 +47,43 @@ def call(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         if name in equation.params:
             return interpreter.closed(equation.params[name], inputs)
     return NotImplemented
+
+
+def checkpoint(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """What is computed again in a backward pass is so here too, with the weights still lazy."""
+    params = equation.params
+    if not _all_factored(inputs):
+        return NotImplemented
+
+    def body(parts: list[Any]) -> list[Any]:
+        outputs = interpreter.closed(params["jaxpr"], _with_parts(inputs, parts))
+        return [_dense(interpreter, o) for o in outputs]
+
+    again = jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])
+    return again(_parts(inputs))
+
+
+def custom_derivative(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """`custom_jvp` and `custom_vjp`: the value lazily, the derivative as defined, on dense weights.
+
+    What the body would give as a derivative is not what the user asked for.
+    """
+    if not _all_factored(inputs):
+        return NotImplemented
+    # There is no derivative by what the function closed over; it comes first.
+    closed_over = inputs[: equation.params.get("num_consts", 0)]
+    own = inputs[len(closed_over) :]
+
+    @jax.custom_jvp
+    def lazy(parts: list[Any]) -> list[Any]:
+        outputs = call(interpreter, equation, [*closed_over, *_with_parts(own, parts)])
+        return [_dense(interpreter, o) for o in outputs]
+
+    def defined(parts: list[Any]) -> list[Any]:
+        return bind(equation, [dense(x) for x in (*closed_over, *_with_parts(own, parts))])
+
+    lazy.defjvp(lambda primals, tangents: jax.jvp(defined, primals, tangents))
+    return lazy(_parts(own))
 
 
 @stacks_pass
@@ -112,18 +159,14 @@ def shard_map(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     ]
     if not any(map(is_perturbed, inputs)):
         return NotImplemented
-    parts = [(x.weight, x.left, x.right) if is_perturbed(x) else x for x in inputs]
     specs = [
         _factor_specs(x, spec) if is_perturbed(x) else spec
         for x, spec in zip(inputs, params["in_specs"], strict=True)
     ]
 
     def body(*local: Any) -> list[Any]:
-        leaves = [
-            replace(x, weight=own[0], left=own[1], right=own[2]) if is_perturbed(x) else own
-            for x, own in zip(inputs, local, strict=True)
-        ]
-        return [_dense(interpreter, o) for o in interpreter.closed(params["jaxpr"], leaves)]
+        outputs = interpreter.closed(params["jaxpr"], _with_parts(inputs, local))
+        return [_dense(interpreter, o) for o in outputs]
 
     return jax.shard_map(
         body,
@@ -132,7 +175,24 @@ def shard_map(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
         out_specs=list(params["out_specs"]),
         axis_names=set(params["newly_manual_axes"]),
         check_vma=params["check_vma"],
-    )(*parts)
+    )(*_parts(inputs))
+
+
+def _all_factored(inputs: list[Any]) -> bool:
+    return all(isinstance(x, Factored) for x in inputs if is_perturbed(x))
+
+
+def _parts(inputs: Sequence[Any]) -> list[Any]:
+    """The arrays of each input, as they can go into a function of JAX's."""
+    return [(x.weight, x.left, x.right) if is_perturbed(x) else x for x in inputs]
+
+
+def _with_parts(inputs: Sequence[Any], parts: Sequence[Any]) -> list[Any]:
+    """The inputs, made of other arrays."""
+    return [
+        replace(x, weight=own[0], left=own[1], right=own[2]) if is_perturbed(x) else own
+        for x, own in zip(inputs, parts, strict=True)
+    ]
 
 
 def _factor_specs(leaf: Factored, spec: PartitionSpec) -> tuple[PartitionSpec, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
-from loren_jax.evaluation.perturbed.leaves import Factored, cast, is_perturbed
+from loren_jax.evaluation.perturbed.leaves import Factored, Noisy, cast, is_perturbed
 
 
 @stacks_pass
@@ -20,26 +20,24 @@ def convert_element_type(interpreter: Interpreter, equation: Any, inputs: list[A
 
 
 def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
-    """`mul` and `div` by a scalar, `neg`: of the weight and of one factor."""
+    """`mul` and `div` by a scalar, `neg`: of the weight, and of one factor or the noise's scale."""
     places = [i for i, x in enumerate(inputs) if is_perturbed(x)]
     place, leaf = places[0], inputs[places[0]]
     others = [x for i, x in enumerate(inputs) if i != place]
     divides_by_leaf = equation.primitive.name == "div" and place == 1
-    if (
-        not isinstance(leaf, Factored)
-        or len(places) > 1
-        or any(jnp.shape(x) for x in others)
-        or divides_by_leaf
-    ):
+    if len(places) > 1 or any(jnp.shape(x) for x in others) or divides_by_leaf:
         return NotImplemented
-    put = lambda value: [value if i == place else x for i, x in enumerate(inputs)]
-    weight = bind(equation, put(leaf.weight))
-    factor = {
-        "mul": lambda x: leaf.left * x,
-        "div": lambda x: leaf.left / x,
-        "neg": lambda: -leaf.left,
-    }[equation.primitive.name](*(jnp.asarray(x, jnp.float32) for x in others))
-    return replace(leaf, weight=weight, left=factor)
+    weight = leaf.weight.astype(leaf.dtype) if isinstance(leaf, Noisy) else leaf.weight
+    weight = bind(equation, [weight if i == place else x for i, x in enumerate(inputs)])
+    multiplied = {
+        "mul": lambda x, by: x * by,
+        "div": lambda x, by: x / by,
+        "neg": lambda x: -x,
+    }[equation.primitive.name]
+    by = [jnp.asarray(x, jnp.float32) for x in others]
+    if isinstance(leaf, Noisy):
+        return replace(leaf, weight=weight, scale=multiplied(leaf.scale, *by))
+    return replace(leaf, weight=weight, left=multiplied(leaf.left, *by))
 
 
 def each_part(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

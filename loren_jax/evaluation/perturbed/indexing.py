@@ -24,14 +24,13 @@ from loren_jax.evaluation.perturbed.leaves import (
 
 
 def _in_own_order(rule: Rule) -> Rule:
-    """A rule for leaves whose axes stand as they came: noise of another order is drawn first."""
+    """A rule that has to find the weight's axes in their order."""
 
-    def checked(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
-        if any(isinstance(leaf, Noisy) and leaf.transposed for leaf in inputs):
-            return NotImplemented
-        return rule(interpreter, equation, inputs)
+    def ordered(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+        settle = lambda x: x.settled() if isinstance(x, Noisy) and x.transposed else x
+        return rule(interpreter, equation, [settle(x) for x in inputs])
 
-    return checked
+    return ordered
 
 
 @_in_own_order

@@ -134,6 +134,19 @@ class Noisy:
         direction = Seeded(change(old.keys, list(stack)), covariance, view, std)
         return replace(self, weight=weight, direction=direction, order=tuple(range(weight.ndim)))
 
+    def settled(self) -> "Noisy":
+        """With the transposition made: noise is drawn by units, wherever their axes stand."""
+        order, view = self.order, self.direction.view
+        moved = lambda axes: tuple(order.index(i) for i in axes)
+        weight = jnp.transpose(self.weight, order)
+
+        def change(x: Array, axes: list[int]) -> Array:
+            rest = [RANK] if RANK in axes else []
+            return jnp.transpose(x, [axes.index(i) for i in (*order, *rest) if i in axes])
+
+        new = MatrixView(weight.shape, moved(view.fan_in), moved(view.fan_out))
+        return self.changed(weight, new, change)
+
     def layers(self) -> tuple[Any, ...] | None:
         """Arrays to scan over the leading axis; None where that axis is no stack."""
         if self.transposed or 0 not in self.direction.view.stack_axes:

@@ -63,23 +63,29 @@ def interpret(
     Returns:
       The loss, float32.
     """
-    leaf = lambda path, weight, direction: enter(
-        "/".join(noise.path_names(path)), weight, direction, scale
-    )
-    entered = jax.tree_util.tree_map_with_path(leaf, params, directions)
-    values = jax.tree.structure(params).flatten_up_to(entered)
-    _check_used(closed.jaxpr, jax.tree.leaves(params), values)
-    (value,) = (interpreter or Interpreter(RULES)).run(closed.jaxpr, closed.consts, values)
-    return jnp.asarray(value).astype(jnp.float32)
-
-
-def _check_used(jaxpr: Any, weights: list[Any], values: list[Any]) -> None:
-    used = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, core.Literal)}
-    used |= {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
-    moved = [v for v, w, x in zip(jaxpr.invars, weights, values, strict=True) if x is not w]
-    if not used & set(moved):
+    values = enter_all(params, directions, scale)
+    if not any_used(closed.jaxpr, jax.tree.leaves(params), values):
         raise ValueError(
             "value_fn uses none of the perturbed leaves of its argument, so its loss cannot tell "
             "the queries apart. It must read the parameters from its argument, as in "
             "value_fn=lambda params: loss(params, batch), not close over them."
         )
+    (value,) = (interpreter or Interpreter(RULES)).run(closed.jaxpr, closed.consts, values)
+    return jnp.asarray(value).astype(jnp.float32)
+
+
+def enter_all(params: PyTree, directions: PyTree, scale: jax.Array) -> list[Any]:
+    """The leaves of `params` as the interpreter first sees them: arrays, or perturbed leaves."""
+    leaf = lambda path, weight, direction: enter(
+        "/".join(noise.path_names(path)), weight, direction, scale
+    )
+    entered = jax.tree_util.tree_map_with_path(leaf, params, directions)
+    return jax.tree.structure(params).flatten_up_to(entered)
+
+
+def any_used(jaxpr: Any, weights: list[Any], values: list[Any]) -> bool:
+    """Whether the program reads an input whose value is not the weight itself."""
+    used = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, core.Literal)}
+    used |= {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
+    moved = [v for v, w, x in zip(jaxpr.invars, weights, values, strict=True) if x is not w]
+    return bool(used & set(moved))

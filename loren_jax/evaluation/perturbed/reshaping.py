@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from loren_jax.directions.matrices import MatrixView
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import LEFT, RANK, RIGHT, STACK, Factored, Noisy
 
@@ -16,9 +15,8 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     (leaf,) = inputs
     order = equation.params["permutation"]
     if isinstance(leaf, Noisy):
-        if not leaf.direction.view.stack:
-            return replace(leaf, order=tuple(leaf.order[i] for i in order))
-        return _transpose_stack(leaf, bind(equation, (leaf.weight,)), order)
+        leaf = replace(leaf, order=tuple(leaf.order[i] for i in order))
+        return leaf.settled() if leaf.direction.view.stack else leaf
 
     def move(factor: Array, side: str) -> Array:
         axes = [*leaf.axes(side), RANK]
@@ -31,19 +29,6 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
         move(leaf.right, RIGHT),
         tuple(leaf.labels[i] for i in order),
     )
-
-
-def _transpose_stack(leaf: Noisy, weight: Array, order: tuple[int, ...]) -> Noisy:
-    """Noise is drawn by fan-out and fan-in units, so it need not know where the axes stand."""
-    view = leaf.direction.view
-    moved = lambda axes: tuple(order.index(i) for i in axes)
-    new = MatrixView(weight.shape, moved(view.fan_in), moved(view.fan_out))
-
-    def change(x: Array, axes: list[int]) -> Array:
-        rest = [RANK] if RANK in axes else []
-        return jnp.transpose(x, [axes.index(i) for i in (*order, *rest) if i in axes])
-
-    return leaf.changed(weight, new, change)
 
 
 def reshape(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

@@ -37,3 +37,11 @@ RULES: dict[str, Rule] = {
     "while": control_flow.while_,
     "cond": control_flow.cond,
 } | dict.fromkeys(control_flow.CALLS, control_flow.call)
+
+DIFFERENTIABLE: dict[str, Rule] = (
+    RULES
+    | {"stop_gradient": elementwise.each_part}
+    | dict.fromkeys(control_flow.CHECKPOINTS, control_flow.checkpoint)
+    | dict.fromkeys(control_flow.CUSTOM, control_flow.custom_derivative)
+)
+"""The same values, and the derivatives that the program has: a query asks for none."""

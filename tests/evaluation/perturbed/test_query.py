@@ -165,6 +165,16 @@ def test_a_loss_that_closes_over_the_parameters_is_refused():
         query.run(drawn, jnp.float32(0.1))
 
 
+def test_what_the_loss_closes_over_is_no_activation():
+    """As the weights below adapters: cast or transposed, they are the same for all queries."""
+    frozen = jnp.ones((64, 64))
+
+    def loss(params):
+        return jnp.mean(X @ params["w"] @ frozen[:8].astype(jnp.float16).T.astype(jnp.float32).T)
+
+    assert perturbed(loss, {"w": W}).activation_bytes == 4 * 2 * 64
+
+
 def test_the_loss_is_traced_once_whatever_the_number_of_queries():
     traces = []
 

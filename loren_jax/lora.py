@@ -1,0 +1,307 @@
+r"""Low-rank adapters (LoRA) for any JAX function, without touching it.
+
+.. math:: W \leftarrow W + s\, (A B), \qquad
+          x W + s\, (x A) B \quad \text{instead of} \quad x\, (W + s\, A B)
+
+An adapter is a low-rank perturbation that stays. What evaluates a loss at perturbed weights without
+building them evaluates an adapted model in the same way: `adapt` traces the function and multiplies
+every adapted weight by its factors' detour. The result is ordinary JAX code of the adapters, so a
+zeroth-order method perturbs them, `jax.grad` differentiates them, `vmap` serves several at once.
+
+Adapters mirror the parameters that they belong to, as nested dicts by the names along the path:
+
+* at an adapted matrix, `{"down": A (*stack, n, r), "up": B (*stack, r, m)}`, n fan-in and m fan-out
+  units. Both are ordinary kernels `(..., fan_in, fan_out)`, so the defaults for matrix axes are
+  right for them, whatever those of the matrix are; `lambda path: path.endswith("up")` is a mask.
+* at a leaf that is trained in full, as a new head, the leaf's value itself.
+
+>>> import optax
+>>> from loren_jax import loren
+>>> params = {"dense": {"kernel": jnp.eye(8)}, "head": {"kernel": jnp.ones((8, 1))}}
+>>> model = lambda params, x: jnp.tanh(x @ params["dense"]["kernel"]) @ params["head"]["kernel"]
+>>> adapted = adapt(model)
+>>> adapters = init(params, "dense/kernel", rank=2, full="head/*")
+>>> x, optimizer = jnp.ones((1, 8)), loren(0.01)
+>>> @jax.jit
+... def step(params, adapters, state):
+...     loss = lambda adapters: jnp.mean(adapted(params, adapters, x) ** 2)
+...     updates, state = optimizer.update(None, state, adapters, value_fn=loss)
+...     return optax.apply_updates(adapters, updates), state
+>>> state = optimizer.init(adapters)
+>>> for _ in range(20):
+...     adapters, state = step(params, adapters, state)
+>>> bool(optax.tree.get(state, "loss") < 0.5 * jnp.mean(model(params, x) ** 2))
+True
+>>> merged = merge(params, adapters)
+>>> bool(jnp.allclose(model(merged, x), adapted(params, adapters, x), atol=1e-5))
+True
+"""
+
+import fnmatch
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from loren_jax import arguments, noise
+from loren_jax.directions.masked import resolve_mask
+from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
+from loren_jax.directions.structured import LowRank, Zero
+from loren_jax.evaluation.perturbed.function import evaluate
+from loren_jax.types import Mask, PyTree, Scalar
+
+DOWN, UP = "down", "up"
+
+Names = tuple[str, ...]
+
+
+def init(
+    params: PyTree,
+    targets: Mask,
+    *,
+    rank: int,
+    full: Mask = (),
+    key: "int | Key[Array, '']" = 0,
+    dtype: Any = jnp.float32,
+    matrix_axes: AxesOf | None = None,
+) -> dict[str, Any]:
+    """Adapters that change nothing yet: `down` is random, `up` is zero.
+
+    Operation by operation the adapted function then gives the bits of the plain one; compiled, a
+    program of its own, it may round otherwise where the compiler fuses otherwise.
+
+    `down` is `N(0, 1 / n)`, so that `x A` is of the size of x in every layer and one learning rate
+    fits all. PEFT draws from `U(-1/sqrt(n), 1/sqrt(n))`, of a third of that variance: to first
+    order a rate that was tuned there is to be divided by three.
+
+    Args:
+      params: the model's parameters; or their shapes, if nothing is trained in full.
+      targets: the matrices to adapt: a shell pattern of their paths such as `"*/query/kernel"`, `*`
+        also matching slashes, several of them, a function of the path, or a pytree of bools.
+      rank: r.
+      full: the leaves to train in full, likewise; their values are copied.
+      key: a seed or a threefry key. Each matrix has its numbers by its path.
+      dtype: of all that is trained, whatever that of the parameters: bfloat16 swallows small
+        updates.
+      matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell; to
+        be given to `adapt` and `merge` too.
+
+    Returns:
+      Nested dicts, like `params` but with the chosen leaves alone; see above.
+
+    Raises:
+      ValueError: a pattern that matches nothing, a leaf that is no matrix or no float, one that is
+        to be adapted and trained in full, or nothing to train.
+
+    >>> params = {"layers": {"up": {"kernel": jnp.ones((6, 16, 32)), "bias": jnp.ones((6, 32))}}}
+    >>> adapters = init(params, "layers/*/kernel", rank=2)
+    >>> jax.tree.map(jnp.shape, adapters["layers"]["up"]["kernel"])
+    {'down': (6, 16, 2), 'up': (6, 2, 32)}
+    """
+    arguments.count("rank", rank)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    adapted = list(itertools.compress(leaves, _flags("targets", targets, params)))
+    whole = list(itertools.compress(leaves, _flags("full", full, params)))
+    if not adapted and not whole:
+        raise ValueError("targets and full choose no leaf of params, so nothing would be trained.")
+    _check_trainable(adapted, whole, matrix_axes)
+    views = [view_of(path, leaf, matrix_axes) for path, leaf in adapted]
+    streams = [
+        noise.Stream((*noise.path_names(path), DOWN), "adapter", view.stack, (view.n, rank))
+        for (path, _), view in zip(adapted, views, strict=True)
+    ]
+    drawn = noise.normals(noise.fold_name(noise.run_key(key), "lora"), streams)
+    found: dict[Names, Any] = {}
+    for (path, _), view, normal in zip(adapted, views, drawn, strict=True):
+        down = (normal / jnp.sqrt(view.n)).astype(dtype)
+        up = jnp.zeros((*view.stack, rank, view.m), dtype)
+        found[noise.path_names(path)] = {DOWN: down, UP: up}
+    for path, leaf in whole:
+        found[noise.path_names(path)] = jnp.array(leaf, dtype, copy=True)
+    return _nested(found)
+
+
+def adapt(
+    function: Callable[..., PyTree], *, scale: Scalar = 1.0, matrix_axes: AxesOf | None = None
+) -> Callable[..., PyTree]:
+    """The function with adapters, `adapted(params, adapters, *args, **kwargs)`.
+
+    No adapted weight is built where it is multiplied, looked up, transposed, cast, cut or run over
+    by a scan; what else happens to one makes it dense, which is always right:
+    `loren_jax.diagnostics.materialised` on the function tells where.
+
+    Args:
+      function: `function(params, *args, **kwargs)`, any JAX code with any arrays as results.
+      scale: factor of `A B`; `lora_alpha / r` in PEFT.
+      matrix_axes: as given to `init`.
+
+    Returns:
+      A function of the parameters and the adapters, to be called under `jax.jit`: it traces
+      `function` each time. `jax.jit(adapted)` takes the parameters as an argument; what a compiled
+      function closes over would be a constant in it. It has the derivatives that `function` has.
+
+    >>> double = lambda params, x, power=1: {"y": (x @ params["kernel"]) ** power}
+    >>> params = {"kernel": jnp.eye(4)}
+    >>> adapters = {"kernel": {"down": jnp.ones((4, 1)), "up": jnp.ones((1, 4))}}
+    >>> adapt(double, scale=0.5)(params, adapters, jnp.ones(4), power=2)
+    {'y': Array([9., 9., 9., 9.], dtype=float32)}
+    """
+
+    def adapted(params: PyTree, adapters: PyTree, *args: Any, **kwargs: Any) -> PyTree:
+        params, directions = _placed(params, adapters, matrix_axes)
+        call = lambda params: function(params, *args, **kwargs)
+        return evaluate(call, params, directions, scale)
+
+    return adapted
+
+
+def merge(
+    params: PyTree,
+    adapters: PyTree,
+    *,
+    scale: Scalar = 1.0,
+    matrix_axes: AxesOf | None = None,
+) -> PyTree:
+    """The parameters with the adapters in them, for a model that knows of none.
+
+    Args:
+      params: the model's parameters; not modified.
+      adapters: of these parameters.
+      scale: as given to `adapt`.
+      matrix_axes: as given to `init`.
+
+    Returns:
+      A tree like `params`, of its dtypes: the sum is taken in float32 and rounded once. Leaves that
+      have no adapter are the same arrays.
+
+    >>> params = {"kernel": jnp.zeros((2, 2), jnp.bfloat16)}
+    >>> adapters = {"kernel": {"down": jnp.ones((2, 1)), "up": jnp.ones((1, 2))}}
+    >>> merge(params, adapters, scale=3.0)["kernel"]
+    Array([[3, 3],
+           [3, 3]], dtype=bfloat16)
+    """
+    params, directions = _placed(params, adapters, matrix_axes)
+    merged = lambda leaf, own: leaf if isinstance(own, Zero) else _sum(leaf, own, scale)
+    return jax.tree.map(merged, params, directions)
+
+
+@jax.jit
+def _sum(weight: Array, direction: LowRank, scale: Scalar) -> Array:
+    """One of `LowRank.combine`'s weighted sums, of one term: in one pass, or layer by layer."""
+    slope = jnp.asarray(scale, jnp.float32)[None]
+    queries = LowRank(direction.left[None], direction.right[None], direction.view)
+    return queries.combine(slope, slope, into=weight)[0]
+
+
+class _Trained(NamedTuple):
+    """What adapters hold for one leaf: its factors, or its value."""
+
+    down: Any = None
+    up: Any = None
+    value: Any = None
+
+
+def _placed(params: PyTree, adapters: PyTree, matrix_axes: AxesOf | None) -> tuple[PyTree, PyTree]:
+    """The parameters with the leaves that are trained in full, and a direction for each leaf."""
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    names = [noise.path_names(path) for path, _ in leaves]
+    trained = _by_leaf(names, adapters)
+    values, directions = [], []
+    for name, (path, leaf) in zip(names, leaves, strict=True):
+        own = trained.get(name, _Trained())
+        if own.value is not None:
+            _check_shapes(name, own, {"value": jnp.shape(leaf)})
+            leaf = own.value.astype(jnp.result_type(leaf))
+        values.append(leaf)
+        if own.down is None:
+            directions.append(Zero.like(leaf))
+        else:
+            directions.append(_direction(name, own, view_of(path, leaf, matrix_axes)))
+    return treedef.unflatten(values), treedef.unflatten(directions)
+
+
+def _direction(name: Names, own: _Trained, view: MatrixView) -> LowRank:
+    rank = jnp.shape(own.down)[-1] if jnp.ndim(own.down) else 0
+    _check_shapes(name, own, {DOWN: (*view.stack, view.n, rank), UP: (*view.stack, rank, view.m)})
+    left, right = jnp.swapaxes(own.up, -1, -2), own.down
+    return LowRank(left.astype(jnp.float32), right.astype(jnp.float32), view)
+
+
+def _by_leaf(names: list[Names], adapters: PyTree) -> dict[Names, _Trained]:
+    """The arrays of the adapters by the leaf of `params` that each belongs to."""
+    arrays = {
+        noise.path_names(path): array
+        for path, array in jax.tree_util.tree_leaves_with_path(adapters)
+    }
+    found = {}
+    for name in names:
+        if name in arrays:
+            found[name] = _Trained(value=arrays.pop(name))
+        elif (*name, DOWN) in arrays and (*name, UP) in arrays:
+            found[name] = _Trained(arrays.pop((*name, DOWN)), arrays.pop((*name, UP)))
+    if arrays:
+        raise ValueError(
+            f"adapters holds {', '.join(map(_joined, arrays))}, which belongs to no leaf of "
+            "params: each must be at the path of a leaf, as its value or as its 'down' and 'up'."
+        )
+    return found
+
+
+def _check_shapes(name: Names, own: _Trained, expected: dict[str, tuple[int, ...]]) -> None:
+    for part, shape in expected.items():
+        if jnp.shape(getattr(own, part)) != shape:
+            raise ValueError(
+                f"adapters of {_joined(name)!r}: {part} has the shape "
+                f"{jnp.shape(getattr(own, part))}, and params need {shape}: make them by init from "
+                "parameters of these shapes and with the same matrix_axes."
+            )
+
+
+def _check_trainable(adapted: list[Any], whole: list[Any], matrix_axes: AxesOf | None) -> None:
+    """Raises unless each leaf is a float, each adapted one a matrix, and none is in both lists."""
+    arguments.trainable_leaves({_joined(noise.path_names(p)): leaf for p, leaf in adapted + whole})
+    name = lambda item: _joined(noise.path_names(item[0]))
+    vectors = [name(i) for i in adapted if view_of(i[0], i[1], matrix_axes).is_vector]
+    if vectors:
+        raise ValueError(
+            f"targets chooses {', '.join(vectors)}, which are vectors and have no low rank: narrow "
+            "it, as to '*/kernel', or name them in full."
+        )
+    both = {name(item) for item in adapted} & {name(item) for item in whole}
+    if both:
+        raise ValueError(
+            f"targets and full both choose {', '.join(sorted(both))}: a leaf is adapted or trained "
+            "in full."
+        )
+
+
+def _flags(argument: str, chosen: Any, params: PyTree) -> list[bool]:
+    """Which leaves patterns or a mask choose."""
+    patterns = (chosen,) if isinstance(chosen, str) else chosen
+    if not isinstance(patterns, tuple | list) or not all(isinstance(p, str) for p in patterns):
+        return jax.tree.leaves(resolve_mask(chosen, params))
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    paths = [_joined(noise.path_names(path)) for path, _ in leaves]
+    for pattern in patterns:
+        if not fnmatch.filter(paths, pattern):
+            raise ValueError(
+                f"{argument}: {pattern!r} matches no parameter; they are {', '.join(paths)}"
+            )
+    return [any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns) for path in paths]
+
+
+def _joined(name: Names) -> str:
+    return "/".join(name)
+
+
+def _nested(found: dict[Names, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for names, value in found.items():
+        node = tree
+        for name in names[:-1]:
+            node = node.setdefault(name, {})
+        node[names[-1]] = value
+    return tree

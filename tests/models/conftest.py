@@ -1,21 +1,11 @@
-"""A tiny BERT checkpoint, made from a seed with numpy alone.
-
-The tensors are normal draws of standard deviation 0.3 from `numpy.random.default_rng(seed)`, in the
-alphabetical order of their names: wide enough that every activation and every softmax is felt.
-"""
-
-import json
+"""A tiny BERT and a batch for it."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
-
-from loren_jax.models import FAMILIES, BertConfig
-from loren_jax.models.families import abstract_params
+from models.tiny_checkpoints import TinyCheckpoint
 
 RAW = {
-    "architectures": ["BertForSequenceClassification"],
     "model_type": "bert",
     "vocab_size": 30,
     "hidden_size": 8,
@@ -27,44 +17,20 @@ RAW = {
     "layer_norm_eps": 1e-12,
     "hidden_act": "gelu",
     "pad_token_id": 0,
-    "id2label": {"0": "bad", "1": "fair", "2": "good"},
-    "label2id": {"bad": 0, "fair": 1, "good": 2},
 }
 
 
-class TinyCheckpoint:
-    """A checkpoint whose tensors and configuration a test may change before it is written."""
+class TinyBert(TinyCheckpoint):
+    """A BERT, of which a test can choose the pooling, the activation and so on."""
 
-    def __init__(self, pooling="cls", *, seed=0, **changes):
-        self.raw = {**RAW, "pooling": pooling, **changes}
-        self.config = BertConfig.from_hugging_face(self.raw, num_labels=3, pooling=pooling)
-        table = FAMILIES["bert"].weight_table(self.config)
-        rng = np.random.default_rng(seed)
-        self.tensors = {
-            name: (0.3 * rng.standard_normal(shape)).astype(np.float32)
-            for name, (_, shape) in sorted(table.tensor_rows(abstract_params(self.config)).items())
-        }
-
-    def without_head(self):
-        self.raw["architectures"] = ["BertModel"]
-        self.tensors = {
-            name.removeprefix("bert."): tensor
-            for name, tensor in self.tensors.items()
-            if not name.startswith("classifier.")
-        }
-        return self
-
-    def write(self, directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "config.json").write_text(json.dumps(self.raw))
-        save_file(self.tensors, directory / "model.safetensors", metadata={"format": "pt"})
-        return directory
+    def __init__(self, pooling="cls", **options):
+        super().__init__(RAW, pooling=pooling, **options)
 
 
 @pytest.fixture
 def tiny_checkpoint():
-    """The class, so that a test can choose the pooling, the activation and so on."""
-    return TinyCheckpoint
+    """The class."""
+    return TinyBert
 
 
 @pytest.fixture

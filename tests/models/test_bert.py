@@ -15,8 +15,8 @@ import pytest
 from flax import nnx
 
 from loren_jax.models import (
-    BertClassifier,
     BertConfig,
+    BertNetwork,
     apply_function,
     bind,
     init_classifier,
@@ -161,7 +161,7 @@ def test_initial_parameters():
 @pytest.mark.slow  # Flax compiles a random draw for every shape
 def test_initial_parameters_of_the_module():
     config = BertConfig(**{**SIZES, "vocab_size": 2000})
-    check_initial(nnx.to_pure_dict(nnx.state(BertClassifier(config, rngs=nnx.Rngs(0)))))
+    check_initial(nnx.to_pure_dict(nnx.state(BertNetwork(config, rngs=nnx.Rngs(0)))))
 
 
 def test_token_outside_the_vocabulary_gives_nan():

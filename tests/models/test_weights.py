@@ -1,14 +1,23 @@
 """The weight table is total: every tensor has its place, and every place its tensor."""
 
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
+from flax import nnx, traverse_util
 
 from loren_jax.models import FAMILIES, init_classifier
 from loren_jax.models.families import abstract_params
-from loren_jax.models.weights import WeightRow, WeightTable, read_params, tensors_of
+from loren_jax.models.weights import (
+    WeightRow,
+    WeightTable,
+    _placed,
+    new_head_leaf,
+    read_params,
+    tensors_of,
+)
 
 
 class Tensors:
@@ -149,3 +158,77 @@ def test_params_outside_the_table_are_named(path):
         del flat[path], flat["extra/kernel"]
     with pytest.raises(ValueError, match=path):
         tensors_of(traverse_util.unflatten_dict(flat, sep="/"), table)
+
+
+class CountedTensors(Tensors):
+    """Notes which of its tensors are still alive when the next one is read."""
+
+    def __init__(self, tensors):
+        super().__init__(tensors)
+        self.order = []
+        self.alive = set()
+        self.left_over = []
+
+    def read(self, name):
+        self.left_over.append(self.alive - set(self.order[-1:]))
+        tensor = self.tensors[name].copy()
+        self.order.append(name)
+        self.alive.add(name)
+        weakref.finalize(tensor, self.alive.discard, name)
+        return tensor
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_tensors_do_not_pile_up_on_the_host(dtype, tiny_checkpoint):
+    checkpoint = tiny_checkpoint(num_hidden_layers=5)
+    source = CountedTensors(checkpoint.tensors)
+    table = FAMILIES["bert"].weight_table(checkpoint.config)
+    params = read_params(source, table, abstract_params(checkpoint.config), dtype=dtype)
+    assert sorted(source.order) == sorted(checkpoint.tensors)
+    assert not any(source.left_over)  # none but the very last, which JAX lets go when called again
+    tensor = checkpoint.tensors["bert.encoder.layer.4.intermediate.dense.weight"]
+    np.testing.assert_array_equal(params["layers"]["up"]["kernel"][4], tensor.T.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_tensor_is_written_into_the_leaf_itself(dtype):
+    leaf = jnp.zeros((16, 64, 128), dtype)
+    tensor = np.ones((128, 64), np.float32)
+    memory = _placed.lower(leaf, tensor, 3, True, True).compile().memory_analysis()
+    assert memory.alias_size_in_bytes == leaf.nbytes
+    assert memory.temp_size_in_bytes <= 2 * tensor.nbytes  # not another leaf of sixteen
+    filled = _placed(leaf, tensor, 3, True, True)
+    assert leaf.is_deleted()
+    assert (filled.sum(axis=(1, 2)) == jnp.zeros(16).at[3].set(tensor.size)).all()
+
+
+def test_small_half_precision_numbers_are_read_exactly(tiny_checkpoint):
+    checkpoint = tiny_checkpoint()
+    name = "bert.pooler.dense.bias"
+    subnormal = np.arange(1, 9).astype(np.uint16).view(np.float16)
+    checkpoint.tensors[name] = subnormal
+    np.testing.assert_array_equal(read(checkpoint)["pooler"]["bias"], np.float32(subnormal))
+
+
+@pytest.mark.parametrize("names", [["bias"], ["weight", "bias"]])
+def test_pooler_may_be_absent_with_the_head_and_whole(names, tiny_checkpoint):
+    checkpoint = tiny_checkpoint().without_head()
+    for name in names:
+        del checkpoint.tensors[f"pooler.dense.{name}"]
+    if names == ["bias"]:
+        with pytest.raises(ValueError, match=r"1 tensors are missing.*bert\.pooler\.dense\.bias"):
+            read(checkpoint)
+    else:
+        params = read(checkpoint)
+        assert 0 < jnp.abs(params["pooler"]["kernel"]).max() < 0.1
+        whole = read(tiny_checkpoint().without_head())
+        jax.tree.map(np.testing.assert_array_equal, params["classifier"], whole["classifier"])
+
+
+def test_leaves_of_one_head_are_different_draws():
+    rngs = nnx.Rngs(0)
+    first, second = (
+        new_head_leaf(f"classifier/{part}/kernel", (8, 8), dtype="float32", rngs=rngs)
+        for part in ("dense", "output")
+    )
+    assert not np.allclose(first, second)

@@ -1,0 +1,75 @@
+"""A Hugging Face directory, written all or nothing.
+
+Writing goes to a sibling directory that is renamed when it is complete, so that no reader ever sees
+half of a checkpoint, and an interrupted export leaves the old one alone.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from loren_jax.checkpoints.json_files import CONFIG
+
+WEIGHTS = "model.safetensors"
+
+
+def write_directory(
+    directory: Path,
+    *,
+    tensors: Mapping[str, np.ndarray],
+    config: Mapping[str, Any],
+    files: Mapping[str, bytes] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a checkpoint directory, all or nothing.
+
+    Args:
+        directory: The directory to create.
+        tensors: Contiguous arrays for ``model.safetensors``.
+        config: Content of ``config.json``.
+        files: File name -> content of further files, such as the tokenizer's.
+        overwrite: Whether an existing directory may be replaced.
+
+    Returns:
+        The directory.
+
+    Raises:
+        FileExistsError: If the directory is in use and ``overwrite`` is false.
+    """
+    directory = directory.absolute()
+    if directory.exists() and not overwrite and (directory.is_file() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory} exists; name a new directory or pass overwrite=True")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    draft = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
+    draft.mkdir()
+    try:
+        # Stock transformers refuses files without this mark of who laid out the tensors.
+        save_file(dict(tensors), draft / WEIGHTS, metadata={"format": "pt"})
+        parsed = (json.dumps(config, indent=2) + "\n").encode()
+        for name, content in {CONFIG: parsed, **(files or {})}.items():
+            (draft / name).write_bytes(content)
+        _replace(draft, directory)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return directory
+
+
+def _replace(draft: Path, directory: Path) -> None:
+    """Moves the draft into place; the old directory stays complete until the new one is there."""
+    if not directory.exists():
+        draft.rename(directory)
+        return
+    old = draft.with_name(f"{draft.name}.old")
+    directory.rename(old)
+    try:
+        draft.rename(directory)
+    except OSError:
+        old.rename(directory)
+        raise
+    shutil.rmtree(old)

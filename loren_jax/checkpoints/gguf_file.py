@@ -1,0 +1,142 @@
+"""Tensors of a GGUF file of the Llama family, under Hugging Face's names and in its layout."""
+
+import importlib
+import math
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from loren_jax.checkpoints.gguf_config import ROPE_FACTORS, head_counts, require_llama
+from loren_jax.checkpoints.gguf_header import BlockTensor, GGUFHeader, read_gguf_header
+from loren_jax.checkpoints.llama_layout import half_split
+
+PLAIN = {0: ("F32", np.dtype("<f4")), 1: ("F16", np.dtype("<f2"))}
+"""Packings that are arrays already; all others are dequantised to F32."""
+
+_WHOLE = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+class GGUFFile:
+    """The tensors of one GGUF file; quantised ones are dequantised one at a time.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        name: The file, for errors.
+
+    Raises:
+        ImportError: If tensors are quantised and the package ``gguf`` is absent.
+        ValueError: If the file is damaged, of another family, or has tensors that Llama has not.
+    """
+
+    def __init__(self, path: Path):
+        self.name = str(path)
+        header = read_gguf_header(path)
+        require_llama(header)
+        self._heads = head_counts(header)
+        self._bytes = np.memmap(path, np.uint8, "r")
+        self._stored = {}
+        self._sizes = {}
+        for stored, tensor in header.tensors.items():
+            if stored == ROPE_FACTORS:  # no parameter, but part of the configuration
+                continue
+            self._stored[_hugging_face_name(header, stored)] = (stored, tensor)
+            self._sizes[stored] = _byte_shape(header, stored, tensor)
+            if tensor.offset + math.prod(self._sizes[stored]) > self._bytes.size:
+                raise ValueError(
+                    f"{path} is damaged or incomplete: tensor {stored!r} ends beyond the file; "
+                    "delete it and fetch it again"
+                )
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._stored)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        return self._stored[name][1].shape
+
+    def dtype(self, name: str) -> str:
+        """Element type of one tensor as ``read`` gives it: F16, else F32."""
+        kind = self._stored[name][1].kind
+        return PLAIN[kind][0] if kind in PLAIN else "F32"
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor."""
+        stored, tensor = self._stored[name]
+        shape = self._sizes[stored]
+        start = tensor.offset
+        blocks = self._bytes[start : start + math.prod(shape)].reshape(shape)
+        if tensor.kind in PLAIN:
+            rows = np.array(blocks).view(PLAIN[tensor.kind][1]).reshape(tensor.shape)
+        else:
+            gguf = _quantisation(self.name)
+            packing = gguf.GGMLQuantizationType(tensor.kind)
+            try:
+                rows = gguf.quants.dequantize(np.asarray(blocks), packing)
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"{self.name}: tensor {stored!r} is packed as {packing.name}, which the "
+                    "package gguf cannot unpack; take another quantisation of the model"
+                ) from error
+        for part, heads in zip(("attn_q", "attn_k"), self._heads, strict=True):
+            if f".{part}." in stored:
+                return half_split(rows, heads)
+        return rows
+
+
+def _hugging_face_name(header: GGUFHeader, stored: str) -> str:
+    if stored in _WHOLE:
+        return _WHOLE[stored]
+    layer = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", stored)
+    if layer is None or layer[2] not in _LAYER:
+        raise ValueError(f"{header.path}: tensor {stored!r} is no part of a Llama model")
+    return f"model.layers.{layer[1]}.{_LAYER[layer[2]]}.{layer[3]}"
+
+
+def _byte_shape(header: GGUFHeader, stored: str, tensor: BlockTensor) -> tuple[int, ...]:
+    """Shape of the tensor's bytes: rows by bytes of a row."""
+    *rows, row = tensor.shape or (1,)
+    if tensor.kind in PLAIN:
+        return (*rows, row * PLAIN[tensor.kind][1].itemsize)
+    gguf = _quantisation(str(header.path))
+    try:
+        elements, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(tensor.kind)]
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{header.path}: tensor {stored!r} has packing {tensor.kind}, which the installed "
+            "package gguf does not know; upgrade it"
+        ) from error
+    if row % elements:
+        raise ValueError(
+            f"{header.path} is damaged: rows of {row} elements in {stored!r}, which is packed in "
+            f"blocks of {elements}"
+        )
+    return (*rows, row // elements * size)
+
+
+def _quantisation(name: str) -> ModuleType:
+    try:
+        return importlib.import_module("gguf")
+    except ImportError as error:
+        raise ImportError(
+            f"{name} holds quantised tensors; to read them, pip install 'loren-jax[gguf]'"
+        ) from error

@@ -1,0 +1,142 @@
+"""The tokenizer inside a GGUF file."""
+
+from typing import Any
+
+from loren_jax.checkpoints.fast_tokenizer import fast_tokenizer
+from loren_jax.checkpoints.gguf_header import GGUFHeader
+from loren_jax.checkpoints.sentencepiece_tokenizer import Kind, Piece, sentencepiece_tokenizer
+
+_SPECIAL = {
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+}
+_LLAMA3_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_GPT2, _SMOLLM, _LLAMA3 = "gpt-2", "smollm", "llama-bpe"
+
+
+def gguf_tokenizer(header: GGUFHeader) -> Any:
+    """Builds the Hugging Face tokenizer that a GGUF file describes.
+
+    Args:
+        header: The file's header.
+
+    Returns:
+        A ``transformers.PreTrainedTokenizerFast``.
+
+    Raises:
+        FileNotFoundError: If the file has no tokenizer.
+        ValueError: If the tokenizer is damaged, or of a kind that is not supported.
+    """
+    model = header.get("tokenizer.ggml.model", "none")
+    if model in ("none", "no_vocab"):
+        raise FileNotFoundError(
+            f"{header.path} has no tokenizer; convert the model anew, with its vocabulary"
+        )
+    tokens = header.require("tokenizer.ggml.tokens")
+    if model == "gpt2":
+        tokenizer = _byte_level(header, tokens)
+        add_bos = header.get("tokenizer.ggml.pre") == _LLAMA3
+    elif model == "llama":
+        tokenizer = sentencepiece_tokenizer(
+            _pieces(header, tokens),
+            unknown=header.get("tokenizer.ggml.unknown_token_id", 0),
+            prefix_space=header.get("tokenizer.ggml.add_space_prefix", True),
+            single_spaces=header.get("tokenizer.ggml.remove_extra_whitespaces", False),
+        )
+        add_bos = True
+    else:
+        raise ValueError(f"{header.path}: a tokenizer of kind {model!r} is not supported")
+    return fast_tokenizer(
+        tokenizer,
+        _special_tokens(header, tokens),
+        add_bos=header.get("tokenizer.ggml.add_bos_token", add_bos),
+        add_eos=header.get("tokenizer.ggml.add_eos_token", False),
+        max_length=header.get("llama.context_length"),
+        chat_template=header.get("tokenizer.chat_template"),
+    )
+
+
+def _special_tokens(header: GGUFHeader, tokens: list[str]) -> dict[str, str]:
+    special = {}
+    for name, key in _SPECIAL.items():
+        number = header.get(key)
+        if number is None:
+            continue
+        if not 0 <= number < len(tokens):
+            raise ValueError(f"{header.path}: {key}={number}, but there are {len(tokens)} tokens")
+        special[name] = tokens[number]
+    return special
+
+
+def _kinds(header: GGUFHeader, tokens: list[str]) -> list[Kind]:
+    numbers = header.get("tokenizer.ggml.token_type")
+    if numbers is None:
+        return [Kind.NORMAL] * len(tokens)
+    if len(numbers) != len(tokens):
+        raise ValueError(f"{header.path}: {len(tokens)} tokens, but {len(numbers)} token types")
+    return [Kind(int(number)) for number in numbers]
+
+
+def _pieces(header: GGUFHeader, tokens: list[str]) -> list[Piece]:
+    scores = header.require("tokenizer.ggml.scores")
+    if len(scores) != len(tokens):
+        raise ValueError(f"{header.path}: {len(tokens)} tokens, but {len(scores)} scores")
+    kinds = _kinds(header, tokens)
+    return [Piece(*piece) for piece in zip(tokens, map(float, scores), kinds, strict=True)]
+
+
+def _byte_level(header: GGUFHeader, tokens: list[str]) -> Any:
+    import tokenizers
+    from tokenizers import decoders, models, processors
+
+    merges = [tuple(merge.split(" ")) for merge in header.require("tokenizer.ggml.merges")]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    whole = all(len(pair) == 2 and vocabulary.keys() >= {*pair, "".join(pair)} for pair in merges)
+    if not whole or len(vocabulary) != len(tokens):
+        raise ValueError(f"{header.path}: tokens or merges of the tokenizer are damaged")
+    before = _pre_tokenizer(header)
+    whole_words = header.get("tokenizer.ggml.pre") == _LLAMA3
+    tokenizer = tokenizers.Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=whole_words)
+    )
+    tokenizer.pre_tokenizer = before
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    kinds = _kinds(header, tokens)
+    for kind, add in (
+        (Kind.CONTROL, tokenizer.add_special_tokens),
+        (Kind.USER_DEFINED, tokenizer.add_tokens),
+    ):
+        add(
+            [
+                tokenizers.AddedToken(token, normalized=False)
+                for token, its_kind in zip(tokens, kinds, strict=True)
+                if its_kind is kind
+            ]
+        )
+    return tokenizer
+
+
+def _pre_tokenizer(header: GGUFHeader) -> Any:
+    """How a text is cut into words, by the name that llama.cpp gives to each way."""
+    from tokenizers import Regex, pre_tokenizers
+
+    name = header.require("tokenizer.ggml.pre")
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if name == _GPT2:
+        return words
+    if name == _SMOLLM:
+        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
+    if name == _LLAMA3:
+        cut = pre_tokenizers.Split(Regex(_LLAMA3_WORDS), "isolated")
+        joined = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        return pre_tokenizers.Sequence([cut, joined])
+    raise ValueError(
+        f"{header.path}: tokenizer.ggml.pre={name!r} is not supported, only "
+        f"{[_GPT2, _SMOLLM, _LLAMA3]}; take the model's Hugging Face tokenizer"
+    )

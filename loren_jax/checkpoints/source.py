@@ -1,0 +1,88 @@
+"""What a checkpoint looks like to the rest of the library: named tensors, read one at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class TensorSource(Protocol):
+    """Named tensors that can be inspected without being read."""
+
+    name: str
+    """What to call the source in an error."""
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+
+    def dtype(self, name: str) -> str:
+        """Element type of one tensor, as safetensors spells it, for example ``BF16``."""
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor."""
+
+
+class JoinedShards:
+    """The tensors of several files as one source.
+
+    Args:
+        name: What to call the whole in an error.
+        shards: Sources without a common name.
+
+    Raises:
+        ValueError: If two shards hold a tensor of one name.
+    """
+
+    def __init__(self, name: str, shards: Sequence[TensorSource]):
+        self.name = name
+        self._shards: dict[str, TensorSource] = {}
+        for shard in shards:
+            for tensor in shard.names():
+                if tensor in self._shards:
+                    raise ValueError(
+                        f"{name}: tensor {tensor!r} is both in {_file(self._shards[tensor])} and "
+                        f"in {_file(shard)}; export the model anew"
+                    )
+                self._shards[tensor] = shard
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._shards)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        return self._shards[name].shape(name)
+
+    def dtype(self, name: str) -> str:
+        """Element type of one tensor, for example ``BF16``."""
+        return self._shards[name].dtype(name)
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor."""
+        return self._shards[name].read(name)
+
+    def require(self, index: Path, weight_map: dict[str, str]) -> None:
+        """Checks that every tensor lies where the index says.
+
+        Args:
+            index: The index file, for the error.
+            weight_map: Name of a tensor -> name of its file.
+
+        Raises:
+            ValueError: If a shard lacks a tensor that the index names.
+        """
+        for tensor, file in weight_map.items():
+            if tensor not in self._shards or _file(self._shards[tensor]) != file:
+                raise ValueError(
+                    f"{index} says that tensor {tensor!r} is in {file}, which has none of that "
+                    "name; fetch the model again"
+                )
+
+
+def _file(source: TensorSource) -> str:
+    return Path(source.name).name

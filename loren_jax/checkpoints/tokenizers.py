@@ -1,0 +1,88 @@
+"""The tokenizer of a model: opened from its path, and as files for an export."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from loren_jax.checkpoints.gguf_header import read_gguf_header
+from loren_jax.checkpoints.gguf_tokenizer import gguf_tokenizer
+from loren_jax.checkpoints.llama2c_tokenizer import llama2c_tokenizer
+from loren_jax.checkpoints.opening import Format, Weights, locate_weights
+
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+"""Files of a Hugging Face directory that make up its tokenizer."""
+
+
+def checkpoint_tokenizer(path: str | Path) -> Any:
+    """Opens the tokenizer of a model; never asks the network, and runs nothing.
+
+    Args:
+        path: A directory with tokenizer files, a GGUF or llama2.c file or a directory with one of
+            them, or a file of weights beside which the tokenizer files lie.
+
+    Returns:
+        The Hugging Face tokenizer.
+
+    Raises:
+        FileNotFoundError: If there is no such path, or no tokenizer.
+        ValueError: If the tokenizer is damaged or of a kind that is not supported.
+    """
+    path = Path(path)
+    if weights := _carrier(path):
+        if weights.format is Format.GGUF:
+            return gguf_tokenizer(read_gguf_header(weights.path))
+        return llama2c_tokenizer(weights.path)
+    from transformers import AutoTokenizer
+
+    directory = path if path.is_dir() else path.parent
+    return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
+def tokenizer_files(path: str | Path) -> dict[str, bytes]:
+    """The files of a model's tokenizer, for a directory that transformers opens.
+
+    Args:
+        path: As ``checkpoint_tokenizer`` takes it.
+
+    Returns:
+        File name -> content. Those that lie beside the weights as they are; for a GGUF or llama2.c
+        file those that its tokenizer is saved as; none if there is no tokenizer.
+
+    Raises:
+        ValueError: If the tokenizer is damaged or of a kind that is not supported.
+    """
+    path = Path(path)
+    if _carrier(path) is None:
+        directory = path if path.is_dir() else path.parent
+        files = [directory / name for name in TOKENIZER]
+        return {file.name: file.read_bytes() for file in files if file.is_file()}
+    try:
+        tokenizer = checkpoint_tokenizer(path)
+    except FileNotFoundError:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+
+
+def _carrier(path: Path) -> Weights | None:
+    """The GGUF or llama2.c file that the tokenizer comes from, unless it has files of its own."""
+    if path.is_dir() and any((path / name).is_file() for name in TOKENIZER):
+        return None
+    try:
+        weights = locate_weights(path)
+    except FileNotFoundError:
+        if path.is_dir():
+            return None
+        raise
+    return weights if weights.is_whole else None

@@ -1,0 +1,243 @@
+"""The network that BERT and its kin have in common.
+
+Embeddings, a stack of layers that normalise after each sum, and a head: a classifier, of which
+every family has its own, or a masked language model, whose output layer is the word embedding.
+There is no dropout: zeroth-order fine-tuning compares losses of equal networks.
+
+Shape suffixes: B batch, T tokens, D hidden size, C labels or choices, V vocabulary.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from loren_jax.models.activations import ACTIVATIONS
+from loren_jax.models.encoder_config import EncoderConfig
+from loren_jax.models.layers import (
+    Embedding,
+    Mask,
+    Tokens,
+    attend,
+    layer_norm,
+    linear,
+    padding_mask,
+    scanned,
+    stacked,
+    token_at,
+)
+
+
+class EncoderEmbeddings(nnx.Module):
+    """Sum of word, position and, where the family has them, segment embeddings, normalised."""
+
+    def __init__(self, config: EncoderConfig, segments: int, *, rngs: nnx.Rngs):
+        self.segments = segments
+        self.word = Embedding(config.vocab_size, config.hidden_size, rngs=rngs)
+        self.position = Embedding(config.max_position_embeddings, config.hidden_size, rngs=rngs)
+        if segments:
+            self.token_type = Embedding(segments, config.hidden_size, rngs=rngs)
+        self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
+
+    def __call__(
+        self,
+        input_ids: Int[Array, "B T"],
+        positions: Int[Array, "#B T"],
+        token_type_ids: Int[Array, "B T"] | None,
+    ) -> Float[Array, "B T D"]:
+        """Embeds the tokens; all are of the first segment if none is named."""
+        x_BxTxD = self.word(input_ids)
+        if self.segments:
+            if token_type_ids is None or self.segments == 1:
+                token_type_ids = jnp.zeros_like(input_ids)
+            x_BxTxD = x_BxTxD + self.token_type(token_type_ids)
+        return self.norm(x_BxTxD + self.position(positions))
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head self-attention; its kernels are plain (D, D) matrices."""
+
+    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+        self.head_size = config.head_size
+        self.query, self.key, self.value, self.output = (
+            linear(config.hidden_size, config.hidden_size, rngs) for _ in range(4)
+        )
+
+    def __call__(
+        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1x1xT: Bool[Array, "B 1 1 T"]
+    ) -> Float[Array, "B T D"]:
+        """Attends from every token to the unmasked ones."""
+        attended_BxTxD = attend(
+            self.query(x_BxTxD),
+            self.key(x_BxTxD),
+            self.value(x_BxTxD),
+            mask_Bx1x1xT,
+            head_size=self.head_size,
+        )
+        return self.output(attended_BxTxD)
+
+
+class EncoderLayer(nnx.Module):
+    """Attention and MLP, each added to its input and then normalised."""
+
+    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+        self.activation = config.hidden_act
+        self.attention = SelfAttention(config, rngs=rngs)
+        self.attention_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
+        self.up = linear(config.hidden_size, config.intermediate_size, rngs)
+        self.down = linear(config.intermediate_size, config.hidden_size, rngs)
+        self.mlp_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
+
+    def __call__(
+        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1x1xT: Bool[Array, "B 1 1 T"]
+    ) -> Float[Array, "B T D"]:
+        """Applies the layer."""
+        x_BxTxD = self.attention_norm(x_BxTxD + self.attention(x_BxTxD, mask_Bx1x1xT))
+        hidden = ACTIVATIONS[self.activation](self.up(x_BxTxD))
+        return self.mlp_norm(x_BxTxD + self.down(hidden))
+
+
+class TwoLayerHead(nnx.Module):
+    """Classifies by the first token: dense, activation, dense."""
+
+    def __init__(
+        self, config: EncoderConfig, activation: Callable[[Array], Array], *, rngs: nnx.Rngs
+    ):
+        self.activation = activation
+        self.dense = linear(config.hidden_size, config.hidden_size, rngs)
+        self.output = linear(config.hidden_size, config.num_labels, rngs)
+
+    def __call__(self, x_BxTxD: Float[Array, "B T D"]) -> Float[Array, "B C"]:
+        """Class logits, in float32 at least."""
+        x_BxD = self.dense(x_BxTxD[:, 0])
+        wide = jnp.promote_types(x_BxD.dtype, jnp.float32)
+        return self.output(self.activation(x_BxD.astype(wide)))
+
+
+class MaskedLMHead(nnx.Module):
+    """Dense, activation and norm, then the products with the word embedding and a bias."""
+
+    def __init__(self, config: EncoderConfig, activation: str, *, rngs: nnx.Rngs):
+        self.activation = activation
+        self.dense = linear(config.hidden_size, config.hidden_size, rngs)
+        self.norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
+        self.bias = nnx.Param(jnp.zeros((config.vocab_size,)))
+
+    def __call__(
+        self,
+        x: Float[Array, "... D"],
+        word: Embedding,
+        index: Int[Array | np.ndarray, " C"] | None = None,
+    ) -> Float[Array, "... V"]:
+        """Logits of all tokens, or of those with the given numbers."""
+        x = self.norm(ACTIVATIONS[self.activation](self.dense(x)))
+        bias = self.bias[...] if index is None else self.bias[...][index]
+        return word.logits(x, index) + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+
+
+class Encoder(nnx.Module):
+    """Embeddings and layers, and the head of a masked language model if that is asked for.
+
+    A family adds its ``classifier``, and may count positions in its own way.
+
+    Args:
+        config: The configuration.
+        segments: Number of segment kinds; with less than two, ``token_type_ids`` are not looked at.
+        lm_activation: Activation in the masked language model's head.
+        rngs: Source of the random initial parameters.
+    """
+
+    classifier: Callable[..., Array]
+
+    def __init__(self, config: EncoderConfig, *, segments: int, lm_activation: str, rngs: nnx.Rngs):
+        self.config = config
+        self.embeddings = EncoderEmbeddings(config, segments, rngs=rngs)
+        layer = lambda rngs: EncoderLayer(config, rngs=rngs)
+        self.layers = stacked(layer, config.num_hidden_layers, rngs)
+        if config.head == "language_model":
+            self.masked_lm = MaskedLMHead(config, lm_activation, rngs=rngs)
+
+    def positions(self, input_ids: Int[Array, "B T"]) -> Int[Array, "#B T"]:
+        """Rows of the position embedding, counted from the left edge."""
+        return jnp.arange(input_ids.shape[1])[None, :]
+
+    def classify(
+        self, x_BxTxD: Float[Array, "B T D"], mask_BxT: Bool[Array, "B T"]
+    ) -> Float[Array, "B C"]:
+        """Class logits, in float32 at least."""
+        return self.classifier(x_BxTxD)
+
+    def encode(
+        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    ) -> Float[Array, "B T D"]:
+        """Last hidden state of every token.
+
+        Args:
+            input_ids: Token ids, (B, T).
+            attention_mask: Non-zero at the tokens to read, (B, T); padding may be on either side.
+            token_type_ids: Segment ids, (B, T); all zero if left out.
+
+        Returns:
+            Hidden states (B, T, D) in the dtype of the parameters. Those of padding mean nothing.
+
+        Raises:
+            ValueError: If T exceeds the positions that the model has.
+        """
+        if input_ids.shape[1] > self.config.max_length:
+            raise ValueError(
+                f"input_ids has {input_ids.shape[1]} tokens a row, but the model has "
+                f"{self.config.max_length} positions; truncate the text"
+            )
+        ids_BxT = jnp.asarray(input_ids)
+        kinds_BxT = None if token_type_ids is None else jnp.asarray(token_type_ids)
+        x_BxTxD = self.embeddings(ids_BxT, self.positions(ids_BxT), kinds_BxT)
+        return scanned(self.layers, x_BxTxD, padding_mask(attention_mask))
+
+    def __call__(
+        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    ) -> Float[Array, "B C"] | Float[Array, "B T V"]:
+        """Logits; the arguments are those of ``encode``.
+
+        Returns:
+            Class logits (B, C), or those of all tokens (B, T, V) from a language model; in float32
+            also when the parameters are not: the differences between losses that a zeroth-order
+            step lives on are smaller than a bfloat16 can tell.
+        """
+        x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
+        if self.config.head == "language_model":
+            return self.masked_lm(x_BxTxD, self.embeddings.word)
+        return self.classify(x_BxTxD, jnp.asarray(attention_mask != 0))
+
+    def choices(
+        self,
+        input_ids: Tokens,
+        attention_mask: Mask,
+        token_type_ids: Tokens | None,
+        token_ids: Int[Array | np.ndarray, " C"],
+    ) -> Float[Array, "B C"]:
+        """Logits of a few tokens at the first mask token of each row.
+
+        Args:
+            input_ids: Token ids, (B, T); each row holds the mask token.
+            attention_mask: As for ``encode``.
+            token_type_ids: As for ``encode``.
+            token_ids: The C tokens to choose from.
+
+        Returns:
+            Logits (B, C) in float32 at least; NaN where a row has no mask token.
+
+        Raises:
+            ValueError: If the network has a classification head, or its mask token is not known.
+        """
+        if self.config.head != "language_model" or self.config.mask_token_id is None:
+            raise ValueError(
+                "choices needs a masked language model and its mask token, and this network has "
+                f"head={self.config.head!r} and mask_token_id={self.config.mask_token_id}"
+            )
+        x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
+        masked_BxT = jnp.asarray(input_ids) == self.config.mask_token_id
+        x_BxD = token_at(x_BxTxD, jnp.argmax(masked_BxT, axis=1))
+        logits_BxC = self.masked_lm(x_BxD, self.embeddings.word, token_ids)
+        return jnp.where(masked_BxT.any(axis=1)[:, None], logits_BxC, jnp.nan)

@@ -1,0 +1,160 @@
+"""The parts that networks of several families are made of.
+
+Layers are stacked (every leaf has a leading layer axis) and scanned, so that a program compiles one
+layer whatever the depth, and perturbed evaluation keeps the noise of only one layer alive.
+
+Shape suffixes: B batch, T tokens, D hidden size, N heads, K key-value heads, H head size.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+Tokens = Int[Array | np.ndarray, "B T"]
+Mask = Int[Array | np.ndarray, "B T"] | Bool[Array | np.ndarray, "B T"]
+
+INIT_STD = 0.02
+"""Standard deviation of fresh kernels and embeddings, Hugging Face's default in every family."""
+
+
+def linear(fan_in: int, fan_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
+    """A dense layer with Hugging Face's initialisation; its kernel is (fan_in, fan_out)."""
+    init = nnx.initializers.normal(INIT_STD)
+    return nnx.Linear(fan_in, fan_out, use_bias=bias, kernel_init=init, rngs=rngs)
+
+
+def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs, *, affine: bool = True) -> nnx.LayerNorm:
+    """A layer norm over the last axis, with a scale and a bias if it is affine."""
+    return nnx.LayerNorm(
+        width,
+        epsilon=epsilon,
+        use_scale=affine,
+        use_bias=affine,
+        # Two passes over the row: the one-pass variance cancels, and comparing losses feels it.
+        use_fast_variance=False,
+        rngs=rngs,
+    )
+
+
+class RMSNorm(nnx.Module):
+    """Divides by the root mean square over the last axis, in float32, then scales."""
+
+    def __init__(self, width: int, epsilon: float):
+        self.epsilon = epsilon
+        self.scale = nnx.Param(jnp.ones((width,)))
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        """Normalises; the result has the dtype of the input."""
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
+        normed = wide * jax.lax.rsqrt(mean_square + self.epsilon)
+        scale = self.scale[...]
+        return normed.astype(x.dtype) * scale.reshape((1,) * (x.ndim - 1) + scale.shape)
+
+
+class Embedding(nnx.Module):
+    """A table of vectors.
+
+    Flax's own casts to the type that the table had when it was made, and not to the type that the
+    parameters have now. An index outside the table gives NaN, never another row.
+    """
+
+    def __init__(self, rows: int, width: int, *, rngs: nnx.Rngs):
+        self.embedding = nnx.Param(nnx.initializers.normal(INIT_STD)(rngs.params(), (rows, width)))
+
+    def __call__(self, index: Int[Array, "..."]) -> Float[Array, "... D"]:
+        """Looks rows up."""
+        return jnp.take(self.embedding[...], index, axis=0)
+
+    def logits(
+        self, x: Float[Array, "... D"], index: Int[Array | np.ndarray, " C"] | None = None
+    ) -> Float[Array, "... rows"]:
+        """Products with the rows: the output layer of a model with tied embeddings.
+
+        Args:
+            x: Hidden states.
+            index: The rows to multiply with; all, if left out.
+
+        Returns:
+            The products, summed and kept in float32 at least; no wider copy of the table is made.
+        """
+        table = self.embedding[...] if index is None else self(jnp.asarray(index))
+        return jax.lax.dot_general(
+            x,
+            table,
+            (((x.ndim - 1,), (1,)), ((), ())),
+            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+        )
+
+
+def token_at(x: Float[Array, "B T D"], position: Int[Array, " B"]) -> Float[Array, "B D"]:
+    """The hidden state of one token of each row.
+
+    Example:
+        >>> token_at(jnp.arange(6.0).reshape(2, 3, 1), jnp.array([2, 0])).tolist()
+        [[2.0], [3.0]]
+    """
+    return jnp.take_along_axis(x, position[:, None, None], axis=1)[:, 0]
+
+
+def attend(
+    query: Float[Array, "B T ND"],
+    key: Float[Array, "B T KD"],
+    value: Float[Array, "B T KD"],
+    mask: Bool[Array, "B #1 #T T"],
+    *,
+    head_size: int,
+) -> Float[Array, "B T ND"]:
+    """Attention of several heads, grouped where there are fewer key-value heads than heads.
+
+    Args:
+        query: One row of N heads for every token.
+        key: One row of K heads, K dividing N.
+        value: The same.
+        mask: True where the token of the third axis may read that of the fourth.
+        head_size: H.
+
+    Returns:
+        The heads' results side by side; the softmax is computed in float32.
+    """
+    heads = lambda x: x.reshape(*x.shape[:2], -1, head_size)
+    attended = jax.nn.dot_product_attention(heads(query), heads(key), heads(value), mask=mask)
+    return attended.reshape(query.shape)
+
+
+def padding_mask(attention_mask: Any) -> Bool[Array, "B 1 1 T"]:
+    """Every token reads every token that is no padding."""
+    return jnp.asarray(attention_mask != 0)[:, None, None, :]
+
+
+def causal_mask(attention_mask: Any) -> Bool[Array, "B 1 T T"]:
+    """Every token reads itself and the tokens before it that are no padding."""
+    length = attention_mask.shape[1]
+    before = np.tri(length, dtype=bool)[None, None]
+    return padding_mask(attention_mask) & before
+
+
+def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs) -> Any:
+    """Layers as one module whose leaves have a leading layer axis."""
+
+    @nnx.split_rngs(splits=layers)
+    @nnx.vmap(in_axes=(0,), out_axes=0)
+    def many(rngs: nnx.Rngs) -> nnx.Module:
+        return make(rngs)
+
+    return many(rngs)
+
+
+def scanned(layers: Any, x: Float[Array, "B T D"], *shared: Any) -> Float[Array, "B T D"]:
+    """Applies stacked layers one after another, each as `layer(x, *shared)`."""
+    layer, params = nnx.split(layers)
+
+    def apply_layer(x, params):
+        return nnx.merge(layer, params)(x, *shared), None
+
+    return jax.lax.scan(apply_layer, x, params)[0]

@@ -1,0 +1,127 @@
+"""RoBERTa: configuration, network and weight table.
+
+Shape suffixes: B batch, T tokens, D hidden size, C labels.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Int
+
+from loren_jax.models.encoder import Encoder, TwoLayerHead
+from loren_jax.models.encoder_config import EncoderConfig
+from loren_jax.models.export import Export
+from loren_jax.models.weights import WeightRow, WeightTable
+
+
+@dataclass(frozen=True)
+class RobertaConfig(EncoderConfig):
+    """Shape and options of a RoBERTa: those of ``EncoderConfig``, and the number of segments.
+
+    Attributes:
+        type_vocab_size: Number of segment kinds; ``token_type_ids`` are not looked at if it is 1.
+
+    Example:
+        >>> config = RobertaConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+        ...     num_attention_heads=2, intermediate_size=8, max_position_embeddings=514)
+        >>> config.max_length  # the first positions belong to the padding
+        512
+    """
+
+    pad_token_id: int | None = 1
+    type_vocab_size: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuses what leaves no room for the positions."""
+        super().__post_init__()
+        if self.max_length < 1:
+            raise ValueError(
+                f"max_position_embeddings={self.max_position_embeddings} leaves no position behind "
+                f"pad_token_id={self.padding}"
+            )
+
+    @property
+    def padding(self) -> int:
+        """The padding's token, which is its position too; those of the text begin behind it."""
+        if self.pad_token_id is None:
+            raise ValueError("pad_token_id=None: RoBERTa counts its positions by that token")
+        return self.pad_token_id
+
+    @property
+    def max_length(self) -> int:
+        """Longest sequence that the model has positions for."""
+        return self.max_position_embeddings - self.padding - 1
+
+
+class RobertaNetwork(Encoder):
+    """A RoBERTa encoder with a classifier or a masked language model on top.
+
+    Args:
+        config: The configuration.
+        rngs: Source of the random initial parameters.
+    """
+
+    def __init__(self, config: RobertaConfig, *, rngs: nnx.Rngs):
+        # The head of the language model has this activation whatever hidden_act is.
+        super().__init__(config, segments=config.type_vocab_size, lm_activation="gelu", rngs=rngs)
+        self.padding = config.padding
+        if config.head == "classification":
+            self.classifier = TwoLayerHead(config, jnp.tanh, rngs=rngs)
+
+    def positions(self, input_ids: Int[Array, "B T"]) -> Int[Array, "B T"]:
+        """Numbers the tokens that are no padding, from behind the padding's own position."""
+        present_BxT = jnp.not_equal(input_ids, self.padding).astype(jnp.int32)
+        return jnp.cumsum(present_BxT, axis=1) * present_BxT + self.padding
+
+
+_LAYER = "roberta.encoder.layer.{layer}"
+
+
+def roberta_weight_table(config: RobertaConfig) -> WeightTable:
+    """Where each tensor of a Hugging Face RoBERTa belongs.
+
+    Args:
+        config: Decides which head there is.
+
+    Returns:
+        The table, total for checkpoints of ``RobertaModel``, ``RobertaForSequenceClassification``
+        and ``RobertaForMaskedLM``.
+    """
+    norm, dense = WeightRow.norm, WeightRow.linear
+    embeddings = "roberta.embeddings"
+    rows = [
+        WeightRow(f"{embeddings}.word_embeddings.weight", "embeddings/word/embedding"),
+        WeightRow(f"{embeddings}.position_embeddings.weight", "embeddings/position/embedding"),
+        WeightRow(f"{embeddings}.token_type_embeddings.weight", "embeddings/token_type/embedding"),
+        *norm(f"{embeddings}.LayerNorm", "embeddings/norm"),
+        *dense(f"{_LAYER}.attention.self.query", "layers/attention/query"),
+        *dense(f"{_LAYER}.attention.self.key", "layers/attention/key"),
+        *dense(f"{_LAYER}.attention.self.value", "layers/attention/value"),
+        *dense(f"{_LAYER}.attention.output.dense", "layers/attention/output"),
+        *norm(f"{_LAYER}.attention.output.LayerNorm", "layers/attention_norm"),
+        *dense(f"{_LAYER}.intermediate.dense", "layers/up"),
+        *dense(f"{_LAYER}.output.dense", "layers/down"),
+        *norm(f"{_LAYER}.output.LayerNorm", "layers/mlp_norm"),
+    ]
+    # Rebuilt from the shape, and what a network with this head has no use for.
+    ignored = [f"{embeddings}.position_ids", "roberta.pooler.dense.*"]
+    if config.head == "language_model":
+        rows += dense("lm_head.dense", "masked_lm/dense")
+        rows += norm("lm_head.layer_norm", "masked_lm/norm")
+        rows.append(WeightRow("lm_head.bias", "masked_lm/bias"))
+        ignored += ["lm_head.decoder.*", "classifier.*"]
+    else:
+        rows += dense("classifier.dense", "classifier/dense")
+        rows += dense("classifier.out_proj", "classifier/output")
+        ignored.append("lm_head.*")
+    return WeightTable(
+        rows=tuple(rows), prefix="roberta.", head="classifier", ignored=tuple(ignored)
+    )
+
+
+def roberta_export(config: RobertaConfig) -> Export:
+    """The torch class that computes the same."""
+    if config.head == "language_model":
+        return Export("RobertaForMaskedLM")
+    return Export("RobertaForSequenceClassification")

@@ -1,0 +1,163 @@
+"""Rotary position embedding: each half-split pair of a head's entries turns with the position.
+
+Shape suffixes: B batch, T tokens, N heads, H head size, F = H / 2 pairs of a head.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+Angles = tuple[Float[Array, "T F"], Float[Array, "T F"]]
+
+NEEDED = {
+    "default": (),
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+}
+"""The kinds, and what a file must say of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary:
+    """How fast the pairs of a head turn.
+
+    Attributes:
+        theta: The base: pair i of a head of H entries turns by ``theta ** (-2 i / H)`` a token.
+        kind: ``default``; ``linear``, all slower by ``factor``; or ``llama3``, the slow ones slower
+            by ``factor``, the fast ones as they were and those between interpolated.
+        factor: By how much longer texts are to be read than those of the first training.
+        low_freq_factor: A pair is slow that turns fewer times than this in ``original_length``.
+        high_freq_factor: A pair is fast that turns more often than this in ``original_length``.
+        original_length: Length of the texts of the first training, in tokens.
+    """
+
+    theta: float = 10000.0
+    kind: str = "default"
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_length: int = 8192
+
+    def __post_init__(self) -> None:
+        """Refuses what ``frequencies`` does not compute."""
+        if self.kind not in NEEDED:
+            raise ValueError(
+                f"rope_type={self.kind!r} is not supported; use one of {tuple(NEEDED)}"
+            )
+        if min(self.theta, self.factor) <= 0 or self.original_length < 1:
+            raise ValueError(
+                f"rope_theta={self.theta}, factor={self.factor} and "
+                f"original_max_position_embeddings={self.original_length} must be positive"
+            )
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise ValueError(
+                f"high_freq_factor={self.high_freq_factor} must exceed "
+                f"low_freq_factor={self.low_freq_factor}"
+            )
+
+    @classmethod
+    def from_hugging_face(cls, raw: Mapping[str, Any]) -> "Rotary":
+        """Reads a parsed ``config.json``, as transformers 4 and as transformers 5 writes it.
+
+        Args:
+            raw: The parsed file.
+
+        Returns:
+            The description; the default kind where the file says nothing.
+
+        Raises:
+            ValueError: If the kind is another one, a number is missing, or only a part of each head
+                turns.
+
+        Example:
+            >>> Rotary.from_hugging_face({"rope_theta": 500000.0}).theta
+            500000.0
+            >>> Rotary.from_hugging_face({"rope_parameters": {"rope_type": "yarn"}})
+            Traceback (most recent call last):
+            ...
+            ValueError: rope_type='yarn' is not supported; use one of ('default', ...)
+        """
+        said = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
+        kind = said.get("rope_type") or said.get("type") or "default"
+        theta = said.get("rope_theta") or raw.get("rope_theta") or 10000.0
+        part = said.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0
+        if part != 1.0:
+            raise ValueError(
+                f"partial_rotary_factor={part} is not supported; use a checkpoint with 1.0"
+            )
+        needed = NEEDED.get(kind, ())
+        if missing := [name for name in needed if name not in said]:
+            raise ValueError(f"rope_type={kind!r}: rope_parameters or rope_scaling lacks {missing}")
+        options = {name: said[name] for name in needed}
+        if kind == "llama3":
+            length = said.get("original_max_position_embeddings")
+            options["original_length"] = length or raw.get("max_position_embeddings", 2048)
+        return cls(theta=theta, kind=kind, **options)
+
+    def frequencies(self, head_size: int) -> Float[np.ndarray, " F"]:
+        """Radians that each pair turns a token, float32.
+
+        Args:
+            head_size: H, even.
+
+        Returns:
+            One number a pair, the fastest first.
+
+        Example:
+            >>> Rotary(theta=100.0).frequencies(4).tolist()
+            [1.0, 0.10000000149011612]
+        """
+        if head_size % 2:
+            raise ValueError(f"head_dim={head_size} must be even")
+        frequency = self.theta ** -(np.arange(0, head_size, 2) / head_size)
+        if self.kind == "linear":
+            frequency = frequency / self.factor
+        if self.kind == "llama3":
+            turns = self.original_length * frequency / (2 * math.pi)
+            span = self.high_freq_factor - self.low_freq_factor
+            kept = np.clip((turns - self.low_freq_factor) / span, 0, 1)
+            frequency = kept * frequency + (1 - kept) * frequency / self.factor
+        return frequency.astype(np.float32)
+
+    def angles(self, position: Int[Array | np.ndarray, " T"], head_size: int) -> Angles:
+        """Cosine and sine of the turn of every pair at every position, float32.
+
+        Computed where they are needed: a program holds T F numbers of each, and the parameters
+        none.
+
+        Args:
+            position: Of each token in its text.
+            head_size: H, even.
+
+        Returns:
+            Cosines and sines, (T, F) each.
+        """
+        turned = jnp.asarray(position, jnp.float32)[:, None] * self.frequencies(head_size)[None, :]
+        return jnp.cos(turned), jnp.sin(turned)
+
+
+PLAIN = Rotary()
+"""The rotary embedding of a file that says nothing of it."""
+
+
+def rotate(x: Float[Array, "B T ND"], angles: Angles) -> Float[Array, "B T ND"]:
+    """Turns queries or keys.
+
+    Args:
+        x: One row of N heads of H entries for every token; entry i of a head is paired with entry
+            i + H / 2.
+        angles: Of ``Rotary.angles``.
+
+    Returns:
+        The same shape and dtype; the turn is computed in that dtype, as transformers does.
+    """
+    cosine, sine = (part.astype(x.dtype)[None, :, None, :] for part in angles)
+    pairs = x.reshape(*x.shape[:2], -1, 2, cosine.shape[-1])
+    first, second = pairs[..., 0, :], pairs[..., 1, :]
+    turned = jnp.stack([first * cosine - second * sine, second * cosine + first * sine], axis=-2)
+    return turned.reshape(x.shape)

@@ -1,0 +1,66 @@
+"""A tiny GGUF of the Llama family, made with the package `gguf`."""
+
+import numpy as np
+import pytest
+
+SIZES = {
+    "context_length": 64,
+    "embedding_length": 32,
+    "feed_forward_length": 64,
+    "block_count": 1,
+    "attention.head_count": 4,
+    "attention.head_count_kv": 2,
+    "vocab_size": 11,
+}
+FLOATS = {"attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 500000.0}
+_NORM, _WIDE, _KEYS = (32,), (32, 32), (16, 32)
+SHAPES = {
+    "token_embd.weight": (11, 32),
+    "output_norm.weight": _NORM,
+    "blk.0.attn_norm.weight": _NORM,
+    "blk.0.attn_q.weight": _WIDE,
+    "blk.0.attn_k.weight": _KEYS,
+    "blk.0.attn_v.weight": _KEYS,
+    "blk.0.attn_output.weight": _WIDE,
+    "blk.0.ffn_norm.weight": _NORM,
+    "blk.0.ffn_gate.weight": (64, 32),
+    "blk.0.ffn_up.weight": (64, 32),
+    "blk.0.ffn_down.weight": (32, 64),
+}
+
+
+def stored_tensors():
+    """What the file holds, before it is quantised."""
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in SHAPES.items()}
+
+
+def write_gguf(path, *, packing="Q8_0", family="llama", tensors=None, numbers=(), texts=()):
+    """Writes the file; norms and `rope_freqs.weight` stay float32.
+
+    `numbers` and `texts` are further entries of the metadata, for all keys of `numbers` after
+    `llama.`.
+    """
+    gguf = pytest.importorskip("gguf", reason="needs the package gguf")
+    writer = gguf.GGUFWriter(path, family)
+    for key, value in {**SIZES, **FLOATS, **dict(numbers)}.items():
+        add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+        add(f"{family}.{key}", value)
+    for key, value in dict(texts).items():
+        writer.add_string(key, value)
+    writer.add_array("tokenizer.ggml.tokens", [f"token{number}" for number in range(11)])
+    writer.add_array("tokenizer.ggml.token_type", [1] * 11)
+    writer.add_bool("tokenizer.ggml.add_bos_token", False)
+    kind = gguf.GGMLQuantizationType[packing]
+    for name, tensor in (stored_tensors() if tensors is None else tensors).items():
+        if tensor.ndim == 1 or packing == "F32":
+            writer.add_tensor(name, tensor)
+        elif packing == "F16":
+            writer.add_tensor(name, tensor.astype(np.float16))
+        else:
+            writer.add_tensor(name, gguf.quants.quantize(tensor, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

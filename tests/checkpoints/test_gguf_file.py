@@ -1,0 +1,81 @@
+"""Tensors of a GGUF come under Hugging Face's names, whole, and in its layout."""
+
+import sys
+
+import numpy as np
+import pytest
+from checkpoints.gguf_files import SHAPES, stored_tensors, write_gguf
+
+from loren_jax.checkpoints.gguf_file import GGUFFile
+from loren_jax.checkpoints.llama_layout import half_split
+
+NAMES = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "model.layers.0.input_layernorm.weight": "blk.0.attn_norm.weight",
+    "model.layers.0.self_attn.q_proj.weight": "blk.0.attn_q.weight",
+    "model.layers.0.self_attn.k_proj.weight": "blk.0.attn_k.weight",
+    "model.layers.0.self_attn.v_proj.weight": "blk.0.attn_v.weight",
+    "model.layers.0.self_attn.o_proj.weight": "blk.0.attn_output.weight",
+    "model.layers.0.post_attention_layernorm.weight": "blk.0.ffn_norm.weight",
+    "model.layers.0.mlp.gate_proj.weight": "blk.0.ffn_gate.weight",
+    "model.layers.0.mlp.up_proj.weight": "blk.0.ffn_up.weight",
+    "model.layers.0.mlp.down_proj.weight": "blk.0.ffn_down.weight",
+}
+HEADS = {"blk.0.attn_q.weight": 4, "blk.0.attn_k.weight": 2}
+
+
+@pytest.mark.parametrize(
+    ("packing", "dtype", "tolerance"),
+    [("F32", "F32", 0), ("F16", "F16", 1e-3), ("Q8_0", "F32", 2e-2)],
+)
+def test_every_tensor_is_read(packing, dtype, tolerance, tmp_path):
+    source = GGUFFile(write_gguf(tmp_path / "model.gguf", packing=packing))
+    assert sorted(source.names()) == sorted(NAMES)
+    for name, stored in NAMES.items():
+        tensor = stored_tensors()[stored]
+        assert source.shape(name) == tensor.shape
+        assert source.dtype(name) == (dtype if tensor.ndim > 1 else "F32")
+        expected = half_split(tensor, HEADS[stored]) if stored in HEADS else tensor
+        read = source.read(name)
+        assert read.dtype == (np.float16 if source.dtype(name) == "F16" else np.float32)
+        np.testing.assert_allclose(read, expected, rtol=0, atol=tolerance)
+
+
+def test_biases_are_reordered_with_their_kernels(tmp_path):
+    bias = np.arange(32, dtype=np.float32)
+    tensors = {**stored_tensors(), "blk.0.attn_q.bias": bias}
+    source = GGUFFile(write_gguf(tmp_path / "model.gguf", tensors=tensors))
+    read = source.read("model.layers.0.self_attn.q_proj.bias")
+    np.testing.assert_array_equal(read, half_split(bias, 4))
+
+
+def test_rotary_factors_are_no_tensor(tmp_path):
+    tensors = {**stored_tensors(), "rope_freqs.weight": np.ones(4, np.float32)}
+    source = GGUFFile(write_gguf(tmp_path / "model.gguf", tensors=tensors))
+    assert sorted(source.names()) == sorted(NAMES)
+
+
+def test_tensor_of_another_family_is_named(tmp_path):
+    tensors = {**stored_tensors(), "blk.0.ffn_gate_exps.weight": np.ones(4, np.float32)}
+    path = write_gguf(tmp_path / "model.gguf", tensors=tensors)
+    with pytest.raises(ValueError, match=r"'blk\.0\.ffn_gate_exps\.weight' is no part of a Llama"):
+        GGUFFile(path)
+
+
+def test_truncated_file_is_named(tmp_path):
+    path = write_gguf(tmp_path / "model.gguf")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"incomplete: tensor 'blk\.0\.ffn_down\.weight' ends"):
+        GGUFFile(path)
+
+
+def test_without_the_package_only_plain_tensors_are_read(tmp_path, monkeypatch):
+    plain = write_gguf(tmp_path / "plain.gguf", packing="F16")
+    quantised = write_gguf(tmp_path / "quantised.gguf")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    assert GGUFFile(plain).read("model.embed_tokens.weight").shape == SHAPES["token_embd.weight"]
+    with pytest.raises(
+        ImportError, match=r"quantised\.gguf holds .*pip install 'loren-jax\[gguf\]'"
+    ):
+        GGUFFile(quantised)

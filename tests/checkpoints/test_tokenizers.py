@@ -1,0 +1,118 @@
+"""A tokenizer is opened from any kind of path, and written where transformers opens it."""
+
+import json
+
+import numpy as np
+import pytest
+from checkpoints.gguf_files import write_gguf
+from checkpoints.llama2c_files import PIECES, write_model, write_tokenizer
+from checkpoints.real_models import smollm2
+from safetensors.numpy import save_file
+
+from loren_jax.checkpoints import (
+    checkpoint_config,
+    checkpoint_tokenizer,
+    open_checkpoint,
+    tokenizer_files,
+    write_directory,
+)
+from loren_jax.models import export_language_model, load_language_model
+from loren_jax.tasks import open_tokenizer
+from loren_jax.tasks.token_cache import tokenizer_digest
+
+TEXT = "hello hé\n"
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_model(folder / "model.bin")
+    write_tokenizer(folder / "tok.bin")
+    return folder / "model.bin"
+
+
+def written(source, directory):
+    config, files = checkpoint_config(source), tokenizer_files(source)
+    return write_directory(directory, tensors={}, config=config, files=files)
+
+
+def test_whole_model_becomes_a_directory(model, tmp_path):
+    from transformers import AutoTokenizer
+
+    original = checkpoint_tokenizer(model)
+    loaded = load_language_model(model)
+    directory = export_language_model(tmp_path / "out", model, loaded.config, loaded.params)
+    before, after = open_checkpoint(model), open_checkpoint(directory)
+    assert sorted(after.names()) == sorted(before.names())
+    for name in before.names():
+        np.testing.assert_array_equal(after.read(name), before.read(name))
+    assert checkpoint_config(directory) == checkpoint_config(model) | {"dtype": "float32"}
+    theirs = AutoTokenizer.from_pretrained(directory)
+    for opened in (theirs, open_tokenizer(directory), open_tokenizer(model.parent)):
+        assert opened(TEXT)["input_ids"] == original(TEXT)["input_ids"]
+        assert opened.special_tokens_map == original.special_tokens_map
+        assert opened.model_max_length == 6
+
+
+def test_files_of_a_directory_are_copied_as_they_are(model, tmp_path):
+    first = written(model, tmp_path / "first")
+    save_file({}, first / "model.safetensors")
+    (first / "notes.txt").write_text("no part of the tokenizer")
+    files = tokenizer_files(first)
+    assert files == tokenizer_files(first / "model.safetensors")
+    assert files == {
+        name: (first / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")
+    }
+    # Where both are, the files go before what the model's own file would give.
+    model.with_name("tokenizer.json").write_text("{}")
+    assert tokenizer_files(model.parent) == {"tokenizer.json": b"{}"}
+
+
+def test_model_without_a_tokenizer_has_no_files(model, tmp_path):
+    model.with_name("tok.bin").unlink()
+    assert tokenizer_files(model) == {}
+    assert tokenizer_files(tmp_path) == {}
+    assert tokenizer_files(write_gguf(tmp_path / "model.gguf")) == {}
+    with pytest.raises(FileNotFoundError, match="has no tokenizer of 269 tokens"):
+        checkpoint_tokenizer(model)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        open_tokenizer(tmp_path / "absent")
+
+
+def test_cached_tokens_depend_on_the_tokenizer(model):
+    first = tokenizer_digest(model)
+    assert first == tokenizer_digest(model) == tokenizer_digest(model.parent)
+    write_tokenizer(model.with_name("tok.bin"), [*PIECES[:-1], "x"])
+    assert tokenizer_digest(model) != first
+
+
+def test_unsupported_tokenizer_is_an_error_and_not_left_out(tmp_path):
+    path = write_gguf(tmp_path / "m.gguf", texts={"tokenizer.ggml.model": "t5"})
+    with pytest.raises(ValueError, match="kind 't5' is not supported"):
+        tokenizer_files(path)
+
+
+def test_code_of_a_directory_is_not_run(tmp_path):
+    victim = tmp_path / "created"
+    code = f"open({str(victim)!r}, 'w')\nclass T: pass\n"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "code.py").write_text(code)
+    auto_map = {"AutoTokenizer": ["code.T", None]}
+    (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": auto_map}))
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(Exception, match=r"trust_remote_code|model_type|[Uu]nrecognized"):
+        checkpoint_tokenizer(folder)
+    assert not victim.exists()
+
+
+@pytest.mark.slow
+def test_smollm2_survives_an_export(tmp_path):
+    path = smollm2()
+    original = checkpoint_tokenizer(path)
+    opened = open_tokenizer(written(path, tmp_path / "out"))
+    text = "It's 1234  o'clock, naïve 日本 <|im_end|>\n"
+    assert opened(text)["input_ids"] == original(text)["input_ids"]
+    assert opened.chat_template == original.chat_template
+    assert opened.special_tokens_map == original.special_tokens_map

@@ -1,0 +1,126 @@
+"""What every decoder does after its last layer, on one without layers, and configurations."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from tiny_decoders import TinyDecoder, batch
+
+from loren_jax import noise
+from loren_jax.directions import isotropic
+from loren_jax.evaluation import materialised, perturbed
+from loren_jax.models.decoder import Decoder, last_true
+from loren_jax.models.decoder_config import DecoderConfig
+from loren_jax.models.families import apply_function, choice_function
+from loren_jax.models.language_loss import span_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagConfig(DecoderConfig):
+    """A decoder whose hidden states are its word embeddings."""
+
+    act: str = "relu"
+    ACTIVATION: ClassVar[str] = "act"
+
+    @property
+    def max_length(self):
+        """Longest sequence."""
+        return 4
+
+
+class Bag(Decoder):
+    """The network."""
+
+    def encode(self, input_ids, attention_mask, token_type_ids=None):
+        self.check_length(input_ids)
+        return self.word(jnp.asarray(input_ids))
+
+
+def bag(**options):
+    network = Bag(BagConfig(vocab_size=6, **options), 3, rngs=nnx.Rngs(0))
+    return network, np.asarray(network.word.embedding[...])
+
+
+IDS = np.array([[2, 3, 0, 0], [0, 0, 4, 5], [2, 0, 0, 0], [3, 4, 5, 0]])
+MASK = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [1, 1, 1, 1]])
+
+
+@pytest.mark.parametrize(("pad", "pooled"), [(0, [3, 5, 2, 5]), (None, [3, 5, 2, 0])])
+def test_classifier_reads_the_last_token(pad, pooled):
+    """By the ids where padding has one, even if the last token of the text is the same; else by
+    the mask."""
+    network, table = bag(pad_token_id=pad, num_labels=3)
+    wanted = table[pooled] @ np.asarray(network.score.kernel[...])
+    np.testing.assert_allclose(network(IDS, MASK), wanted, atol=1e-6)
+    np.testing.assert_allclose(network(IDS, MASK != 0, IDS), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_choices_are_logits_at_the_last_unmasked_token(tied):
+    network, table = bag(head="language_model", tie_word_embeddings=tied, pad_token_id=0)
+    output = table.T if tied else np.asarray(network.lm_head.kernel[...])
+    logits = network(IDS, MASK)
+    np.testing.assert_allclose(logits, table[IDS] @ output, atol=1e-6)
+    found = network.choices(IDS, MASK, None, np.array([4, 1]))
+    np.testing.assert_allclose(found, (table[[3, 5, 2, 0]] @ output)[:, [4, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_perturbed_evaluation_is_that_of_perturbed_weights(model_type):
+    """With a tied output layer and with one of its own, on all tokens and on two of them."""
+    decoder = TinyDecoder(model_type, "language_model")
+    params, (ids, mask) = decoder.params(), batch()
+
+    def loss(params):
+        chosen = choice_function(decoder.config, [5, 2])(params, ids, mask)
+        told = span_loss(apply_function(decoder.config)(params, ids, mask), ids, mask)
+        return told + jnp.mean(jax.nn.logsumexp(chosen, axis=-1) - chosen[:, 0])
+
+    @jax.jit
+    def both(scale):
+        directions = isotropic(rank=1).draw((), params, noise.run_key(0))
+        return [way(loss, params).run(directions, scale) for way in (perturbed, materialised)]
+
+    found, wanted = both(jnp.float32(0.1))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert abs(wanted - loss(params)) > 1e-2
+
+
+def test_choices_need_a_language_model():
+    with pytest.raises(ValueError, match=r"head='classification'.*load_prompted"):
+        bag()[0].choices(IDS, MASK, None, np.array([1]))
+
+
+def test_too_long_input_is_refused():
+    ids = np.ones((1, 5), np.int32)
+    with pytest.raises(ValueError, match=r"5 tokens a row.*4 positions"):
+        bag()[0](ids, ids)
+
+
+def test_last_true_of_every_row():
+    flags = jnp.array([[True, False, True, False], [False] * 4, [False, False, False, True]])
+    assert last_true(flags).tolist() == [2, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pooling": "mean"}, "pooling='mean'.*last"),
+        ({"head": "regression"}, "head='regression'"),
+        ({"num_labels": 0}, "num_labels=0 must be at least 1"),
+        ({"act": "mish"}, "act='mish'"),
+    ],
+)
+def test_unsupported_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        BagConfig(vocab_size=6, **options)
+
+
+def test_caller_decides_about_the_head():
+    raw = {"vocab_size": 6, "num_labels": 9, "head": "x", "pooling": "cls", "act": "gelu"}
+    config = BagConfig.from_hugging_face(raw, num_labels=4, head="language_model")
+    assert config == BagConfig(vocab_size=6, num_labels=4, head="language_model", act="gelu")

@@ -1,0 +1,259 @@
+"""BERT, RoBERTa and DistilBERT with each head: the oracle's logits, precision, choices, exports.
+
+`golden_encoders.json` holds logits that transformers 5.23.0 with torch 2.13.0 gives for the tiny
+checkpoints below; `test_golden_logits_are_the_oracles` recomputes them, and writes the file anew
+where the environment variable WRITE_GOLDEN is set. (BERT's classifiers are in `test_bert.py`.)
+"""
+
+import functools
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from models.tiny_checkpoints import TinyCheckpoint, padded_batch, torch_logits, torch_model
+
+from loren_jax.diagnostics import materialised
+from loren_jax.models import (
+    apply_function,
+    bind,
+    choice_function,
+    export_classifier,
+    export_language_model,
+    load_classifier,
+    load_language_model,
+    load_prompted,
+)
+from loren_jax.models.families import abstract_params
+
+GOLDEN = Path(__file__).with_name("golden_encoders.json")
+# Every field differs from the family's default, so that one that is not read is noticed.
+SHAPE = {
+    "vocab_size": 30,
+    "hidden_size": 12,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 10,
+    "layer_norm_eps": 0.01,
+}
+RAW = {
+    "bert": {
+        **SHAPE,
+        "model_type": "bert",
+        "max_position_embeddings": 9,
+        "type_vocab_size": 3,
+        "hidden_act": "relu",
+        "pad_token_id": 2,
+        "mask_token_id": 5,
+    },
+    "roberta": {
+        **SHAPE,
+        "model_type": "roberta",
+        "max_position_embeddings": 10,
+        "type_vocab_size": 1,
+        "hidden_act": "silu",
+        "pad_token_id": 2,
+        "mask_token_id": 5,
+    },
+    "distilbert": {
+        "model_type": "distilbert",
+        "vocab_size": 30,
+        "dim": 12,
+        "n_layers": 3,
+        "n_heads": 3,
+        "hidden_dim": 10,
+        "max_position_embeddings": 9,
+        "activation": "relu",
+        "pad_token_id": 2,
+        "mask_token_id": 5,
+    },
+}
+CASES = [
+    ("bert", "language_model"),
+    ("roberta", "classification"),
+    ("roberta", "language_model"),
+    ("distilbert", "classification"),
+    ("distilbert", "language_model"),
+]
+FAMILIES = list(RAW)
+
+
+@functools.cache
+def checkpoint(family, head):
+    """A checkpoint that no test changes."""
+    return TinyCheckpoint(RAW[family], head=head)
+
+
+def batch(family):
+    ids, mask, types = padded_batch(2)
+    return (ids, mask, types) if family == "bert" else (ids, mask)
+
+
+def load(directory, head, **options):
+    loader = load_classifier if head == "classification" else load_language_model
+    return loader(directory, **options)
+
+
+@functools.cache
+def compiled(apply):
+    return jax.jit(apply)
+
+
+def run(model, *batch):
+    return np.asarray(compiled(model.apply)(model.params, *batch))
+
+
+def some(logits):
+    """All class logits; of token logits those of a few tokens, so that the file stays small."""
+    return logits if logits.ndim == 2 else logits[:, :, ::9]
+
+
+def export(directory, source, model, head):
+    if head == "classification":
+        names = model.label_names
+        return export_classifier(directory, source, model.config, model.params, names)
+    return export_language_model(directory, source, model.config, model.params)
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_logits_are_golden(family, head, tmp_path):
+    golden = json.loads(GOLDEN.read_text())[f"{family}/{head}"]
+    model = load(checkpoint(family, head).write(tmp_path), head)
+    np.testing.assert_allclose(some(run(model, *batch(family))), golden, atol=1e-5)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_golden_logits_are_the_oracles(family, head, tmp_path):
+    tiny = checkpoint(family, head)
+    model = torch_model(tiny.write(tmp_path), tiny.export.architecture)
+    oracle = torch_logits(model, *batch(family))
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("WRITE_GOLDEN"):
+        golden[f"{family}/{head}"] = some(oracle).round(7).tolist()
+        GOLDEN.write_text(json.dumps(golden).replace("], [", "],\n["))
+    np.testing.assert_allclose(some(oracle), golden[f"{family}/{head}"], atol=1e-5)
+    ours = load(tmp_path, head)
+    np.testing.assert_allclose(run(ours, *batch(family)), oracle, atol=1e-5)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_checkpoints_go_to_transformers_and_back(family, head, tmp_path):
+    """What we export it loads without a remark, and what it saves we load, bit for bit."""
+    model = load(checkpoint(family, head).write(tmp_path / "source"), head)
+    tuned = model._replace(params=jax.tree.map(lambda leaf: leaf * 1.125, model.params))
+    out = export(tmp_path / "out", tmp_path / "source", tuned, head)
+    stock = torch_model(out, checkpoint(family, head).export.architecture)
+    oracle = torch_logits(stock, *batch(family))
+    np.testing.assert_allclose(run(tuned, *batch(family)), oracle, atol=1e-5)
+    stock.save_pretrained(tmp_path / "saved")
+    saved = load(tmp_path / "saved", head)
+    jax.tree.map(np.testing.assert_array_equal, saved.params, tuned.params)
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_exports_come_back_bit_for_bit(family, head, tmp_path):
+    source = checkpoint(family, head).write(tmp_path / "source")
+    model = load(source, head, dtype=jnp.bfloat16)
+    out = export(tmp_path / "out", source, model, head)
+    back = load(out, head, dtype=jnp.bfloat16)
+    jax.tree.map(np.testing.assert_array_equal, back.params, model.params)
+    assert back._replace(params={}) == model._replace(params={})
+    raw = json.loads((out / "config.json").read_text())
+    assert raw["architectures"] == [checkpoint(family, head).export.architecture]
+    assert ("id2label" in raw) == (head == "classification")
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [("bert", "language_model"), ("roberta", "classification"), ("distilbert", "classification")],
+)
+def test_bfloat16_parameters_keep_their_type(family, head, tmp_path):
+    directory = checkpoint(family, head).write(tmp_path)
+    wide, narrow = load(directory, head), load(directory, head, dtype=jnp.bfloat16)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(narrow.params)} == {"bfloat16"}
+    network = bind(narrow.config, narrow.params)
+    hidden = jax.eval_shape(network.encode, *batch(family))
+    logits = run(narrow, *batch(family))
+    assert (hidden.dtype, logits.dtype) == (jnp.bfloat16, jnp.float32)
+    np.testing.assert_allclose(logits, run(wide, *batch(family)), atol=0.15)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_choices_are_the_token_logits_at_the_first_mask(family, tmp_path):
+    directory = checkpoint(family, "language_model").write(tmp_path)
+    ids, mask, *types = batch(family)
+    ids = ids.at[0, 6].set(5).at[1, 0].set(5).at[2, 3].set(5).at[2, 5].set(5)
+    whole = run(load_language_model(directory), ids, mask, *types)
+    model = load_prompted(directory, [7, 29, 4], label_names=["a", "b", "c"])
+    choices = run(model, ids, mask, *types)
+    expected = whole[np.arange(3), [6, 0, 3]][:, [7, 29, 4]]
+    np.testing.assert_allclose(choices[:3], expected, atol=1e-6)
+    assert np.isnan(choices[3]).all()  # a text that was cut before its mask token
+    assert model.label_names == ("a", "b", "c")
+    assert model.config.num_labels == 3
+
+
+def test_choices_make_no_logits_of_all_tokens():
+    config = checkpoint("bert", "language_model").config
+    apply = choice_function(config, (7, 29))
+    assert choice_function(config, [7, 29]) is apply
+    program = str(jax.make_jaxpr(apply)(abstract_params(config), *batch("bert")))
+    assert "f32[4,2]" in program
+    assert "[4,7,30]" not in program
+
+
+@pytest.mark.parametrize(("family", "head"), CASES)
+def test_no_weight_is_made_dense_by_perturbed_evaluation(family, head):
+    config = checkpoint(family, head).config
+    narrow = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16)
+    params = jax.tree.map(narrow, abstract_params(config))
+    applied = [apply_function(config)]
+    if head == "language_model":
+        applied.append(choice_function(config, (7, 29)))
+    for apply in applied:
+        loss = lambda params, apply=apply: apply(params, *batch(family)).sum()
+        assert materialised(loss, params) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_checkpoint_of_a_language_model_becomes_a_classifier(family, tmp_path):
+    tiny = TinyCheckpoint(RAW[family], head="language_model")
+    word = next(t for n, t in tiny.tensors.items() if "word_embeddings" in n)
+    tied = {"bert": "cls.predictions", "roberta": "lm_head", "distilbert": "vocab_projector"}
+    layer = tied[family] if family == "distilbert" else f"{tied[family]}.decoder"
+    tiny.tensors[f"{layer}.weight"] = word.copy()  # as pytorch_model.bin has it
+    model = load_classifier(tiny.write(tmp_path), num_labels=4)
+    np.testing.assert_array_equal(model.params["embeddings"]["word"]["embedding"], word)
+    head = model.params["classifier"]
+    kernels = [leaf for leaf in jax.tree.leaves(head) if leaf.ndim == 2]
+    assert kernels[-1].shape == (12, 4)
+    assert all(0.005 < kernel.std() < 0.05 for kernel in kernels)
+    both = load_language_model(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, both.params["layers"], model.params["layers"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_output_layer_is_never_drawn_anew(family, tmp_path):
+    tiny = TinyCheckpoint(RAW[family], head="classification")
+    with pytest.raises(ValueError, match=r"missing.*(cls\.predictions|lm_head|vocab_)"):
+        load_language_model(tiny.write(tmp_path / "classifier"))
+    with pytest.raises(ValueError, match=r"missing.*(cls\.predictions|lm_head|vocab_)"):
+        load_language_model(tiny.without_head().write(tmp_path / "encoder"))
+    assert load_classifier(tmp_path / "encoder", num_labels=2).config.num_labels == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_untied_output_layers_and_longer_inputs_are_refused(family, tmp_path):
+    tiny = TinyCheckpoint(RAW[family], head="language_model")
+    model = load_language_model(tiny.write(tmp_path))
+    ids = jnp.full((1, model.config.max_length + 1), 4)
+    with pytest.raises(ValueError, match=rf"has {ids.shape[1]} tokens.*truncate"):
+        model.apply(model.params, ids, ids)
+    tiny.raw["tie_word_embeddings"] = False
+    with pytest.raises(ValueError, match="tie_word_embeddings=False"):
+        load_language_model(tiny.write(tmp_path))

@@ -1,0 +1,74 @@
+"""What all families share: entries that fit each other, initial parameters, choices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from loren_jax.models import FAMILIES, BertConfig, RobertaConfig, choice_function, init_classifier
+from loren_jax.models.families import abstract_params, bind, family_of, init_params
+from loren_jax.models.weights import flatten_params, unflatten_params
+
+SIZES = {
+    "vocab_size": 30,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+}
+
+
+def test_family_is_found_by_its_configuration():
+    assert family_of(BertConfig(**SIZES)) is FAMILIES["bert"]
+    assert family_of(RobertaConfig(**SIZES)) is FAMILIES["roberta"]
+    with pytest.raises(TypeError, match=r"config is a dict; it must be one of.*BertConfig"):
+        family_of({})
+
+
+@pytest.mark.parametrize("head", ["classification", "language_model"])
+def test_every_kind_of_leaf_gets_its_initial_value(head):
+    config = BertConfig(**{**SIZES, "vocab_size": 2000}, head=head)
+    params = init_params(config)
+    shapes = lambda params: jax.tree.map(lambda leaf: leaf.shape, params)
+    assert shapes(params) == shapes(abstract_params(config))
+    for path, leaf in flatten_params(params).items():
+        kind = path.rpartition("/")[2]
+        if kind in ("scale", "bias"):
+            np.testing.assert_array_equal(leaf, float(kind == "scale"))
+        else:
+            assert 0.7 * 0.02 < leaf.std() < 1.3 * 0.02, path
+
+
+def test_seeds_and_dtypes_of_initial_parameters():
+    config = BertConfig(**SIZES)
+    first, again = init_params(config, key=3), init_params(config, key=jax.random.key(3))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    narrow = init_params(config, key=3, dtype=jnp.bfloat16)
+    cast = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), first)
+    jax.tree.map(np.testing.assert_array_equal, cast, narrow)
+    kernel = init_params(config, key=4)["classifier"]["kernel"]
+    assert not np.allclose(kernel, first["classifier"]["kernel"])
+
+
+def test_choices_need_a_language_model():
+    config = BertConfig(**SIZES)
+    with pytest.raises(ValueError, match=r"config\.head='classification' has no token logits"):
+        choice_function(config, [1, 2])
+    ids = jnp.ones((1, 3), jnp.int32)
+    network = bind(config, init_classifier(config).params)
+    with pytest.raises(ValueError, match="head='classification'"):
+        network.choices(ids, ids, None, np.array([1, 2]))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("head", ["classification", "language_model"])
+def test_weight_table_covers_the_network(model_type, head):
+    family = FAMILIES[model_type]
+    config = family.config(**SIZES, head=head)
+    tensors = family.weight_table(config).tensor_rows(abstract_params(config))
+    assert len(tensors) == len(set(tensors)) > 2 * 16
+    assert family.export(config).architecture.startswith(family.config.__name__[:4])
+    flat = flatten_params(abstract_params(config))
+    flat.popitem()
+    with pytest.raises(ValueError, match="disagree about the parameters"):
+        family.weight_table(config).tensor_rows(unflatten_params(flat))

@@ -121,7 +121,8 @@ def estimate(
         scale = arguments.scheduled(perturbation_scale, state.count)
         multiple = jnp.asarray(scheme.points, jnp.float32)[point] * scale
         step = _Step(directions, state, params, num_directions)
-        return step.probe(lambda drawn: displaced(params, one_query(*drawn, direction), multiple))
+        one = lambda drawn: one_query(drawn[0], drawn[1], direction)
+        return step.probe(lambda drawn: displaced(params, one(drawn), multiple))
 
     def query(value_fn, params, scale, drawn):
         tree, axes = drawn

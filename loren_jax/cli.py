@@ -1,4 +1,4 @@
-"""The commands: `loren-jax train`, `loren-jax evaluate` and `loren-jax optimizers`.
+"""The commands: `loren-jax train`, `evaluate`, `compare`, `optimizers`, and those of a journal.
 
 The options are the attributes of the configurations in `loren_jax.train.config`; nothing is
 declared twice. The optimiser's own options depend on `--optimizer`, which is therefore read first.
@@ -63,6 +63,7 @@ def _parse(arguments: list[str]) -> Any:
     import tyro
 
     from loren_jax.train.config import EvaluateConfig
+    from loren_jax.train.run_commands import RunCommand, run_commands
 
     errors = io.StringIO()
     try:
@@ -71,7 +72,9 @@ def _parse(arguments: list[str]) -> Any:
                 {
                     "train": _train_command(arguments),
                     "evaluate": EvaluateConfig,
+                    "compare": _compare_command(),
                     "optimizers": ListOptimizers,
+                    **run_commands(),
                 },
                 prog="loren-jax",
                 description="Fine-tune text classifiers with forward passes only.",
@@ -83,7 +86,7 @@ def _parse(arguments: list[str]) -> Any:
             raise error from None
         print(errors.getvalue(), end="", file=sys.stderr)
         raise
-    return getattr(parsed, "run", parsed)
+    return parsed if isinstance(parsed, RunCommand) else getattr(parsed, "run", parsed)
 
 
 def _train_command(arguments: list[str]) -> Any:
@@ -92,14 +95,18 @@ def _train_command(arguments: list[str]) -> Any:
 
     from loren_jax.train.config import TrainConfig
     from loren_jax.train.methods import METHODS, method_named
+    from loren_jax.train.run_commands import Resume
 
+    if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        return Resume
     options = method_named(_chosen_optimizer(arguments)).options
 
     @dataclass(frozen=True)
     class TrainCommand:
         """Fine-tune a model and write it with its metrics, curve and summary.
 
-        Ctrl-C stops after the current step and keeps what was learned.
+        Ctrl-C stops after the current step and keeps what was learned. `train --resume RUN` goes on
+        with a run, however it stopped, to the bits of one that never did.
 
         Attributes:
             run: What to train, on what, and how.
@@ -110,6 +117,30 @@ def _train_command(arguments: list[str]) -> Any:
         optimizer: Literal[tuple(METHODS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
 
     return TrainCommand
+
+
+def _compare_command() -> Any:
+    """The type that the arguments of `compare` are read from: the runs have no option's name."""
+    from pathlib import Path
+
+    import tyro
+
+    from loren_jax.train.config import CompareConfig
+
+    def compare(
+        runs: tyro.conf.Positional[tuple[Path, ...]], output: Path = Path("comparison.png")
+    ) -> CompareConfig:
+        """Print runs side by side and draw them in one picture.
+
+        Runs that differ by their seed alone are put together: mean ± standard deviation.
+
+        Args:
+            runs: Directories of runs, or of the runs of several seeds.
+            output: The PNG file to draw.
+        """
+        return CompareConfig(runs=runs, output=output)
+
+    return compare
 
 
 def _chosen_optimizer(arguments: list[str]) -> str:
@@ -139,20 +170,45 @@ def _own_error(end: SystemExit) -> Exception | None:
 
 
 def _run(config: Any) -> int:
-    from loren_jax.train.config import TrainConfig
+    from loren_jax.train.config import CompareConfig, TrainConfig
+    from loren_jax.train.run_commands import RunCommand
 
+    if isinstance(config, RunCommand):
+        return config.run()
     if isinstance(config, ListOptimizers):
         return _list_optimizers()
+    if isinstance(config, CompareConfig):
+        return _compare(config)
     return _train(config) if isinstance(config, TrainConfig) else _evaluate(config)
 
 
 def _train(config: Any) -> int:
     from loren_jax.train.run import train
+    from loren_jax.train.seeds import seeds_text, train_seeds
     from loren_jax.train.summary import summary_text
 
+    if config.seeds is not None:
+        common = train_seeds(config)
+        for result in common.results:
+            print(f"seed {result.summary.seed}: ", end="")
+            print(summary_text(result.summary, result.directory, result.files), end="\n\n")
+        print(seeds_text(common))
+        return _INTERRUPTED if common.results[-1].summary.interrupted else 0
     result = train(config)
     print(summary_text(result.summary, result.directory, result.files))
     return _INTERRUPTED if result.summary.interrupted else 0
+
+
+def _compare(config: Any) -> int:
+    from loren_jax.train.comparison import comparison_table, group_runs, read_runs
+    from loren_jax.train.comparison_plot import plot_comparison
+
+    groups = group_runs(read_runs(config.runs))
+    print(comparison_table(groups))
+    if config.output is not None:
+        plot_comparison(groups, config.output)
+        print(f"drawn: {config.output}")
+    return 0
 
 
 def _list_optimizers() -> int:
@@ -167,9 +223,10 @@ def _list_optimizers() -> int:
 def _evaluate(config: Any) -> int:
     from loren_jax.train.evaluation import evaluate
 
-    score, majority_accuracy = evaluate(config)
+    score, majority_accuracy, metrics = evaluate(config)
     print(f"examples           {score.examples}")
-    print(f"accuracy           {score.accuracy:.4f}")
+    for name, value in {"accuracy": score.accuracy, **metrics}.items():
+        print(f"{name:<19}{value:.4f}")
     print(f"mean loss          {score.loss:.4f}")
     print(f"majority baseline  {majority_accuracy:.4f}")
     return 0

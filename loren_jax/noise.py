@@ -198,6 +198,8 @@ def normal_rows(
     True
     """
     draw = lambda some: _normal(_fold_words(key, jnp.zeros_like(some), some), length)
+    if _is_divided():  # the numbers may be sharded, and a loop over them would gather them
+        return draw(numbers)
     return _in_blocks(draw, numbers, length, zero_after(jax.random.key_data(key)))
 
 
@@ -239,15 +241,56 @@ def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array,
     Noise depends on keys alone, so a compiler may draw that of all layers before the first one
     runs, and hold it.
     """
-    never = zero_after(value).astype(jnp.uint32)
-    return jax.random.wrap_key_data(jax.random.key_data(keys) + never, impl=GENERATOR)
+    data = jax.random.key_data(keys)
+    if _is_divided():
+        data, _ = jax.lax.optimization_barrier((data, value))
+    else:
+        data = data + zero_after(value).astype(jnp.uint32)
+    return jax.random.wrap_key_data(data, impl=GENERATOR)
 
 
 def zero_after(value: Shaped[Array, "..."]) -> Float[Array, ""]:
     """Zero, but not before `value` is there: a buffer filled with it is not allocated earlier.
 
     An optimisation barrier is not kept by every backend; this is a dependence that none can
-    remove: no number is infinite and unequal to itself.
+    remove: no number is infinite and unequal to itself. Where the value may lie on several devices
+    it would have to be sent from the one that has its first number; there it is just zero.
     """
+    if _is_divided():
+        return jnp.zeros((), jnp.float32)
     one = jax.lax.convert_element_type(value[(0,) * value.ndim], jnp.float32)
     return (jnp.isinf(one) & jnp.isnan(one)).astype(jnp.float32)
+
+
+def _is_divided() -> bool:
+    """Whether the compiler divides the program that is traced among devices."""
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = zip(mesh.axis_sizes, mesh.axis_types, strict=True)
+    return any(n > 1 and kind != jax.sharding.AxisType.Manual for n, kind in kinds)
+
+
+ANYHOW = jax.sharding.PartitionSpec.UNCONSTRAINED
+"""For an axis that the compiler may shard as it likes."""
+
+
+def mesh_size(name: str) -> int:
+    """Devices along an axis of the mesh that the program is traced for."""
+    return dict(jax.sharding.get_abstract_mesh().shape)[name]
+
+
+def split_as(x: Shaped[Array, "..."], names: tuple[Any, ...]) -> Shaped[Array, "..."]:
+    """The same array, each device having its part alone.
+
+    The generator makes every number by itself, so that a device makes no others.
+
+    Args:
+      x: an array.
+      names: for each of its axes those of the mesh that it is sharded over, or `ANYHOW`; empty to
+        leave it as it is.
+
+    Returns:
+      The array.
+    """
+    if not any(names) or not _is_divided():
+        return x
+    return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*names))

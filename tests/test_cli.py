@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from tiny_task import train_arguments, write_data, write_model
+from tiny_task import train_arguments, write_data, write_model, write_task
 
 from loren_jax.cli import main
 from loren_jax.models import load_classifier
@@ -29,7 +29,10 @@ def place(tmp_path_factory):
     directory = tmp_path_factory.mktemp("place")
     write_model(directory / "encoder")
     write_data(directory / "reviews.tsv")
-    return directory
+    write_task(directory / "data")
+    with pytest.MonkeyPatch.context() as patch:  # tokens are not kept among a user's
+        patch.setenv("LOREN_JAX_CACHE", str(directory / "cache"))
+        yield directory
 
 
 def run(place, output, *more):
@@ -89,6 +92,28 @@ def test_the_model_evaluates_to_what_the_summary_says(finished, place, capsys):
     assert said["majority baseline"] == f"{summary['majority_accuracy']:.4f}"
 
 
+def test_a_task_with_several_seeds_and_their_comparison(place, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = f"--data sst2 --data-dir {place / 'data'} --dev-examples 12 --steps 1 --seeds 0 1"
+    printed = run(place, out, *TRAINABLE, *more.split())
+    assert "protocol        clean (train_examples 40, not 512; dev_examples 12" in printed
+    assert re.search(r"test accuracy +0\.\d{3} ± 0\.\d{3}", printed)
+    task = f"--data sst2 --data-dir {place / 'data'}"
+    assert main(f"evaluate --model {out / 'seed1' / 'model'} {task}".split()) == 0
+    summary = json.loads((out / "seed1" / "summary.json").read_text())
+    said = capsys.readouterr().out
+    assert f"accuracy           {summary['test']['accuracy']:.4f}" in said
+    assert main(["compare", str(out), "--output", str(tmp_path / "all.png")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert "  0,1  " in table[1]
+    assert table[2] == f"drawn: {tmp_path / 'all.png'}"
+    assert (tmp_path / "all.png").exists()
+    assert main(["compare"]) == 2
+    assert err(capsys) == (
+        "loren-jax: error: runs is empty: name the directories of one or more runs.\n"
+    )
+
+
 def test_the_same_seed_gives_the_same_numbers(finished, place, tmp_path):
     run(place, tmp_path / "again", *TRAINABLE)
     run(place, tmp_path / "other", *TRAINABLE, "--seed", "1")
@@ -139,7 +164,7 @@ ERRORS = {
     ),
     "no weights": (
         lambda place, tmp: edited(place, tmp, lambda m: (m / "model.safetensors").unlink()),
-        "has neither model.safetensors nor",
+        "has none of .*model.safetensors",
     ),
     "truncated weights": (
         lambda place, tmp: edited(place, tmp, cut),
@@ -148,6 +173,18 @@ ERRORS = {
     "unsupported family": (
         lambda place, tmp: edited(place, tmp, of_another_family),
         "model_type='mamba' is not supported; the families are",
+    ),
+    "no such task folder": (
+        lambda place, tmp: ["--data", "rte", "--data-dir", str(place / "data")],
+        "there is no folder .*rte; data_dir must hold a folder for each task",
+    ),
+    "no such column": (
+        lambda place, tmp: ["--text-columns", "review"],
+        "no column 'review'; the columns are sentence, label",
+    ),
+    "more than the model's positions": (
+        lambda place, tmp: ["--max-length", "1024"],
+        "max_length is 1024, but the model has 16 positions",
     ),
     "no such data": (lambda place, tmp: ["--data", str(tmp / "none.tsv")], "none.tsv"),
     "too few examples": (lambda place, tmp: ["--train-examples", "50"], "there are only 60"),
@@ -219,6 +256,7 @@ def test_a_missing_extra_says_how_to_mend_it(capsys, monkeypatch):
         ("--help", ["train", "evaluate", "forward passes"]),
         ("train --help", ["--trainable", "--damping", "Ctrl-C", "--overwrite"]),
         ("train --optimizer mezo --help", ["--num-directions", "pairs a step"]),
+        ("compare --help", ["Directories of runs", "--output PATH"]),
         ("evaluate --help", ["--held-out", "--model STR", "(required)"]),
     ],
 )

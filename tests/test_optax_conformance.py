@@ -18,7 +18,7 @@ import loren_jax
 
 
 def sophia(
-    learning_rate: optax.ScalarOrSchedule, num_directions: int = 8, damping: float = 1.0
+    learning_rate: optax.ScalarOrSchedule, num_directions: int = 4, damping: float = 1.0
 ) -> optax.GradientTransformationExtraArgs:
     """LOREN under the suite's name for the objective.
 

@@ -1,4 +1,4 @@
-"""A model and a task that train in seconds: a random BERT of 8 numbers a token, and 60 reviews."""
+"""Models and tasks that train in seconds: a random BERT of 8 numbers a token, and 60 reviews."""
 
 import json
 
@@ -16,6 +16,7 @@ from loren_jax.models.families import abstract_params
 GOOD, BAD = ("fine", "great", "superb"), ("awful", "dull", "weak")
 NEUTRAL = ("film", "plot", "actor", "scene")
 WORDS = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", *GOOD, *BAD, *NEUTRAL)
+MASKED_WORDS = (*WORDS, "[MASK]", "terrible", "all", "in", ",", "it", "was", ".")
 RAW = {
     "architectures": ["BertModel"],
     "model_type": "bert",
@@ -49,15 +50,44 @@ def write_model(directory, **changes):
     return directory
 
 
-def _tokenizer():
+def write_language_model(directory):
+    """A masked language model, and its tokenizer, which knows the words of a prompt for SST-2."""
+    directory.mkdir()
+    raw = {**RAW, "vocab_size": len(MASKED_WORDS), "architectures": ["BertForMaskedLM"]}
+    (directory / "config.json").write_text(json.dumps(raw))
+    config = BertConfig.from_hugging_face(
+        {**raw, "mask_token_id": MASKED_WORDS.index("[MASK]")}, head="language_model"
+    )
+    table = FAMILIES["bert"].weight_table(config)
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: (0.3 * rng.standard_normal(shape)).astype(np.float32)
+        for name, (_, shape) in sorted(table.tensor_rows(abstract_params(config)).items())
+    }
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    _tokenizer(MASKED_WORDS, mask_token="[MASK]").save_pretrained(directory)
+    return directory
+
+
+def write_task(data_dir, train=60, dev=20):
+    """SST-2 in the form of its files, with reviews of `write_data`."""
+    (data_dir / "sst2").mkdir(parents=True)
+    write_data(data_dir / "sst2" / "train.tsv", train, labels=("0", "1"))
+    write_data(data_dir / "sst2" / "dev.tsv", dev, labels=("0", "1"))
+    return data_dir
+
+
+def _tokenizer(words=WORDS, **tokens):
     inner = Tokenizer(
-        WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]")
+        WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
     )
     inner.pre_tokenizer = Whitespace()
     inner.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", **tokens
+    )
 
 
 def write_data(path, count=60, labels=("negative", "positive")):

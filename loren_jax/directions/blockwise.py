@@ -201,4 +201,5 @@ def _restricted(directions: Directions, case: _Case, layer: Array) -> Directions
 def _stacked(view: MatrixView, depth: int) -> MatrixView:
     """The view of a stack of `depth` such layers."""
     behind = lambda axes: tuple(i + 1 for i in axes)
-    return MatrixView((depth, *view.shape), behind(view.fan_in), behind(view.fan_out))
+    split = ((), *view.split) if view.split else ()
+    return MatrixView((depth, *view.shape), behind(view.fan_in), behind(view.fan_out), split)

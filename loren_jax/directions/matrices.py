@@ -28,6 +28,8 @@ class MatrixView:
       shape: the leaf's shape.
       fan_in: its fan-in axes, in the order that numbers the fan-in units.
       fan_out: its fan-out axes, likewise; empty for a stack of vectors (m = 1).
+      split: for each axis the names of the mesh axes that it is sharded over; empty where the leaf
+        is whole on every device, or where nobody said how it is placed.
 
     >>> view = MatrixView((6, 384, 1536), fan_in=(1,), fan_out=(2,))
     >>> view.stack, view.m, view.n
@@ -37,6 +39,16 @@ class MatrixView:
     shape: tuple[int, ...]
     fan_in: tuple[int, ...]
     fan_out: tuple[int, ...] = ()
+    split: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether a device holds only a part of each matrix."""
+        return any(self.split_axes(i) for i in (*self.fan_in, *self.fan_out))
+
+    def split_axes(self, axis: int) -> tuple[str, ...]:
+        """Names of the mesh axes that an axis of the leaf is sharded over."""
+        return self.split[axis] if self.split else ()
 
     @property
     def stack_axes(self) -> tuple[int, ...]:
@@ -77,6 +89,7 @@ class MatrixView:
             tuple(self.shape[i] for i in kept),
             tuple(number[i] for i in self.fan_in),
             tuple(number[i] for i in self.fan_out),
+            tuple(self.split[i] for i in kept) if self.split else (),
         )
 
     def from_matrices(self, matrices: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
@@ -124,7 +137,20 @@ def view_of(path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None = None) -
             f"matrix_axes gives {axes} for leaf {name!r} of shape {shape}: fan_in and fan_out "
             "must name different axes, and fan_in at least one."
         )
-    return MatrixView(shape, fan_in, fan_out)
+    return MatrixView(shape, fan_in, fan_out, _split_of(leaf))
+
+
+def _split_of(leaf: Any) -> tuple[tuple[str, ...], ...]:
+    """How a described leaf is sharded; an array under compilation does not tell."""
+    sharding = leaf.sharding if isinstance(leaf, jax.ShapeDtypeStruct) else None
+    if not isinstance(sharding, jax.sharding.NamedSharding):
+        return ()
+    sizes = sharding.mesh.shape
+    every = [e if isinstance(e, tuple) else () if e is None else (e,) for e in sharding.spec]
+    names = [tuple(name for name in entry if sizes[name] > 1) for entry in every]
+    if not any(names):
+        return ()
+    return (*names, *[()] * (len(leaf.shape) - len(names)))
 
 
 def attention_axes(path: str, shape: tuple[int, ...]) -> MatrixAxes | None:

@@ -44,19 +44,19 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
     return treedef.unflatten(tree), treedef.unflatten(axes)
 
 
-def one_query(drawn: PyTree, axes: PyTree, number: Any) -> PyTree:
+def one_query(drawn: tuple[PyTree, PyTree], number: Any) -> PyTree:
     """The directions of one of the K queries.
 
     Args:
-      drawn: what `draw_queries` returned.
-      axes: its axes.
+      drawn: what `draw_queries` returned, the tree and its axes.
       number: which query, traced or not.
 
     Returns:
       The tree without the axis K.
     """
-    leaves, treedef = jax.tree.flatten(drawn)
-    own = jax.tree.structure(drawn).flatten_up_to(axes)
+    tree, axes = drawn
+    leaves, treedef = jax.tree.flatten(tree)
+    own = treedef.flatten_up_to(axes)
     return treedef.unflatten(
         [x if axis is None else x[number] for x, axis in zip(leaves, own, strict=True)]
     )

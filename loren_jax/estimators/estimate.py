@@ -18,6 +18,7 @@ from loren_jax.directions.queries import draw_queries, one_query
 from loren_jax.evaluation.materialised import displaced
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
+from loren_jax.evaluation.sharded import Sharded, Whole, layout_of
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
 
 
@@ -95,6 +96,7 @@ def estimate(
     if chunk_size is not None:
         arguments.count("chunk_size", chunk_size)
     shape = (num_directions, len(scheme.points))
+    layout = layout_of(evaluation)
 
     def init(params: PyTree) -> EstimateState:
         run = noise.run_key(key)
@@ -120,9 +122,10 @@ def estimate(
         params = _given(params)
         scale = arguments.scheduled(perturbation_scale, state.count)
         multiple = jnp.asarray(scheme.points, jnp.float32)[point] * scale
-        step = _Step(directions, state, params, num_directions)
-        one = lambda drawn: one_query(drawn[0], drawn[1], direction)
-        return step.probe(lambda drawn: displaced(params, one(drawn), multiple))
+        with layout.context():
+            step = _Step(directions, state, params, num_directions, layout)
+            moved = lambda drawn: displaced(params, one_query(drawn, direction), multiple)
+            return layout.beside(step.probe(moved), params)
 
     def query(value_fn, params, scale, drawn):
         tree, axes = drawn
@@ -141,13 +144,15 @@ def estimate(
         params = _given(params)
         _check_exactly_one(value_fn, losses)
         scale = arguments.scheduled(perturbation_scale, state.count)
-        step = _Step(directions, state, params, num_directions)
-        if value_fn is not None:
-            losses = step.probe(lambda drawn: query(value_fn, params, scale, drawn))
-        losses = _of_shape(losses, shape)
-        coefficients = scheme.weigh(losses, scale)
-        coefficients = coefficients._replace(slope=coefficients.slope * factor)
-        total, learned = step.absorb(coefficients, into)
+        with layout.context():
+            step = _Step(directions, state, params, num_directions, layout)
+            if value_fn is not None:
+                losses = step.probe(lambda drawn: query(value_fn, params, scale, drawn))
+            losses = layout.everywhere(_of_shape(losses, shape))
+            coefficients = scheme.weigh(losses, scale)
+            coefficients = coefficients._replace(slope=coefficients.slope * factor)
+            total, learned = step.absorb(coefficients, into)
+            total, learned = layout.beside(total, params), layout.beside(learned, params)
         return total, _next(state, learned, losses)
 
     return Estimator(init, update, accumulate, ask)
@@ -156,19 +161,29 @@ def estimate(
 class _Step:
     """One step's directions: drawn when they are asked for, of the case that the step follows."""
 
-    def __init__(self, directions: Directions, state: EstimateState, params: PyTree, number: int):
+    def __init__(
+        self,
+        directions: Directions,
+        state: EstimateState,
+        params: PyTree,
+        number: int,
+        layout: Sharded | Whole,
+    ):
         key = noise.fold(state.key, state.count)
-        self.params = params
-        self.learned = directions.refresh(state.directions, params, noise.fold_name(key, "refresh"))
+        self.layout, self.params = layout, layout.described(params)
+        learned = directions.refresh(state.directions, self.params, noise.fold_name(key, "refresh"))
+        self.learned = layout.beside(learned, params)
         self.queries = noise.fold_all(key, (number,))
         if directions.cases is None:
             self.case, self.cases, self.drawn = None, [directions], self.draw(directions)
         else:
-            self.case, self.cases = directions.cases(self.learned, params)
+            self.case, self.cases = directions.cases(self.learned, self.params)
 
     def draw(self, case: Directions) -> tuple[PyTree, PyTree]:
         """The tree of K queries, and which of its arrays have an axis K."""
-        return draw_queries(lambda query: case.draw(self.learned, self.params, query), self.queries)
+        draw = lambda query: case.draw(self.learned, self.params, query)
+        tree, axes = draw_queries(draw, self.queries)
+        return self.layout.everywhere(tree), axes
 
     def probe(self, query: Callable[[Any], Any]) -> Any:
         """What is asked of the directions: the losses."""

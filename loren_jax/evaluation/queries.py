@@ -48,12 +48,29 @@ def evaluate_queries(
     away = [point for point in points if point != 0]
     multiples = jnp.asarray(away, jnp.float32) * scale
     number = _length(directions, axes)
-    chunk = chunk_size or _default_chunk_size(query, params, directions, number, len(away))
+    whole = number % query.devices == 0
+    share = number // query.devices if whole else -(-number * len(away) // query.devices)
+    chunk = chunk_size or _default_chunk_size(
+        query, params, directions, share, len(away) if whole else 1
+    )
 
     def evaluate_direction(direction):
         return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
 
-    losses = _map(evaluate_direction, directions, max(1, chunk // len(away)), axes)
+    def of_directions(directions):
+        return _map(evaluate_direction, directions, max(1, chunk // len(away)), axes)
+
+    def of_pairs(numbers):
+        pairs = (_some(directions, axes, numbers // len(away)), multiples[numbers % len(away)])
+        own = jax.tree.map(lambda _: 0, directions) if axes == 0 else axes
+        return _map(lambda pair: query.run(*pair), pairs, chunk, (own, 0))
+
+    if query.spread is None:
+        losses = of_directions(directions)
+    elif whole:
+        losses = query.spread(lambda n: of_directions(_some(directions, axes, n)), number)
+    else:  # a direction's points may fall to several groups
+        losses = query.spread(of_pairs, number * len(away)).reshape(number, len(away))
     if len(away) == len(points):
         return losses
     # At a point of zero every direction would give the same loss.
@@ -103,6 +120,13 @@ def _owned(xs: PyTree, axes: PyTree) -> list[bool]:
     if axes == 0:
         return [True] * len(jax.tree.leaves(xs))
     return [axis == 0 for axis in jax.tree.structure(xs).flatten_up_to(axes)]
+
+
+def _some(xs: PyTree, axes: PyTree, numbers: Array) -> PyTree:
+    """Members of those leaves that have one for each query."""
+    leaves, treedef = jax.tree.flatten(xs)
+    pairs = zip(leaves, _owned(xs, axes), strict=True)
+    return treedef.unflatten([x[numbers] if has_axis else x for x, has_axis in pairs])
 
 
 def _length(xs: PyTree, axes: PyTree) -> int:

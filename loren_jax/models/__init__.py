@@ -22,6 +22,7 @@ from loren_jax.models.families import LanguageModel as LanguageModel
 from loren_jax.models.families import apply_function as apply_function
 from loren_jax.models.families import bind as bind
 from loren_jax.models.families import choice_function as choice_function
+from loren_jax.models.families import family_of as family_of
 from loren_jax.models.families import init_classifier as init_classifier
 from loren_jax.models.families import init_language_model as init_language_model
 from loren_jax.models.generation import generate as generate

@@ -28,17 +28,17 @@ _HEADER_HINT = "a TSV or CSV file without header needs `columns`"
 
 
 def choose_text_columns(table: Table, text_columns: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the one or two text columns: those asked for, else the first usual ones found.
+    """Return the text columns: those asked for, else the first usual ones found.
 
     Args:
         table: where the columns must be.
-        text_columns: the columns asked for, or `None`.
+        text_columns: the columns asked for, of a prompt more than two, or `None`.
 
     Returns:
-        One or two column names.
+        The column names.
 
     Raises:
-        ValueError: if a column is missing, or more than two are asked for.
+        ValueError: if a column is missing, or none is asked for.
 
     Example:
         >>> row = Row(1, {"question": "Why?", "sentence": "So.", "label": "0"})
@@ -53,7 +53,7 @@ def choose_text_columns(table: Table, text_columns: Sequence[str] | None) -> tup
             f"{table.origin}: none of the usual text columns is among "
             f"{', '.join(table.columns)}; name it with text_columns ({_HEADER_HINT})"
         )
-    if isinstance(text_columns, str) or len(text_columns) not in (1, 2):
+    if isinstance(text_columns, str) or not text_columns:
         raise ValueError(f"text_columns is {text_columns!r}; give a tuple of one or two names")
     for column in text_columns:
         _require_column(table, column)
@@ -68,7 +68,17 @@ def read_texts(table: Table, text_columns: tuple[str, ...]) -> tuple[tuple[str, 
 def read_labels(table: Table, label_column: str) -> tuple[str, ...]:
     """Return the label of every row as a name; a ValueError where there is none."""
     _require_column(table, label_column)
-    return tuple(_label(table, row, label_column) for row in table.rows)
+    return tuple(read_label_value(table, row, label_column) for row in table.rows)
+
+
+def read_label_value(table: Table, row: Row, label_column: str) -> str:
+    """Return the label of one row as a name; a ValueError where there is none."""
+    value = _value(table, row, label_column)
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON spells it
+    if not isinstance(value, str | int):
+        raise ValueError(f"{table.place(row)}: label {value!r} is neither a string nor an integer")
+    return str(value)
 
 
 def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -129,12 +139,3 @@ def _text(table: Table, row: Row, column: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{table.place(row)}: column {column!r} holds {value!r}, not a text")
     return value
-
-
-def _label(table: Table, row: Row, column: str) -> str:
-    value = _value(table, row, column)
-    if isinstance(value, bool):
-        return str(value).lower()  # as JSON spells it
-    if not isinstance(value, str | int):
-        raise ValueError(f"{table.place(row)}: label {value!r} is neither a string nor an integer")
-    return str(value)

@@ -4,6 +4,7 @@ The Hub's client retries for half a minute before it admits that there is no net
 question beforehand makes that failure immediate.
 """
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,8 @@ from loren_jax.tasks.tables import Row, Table
 
 _NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<configuration>[\w.-]+))?")
 _PROBE_SECONDS = 5.0
+# Where the Hub keeps its own Parquet copy of a data set whose first branch is a loading script.
+_PARQUET_BRANCH = "refs/convert/parquet"
 
 
 def parse_name(source: str) -> tuple[str, str | None]:
@@ -57,15 +60,13 @@ def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[s
         ValueError: if the name, the configuration or the split is unknown.
     """
     name, configuration = parse_name(source)
-    try:
-        import datasets
-    except ImportError as error:
+    if importlib.util.find_spec("datasets") is None:
         raise ImportError(
             f"{source!r} is a Hub data set; that needs `pip install 'loren-jax[train]'`"
-        ) from error
+        )
     _require_reachable(name)
     try:
-        data: Any = datasets.load_dataset(name, configuration, split=split)
+        data = _load(name, configuration, split)
     except ConnectionError as error:
         raise ConnectionError(_unreachable(name)) from error
     except ValueError as error:  # unknown configurations and splits, with the list of known ones
@@ -80,6 +81,18 @@ def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[s
     )
     table = Table(origin, "row", tuple(data.column_names), rows)
     return table, None if names is None else tuple(names)
+
+
+def _load(name: str, configuration: str | None, split: str) -> Any:
+    """Load a split; of a data set that still is a script, the Hub's copy of what it gave."""
+    import datasets
+
+    try:
+        return datasets.load_dataset(name, configuration, split=split)
+    except RuntimeError as error:
+        if "script" not in str(error):
+            raise
+        return datasets.load_dataset(name, configuration, split=split, revision=_PARQUET_BRANCH)
 
 
 def _with_label_name(

@@ -1,16 +1,85 @@
-"""One word for the data, as a command line gives it, to a training and a held-out set.
+"""One word for the data, as a command line gives it, to labelled examples.
 
-The word is `reviews`, a local file, or the name of a Hub data set. Whichever it is, both sets use
-the label names of the training data, and the same seed draws the same examples.
+The word is the name of a task such as `sst2`, `reviews`, a local file, or the name of a Hub data
+set. Whichever it is, both sets use the label names of the training data, and the same seed draws
+the same examples.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from loren_jax.tasks.prompts import Prompt
 from loren_jax.tasks.reviews import movie_reviews
+from loren_jax.tasks.task import Task
+from loren_jax.tasks.task_data import TASKS, read_task
 from loren_jax.tasks.text_classification import Examples, is_file, load_examples, split
 
 REVIEWS = "reviews"
+
+
+class Pool(NamedTuple):
+    """All labelled examples of a source.
+
+    Attributes:
+        train: those to train on.
+        validation: the source's own held-out split, with the same label names; `None` if it has
+            none.
+        task: the named task, if it is one.
+    """
+
+    train: Examples
+    validation: Examples | None
+    task: Task | None
+
+
+def load_pool(
+    data: str,
+    *,
+    data_dir: str | Path | None = None,
+    held_out_data: str | None = None,
+    prompt: Prompt | None = None,
+    columns: Sequence[str] | None = None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str = "label",
+) -> Pool:
+    """Load everything that a source has, in stored order.
+
+    Args:
+        data: the name of a task, `reviews`, a `.tsv`, `.csv`, `.json` or `.jsonl` file, or a Hub
+            data set such as `nyu-mll/glue:sst2`.
+        data_dir: for a task, the folder that holds its folder; `None` for the Hub.
+        held_out_data: where held-out examples come from, a file or a Hub data set (its
+            `validation` split), instead of the source's own validation split.
+        prompt: the texts are then the fields of this prompt.
+        columns: column names of TSV or CSV files without header.
+        text_columns: the column of the text or the two of a pair; by default found by name.
+        label_column: the column of the labels.
+
+    Returns:
+        The examples.
+
+    Raises:
+        FileNotFoundError: if a file does not exist.
+        ConnectionError: if a Hub data set cannot be reached.
+        FetchError: if the reviews cannot be fetched.
+        ValueError: if data is malformed or a held-out label is unknown.
+    """
+    if data in TASKS:
+        return _task_pool(TASKS[data], data_dir, held_out_data, prompt)
+    if data_dir is not None:
+        raise ValueError(
+            f"data_dir is for the named tasks ({', '.join(TASKS)}), but data is {data!r}; leave it "
+            "out, or name a task"
+        )
+    if prompt is not None:
+        text_columns = prompt.fields
+    options = {"columns": columns, "text_columns": text_columns, "label_column": label_column}
+    train = _reviews(prompt) if data == REVIEWS else _load(data, "train", **options)
+    if held_out_data is None and (data == REVIEWS or is_file(data)):
+        return Pool(train, None, None)
+    held_out = _load(held_out_data or data, "validation", label_names=train.label_names, **options)
+    return Pool(train, held_out, None)
 
 
 def load_task(
@@ -18,27 +87,18 @@ def load_task(
     *,
     train_examples: int | None = 512,
     held_out_examples: int | None = 500,
-    held_out_data: str | None = None,
-    columns: Sequence[str] | None = None,
-    text_columns: Sequence[str] | None = None,
-    label_column: str = "label",
     seed: int = 0,
+    **source: Any,
 ) -> tuple[Examples, Examples]:
-    """Load the training and the held-out examples of a task.
+    """Load training and held-out examples, both drawn by the seed.
 
     Args:
-        data: `reviews`, a `.tsv`, `.csv`, `.json` or `.jsonl` file, or a Hub data set such as
-            `nyu-mll/glue:sst2`.
+        data: see `load_pool`.
         train_examples: number of training examples to draw; `None` for all that are left.
         held_out_examples: number of held-out examples to draw; `None` for all that are left, of a
             single source those that are not for training.
-        held_out_data: where held-out examples come from, a file or a Hub data set (its
-            `validation` split). By default a Hub data set's own `validation` split, and for
-            `reviews` and files a part of the same data.
-        columns: column names of TSV or CSV files without header.
-        text_columns: the column of the text or the two of a pair; by default found by name.
-        label_column: the column of the labels.
         seed: of the draw, not negative.
+        **source: the other arguments of `load_pool`.
 
     Returns:
         The training and the held-out examples, disjoint if drawn from one source.
@@ -50,27 +110,29 @@ def load_task(
         ValueError: if data is malformed, a held-out label is unknown, or there are too few
             examples.
     """
-    options = {"columns": columns, "text_columns": text_columns, "label_column": label_column}
-    examples = movie_reviews() if data == REVIEWS else _load(data, "train", **options)
-    if held_out_data is None and (data == REVIEWS or is_file(data)):
-        return _split(examples, train_examples, held_out_examples, seed)
-    held_out = _load(
-        held_out_data or data, "validation", label_names=examples.label_names, **options
-    )
-    return _draw(examples, train_examples, seed), _draw(held_out, held_out_examples, seed)
+    return drawn(load_pool(data, **source), train_examples, held_out_examples, seed)
 
 
-def _load(data: str, hub_split: str, *, columns: Any, **options: Any) -> Examples:
-    """Load a file, or the given split of a Hub data set, which has no use for column names."""
-    if is_file(data):
-        return load_examples(data, columns=columns, **options)
-    return load_examples(data, split=hub_split, **options)
-
-
-def _split(
-    examples: Examples, train: int | None, held_out: int | None, seed: int
+def drawn(
+    pool: Pool, train: int | None, held_out: int | None, seed: int
 ) -> tuple[Examples, Examples]:
-    """Split one source; one of the two numbers may be `None` for the rest."""
+    """Draw training and held-out examples of a source by the seed.
+
+    Args:
+        pool: the source; without a validation split both come from the same examples.
+        train: number of training examples; `None` for all that are left.
+        held_out: number of held-out examples; `None` for all that are left.
+        seed: of the draw.
+
+    Returns:
+        The training and the held-out examples.
+
+    Raises:
+        ValueError: if there are too few examples, or both numbers are `None` for one source.
+    """
+    if pool.validation is not None:
+        return _draw(pool.train, train, seed), _draw(pool.validation, held_out, seed)
+    examples = pool.train
     if train is None and held_out is None:
         raise ValueError(
             "train_examples and held_out_examples are both None, but both sets come from the same "
@@ -81,6 +143,31 @@ def _split(
     elif held_out is None:
         held_out = max(0, len(examples) - train)
     return split(examples, train=train, held_out=held_out or 0, seed=seed)
+
+
+def _task_pool(
+    task: Task, data_dir: str | Path | None, held_out_data: str | None, prompt: Prompt | None
+) -> Pool:
+    if held_out_data is not None:
+        raise ValueError(
+            f"held_out_data is given, but {task.name} has a validation split of its own; leave it "
+            "out"
+        )
+    train = read_task(task, "train", data_dir=data_dir, prompt=prompt)
+    return Pool(train, read_task(task, "validation", data_dir=data_dir, prompt=prompt), task)
+
+
+def _reviews(prompt: Prompt | None) -> Examples:
+    if prompt is not None and len(prompt.fields) != 1:
+        raise ValueError(f"template: {REVIEWS} have one field, the template {len(prompt.fields)}")
+    return movie_reviews()
+
+
+def _load(data: str, hub_split: str, *, columns: Any, **options: Any) -> Examples:
+    """Load a file, or the given split of a Hub data set, which has no use for column names."""
+    if is_file(data):
+        return load_examples(data, columns=columns, **options)
+    return load_examples(data, split=hub_split, **options)
 
 
 def _draw(examples: Examples, count: int | None, seed: int) -> Examples:

@@ -1,8 +1,8 @@
 """Labelled texts: what a classification task is once its file has been understood.
 
-One sentence or a pair of sentences per example, one label out of a fixed list of names. Held-out
-data is always encoded with the label names of the training data, so that a number means the same
-class on both sides.
+One sentence or a pair per example, or the fields of a prompt, and a label out of a fixed list.
+Held-out data is always encoded with the label names of the training data, so that a number means
+the same class on both sides.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Examples:
     """Texts with their labels.
 
     Attributes:
-        texts: one tuple per example, of one text or of a pair.
+        texts: one tuple per example, of one text or of a pair, or of the fields of a prompt.
         labels: int32 array [N], read-only, positions in `label_names`.
         label_names: the classes, in the order of the labels.
 
@@ -47,8 +47,8 @@ class Examples:
         if len(self.texts) != len(self.labels):
             raise ValueError(f"{len(self.texts)} texts but {len(self.labels)} labels")
         widths = {len(text) for text in self.texts}
-        if not (widths <= {1} or widths <= {2}):
-            raise ValueError("texts must be all single texts or all pairs")
+        if len(widths) > 1 or 0 in widths:
+            raise ValueError("texts must be all single texts or all pairs, or all of one prompt")
         if len(set(self.label_names)) < len(self.label_names):
             raise ValueError(f"label_names holds a name twice: {', '.join(self.label_names)}")
         if np.any((self.labels < 0) | (self.labels >= len(self.label_names))):

@@ -6,6 +6,8 @@ to be opened.
 """
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +15,163 @@ import numpy as np
 from jaxtyping import Int32
 
 from loren_jax.tasks.batches import Tokens
+from loren_jax.tasks.prompt_tokens import prompted_rows
+from loren_jax.tasks.prompts import Prompt
 from loren_jax.tasks.text_classification import Examples
+from loren_jax.tasks.token_cache import TokenArrays, TokenCache
 
 # Rows of eight tokens: few enough to waste little, and a size that accelerators like.
 _LENGTH_MULTIPLE = 8
+_ROWS_AT_A_TIME = 512
 
 
-def tokenize(tokenizer: Any, examples: Examples, max_length: int) -> Tokens:
+def tokenize(
+    tokenizer: Any,
+    examples: Examples,
+    max_length: int,
+    *,
+    prompt: Prompt | None = None,
+    positions: int | None = None,
+    cache: TokenCache | None = None,
+) -> Tokens:
     """Tokenise all examples to one length.
 
     The length T is that of the longest example, at most `max_length`, rounded up to a multiple of
-    8. Longer examples are cut; of a pair, the longer text is cut first. Padding goes to the side
-    that the tokenizer asks for.
+    8. Longer examples are cut; of a pair, the longer text is cut first, and of a prompt only its
+    fields, the longest first. Padding goes to the side that the tokenizer asks for, with its
+    padding token; where it has none, with its end-of-text token, which is said on standard error.
 
     Args:
         tokenizer: a Hugging Face tokenizer, or the local folder that holds one.
-        examples: N examples, at least one.
+        examples: N examples, at least one; with a prompt, their texts are its fields.
         max_length: largest number of tokens of an example, the special ones included.
+        prompt: what surrounds the texts; a tokenizer with a mask token belongs to an encoder,
+            which gets it as the answer, and one without to a decoder, whose text ends there.
+        positions: what the length must not be rounded up beyond.
+        cache: where results are kept; `None` for nowhere.
 
     Returns:
         int32 arrays, [N, T] and for the labels [N].
 
     Raises:
         FileNotFoundError: if `tokenizer` is a folder that does not exist.
-        ValueError: if there are no examples, the tokenizer has no padding token, or `max_length`
-            leaves no room for the texts.
+        ValueError: if there are no examples, the tokenizer has neither a padding nor an
+            end-of-text token, or `max_length` leaves no room for the texts.
     """
-    if isinstance(tokenizer, str | os.PathLike):
-        tokenizer = open_tokenizer(Path(tokenizer))
     if len(examples) == 0:
         raise ValueError("examples is empty; there is nothing to tokenise")
-    if tokenizer.pad_token_id is None:
-        raise ValueError(
-            "the tokenizer has no padding token; set one, for instance "
-            "`tokenizer.pad_token = tokenizer.eos_token`"
-        )
-    _require_room(tokenizer, len(examples.texts[0]), max_length)
-    columns = [list(column) for column in zip(*examples.texts, strict=True)]
-    encoded = tokenizer(
-        *columns, truncation=True, max_length=max_length, return_attention_mask=False
-    )
-    ids = encoded["input_ids"]
-    types = encoded.get("token_type_ids", [[0] * len(row) for row in ids])
+    if isinstance(tokenizer, str | os.PathLike):
+        tokenizer = open_tokenizer(Path(tokenizer))
+    pad_token_id = padding_token_id(tokenizer)
     left = tokenizer.padding_side == "left"
-    return Tokens(
-        input_ids=_padded(ids, tokenizer.pad_token_id, left),
-        attention_mask=_padded([[1] * len(row) for row in ids], 0, left),
-        token_type_ids=_padded(types, 0, left),
-        labels=examples.labels,
-    )
+    key = {
+        "texts": examples.texts,
+        "max_length": max_length,
+        "positions": positions,
+        "template": prompt and prompt.template,
+        "padding": (pad_token_id, left),
+    }
+    arrays = cache.read(key) if cache else None
+    if arrays is None:
+        ids, types = _rows(tokenizer, examples, max_length, prompt)
+        arrays = _arrays(ids, types, pad_token_id, left, positions)
+        if cache:
+            cache.write(key, arrays)
+    return Tokens(*arrays, labels=examples.labels)
 
 
-def open_tokenizer(directory: Path) -> Any:
-    """Open the tokenizer of a local folder; never asks the network.
+def open_tokenizer(path: Path) -> Any:
+    """Open the tokenizer of a local model; never asks the network.
 
     Args:
-        directory: a folder with `tokenizer.json` or the vocabulary files.
+        path: a folder with `tokenizer.json` or the vocabulary files, or a GGUF or llama2.c file.
 
     Returns:
         The Hugging Face tokenizer.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
+        FileNotFoundError: if there is no such path.
+        ValueError: if the tokenizer is damaged or of a kind that is not supported.
     """
-    if not directory.is_dir():
-        raise FileNotFoundError(f"tokenizer: there is no folder {directory}; download it first")
-    from transformers import AutoTokenizer
+    if not path.exists():
+        raise FileNotFoundError(f"tokenizer: there is no folder {path}; download it first")
+    from loren_jax.checkpoints import checkpoint_tokenizer
 
-    return AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    return checkpoint_tokenizer(path)
+
+
+def padding_token_id(tokenizer: Any) -> int:
+    """Return the token to pad with; a decoder without one gets its end-of-text token.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+
+    Returns:
+        A vocabulary id.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    if tokenizer.pad_token_id is not None:
+        return tokenizer.pad_token_id
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            "the tokenizer has no padding token, nor an end-of-text token to take its place; give "
+            'it one: "pad_token" in its tokenizer_config.json, or `tokenizer.pad_token = ...`'
+        )
+    print(
+        f"the tokenizer has no padding token: padded with its end-of-text token "
+        f"{tokenizer.eos_token!r}",
+        file=sys.stderr,
+    )
+    # Said once: whoever asks this tokenizer again gets the same answer.
+    tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer.eos_token_id
+
+
+def _rows(
+    tokenizer: Any, examples: Examples, max_length: int, prompt: Prompt | None
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids and types of every example, without padding."""
+    ids: list[list[int]] = []
+    types: list[list[int]] = []
+    if prompt is None:
+        _require_room(tokenizer, len(examples.texts[0]), max_length)
+    for texts in _pieces(examples):
+        if prompt is None:
+            columns = [list(column) for column in zip(*texts, strict=True)]
+            encoded = tokenizer(
+                *columns, truncation=True, max_length=max_length, return_attention_mask=False
+            )
+        else:
+            encoded = prompted_rows(tokenizer, texts, prompt, max_length)
+        ids += encoded["input_ids"]
+        types += encoded.get("token_type_ids", [[0] * len(row) for row in encoded["input_ids"]])
+    return ids, types
+
+
+def _pieces(examples: Examples) -> Iterator[tuple[tuple[str, ...], ...]]:
+    """The texts a few hundred at a time, under a bar where there is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(
+        total=len(examples),
+        desc="tokenising",
+        unit=" examples",
+        leave=False,
+        disable=len(examples) <= _ROWS_AT_A_TIME or not sys.stderr.isatty(),
+    ) as bar:
+        for start in range(0, len(examples), _ROWS_AT_A_TIME):
+            piece = examples.texts[start : start + _ROWS_AT_A_TIME]
+            yield piece
+            bar.update(len(piece))
 
 
 def _require_room(tokenizer: Any, num_texts: int, max_length: int) -> None:
+    if num_texts > 2:
+        raise ValueError(
+            f"text_columns has {num_texts} columns; without a prompt an example is one text or two"
+        )
     special = tokenizer.num_special_tokens_to_add(pair=num_texts == 2)
     if max_length < special + num_texts:
         raise ValueError(
@@ -92,9 +180,27 @@ def _require_room(tokenizer: Any, num_texts: int, max_length: int) -> None:
         )
 
 
-def _padded(rows: list[list[int]], value: int, left: bool) -> Int32[np.ndarray, "examples length"]:
-    longest = max(len(row) for row in rows)
+def _arrays(
+    ids: list[list[int]],
+    types: list[list[int]],
+    pad_token_id: int,
+    left: bool,
+    positions: int | None,
+) -> TokenArrays:
+    longest = max(len(row) for row in ids)
     length = max(1, -(-longest // _LENGTH_MULTIPLE)) * _LENGTH_MULTIPLE
+    if positions is not None:
+        length = max(longest, min(length, positions))
+    return TokenArrays(
+        input_ids=_padded(ids, length, pad_token_id, left),
+        attention_mask=_padded([[1] * len(row) for row in ids], length, 0, left),
+        token_type_ids=_padded(types, length, 0, left),
+    )
+
+
+def _padded(
+    rows: list[list[int]], length: int, value: int, left: bool
+) -> Int32[np.ndarray, "examples length"]:
     padded = np.full((len(rows), length), value, np.int32)
     for target, row in zip(padded, rows, strict=True):
         target[slice(length - len(row), None) if left else slice(len(row))] = row

@@ -10,6 +10,11 @@ Typical use::
 compiled step, `Scorer` the held-out accuracy, `METHODS` the optimisers by name.
 """
 
+from loren_jax.train.comparison import comparison_table as comparison_table
+from loren_jax.train.comparison import group_runs as group_runs
+from loren_jax.train.comparison import read_runs as read_runs
+from loren_jax.train.comparison_plot import plot_comparison as plot_comparison
+from loren_jax.train.config import CompareConfig as CompareConfig
 from loren_jax.train.config import EvaluateConfig as EvaluateConfig
 from loren_jax.train.config import TrainConfig as TrainConfig
 from loren_jax.train.evaluation import evaluate as evaluate
@@ -22,6 +27,10 @@ from loren_jax.train.run import RunResult as RunResult
 from loren_jax.train.run import train as train
 from loren_jax.train.scoring import Score as Score
 from loren_jax.train.scoring import Scorer as Scorer
+from loren_jax.train.seeds import SeedsResult as SeedsResult
+from loren_jax.train.seeds import train_seeds as train_seeds
+from loren_jax.train.selection import Selection as Selection
 from loren_jax.train.step import StepMetrics as StepMetrics
 from loren_jax.train.step import make_train_step as make_train_step
 from loren_jax.train.summary import Summary as Summary
+from loren_jax.train.summary import TestScore as TestScore

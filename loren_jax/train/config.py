@@ -6,12 +6,14 @@ the same name, and its description is the option's help.
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from loren_jax.arguments import count
-from loren_jax.train.methods import MethodOptions, method_name
+from loren_jax.arguments import count, positive
+from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
+from loren_jax.train.methods import MethodOptions, method_name, method_named
 
 Options = TypeVar("Options", bound=MethodOptions)
 
@@ -23,81 +25,156 @@ class TrainConfig(Generic[Options]):
     Attributes:
         optimizer: The options that this optimiser has.
         model: A Hugging Face directory, `minilm`, or the name of a model on the Hub.
-        data: A .tsv, .csv, .json or .jsonl file, `reviews`, or a Hub data set like
-            `nyu-mll/glue:sst2`.
+        data: A task (mnli, qnli, sst2, cola, rte, boolq, wic, cb), a .tsv, .csv, .json or .jsonl
+            file, `reviews`, or a Hub data set like `nyu-mll/glue:sst2`.
+        data_dir: Folder that holds a folder of the task's name with its files; by default the
+            task comes from the Hub.
+        protocol: `paper` (first 512 and 256 rows, best validation accuracy) or `clean` (drawn
+            rows, best of a dev split, the whole validation set scored once as test). A task has
+            `clean` by default; other data is trained to the end and scored on held-out examples.
         output: Directory to write; by default runs/OPTIMIZER-MODEL-DATA-seedSEED.
         overwrite: Replace the run that the output directory holds.
         steps: Optimiser steps.
         batch_size: Examples per step; all forward passes of a step see the same ones.
         micro_batch_size: Examples that a forward pass computes at a time, so that a large batch
             fits a small device; by default the whole batch.
-        max_length: Longest text in tokens; the rest is cut.
+        max_length: Longest text in tokens; the rest is cut. By default 128 with a protocol, else
+            64, and never more than the model has positions.
         train_examples: Examples to train on, drawn by the seed; None for all that are left.
+        dev_examples: With a protocol, examples that the evaluations see, the best of which selects.
         held_out_examples: Examples to evaluate on, never trained on; None for all that are left.
+            With a protocol only for data without a validation split of its own.
         held_out_data: Where held-out examples come from; by default a part of the same data.
         columns: Column names of a TSV or CSV file without a header.
         text_columns: Column of the text, or the two of a pair; by default found by name.
         label_column: Column of the label.
+        prompt: Train a language model to answer the task's prompt, instead of a new head.
+        template: With prompt, a template like '{sentence} It was {answer}.', instead of the task's.
+        words: With prompt, the answer of every class, in the order of the labels.
         pooling: How token vectors become one: `cls` or `mean`; by default as the model says.
         dtype: Element type of the parameters. bfloat16 swallows small updates.
         trainable: Patterns of the parameters to train, such as 'classifier/*' 'layers/*/bias';
-            the rest is frozen.
-        schedule: Whether the learning rate is constant or falls linearly to zero.
+            the rest is frozen. By default all; with adapters the classification head alone.
+        lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
+        lora_targets: With lora_rank, patterns of the matrices to adapt.
+        lora_alpha: With lora_rank, adapters are scaled by lora_alpha / lora_rank; by default by 1.
+        schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`.
+        warmup_steps: Steps in which the learning rate first rises.
         eval_every: Steps between evaluations; the first and the last step are always evaluated.
+        patience: With a protocol, evaluations without a better score after which to stop.
         eval_batch_size: Examples per forward pass of an evaluation.
         max_dead_steps: Give up after so many steps in a row without a single finite loss.
+        keyframe_every: Steps between keyframes, from which a resumed run need not replay.
+        fsync_every: Steps between journal writes that survive a crash of the machine, not only
+            one of the process.
         seed: Of the data's draw, the batches, a new head and the perturbations.
+        seeds: Several runs, one for each of these seeds, and their mean and standard deviation.
     """
 
     optimizer: Options
     model: str = "minilm"
     data: str = "reviews"
+    data_dir: Path | None = None
+    protocol: Literal["paper", "clean"] | None = None
     output: Path | None = None
     overwrite: bool = False
     steps: int = 100
     batch_size: int = 16
     micro_batch_size: int | None = None
-    max_length: int = 64
+    max_length: int | None = None
     train_examples: int | None = 512
+    dev_examples: int = 256
     held_out_examples: int | None = 500
     held_out_data: str | None = None
     columns: tuple[str, ...] | None = None
     text_columns: tuple[str, ...] | None = None
     label_column: str = "label"
+    prompt: bool = False
+    template: str | None = None
+    words: tuple[str, ...] | None = None
     pooling: Literal["cls", "mean"] | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
-    trainable: tuple[str, ...] = ("*",)
-    schedule: Literal["constant", "linear"] = "constant"
+    trainable: tuple[str, ...] | None = None
+    lora_rank: int | None = None
+    lora_targets: tuple[str, ...] = ("*/attention/*/kernel",)
+    lora_alpha: float | None = None
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
     eval_every: int = 50
+    patience: int | None = None
     eval_batch_size: int = 100
     max_dead_steps: int = 10
+    keyframe_every: int = 100
+    fsync_every: int = 1
     seed: int = 0
+    seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in (
             "steps",
             "batch_size",
-            "max_length",
+            "dev_examples",
             "eval_every",
             "eval_batch_size",
             "max_dead_steps",
+            "keyframe_every",
+            "fsync_every",
         ):
             count(name, getattr(self, name))
-        for name in ("micro_batch_size", "train_examples", "held_out_examples"):
+        optional = ("micro_batch_size", "train_examples", "held_out_examples", "max_length")
+        for name in (*optional, "patience", "lora_rank"):
             if getattr(self, name) is not None:
                 count(name, getattr(self, name))
-        count("seed", self.seed, 0)
+        for name in ("seed", "warmup_steps"):
+            count(name, getattr(self, name), 0)
         if self.train_examples is not None and self.batch_size > self.train_examples:
             raise ValueError(
                 f"batch_size is {self.batch_size}, but there are only {self.train_examples} "
                 "training examples: lower batch_size or raise train_examples."
             )
-        if not self.trainable:
+        if self.trainable is not None and not self.trainable:
             raise ValueError(
                 "trainable is empty, so nothing would be trained: give patterns such as '*' (all) "
                 "or 'classifier/*'."
             )
         method_name(self.optimizer)
+        if self.lora_alpha is not None:
+            positive("lora_alpha", self.lora_alpha)
+            if self.lora_rank is None:
+                raise ValueError("lora_alpha scales adapters: give lora_rank too.")
+        self._check_seeds()
+        self._check_selection()
+        _check_prompt(self)
+
+    def _check_seeds(self) -> None:
+        for seed in self.seeds or ():
+            count("seeds", seed, 0)
+        if self.seeds is not None and len(set(self.seeds)) < max(1, len(self.seeds)):
+            raise ValueError(f"seeds is {self.seeds}: give one or more, each only once.")
+        if self.seeds is not None and self.seed != 0:
+            raise ValueError(f"seed is {self.seed} and seeds {self.seeds}: give one of the two.")
+
+    def _check_selection(self) -> None:
+        if self.patience is not None and self.rules is None:
+            raise ValueError(
+                "patience needs a split that may select: stopping by the score on held-out "
+                "examples would flatter it. Give --protocol clean."
+            )
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps."
+            )
+
+    @property
+    def rules(self) -> Protocol | None:
+        """The protocol that counts: the one asked for, else `clean` for a task."""
+        name = self.protocol or ("clean" if self.data in TASKS else None)
+        return None if name is None else PROTOCOLS[name]
+
+    @property
+    def prompting(self) -> Prompt | None:
+        """The prompt that counts: the task's, with what the options replace of it."""
+        return _prompt(self) if self.prompt else None
 
     @property
     def method(self) -> str:
@@ -109,15 +186,43 @@ class TrainConfig(Generic[Options]):
         """The output directory, also where none was given."""
         if self.output is not None:
             return self.output
-        names = (self.method, Path(self.model).name, Path(self.data).stem, f"seed{self.seed}")
+        last = f"seed{self.seed}" if self.seeds is None else "seeds"
+        names = (self.method, Path(self.model).name, Path(self.data).stem, last)
         return Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", name) for name in names)
 
     def as_json(self) -> dict[str, Any]:
         """The configuration as JSON values, with the optimiser's name among its options."""
         values = dataclasses.asdict(self)
         values["output"] = str(self.directory)
+        values["data_dir"] = None if self.data_dir is None else str(self.data_dir)
+        values["protocol"] = None if self.rules is None else self.rules.name
         values["optimizer"] = {"name": self.method, **values["optimizer"]}
         return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The inverse of `as_json`, of values that were read from a file.
+
+        Args:
+            values: The configuration.
+
+        Returns:
+            One that describes the same run.
+
+        Raises:
+            ValueError: If it names something that this version does not know.
+        """
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        options = dict(values.pop("optimizer"))
+        method = method_named(options.pop("name"))
+        for name in ("output", "data_dir"):
+            values[name] = None if values[name] is None else Path(values[name])
+        try:
+            return cls(optimizer=method.options(**options), **values)
+        except TypeError as error:
+            raise ValueError(
+                f"the configuration is of another version of loren_jax: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +231,9 @@ class EvaluateConfig:
 
     Attributes:
         model: Directory of the model, such as the `model` folder of a run.
-        data: A .tsv, .csv, .json or .jsonl file, `reviews`, or a Hub data set.
+        data: A task, a .tsv, .csv, .json or .jsonl file, `reviews`, or a Hub data set.
+        data_dir: Folder that holds a folder of the task's name with its files; by default the
+            task comes from the Hub.
         split: Split of a Hub data set; `validation` by default.
         held_out: Evaluate only what `train` holds out of this data with the same train_examples,
             held_out_examples and seed; otherwise all of the data.
@@ -136,12 +243,14 @@ class EvaluateConfig:
         columns: Column names of a TSV or CSV file without a header.
         text_columns: Column of the text, or the two of a pair; by default found by name.
         label_column: Column of the label.
-        max_length: Longest text in tokens; the rest is cut. Give what the training was given.
+        max_length: Longest text in tokens; the rest is cut. Give what the training was given; by
+            default 128 for a task, else 64, and never more than the model has positions.
         batch_size: Examples per forward pass.
     """
 
     model: str
     data: str = "reviews"
+    data_dir: Path | None = None
     split: str | None = None
     held_out: bool = False
     train_examples: int | None = 512
@@ -150,11 +259,12 @@ class EvaluateConfig:
     columns: tuple[str, ...] | None = None
     text_columns: tuple[str, ...] | None = None
     label_column: str = "label"
-    max_length: int = 64
+    max_length: int | None = None
     batch_size: int = 100
 
     def __post_init__(self) -> None:
-        count("max_length", self.max_length)
+        if self.max_length is not None:
+            count("max_length", self.max_length)
         count("batch_size", self.batch_size)
         count("seed", self.seed, 0)
         if self.held_out and self.split is not None:
@@ -162,3 +272,54 @@ class EvaluateConfig:
                 f"split is {self.split!r}, but held_out takes the split that `train` takes: give "
                 "one of the two."
             )
+        if self.data in TASKS and (self.held_out or self.split is not None):
+            raise ValueError(
+                f"data is the task {self.data}, which is evaluated on its validation split: leave "
+                "held_out and split out."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """One comparison of runs.
+
+    Attributes:
+        runs: Directories of runs, or of the runs of several seeds.
+        output: The PNG file to draw; None for the table alone.
+    """
+
+    runs: tuple[Path, ...]
+    output: Path | None = Path("comparison.png")
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("runs is empty: name the directories of one or more runs.")
+
+
+def _check_prompt(config: TrainConfig) -> None:
+    if not config.prompt:
+        for name in ("template", "words"):
+            if getattr(config, name) is not None:
+                raise ValueError(f"{name} is part of a prompt: give --prompt too.")
+        return
+    if config.pooling is not None:
+        raise ValueError("pooling is for a classifier's head: a prompted model has none.")
+    if config.text_columns is not None:
+        raise ValueError("text_columns is given, but a prompt's template names its columns itself.")
+    _prompt(config)
+
+
+def _prompt(config: TrainConfig) -> Prompt:
+    own = TASKS[config.data].prompt if config.data in TASKS else None
+    if own is None and (config.template is None or config.words is None):
+        raise ValueError(
+            f"prompt: {config.data} is no task with a prompt of its own; give --template and "
+            "--words"
+        )
+    template = config.template or getattr(own, "template", "")
+    words = config.words or getattr(own, "words", ())
+    if own is not None and len(words) != len(own.words):
+        raise ValueError(
+            f"words: {config.data} has {len(own.words)} classes, but there are {len(words)} answers"
+        )
+    return Prompt(template, words)

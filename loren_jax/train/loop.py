@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from loren_jax.tasks import Tokens
 from loren_jax.train.interruption import Interruption
 from loren_jax.train.metrics import MetricsWriter
 from loren_jax.train.progress import Progress
 from loren_jax.train.scoring import Score
-from loren_jax.train.step import StepMetrics, TrainStep
+from loren_jax.train.selection import Selection
+from loren_jax.train.step import StepMetrics
+from loren_jax.train.tally import Tally
 from loren_jax.types import PyTree
 
 
@@ -23,6 +24,7 @@ class Outcome(NamedTuple):
         steps: Steps taken.
         before: Score before the first step; None if it was given up.
         after: Score of `params`; None if it was given up.
+        stopped: Whether the selection ended the run, having seen no improvement for too long.
         forward_passes: Forward passes of the steps.
         evaluation_forward_passes: Those of the evaluations.
         training_seconds: Time of the steps alone.
@@ -35,6 +37,7 @@ class Outcome(NamedTuple):
     steps: int
     before: Score | None
     after: Score | None
+    stopped: bool
     forward_passes: int
     evaluation_forward_passes: int
     training_seconds: float
@@ -47,23 +50,28 @@ class TrainingLoop:
     """Runs the steps of one run.
 
     Args:
-        step: The compiled step; it may overwrite the parameters and the state it is given.
+        step: The compiled step, of parameters, state and batch; it may overwrite the former two.
         scorer: Scores parameters on the held-out examples, as `Scorer` does.
         batch: The batch of a step, from its number.
         passes: Forward passes of a step, from its number.
         steps: Steps to take.
         eval_every: Steps between evaluations.
+        keep_every: Steps between calls of `keep`; None for none.
         max_dead_steps: Steps in a row without a finite loss after which to give up.
         metrics: Where events are recorded.
         progress: Where they are shown.
         interruption: Whether to stop early.
+        metric: Name of a metric to record beside the accuracy.
+        selection: Judges every evaluation, and may end the run; None for a run to the end.
+        record: Called with the number of each step, from 0, and its losses, in their order.
+        keep: Called with parameters, state and tally where a keyframe is due.
     """
 
     def __init__(
         self,
-        step: TrainStep,
+        step: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree, StepMetrics]],
         scorer: Callable[[PyTree, Callable[[], bool]], Score | None],
-        batch: Callable[[int], Tokens],
+        batch: Callable[[int], Any],
         passes: Callable[[int], int],
         *,
         steps: int,
@@ -72,20 +80,26 @@ class TrainingLoop:
         metrics: MetricsWriter,
         progress: Progress,
         interruption: Interruption,
+        metric: str = "accuracy",
+        selection: Selection | None = None,
+        keep_every: int | None = None,
+        record: Callable[[int, np.ndarray], None] = lambda step, losses: None,
+        keep: Callable[[PyTree, PyTree, Tally], None] = lambda params, opt_state, tally: None,
     ):
         self._step, self._scorer, self._batch, self._passes = step, scorer, batch, passes
         self._steps, self._eval_every, self._max_dead_steps = steps, eval_every, max_dead_steps
         self._metrics, self._progress, self._interruption = metrics, progress, interruption
-        self._forward_passes = self._evaluation_forward_passes = 0
-        self._training_seconds = self._evaluation_seconds = 0.0
-        self._dead_steps = self._nonfinite = 0
+        self._metric, self._selection = metric, selection
+        self._keep_every, self._record, self._keep = keep_every, record, keep
+        self._tally = Tally()
 
-    def run(self, params: PyTree, opt_state: PyTree) -> Outcome:
+    def run(self, params: PyTree, opt_state: PyTree, tally: Tally | None = None) -> Outcome:
         """Trains; must be called once only.
 
         Args:
             params: The parameters; overwritten.
             opt_state: The optimiser's state; overwritten.
+            tally: What was counted up to a keyframe, to go on from there; None for a first step.
 
         Returns:
             The trained parameters and what they cost.
@@ -93,31 +107,47 @@ class TrainingLoop:
         Raises:
             FloatingPointError: If too many steps in a row had no finite loss.
         """
-        done, before = 0, self._evaluate(0, params)
-        after = before
-        while done < self._steps and not self._interruption.requested:
-            stop = min(done + self._eval_every - done % self._eval_every, self._steps)
-            params, opt_state, done = self._advance(params, opt_state, done, stop)
-            after = self._evaluate(done, params)
+        if tally is None:
+            self._tally.before = self._evaluate(params)
+        else:
+            self._tally = tally
+        while self._tally.step < self._steps and not (
+            self._interruption.requested or self._exhausted
+        ):
+            params, opt_state = self._advance(params, opt_state)
+            step = self._tally.step
+            whole = not self._interruption.requested
+            if not whole or step % self._eval_every == 0 or step == self._steps:
+                self._evaluate(params)
+            if whole and self._keep_every is not None and step % self._keep_every == 0:
+                self._keep(params, opt_state, self._tally)
+        done, tally = self._tally.step, self._tally
         return Outcome(
             params=params,
             steps=done,
-            before=before,
-            after=after,
-            forward_passes=self._forward_passes,
-            evaluation_forward_passes=self._evaluation_forward_passes,
-            training_seconds=self._training_seconds,
-            evaluation_seconds=self._evaluation_seconds,
-            nonfinite=self._nonfinite,
-            interrupted=done < self._steps,
+            before=tally.before,
+            after=tally.after,
+            stopped=done < self._steps and self._exhausted,
+            forward_passes=tally.forward_passes,
+            evaluation_forward_passes=tally.evaluation_forward_passes,
+            training_seconds=tally.training_seconds,
+            evaluation_seconds=tally.evaluation_seconds,
+            nonfinite=tally.nonfinite,
+            interrupted=done < self._steps and not self._exhausted,
         )
 
-    def _advance(
-        self, params: PyTree, opt_state: PyTree, done: int, stop: int
-    ) -> tuple[PyTree, PyTree, int]:
-        """Steps until `stop`, or until a signal."""
+    @property
+    def _exhausted(self) -> bool:
+        return self._selection is not None and self._selection.exhausted
+
+    def _advance(self, params: PyTree, opt_state: PyTree) -> tuple[PyTree, PyTree]:
+        """Steps until something else is due, or until a signal."""
         pending: tuple[int, StepMetrics] | None = None
-        clock = time.perf_counter()
+        clock, done = time.perf_counter(), self._tally.step
+        due = [
+            done + every - done % every for every in (self._eval_every, self._keep_every) if every
+        ]
+        stop = min(*due, self._steps)
         while done < stop and not self._interruption.requested:
             params, opt_state, metrics = self._step(params, opt_state, self._batch(done))
             # The numbers of a step are fetched while the next one runs: the device never waits.
@@ -125,7 +155,7 @@ class TrainingLoop:
             done += 1
             pending = done, metrics
         self._settle(pending, clock)
-        return params, opt_state, done
+        return params, opt_state
 
     def _settle(self, pending: tuple[int, StepMetrics] | None, clock: float) -> float:
         """Waits for a step's numbers and records them."""
@@ -133,46 +163,53 @@ class TrainingLoop:
             return clock
         step, metrics = pending
         losses, loss = np.asarray(metrics.losses), float(metrics.loss)
-        self._nonfinite = int(metrics.nonfinite)
-        self._forward_passes += self._passes(step - 1)
+        self._record(step - 1, losses)
+        tally = self._tally
+        tally.step, tally.nonfinite = step, int(metrics.nonfinite)
+        tally.forward_passes += self._passes(step - 1)
         now = time.perf_counter()
-        self._training_seconds += now - clock
+        tally.training_seconds += now - clock
         self._metrics.write(
             "step",
             step,
-            self._forward_passes,
+            tally.forward_passes,
             loss=loss,
             losses=losses.tolist(),
-            nonfinite=self._nonfinite,
+            nonfinite=tally.nonfinite,
         )
-        self._progress.stepped(step, loss, self._forward_passes / self._training_seconds)
-        self._require_life(step, losses)
+        self._progress.stepped(step, loss, tally.forward_passes / tally.training_seconds)
+        self._require_life(losses)
         return now
 
-    def _require_life(self, step: int, losses: np.ndarray) -> None:
-        self._dead_steps = 0 if np.isfinite(losses).any() else self._dead_steps + 1
-        if self._dead_steps >= self._max_dead_steps:
+    def _require_life(self, losses: np.ndarray) -> None:
+        tally = self._tally
+        tally.dead_steps = 0 if np.isfinite(losses).any() else tally.dead_steps + 1
+        if tally.dead_steps >= self._max_dead_steps:
             raise FloatingPointError(
-                f"no loss was finite in the last {self._dead_steps} steps, up to step {step}: "
-                "lower learning_rate or perturbation_scale; if this began at the first step, the "
-                "model's own loss is not finite"
+                f"no loss was finite in the last {tally.dead_steps} steps, up to step "
+                f"{tally.step}: lower learning_rate or perturbation_scale; if this began at the "
+                "first step, the model's own loss is not finite"
             )
 
-    def _evaluate(self, step: int, params: PyTree) -> Score | None:
-        clock = time.perf_counter()
-        score = self._scorer(params, lambda: self._interruption.urgent)
-        self._evaluation_seconds += time.perf_counter() - clock
+    def _evaluate(self, params: PyTree) -> Score | None:
+        tally, clock = self._tally, time.perf_counter()
+        tally.after = score = self._scorer(params, lambda: self._interruption.urgent)
+        tally.evaluation_seconds += time.perf_counter() - clock
         if score is None:
             return None
-        self._evaluation_forward_passes += score.forward_passes
+        tally.evaluation_forward_passes += score.forward_passes
+        best = self._selection is not None and self._selection.consider(tally.step, params, score)
+        own = {} if self._metric == "accuracy" else {self._metric: score.metric(self._metric)}
         self._metrics.write(
             "evaluation",
-            step,
-            self._forward_passes,
-            evaluation_forward_passes=self._evaluation_forward_passes,
+            tally.step,
+            tally.forward_passes,
+            evaluation_forward_passes=tally.evaluation_forward_passes,
             accuracy=score.accuracy,
             loss=score.loss,
             examples=score.examples,
+            **own,
+            **({} if self._selection is None else {"best": best}),
         )
-        self._progress.evaluated(step, score)
+        self._progress.evaluated(tally.step, score)
         return score

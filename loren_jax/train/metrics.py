@@ -6,7 +6,9 @@ but the times and what is measured in them or in memory is the same for two runs
 
 import json
 import math
+import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,17 @@ class MetricsWriter:
 
     Args:
         path: The file to create.
+        kept: Events of the same run that it begins with.
     """
 
-    def __init__(self, path: Path):
-        self._file = path.open("w", encoding="utf-8")
-        self._start = time.perf_counter()
+    def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()):
+        draft = path.with_name(f".{path.name}.draft")
+        lines = [json.dumps(_finite(dict(event)), allow_nan=False) + "\n" for event in kept]
+        draft.write_text("".join(lines), encoding="utf-8")
+        os.replace(draft, path)  # never half of what there was before
+        self._file = path.open("a", encoding="utf-8")
+        before = max((event["seconds"] for event in kept), default=0.0)
+        self._start = time.perf_counter() - before
 
     def write(self, event: str, step: int, forward_passes: int, **fields: Any) -> None:
         """Appends one line.

@@ -12,7 +12,13 @@ _SMOOTH = "#2171b5"
 
 
 def plot_curve(
-    events: Sequence[dict[str, Any]], path: str | Path, *, majority_accuracy: float, title: str
+    events: Sequence[dict[str, Any]],
+    path: str | Path,
+    *,
+    majority_accuracy: float,
+    title: str,
+    held_out: str = "held out",
+    selected_step: int | None = None,
 ) -> None:
     """Draws the curve of a run, all or nothing.
 
@@ -21,6 +27,8 @@ def plot_curve(
         path: The PNG file to write.
         majority_accuracy: What always answering the most frequent class would have.
         title: Heading.
+        held_out: What the evaluated examples are called.
+        selected_step: The evaluation whose parameters are kept, to be marked; None for the last.
     """
     # The object interface: pyplot would touch the backend of a program that draws on its own.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,8 +37,9 @@ def plot_curve(
     figure = Figure(figsize=(7, 6), layout="constrained")
     FigureCanvasAgg(figure)
     losses, accuracies = figure.subplots(2, 1, sharex=True)
-    _draw_losses(losses, events)
-    _draw_accuracies(accuracies, events, majority_accuracy)
+    _draw_losses(losses, events, held_out)
+    _draw_accuracies(accuracies, events, majority_accuracy, held_out)
+    _mark(accuracies, events, selected_step)
     figure.suptitle(title)
     for axes in (losses, accuracies):
         axes.grid(color="#dddddd", linewidth=0.6)
@@ -42,18 +51,20 @@ def plot_curve(
     os.replace(draft, path)
 
 
-def _draw_losses(axes: Any, events: Sequence[dict[str, Any]]) -> None:
+def _draw_losses(axes: Any, events: Sequence[dict[str, Any]], held_out: str) -> None:
     passes, losses = _points(events, "step", "loss")
     axes.plot(passes, losses, ".", color=_STEPS, markersize=3, label="training, each step")
     if len(losses):
         axes.plot(passes, _smoothed(losses), color=_SMOOTH, label="training, smoothed")
-    axes.plot(*_points(events, "evaluation", "loss"), "o-", color=_HELD_OUT, label="held out")
+    axes.plot(*_points(events, "evaluation", "loss"), "o-", color=_HELD_OUT, label=held_out)
     axes.set_ylabel("loss (nats)")
 
 
-def _draw_accuracies(axes: Any, events: Sequence[dict[str, Any]], majority: float) -> None:
+def _draw_accuracies(
+    axes: Any, events: Sequence[dict[str, Any]], majority: float, held_out: str
+) -> None:
     passes, accuracies = _points(events, "evaluation", "accuracy")
-    axes.plot(passes, accuracies, "o-", color=_HELD_OUT, label="held out")
+    axes.plot(passes, accuracies, "o-", color=_HELD_OUT, label=held_out)
     axes.axhline(majority, color="#555555", linestyle="--", label=f"majority class {majority:.3f}")
     if len(accuracies):
         axes.annotate(
@@ -66,6 +77,15 @@ def _draw_accuracies(axes: Any, events: Sequence[dict[str, Any]], majority: floa
     axes.margins(y=0.15)
     axes.set_ylabel("accuracy")
     axes.set_xlabel("forward passes in training")
+
+
+def _mark(axes: Any, events: Sequence[dict[str, Any]], step: int | None) -> None:
+    """A ring around the evaluation whose parameters are kept."""
+    if step is None:
+        return
+    kept = [line for line in events if line["event"] == "evaluation" and line["step"] == step]
+    passes, accuracies = _points(kept, "evaluation", "accuracy")
+    axes.plot(passes, accuracies, "o", mfc="none", mec="black", ms=12, label="selected")
 
 
 def _points(events: Sequence[dict[str, Any]], event: str, name: str) -> tuple[Any, Any]:

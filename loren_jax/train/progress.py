@@ -16,9 +16,10 @@ class Progress:
 
     Args:
         steps: Steps that the run will take.
+        held_out: What the evaluated examples are called.
     """
 
-    def __init__(self, steps: int):
+    def __init__(self, steps: int, held_out: str = "held-out"):
         self._bar = tqdm(
             total=steps,
             file=sys.stderr,
@@ -26,7 +27,7 @@ class Progress:
             dynamic_ncols=True,
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
         )
-        self._steps = steps
+        self._steps, self._held_out = steps, held_out
         self._loss: float | None = None
         self._accuracy: float | None = None
         self._start = time.perf_counter()
@@ -43,7 +44,7 @@ class Progress:
             kept = loss if self._loss is None else self._loss
             self._loss = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
         self._bar.set_postfix_str(
-            f"loss {_number(self._loss)}, held-out accuracy {_number(self._accuracy)}, "
+            f"loss {_number(self._loss)}, {self._held_out} accuracy {_number(self._accuracy)}, "
             f"{passes_per_second:.1f} passes/s",
             refresh=False,
         )
@@ -60,8 +61,8 @@ class Progress:
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
         seconds = time.perf_counter() - self._start
         self._bar.write(
-            f"step {step}/{self._steps}: {loss}held-out loss {score.loss:.4f}, "
-            f"held-out accuracy {score.accuracy:.3f} ({seconds:.0f} s)",
+            f"step {step}/{self._steps}: {loss}{self._held_out} loss {score.loss:.4f}, "
+            f"{self._held_out} accuracy {score.accuracy:.3f} ({seconds:.0f} s)",
             file=sys.stderr,
         )
 

@@ -12,6 +12,8 @@ CONFIG = "config.json"
 SUMMARY = "summary.json"
 CURVE = "curve.png"
 MODEL = "model"
+JOURNAL = "run.journal"
+KEYFRAMES = "keyframes"
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:
@@ -45,10 +47,26 @@ def claim(directory: Path) -> None:
         directory: The output directory, checked with `check_free`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(directory / MODEL, ignore_errors=True)
+    for name in (MODEL, KEYFRAMES):
+        shutil.rmtree(directory / name, ignore_errors=True)
     # The metrics last: as long as they are there, the directory counts as a run of ours.
-    for name in (CONFIG, SUMMARY, CURVE, METRICS):
+    for name in (CONFIG, JOURNAL, SUMMARY, CURVE, METRICS):
         (directory / name).unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file; a ValueError if it is not one object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+    """
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return values
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

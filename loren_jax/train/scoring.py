@@ -1,13 +1,15 @@
-"""Accuracy and mean loss over a set of examples."""
+"""Counts of right and wrong answers and the mean loss over a set of examples."""
 
+import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
-from loren_jax.tasks import EvaluationBatch, Tokens, evaluation_batches
+from loren_jax.tasks import METRICS, EvaluationBatch, Tokens, evaluation_batches
 from loren_jax.train.loss import cross_entropy
 from loren_jax.types import PyTree
 
@@ -20,33 +22,60 @@ class Score(NamedTuple):
         loss: Mean cross-entropy in nats.
         examples: How many there were.
         forward_passes: What it cost, in batches.
+        confusion: How often class j was answered where class i was right, row i, column j.
     """
 
     accuracy: float
     loss: float
     examples: int
     forward_passes: int
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+    def metric(self, name: str) -> float:
+        """A metric by its name in `loren_jax.tasks.METRICS`.
+
+        Example:
+            >>> Score(0.5, 0.7, 4, 1, ((1, 1), (1, 1))).metric("matthews")
+            0.0
+        """
+        return self.accuracy if name == "accuracy" else METRICS[name](self.confusion)
 
 
 class Scorer:
     """Scores parameters on one set of examples; compiled once, however often it is called.
 
     Args:
-        apply: `apply(params, input_ids, attention_mask, token_type_ids) -> logits`.
+        apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
         tokens: The examples.
         batch_size: Examples per forward pass.
+        frozen: Further arguments of `apply`.
+        title: Name of a progress bar, for a long evaluation; none by default.
     """
 
-    def __init__(self, apply: Callable[..., jax.Array], tokens: Tokens, batch_size: int):
+    def __init__(
+        self,
+        apply: Callable[..., jax.Array],
+        tokens: Tokens,
+        batch_size: int,
+        frozen: tuple[Any, ...] = (),
+        *,
+        title: str | None = None,
+    ):
         self._tokens = tokens
         self._batch_size = min(batch_size, len(tokens.labels))
+        self._title, self._frozen = title, frozen
 
-        def totals(params: PyTree, batch: EvaluationBatch) -> tuple[jax.Array, jax.Array]:
-            logits = apply(params, *batch.tokens[:3])
-            right = (jnp.argmax(logits, axis=-1) == batch.tokens.labels) * batch.weights
-            losses = cross_entropy(logits, batch.tokens.labels)
+        def totals(
+            params: PyTree, batch: EvaluationBatch, frozen: tuple[Any, ...]
+        ) -> tuple[jax.Array, jax.Array]:
+            logits = apply(params, *batch.tokens[:3], *frozen)
+            labels = batch.tokens.labels
+            answers = jnp.argmax(logits, axis=-1)
+            counts = jnp.zeros((logits.shape[-1],) * 2, jnp.int32)
+            counts = counts.at[labels, answers].add(batch.weights.astype(jnp.int32))
+            losses = cross_entropy(logits, labels)
             # Not losses * weights: a filling row's NaN would survive a weight of zero.
-            return jnp.sum(right), jnp.sum(jnp.where(batch.weights > 0, losses, 0.0))
+            return counts, jnp.sum(jnp.where(batch.weights > 0, losses, 0.0))
 
         self._totals = jax.jit(totals)
 
@@ -62,10 +91,20 @@ class Scorer:
         Returns:
             The score, or None where it was given up.
         """
-        totals = []
-        for batch in evaluation_batches(self._tokens, self._batch_size):
-            if abandoned():
-                return None
-            totals.append(np.asarray(self._totals(params, batch), np.float64))
-        accuracy, loss = np.sum(totals, axis=0) / len(self._tokens.labels)
-        return Score(float(accuracy), float(loss), len(self._tokens.labels), len(totals))
+        counts, losses, passes = None, 0.0, 0
+        number = len(self._tokens.labels)
+        silent = self._title is None or not sys.stderr.isatty()
+        with tqdm(total=number, desc=self._title, leave=False, disable=silent) as bar:
+            for batch in evaluation_batches(self._tokens, self._batch_size):
+                if abandoned():
+                    return None
+                more, loss = self._totals(params, batch, self._frozen)
+                more = np.asarray(more, np.int64)
+                counts = more if counts is None else counts + more
+                losses += float(loss)
+                passes += 1
+                bar.update(min(self._batch_size, number - bar.n))
+        assert counts is not None  # there is at least one batch
+        confusion = tuple(tuple(row) for row in counts.tolist())
+        accuracy = float(np.trace(counts)) / number
+        return Score(accuracy, losses / number, number, passes, confusion)

@@ -71,7 +71,8 @@ def test_padding_on_the_left():
 @pytest.mark.parametrize(
     ("tokenizer", "examples", "max_length", "message"),
     [
-        (word_tokenizer(pad_token=None), make(("w0",)), 16, "no padding token"),
+        (word_tokenizer(pad_token=None), make(("w0",)), 16, "no padding token, nor an end-of-text"),
+        (word_tokenizer(), make(("w0", "w1", "w2")), 16, "text_columns has 3 columns"),
         (word_tokenizer(), make(("w0",)).take(0), 16, "examples is empty"),
         (word_tokenizer(), make(("w0",)), 2, "max_length is 2.*at least 3"),
         (word_tokenizer(), make(("w0", "w1")), 4, "max_length is 4.*at least 5"),
@@ -80,6 +81,27 @@ def test_padding_on_the_left():
 def test_refusals(tokenizer, examples, max_length, message):
     with pytest.raises(ValueError, match=message):
         tokenize(tokenizer, examples, max_length)
+
+
+def test_a_decoder_is_padded_with_its_end_of_text_token(capsys):
+    tokenizer = word_tokenizer(pad_token=None, eos_token="w9")
+    for _ in range(2):
+        tokens = tokenize(tokenizer, make(("w0",)), 16)
+        assert tokens.input_ids[0].tolist() == [1, 4, 2] + [WORDS.index("w9")] * 5
+        assert tokens.attention_mask[0].tolist() == [1, 1, 1] + [0] * 5
+    assert capsys.readouterr().err.count("padded with its end-of-text token 'w9'") == 1
+
+
+@pytest.mark.parametrize(("positions", "expected"), [(None, 24), (22, 22), (64, 24), (20, 20)])
+def test_padding_stays_within_the_positions(positions, expected):
+    tokens = tokenize(word_tokenizer(), make((words(40),)), 20, positions=positions)
+    assert tokens.input_ids.shape == (1, expected)
+
+
+def test_many_examples_are_tokenised_piece_by_piece():
+    examples = make(*((words(number % 7 + 1),) for number in range(1100)))
+    tokens = tokenize(word_tokenizer(), examples, 16)
+    assert tokens.attention_mask.sum(axis=1).tolist() == [n % 7 + 3 for n in range(1100)]
 
 
 def test_missing_folder(tmp_path):

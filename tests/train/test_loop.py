@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loren_jax.train import Score, StepMetrics, read_metrics
+from loren_jax.train import Score, Selection, StepMetrics, read_metrics
 from loren_jax.train.interruption import Interruption
 from loren_jax.train.loop import TrainingLoop
 from loren_jax.train.metrics import METRICS, MetricsWriter
@@ -109,3 +109,33 @@ def test_dead_steps_in_a_row_end_the_run(tmp_path):
 def test_dead_steps_with_life_in_between_do_not(tmp_path):
     outcome = Run(tmp_path, losses=lambda step: [[np.inf], [np.nan if step % 3 else 1.0]]).outcome
     assert outcome.steps == 5
+
+
+class Judge(Selection):
+    """A selection that has seen enough after some evaluations."""
+
+    def __init__(self, evaluations):
+        self.steps, self._evaluations = [], evaluations
+
+    @property
+    def exhausted(self):
+        return len(self.steps) >= self._evaluations
+
+    def consider(self, step, params, score):
+        assert params == step
+        self.steps.append(step)
+        return step == 2
+
+
+def test_a_selection_sees_every_evaluation_and_may_end_the_run(tmp_path):
+    judge = Judge(3)
+    outcome = Run(tmp_path, steps=20, selection=judge).outcome
+    assert judge.steps == [0, 2, 4]
+    assert (outcome.steps, outcome.stopped, outcome.interrupted) == (4, True, False)
+    evaluations = [line for line in read_metrics(tmp_path) if line["event"] == "evaluation"]
+    assert [line["best"] for line in evaluations] == [False, True, False]
+
+
+def test_a_run_that_ends_by_itself_was_not_stopped(tmp_path):
+    outcome = Run(tmp_path, selection=Judge(4)).outcome
+    assert (outcome.steps, outcome.stopped, outcome.interrupted) == (5, False, False)

@@ -12,10 +12,12 @@ from loren_jax.train.plot import _smoothed
 
 
 def events(count):
-    yield {"event": "evaluation", "forward_passes": 0, "loss": 0.7, "accuracy": 0.5}
+    yield {"event": "evaluation", "step": 0, "forward_passes": 0, "loss": 0.7, "accuracy": 0.5}
     for step in range(1, count + 1):
         yield {"event": "step", "forward_passes": 6 * step, "loss": None if step == 2 else 1 / step}
-    yield {"event": "evaluation", "forward_passes": 6 * count, "loss": 0.5, "accuracy": 0.8}
+    passes = 6 * count
+    last = {"step": count, "forward_passes": passes, "loss": 0.5, "accuracy": 0.8}
+    yield {"event": "evaluation", **last}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
@@ -26,6 +28,13 @@ def test_a_picture_is_written(count, tmp_path):
     assert content.startswith(b"\x89PNG")
     assert struct.unpack(">II", content[16:24]) == (1050, 900)
     assert [file.name for file in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_the_selected_evaluation_is_marked(tmp_path):
+    options = {"majority_accuracy": 0.5, "title": "a run", "held_out": "dev"}
+    for name, step in (("plain", None), ("marked", 3)):
+        plot_curve(list(events(3)), tmp_path / name, selected_step=step, **options)
+    assert (tmp_path / "plain").read_bytes() != (tmp_path / "marked").read_bytes()
 
 
 def test_a_run_without_any_evaluation(tmp_path):

@@ -18,6 +18,12 @@ def test_evaluations_are_printed(capsys):
     assert out == ""
 
 
+def test_dev_is_not_called_held_out(capsys):
+    with Progress(10, "dev") as progress:
+        progress.evaluated(0, Score(0.5, 0.7, 20, 2))
+    assert "step 0/10: dev loss 0.7000, dev accuracy 0.500 (" in capsys.readouterr().err
+
+
 def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with Progress(10) as progress:

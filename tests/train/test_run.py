@@ -11,7 +11,15 @@ import pytest
 from tiny_task import write_data, write_model
 
 from loren_jax.models import load_classifier
-from loren_jax.train import METHODS, EvaluateConfig, LorenOptions, TrainConfig, evaluate, run, train
+from loren_jax.train import (
+    METHODS,
+    EvaluateConfig,
+    LorenOptions,
+    TrainConfig,
+    evaluate,
+    train,
+    training,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +78,8 @@ def test_compiles_the_step_once(config, result, monkeypatch, place):
         return original(chex.assert_max_traces(apply, 1), optimizer, **options)
 
     chex.clear_trace_counter()
-    original = run.make_train_step
-    monkeypatch.setattr(run, "make_train_step", counted)
+    original = training.make_train_step
+    monkeypatch.setattr(training, "make_train_step", counted)
     again = train(dataclasses.replace(config, output=place / "counted"))
     assert again.summary.accuracy_after == result.summary.accuracy_after
 
@@ -113,9 +121,9 @@ def test_a_head_that_knows_the_classes_keeps_their_order(config, place, tmp_path
 
 
 def test_a_dead_model_ends_the_run_and_leaves_the_record(config, place, tmp_path, monkeypatch):
-    original = run.make_train_step
+    original = training.make_train_step
     dead = lambda apply, *more, **options: original(lambda *a: apply(*a) * np.nan, *more, **options)
-    monkeypatch.setattr(run, "make_train_step", dead)
+    monkeypatch.setattr(training, "make_train_step", dead)
     wrong = dataclasses.replace(config, output=tmp_path / "dead", max_dead_steps=2)
     with pytest.raises(FloatingPointError, match="no loss was finite in the last 2 steps"):
         train(wrong)
@@ -127,8 +135,8 @@ def test_evaluation_of_a_whole_file(result, place, tmp_path):
     config = EvaluateConfig(
         model=str(result.directory / "model"), data=str(place / "reviews.tsv"), max_length=16
     )
-    score, majority = evaluate(config)
-    assert (score.examples, majority) == (60, 0.5)
+    score, majority, metrics = evaluate(config)
+    assert (score.examples, majority, metrics) == (60, 0.5, {"accuracy": score.accuracy})
     write_data(tmp_path / "other.tsv", labels=("negative", "mixed"))
     with pytest.raises(ValueError, match=r"other.tsv, line 3: unknown label 'mixed'"):
         evaluate(dataclasses.replace(config, data=str(tmp_path / "other.tsv")))

@@ -30,6 +30,9 @@ def test_every_example_counts_once(batch_size):
     assert score.accuracy == pytest.approx(0.8)
     assert score.loss == pytest.approx(expected, rel=1e-6)
     assert score.examples == 5
+    assert score.confusion == ((2, 0), (1, 2))
+    assert score.metric("accuracy") == score.accuracy
+    assert score.metric("matthews") == pytest.approx((2 * 2 - 0) / np.sqrt(2 * 3 * 3 * 2))
     assert score.forward_passes == -(-5 // min(batch_size, 5))
     assert scorer(params) == score
     np.testing.assert_array_equal(params, LOGITS)

@@ -3,35 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-from loren_jax.train import Summary
-from loren_jax.train.summary import summary_text
+from train_summaries import SUMMARY
 
-SUMMARY = Summary(
-    optimizer="loren",
-    model="minilm",
-    data="reviews",
-    steps=150,
-    planned_steps=150,
-    interrupted=False,
-    accuracy_before=0.466,
-    accuracy_after=0.766,
-    loss_before=0.701,
-    loss_after=0.513,
-    majority_accuracy=0.534,
-    held_out_examples=500,
-    trained_parameters=770,
-    parameters=22566146,
-    forward_passes=9600,
-    evaluation_forward_passes=20,
-    nonfinite=0,
-    training_seconds=80.0,
-    evaluation_seconds=12.34,
-    compile_seconds=3.0,
-    forward_passes_per_second=120.0,
-    temporary_bytes=89 * 2**20,
-    peak_resident_bytes=2**30,
-    peak_device_bytes=None,
-)
+from loren_jax.train import TestScore
+from loren_jax.train.summary import summary_text
 
 
 def text(**changes):
@@ -49,6 +24,34 @@ def test_everything_is_said():
         "  memory             89 MiB temporary of a step, 1,024 MiB peak of the process\n"
         "  written            runs/x/ (model/, a)"
     )
+
+
+def test_a_protocol_is_named_and_its_test_score_told():
+    test = TestScore(
+        examples=872, accuracy=0.75, loss=0.5, metrics={"matthews": 0.4}, majority_accuracy=0.509
+    )
+    lines = text(
+        protocol="clean",
+        metric="matthews",
+        selected_step=100,
+        selected_score=0.456,
+        stopped=True,
+        steps=120,
+        test=test,
+    ).splitlines()
+    assert lines[0] == "loren on minilm, reviews: stopped at step 120 of 150, no longer better"
+    assert [line.split(maxsplit=1) for line in lines[1:2]] == [["protocol", "clean"]]
+    assert lines[2].startswith("  dev accuracy    0.466 before, 0.766 selected; majority class 0.5")
+    assert "  selected        step 100, matthews 0.456" in lines
+    expected = "accuracy 0.750, matthews 0.400; majority class 0.509 (872 examples)"
+    assert f"  test            {expected}" in lines
+
+
+def test_json_holds_the_test_score():
+    test = TestScore(examples=1, accuracy=1.0, loss=0.1, metrics={}, majority_accuracy=1.0)
+    values = dataclasses.replace(SUMMARY, test=test).as_json()
+    assert values["test"]["loss"] == 0.1
+    assert SUMMARY.as_json()["test"] is None
 
 
 def test_an_interrupted_run_says_so():

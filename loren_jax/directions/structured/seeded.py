@@ -130,8 +130,11 @@ class Seeded:
         units = self.view.m // self.blocked_size
         y = self.rows(start * units + jnp.arange(width * units))
         part = replace(self.view, shape=self.block_shape(width)).from_matrices(y)
+        part = noise.split_as(part, self.view.split)
         if self.std is None:
             return part
+        if self.view.is_split:
+            return part * self.std
         return part * jax.lax.dynamic_slice_in_dim(self.std, start, width, self.blocked_axis)
 
     def rows(self, numbers: Array) -> Float[Array, "rows n"]:
@@ -153,9 +156,12 @@ def after(direction: Any, value: Array | None) -> Any:
 def over_blocks(direction: Seeded, carry: Any, fn: Callable[[Any, Any, int], Any]) -> Any:
     """`carry = fn(carry, start, width)` for blocks that cover a single matrix, one after another.
 
-    Blocks are of equal width; where none divides the axis well, one narrower block follows.
+    Blocks are of equal width; where none divides the axis well, one narrower block follows. A
+    matrix of which a device has a part is one block: each device draws its part of it.
     """
     size = direction.blocked_size
+    if direction.view.is_split:
+        return fn(carry, 0, size)
     limit = noise.block_numbers() * size // math.prod(direction.view.shape)
     width = _block_width(size, max(1, limit))
     number = size // width
@@ -195,6 +201,9 @@ def _piece_by_piece(
         def add_block(sums: Any, start: Any, width: int) -> Any:
             flat, scores = sums
             total, score = add(layer, start, width)
+            if view.is_split:  # a slice along a sharded axis, even of all of it, may gather it
+                flat = flat.at[i].set(plus(flat[i], total))
+                return flat, None if scores is None else scores.at[i].add(score)
             place = [i, *[0] * (flat.ndim - 1)]
             place[axis] = start
             old = jax.lax.dynamic_slice(flat, place, (1, *total.shape))

@@ -4,6 +4,7 @@
 them, then the rank leads to the axes of the other one.
 """
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,10 @@ from loren_jax.evaluation.perturbed.leaves import (
     contract,
     is_perturbed,
 )
+
+
+PART = -2
+"""Number of the axis that tells the devices' parts of a sum apart."""
 
 
 def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -100,6 +105,10 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
         sides[0] + sides[1] if side == 0 else sides[1] + sides[0]
     )
 
+    if leaf.split(inward) and (not batched and len(leaf_contracted) == 1):
+        return _dot_in_parts(equation, leaf, x, x_axes, out_axes)
+    if leaf.split(inward):
+        return NotImplemented
     factors = {LEFT: leaf.left, RIGHT: leaf.right}
     inward_axes = [*leaf.axes(inward), RANK]
     reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
@@ -117,3 +126,37 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
 
 def _out_dtype(equation: Any) -> Any:
     return equation.outvars[0].aval.dtype
+
+
+def _dot_in_parts(
+    equation: Any, leaf: Factored, x: Array, x_axes: list[int], out_axes: list[int]
+) -> Array:
+    """A sum over an axis that is sharded: each device's part of both terms, added up together.
+
+    The compiler would add up the projections `x L` among the devices first, and then the outputs:
+    two exchanges where the bare weight has one.
+    """
+    (axis,) = set(range(leaf.weight.ndim)) & set(x_axes)
+    inward = leaf.labels[axis]
+    outward = RIGHT if inward == LEFT else LEFT
+    names, factors = leaf.split(inward), {LEFT: leaf.left, RIGHT: leaf.right}
+    parts = math.prod(noise.mesh_size(name) for name in names)
+
+    def divide(array: Array, axes: list[int]) -> tuple[Array, list[int]]:
+        place = axes.index(axis)
+        shape = (*array.shape[:place], parts, -1, *array.shape[place + 1 :])
+        divided = [*axes[:place], PART, *axes[place:]]
+        spread = tuple(names if a == PART else noise.ANYHOW for a in divided)
+        return noise.split_as(array.reshape(shape), spread), divided
+
+    weight, weight_axes = divide(leaf.weight, list(range(leaf.weight.ndim)))
+    activation, activation_axes = divide(x, x_axes)
+    factor, factor_axes = divide(factors[inward].astype(x.dtype), [*leaf.axes(inward), RANK])
+    base = contract(activation, activation_axes, weight, weight_axes, [PART, *out_axes])
+    reached = [a for a in dict.fromkeys((*activation_axes, RANK)) if a != axis]
+    projected = contract(activation, activation_axes, factor, factor_axes, reached)
+    factor_axes = [*leaf.axes(outward), RANK]
+    delta = contract(projected, reached, factors[outward], factor_axes, [PART, *out_axes])
+    total = (base + delta).astype(_out_dtype(equation))
+    # Not `jnp.sum`, which adds half precision up in float32: the devices would exchange twice that.
+    return jax.lax.reduce(total, jnp.zeros((), total.dtype), jax.lax.add, (0,))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from loren_jax.directions.matrices import MatrixView
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, Rule, bind
 from loren_jax.evaluation.perturbed.leaves import (
     LEFT,
@@ -61,7 +62,7 @@ def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     stacks = all(leaf.labels[i] == STACK for i in indexed)
     if not batch or (stacks and out_axes[: len(batch)] == batch):
         labels = (STACK,) * len(batch) + tuple(leaf.labels[i] for i in kept)
-        return Factored(leaf.name, weight, left, right, labels)
+        return replace(leaf, weight=weight, left=left, right=right, labels=labels)
     delta = contract(left, left_axes, right, right_axes, out_axes)
     return (weight.astype(jnp.float32) + delta).astype(weight.dtype)
 
@@ -193,12 +194,17 @@ def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         drop = lambda x, axes: jnp.squeeze(x, [n for n, i in enumerate(axes) if i in gone])
         labels = tuple(label for i, label in enumerate(leaf.labels) if i not in gone)
         left, right = drop(leaf.left, leaf.axes(LEFT)), drop(leaf.right, leaf.axes(RIGHT))
-        return Factored(leaf.name, weight, left, right, labels)
+        return replace(leaf, weight=weight, left=left, right=right, labels=labels)
     view = leaf.direction.view
     if any(i not in view.stack_axes for i in gone):
         return NotImplemented
     number = {axis: n for n, axis in enumerate(i for i in range(len(view.shape)) if i not in gone)}
     down = lambda axes: tuple(number[i] for i in axes)
-    view = replace(view, shape=weight.shape, fan_in=down(view.fan_in), fan_out=down(view.fan_out))
+    view = MatrixView(
+        weight.shape,
+        down(view.fan_in),
+        down(view.fan_out),
+        tuple(names for i, names in enumerate(view.split) if i not in gone),
+    )
     drop = lambda x, axes: jnp.squeeze(x, tuple(n for n, i in enumerate(axes) if i in gone))
     return leaf.changed(weight, view, drop)

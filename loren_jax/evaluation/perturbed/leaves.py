@@ -32,6 +32,8 @@ class Factored:
         float32; carries the scale.
       right: the same with RIGHT.
       labels: for each axis of the weight, which factor has it; the stack's axes are in both.
+      left_split: names of the mesh axes that the left factor's side of the weight is sharded over.
+      right_split: the same of the right factor's.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Factored:
     left: Array
     right: Array
     labels: tuple[str, ...]
+    left_split: tuple[str, ...] = ()
+    right_split: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,6 +52,10 @@ class Factored:
     def axes(self, side: str) -> list[int]:
         """Axes of the weight that a factor has, in order."""
         return [i for i, label in enumerate(self.labels) if label in (STACK, side)]
+
+    def split(self, side: str) -> tuple[str, ...]:
+        """Names of the mesh axes that a side of the weight is sharded over."""
+        return self.left_split if side == LEFT else self.right_split
 
     def dense(self) -> Array:
         """The sum, in float32 and cast last."""
@@ -112,9 +120,9 @@ class Noisy:
 
     def block(self, start: Any, width: int) -> Array:
         """`width` entries along the fan-out axis that a single matrix is drawn along."""
-        weight = jax.lax.dynamic_slice_in_dim(
-            self.weight, start, width, self.direction.blocked_axis
-        )
+        weight, axis = self.weight, self.direction.blocked_axis
+        if not self.direction.view.is_split:
+            weight = jax.lax.dynamic_slice_in_dim(weight, start, width, axis)
         value = weight.astype(jnp.float32) + self.scale * self.direction.block(start, width)
         return jnp.transpose(value.astype(weight.dtype).astype(self.dtype), self.order)
 
@@ -144,7 +152,8 @@ class Noisy:
             rest = [RANK] if RANK in axes else []
             return jnp.transpose(x, [axes.index(i) for i in (*order, *rest) if i in axes])
 
-        new = MatrixView(weight.shape, moved(view.fan_in), moved(view.fan_out))
+        split = tuple(view.split_axes(i) for i in order)
+        new = MatrixView(weight.shape, moved(view.fan_in), moved(view.fan_out), split)
         return self.changed(weight, new, change)
 
     def layers(self) -> tuple[Any, ...] | None:
@@ -230,7 +239,8 @@ def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
         )
         left = _in_leaf_order(direction.left * scale, view, view.fan_out)
         right = _in_leaf_order(direction.right, view, view.fan_in)
-        return Factored(name, weight, left, right, labels)
+        names = lambda own: tuple(name for i in own for name in view.split_axes(i))
+        return Factored(name, weight, left, right, labels, names(view.fan_out), names(view.fan_in))
     raise TypeError(f"no rule for a direction of type {type(direction).__name__}")
 
 
@@ -289,4 +299,4 @@ def _in_leaf_order(factor: Array, view: MatrixView, own: tuple[int, ...]) -> Arr
 
 def _without_leading(view: MatrixView) -> MatrixView:
     down = lambda axes: tuple(i - 1 for i in axes)
-    return MatrixView(view.shape[1:], down(view.fan_in), down(view.fan_out))
+    return MatrixView(view.shape[1:], down(view.fan_in), down(view.fan_out), view.split[1:])

@@ -22,12 +22,12 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
         axes = [*leaf.axes(side), RANK]
         return jnp.transpose(factor, [axes.index(i) for i in (*order, RANK) if i in axes])
 
-    return Factored(
-        leaf.name,
-        bind(equation, (leaf.weight,)),
-        move(leaf.left, LEFT),
-        move(leaf.right, RIGHT),
-        tuple(leaf.labels[i] for i in order),
+    return replace(
+        leaf,
+        weight=bind(equation, (leaf.weight,)),
+        left=move(leaf.left, LEFT),
+        right=move(leaf.right, RIGHT),
+        labels=tuple(leaf.labels[i] for i in order),
     )
 
 
@@ -52,9 +52,8 @@ def reshape(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         return factor.reshape(*shape, factor.shape[-1])
 
     weight = bind(equation, (leaf.weight,))
-    return Factored(
-        leaf.name, weight, move(leaf.left, LEFT), move(leaf.right, RIGHT), tuple(labels)
-    )
+    left, right = move(leaf.left, LEFT), move(leaf.right, RIGHT)
+    return replace(leaf, weight=weight, left=left, right=right, labels=tuple(labels))
 
 
 def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
@@ -100,9 +99,8 @@ def broadcast_in_dim(interpreter: Interpreter, equation: Any, inputs: list[Any])
         return jnp.broadcast_to(factor, (*(shape[i] for i in own), factor.shape[-1]))
 
     weight = bind(equation, (leaf.weight,))
-    return Factored(
-        leaf.name, weight, grow(leaf.left, LEFT), grow(leaf.right, RIGHT), tuple(labels)
-    )
+    left, right = grow(leaf.left, LEFT), grow(leaf.right, RIGHT)
+    return replace(leaf, weight=weight, left=left, right=right, labels=tuple(labels))
 
 
 def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -114,7 +112,10 @@ def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     join = lambda side: jnp.stack([_factor(leaf, side) for leaf in inputs], own(side))
     labels = (*first.labels[:axis], STACK, *first.labels[axis:])
     weight = bind(equation, [leaf.weight for leaf in inputs])
-    return Factored(_names(inputs), weight, join(LEFT), join(RIGHT), labels)
+    left, right = join(LEFT), join(RIGHT)
+    return replace(
+        first, name=_names(inputs), weight=weight, left=left, right=right, labels=labels
+    )
 
 
 def concatenate(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

@@ -1,0 +1,190 @@
+"""Prompts: a classification task as one word that a language model has to say.
+
+A template surrounds the fields of an example with words and leaves one place for the answer; every
+class has an answer of its own, which must be a single token, so that the logits of these few tokens
+at that place are class logits.
+"""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+ANSWER = "answer"
+
+# Short words that are one token for most vocabularies, to suggest where another is not.
+_PLAIN_WORDS = ("yes", "no", "maybe", "good", "bad", "great", "right", "wrong", "true", "false")
+_SUGGESTIONS = 5
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A template and the answer of every class.
+
+    Attributes:
+        template: text with every field once in braces and one `{answer}`, such as
+            `{sentence} It was {answer}.`. A decoder reads what stands before the answer; an
+            encoder reads all of it, with its mask token as the answer.
+        words: the answers, in the order of the labels.
+
+    Example:
+        >>> Prompt("{sentence} It was {answer}.", ("bad", "good")).fields
+        ('sentence',)
+    """
+
+    template: str
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        names = [name for _, name in self._parts if name is not None]
+        if names.count(ANSWER) != 1:
+            raise ValueError(
+                f"template: {self.template!r} needs exactly one {{answer}}, it has "
+                f"{names.count(ANSWER)}"
+            )
+        if not self.fields or len(set(names)) < len(names):
+            raise ValueError(
+                f"template: {self.template!r} needs at least one field, and each only once"
+            )
+        if not all(name.isidentifier() for name in names):
+            raise ValueError(
+                f"template: {self.template!r} has a field without a plain name; a literal brace is "
+                "written twice"
+            )
+        if len(set(self.words)) < len(self.words) or not all(map(str.strip, self.words)):
+            raise ValueError(f"words: {list(self.words)} must be different words")
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that the template needs, in its order."""
+        return tuple(name for _, name in self._parts if name not in (None, ANSWER))
+
+    @property
+    def lead(self) -> str:
+        """The template's own words right before the answer, without the gap."""
+        index = [name for _, name in self._parts].index(ANSWER)
+        return self._parts[index][0].rstrip(" ")
+
+    @property
+    def gap(self) -> str:
+        """The space before the answer, which most vocabularies keep inside the answer's token."""
+        return " " if self.template.partition("{answer}")[0].endswith(" ") else ""
+
+    @cached_property
+    def _parts(self) -> tuple[tuple[str, str | None], ...]:
+        try:
+            parts = list(string.Formatter().parse(self.template))
+        except ValueError as error:
+            raise ValueError(f"template: {self.template!r}: {error}") from error
+        return tuple((literal, name) for literal, name, _, _ in parts)
+
+    def render(self, values: Sequence[str], mask_token: str | None = None) -> str:
+        """Return the text that the model reads.
+
+        Args:
+            values: one text per field, in the order of `fields`.
+            mask_token: an encoder's mask token, which takes the answer's place; `None` for a
+                decoder, whose text ends there.
+
+        Returns:
+            The text.
+
+        Example:
+            >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))
+            >>> prompt.render(["Dull."]), prompt.render(["Dull."], "[MASK]")
+            ('Dull. It was', 'Dull. It was [MASK].')
+        """
+        named = dict(zip(self.fields, values, strict=True))
+        text = ""
+        for literal, name in self._parts:
+            text += literal
+            if name == ANSWER and mask_token is None:
+                return text.rstrip(" ")
+            if name is not None:
+                text += str(mask_token) if name == ANSWER else named[name].strip()
+        return text
+
+    def require_decodable(self) -> None:
+        """Raise a ValueError where a field stands after the answer, which no decoder would read."""
+        names = [name for _, name in self._parts if name is not None]
+        if names[-1] != ANSWER:
+            raise ValueError(
+                f"template: {self.template!r} has {{{names[-1]}}} after the answer, where a "
+                "decoder would not read it; put {answer} last"
+            )
+
+
+def answer_ids(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
+    """Return the token of every answer, as it is spelled at the answer's place.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompt: template and answers.
+
+    Returns:
+        One vocabulary id per class.
+
+    Raises:
+        ValueError: if an answer is not exactly one known token, or two are the same one; the
+            message names the word and others that would do.
+    """
+    ids: dict[int, str] = {}
+    for word in prompt.words:
+        tokens = _tokens_after(tokenizer, prompt, word)
+        if len(tokens) != 1:
+            pieces = ", ".join(repr(piece) for piece in tokenizer.convert_ids_to_tokens(tokens))
+            raise ValueError(
+                f"words: {word!r} is {len(tokens)} tokens of this tokenizer ({pieces}), but an "
+                f"answer must be one; {_suggestion(tokenizer, prompt)}"
+            )
+        if tokens[0] == getattr(tokenizer, "unk_token_id", None):
+            raise ValueError(
+                f"words: {word!r} is unknown to this tokenizer; {_suggestion(tokenizer, prompt)}"
+            )
+        if tokens[0] in ids:
+            raise ValueError(
+                f"words: {ids[tokens[0]]!r} and {word!r} are the same token of this tokenizer; "
+                f"{_suggestion(tokenizer, prompt)}"
+            )
+        ids[tokens[0]] = word
+    return tuple(ids)
+
+
+def _tokens_after(tokenizer: Any, prompt: Prompt, word: str) -> list[int]:
+    """What the word adds to the tokens before it: spaces may belong to its token or not."""
+    lead = prompt.lead.strip() or "It is"
+    before = tokenizer.encode(lead, add_special_tokens=False)
+    both = tokenizer.encode(f"{lead}{prompt.gap}{word}", add_special_tokens=False)
+    if both[: len(before)] == before:
+        return both[len(before) :]
+    return tokenizer.encode(prompt.gap + word, add_special_tokens=False)
+
+
+def _suggestion(tokenizer: Any, prompt: Prompt) -> str:
+    spelled = [form(word) for word in prompt.words for form in (str.lower, str.capitalize)]
+    candidates = dict.fromkeys([*spelled, *_PLAIN_WORDS])
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    fitting: dict[int, str] = {}
+    for word in candidates:
+        tokens = _tokens_after(tokenizer, prompt, word)
+        if len(tokens) == 1 and tokens[0] != unknown:
+            fitting.setdefault(tokens[0], word)
+    listed = ", ".join(list(fitting.values())[:_SUGGESTIONS]) or "words of its vocabulary"
+    return f"name others with --words, for instance out of: {listed}"
+
+
+def prompt_json(prompt: Prompt, **more: Any) -> dict[str, Any]:
+    """Return a prompt as JSON values, with whatever else its model must be told."""
+    return {"template": prompt.template, "words": list(prompt.words), **more}
+
+
+def prompt_from_json(values: Mapping[str, Any]) -> Prompt:
+    """Return the prompt of `prompt_json`.
+
+    Example:
+        >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))
+        >>> prompt_from_json(prompt_json(prompt)) == prompt
+        True
+    """
+    return Prompt(values["template"], tuple(values["words"]))

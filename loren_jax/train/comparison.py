@@ -1,0 +1,182 @@
+"""Runs side by side: a table, and one picture against forward passes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loren_jax.train import run_directory as files
+from loren_jax.train.metrics import METRICS, read_metrics
+from loren_jax.train.seeds import SEEDS, mean_and_std, spread_text
+
+# What may differ between two runs of one group: where they were written, and the seed.
+_OWN = ("seed", "seeds", "output", "overwrite")
+_COLUMNS = (
+    *("optimizer", "model", "data", "protocol", "seeds", "steps", "forward passes"),
+    *("selected", "test", "majority", "seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its directory tells it.
+
+    Attributes:
+        directory: Where it is.
+        config: Its configuration, as JSON values.
+        events: Its metrics.
+        summary: Its summary; None where the run did not finish.
+    """
+
+    directory: Path
+    config: dict[str, Any]
+    events: list[dict[str, Any]]
+    summary: dict[str, Any] | None
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return self.events[-1]["step"] if self.events else 0
+
+    @property
+    def forward_passes(self) -> int:
+        """Forward passes of these steps."""
+        return self.events[-1]["forward_passes"] if self.events else 0
+
+    @property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations, in order."""
+        return [event for event in self.events if event["event"] == "evaluation"]
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Reads runs, also unfinished ones.
+
+    Args:
+        paths: Directories of runs, or of the runs of several seeds.
+
+    Returns:
+        The runs, each once.
+
+    Raises:
+        FileNotFoundError: If a directory does not exist or holds no run.
+        ValueError: If its files are damaged.
+    """
+    found: dict[Path, Run] = {}
+    for path in paths:
+        for directory in _run_directories(path):
+            found.setdefault(directory.resolve(), _read(directory))
+    return list(found.values())
+
+
+def group_runs(runs: Sequence[Run]) -> list[list[Run]]:
+    """Puts runs together that differ by their seed alone.
+
+    Args:
+        runs: The runs.
+
+    Returns:
+        The groups, in the order of their first runs.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        same = {name: value for name, value in run.config.items() if name not in _OWN}
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
+    return list(groups.values())
+
+
+def comparison_table(groups: Sequence[Sequence[Run]]) -> str:
+    """The groups as text, a line each, with mean and standard deviation over their finished runs.
+
+    Args:
+        groups: What `group_runs` returns.
+
+    Returns:
+        Lines without a newline at the end.
+    """
+    rows = [_COLUMNS, *(_row(group) for group in groups)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    unfinished = [run for group in groups for run in group if run.summary is None]
+    for run in unfinished:
+        lines.append(f"{run.directory} is not finished: step {run.steps} of {run.config['steps']}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(group: Sequence[Run]) -> tuple[str, ...]:
+    config = group[0].config
+    finished = [run.summary for run in group if run.summary is not None]
+    # Older summaries lack what came later; a run without any is marked by dashes.
+    protocol = finished[0].get("protocol") if finished else config.get("protocol")
+    mark = "" if len(finished) == len(group) else " (unfinished)"
+    seeds = ",".join(str(run.config["seed"]) for run in group)
+    return (
+        config["optimizer"]["name"],
+        config["model"],
+        config["data"] + (", prompt" if config.get("prompt") else ""),
+        protocol or "-",
+        seeds + mark,
+        _range([run.steps for run in group]),
+        _range([run.forward_passes for run in group]),
+        _spread([_selected(summary) for summary in finished], _metric(finished)),
+        _spread([_test(summary) for summary in finished], _metric(finished)),
+        _spread([_majority(summary) for summary in finished]),
+        _spread([summary["training_seconds"] for summary in finished], digits=1),
+    )
+
+
+def _metric(finished: Sequence[dict[str, Any]]) -> str:
+    metric = finished[0].get("metric", "accuracy") if finished else "accuracy"
+    return "" if metric == "accuracy" else f" {metric}"
+
+
+def _selected(summary: dict[str, Any]) -> float | None:
+    best = summary.get("selected_score")
+    return summary["accuracy_after"] if best is None else best
+
+
+def _test(summary: dict[str, Any]) -> float | None:
+    test = summary.get("test")
+    return None if test is None else test["metrics"][summary["metric"]]
+
+
+def _majority(summary: dict[str, Any]) -> float | None:
+    return (summary.get("test") or summary)["majority_accuracy"]
+
+
+def _spread(values: Sequence[float | None], unit: str = "", digits: int = 3) -> str:
+    known = [value for value in values if value is not None]
+    return spread_text(mean_and_std(known), digits) + unit if known else "-"
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _run_directories(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise FileNotFoundError(f"runs: there is no directory {path}")
+    if (path / METRICS).is_file():
+        return [path]
+    inside = sorted(entry.parent for entry in path.glob(f"*/{METRICS}"))
+    if (path / SEEDS).is_file() or inside:
+        return inside
+    raise FileNotFoundError(
+        f"runs: {path} holds no run: there is neither {METRICS} nor a directory with one"
+    )
+
+
+def _read(directory: Path) -> Run:
+    try:
+        config = files.read_json(directory / files.CONFIG)["config"]
+        summary = directory / files.SUMMARY
+        finished = files.read_json(summary) if summary.is_file() else None
+        run = Run(directory, config, read_metrics(directory), finished)
+        _ = run.config["optimizer"]["name"], run.config["seed"], run.config["steps"]
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        raise ValueError(
+            f"runs: {directory} is damaged or was written by another version: {error!r}"
+        ) from error
+    return run

@@ -1,0 +1,99 @@
+"""Runs in one picture: loss and score of the evaluations against forward passes."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loren_jax.train.comparison import Run
+
+
+def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
+    """Draws groups of runs, all or nothing: each run thinly, the mean of a group boldly.
+
+    Args:
+        groups: Runs that differ by their seed alone, together.
+        path: The PNG file to write.
+    """
+    # The object interface: pyplot would touch the backend of a program that draws on its own.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, 1, sharex=True)
+    for number, group in enumerate(groups):
+        for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+            _draw(axes, group, name, f"C{number % 10}", f"{number + 1} {_label(group)}")
+    for value in _majorities(groups)[:3]:  # a thicket of lines tells nothing
+        panels[1].axhline(
+            value, color="#555555", linestyle="--", lw=0.8, label=f"majority class {value:.3f}"
+        )
+    for axes, title in zip(panels, ("loss (nats)", "accuracy"), strict=True):
+        axes.set_ylabel(f"{title} on the evaluated examples")
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[1].set_xlabel("forward passes in training")
+    panels[1].legend(frameon=False, fontsize="small")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    figure.savefig(draft, dpi=150, format="png")
+    os.replace(draft, path)
+
+
+def _draw(axes: Any, group: Sequence[Run], name: str, colour: Any, label: str) -> None:
+    curves = [_curve(run, name) for run in group]
+    for passes, values in curves:
+        axes.plot(passes, values, color=colour, alpha=0.35, lw=0.9)
+    passes, mean = mean_curve(curves)
+    axes.plot(passes, mean, "o-", color=colour, markersize=3, label=label)
+
+
+def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of curves where all of them have a point.
+
+    Args:
+        curves: Pairs of forward passes, increasing, and values.
+
+    Returns:
+        The common forward passes and the means there.
+
+    Example:
+        >>> one = (np.array([0, 10, 20]), np.array([1.0, 2.0, 3.0]))
+        >>> two = (np.array([0, 10]), np.array([3.0, 4.0]))
+        >>> mean_curve([one, two])[1].tolist()
+        [2.0, 3.0]
+    """
+    common = sorted(set.intersection(*(set(passes.tolist()) for passes, _ in curves)))
+    values = [
+        [dict(zip(passes.tolist(), heights.tolist(), strict=True))[at] for at in common]
+        for passes, heights in curves
+    ]
+    return np.array(common), np.mean(np.array(values).reshape(len(curves), len(common)), axis=0)
+
+
+def _curve(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
+    known = [event for event in run.evaluations if event[name] is not None]
+    passes = np.array([event["forward_passes"] for event in known], np.int64)
+    return passes, np.array([event[name] for event in known], np.float64)
+
+
+def _label(group: Sequence[Run]) -> str:
+    config = group[0].config
+    words = [config["optimizer"]["name"], Path(config["model"]).name, Path(config["data"]).name]
+    if config.get("protocol"):
+        words.append(config["protocol"])
+    if len(group) > 1:
+        words.append(f"{len(group)} seeds")
+    if any(run.summary is None for run in group):
+        words.append("unfinished")
+    return ", ".join(words)
+
+
+def _majorities(groups: Sequence[Sequence[Run]]) -> list[float]:
+    """The different majority baselines of the evaluated examples."""
+    finished = [run.summary for group in groups for run in group if run.summary is not None]
+    return sorted({summary["majority_accuracy"] for summary in finished})

@@ -1,0 +1,219 @@
+"""The model of any step of a run, made again from the journal and the base model."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from loren_jax import journal
+from loren_jax.models import load_classifier, locate
+from loren_jax.tasks import Prompt
+from loren_jax.train import run_directory as files
+from loren_jax.train.config import TrainConfig
+from loren_jax.train.reading import Reader
+from loren_jax.train.run_journal import require_model
+from loren_jax.train.saving import Origin, save_model
+from loren_jax.train.trainee import Trainee, trainee_of
+
+
+class Rebuilt(NamedTuple):
+    """A run's model as it was before the first step.
+
+    Attributes:
+        trainee: The model as it was trained.
+        origin: What a saved model must tell.
+        recorded: The run's journal.
+    """
+
+    trainee: Trainee
+    origin: Origin
+    recorded: journal.Journal
+
+
+class Verification(NamedTuple):
+    """What a journal was checked for.
+
+    Attributes:
+        steps: Whole records.
+        leftover: Bytes behind them that are no record.
+        compared: Step whose model was compared with the one in the run; None if there is none.
+        same: Whether they have the same bits.
+        difference: The largest difference of a number.
+        versions: In what this process differs from the one that wrote the journal.
+    """
+
+    steps: int
+    leftover: int
+    compared: int | None
+    same: bool
+    difference: float
+    versions: list[str]
+
+
+def journal_file(path: Path) -> Path:
+    """The journal of a run's directory, or the file itself."""
+    return path / files.JOURNAL if path.is_dir() else path
+
+
+def rebuild(path: Path, base: str | None = None) -> Rebuilt:
+    """The model that a run began with.
+
+    Args:
+        path: The run's directory or its journal.
+        base: Where the base model is, if not where the run had it.
+
+    Returns:
+        The model, checked against the journal to the bit.
+
+    Raises:
+        FileNotFoundError: If the journal or the model is absent.
+        JournalError: If the journal is of no training run, or the model is another.
+    """
+    recorded = journal.read(journal_file(path))
+    run = recorded.header["run"]
+    if "config" not in run:
+        raise journal.JournalError(
+            f"{recorded.path} is not of `loren-jax train`; use loren_jax.journal.replay"
+        )
+    config = TrainConfig.from_json(run["config"])
+    config = dataclasses.replace(config, model=base or config.model)
+    source, names = locate(config.model), tuple(run["label_names"])
+    prompt = None if run["prompt"] is None else Prompt(run["prompt"][0], tuple(run["prompt"][1]))
+    if prompt is not None:
+        model = Reader(source, prompt).prompted_model(names, dtype=config.dtype)
+    else:
+        model = load_classifier(
+            source,
+            num_labels=len(names),
+            pooling=config.pooling,
+            key=config.seed,
+            dtype=config.dtype,
+        )
+    trainee = trainee_of(config, model)
+    require_model(trainee, recorded)
+    origin = Origin(source, model.config, names, prompt, run["max_length"])
+    return Rebuilt(trainee, origin, recorded)
+
+
+def export_step(
+    path: Path, output: Path, *, step: int | None = None, base: str | None = None
+) -> journal.Replayed:
+    """Writes the model of a step as a Hugging Face directory.
+
+    Args:
+        path: The run's directory or its journal.
+        output: The directory to create.
+        step: Steps that the model has had; None for all.
+        base: Where the base model is, if not where the run had it.
+
+    Returns:
+        What was replayed.
+
+    Raises:
+        FileExistsError: If the output is in use.
+        JournalError: See `rebuild` and `loren_jax.journal.replay`.
+    """
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise FileExistsError(f"output: {output} exists; name another directory")
+    rebuilt = rebuild(path, base)
+    again = journal.replay(rebuilt.trainee.params, rebuilt.recorded, step)
+    save_model(output, rebuilt.origin, rebuilt.trainee.merged(again.params))
+    return again
+
+
+def verify(path: Path, base: str | None = None) -> Verification:
+    """Checks a journal against the base model and, if it is there, the model of the run.
+
+    Args:
+        path: The run's directory or its journal.
+        base: Where the base model is, if not where the run had it.
+
+    Returns:
+        What was found.
+
+    Raises:
+        JournalError: If the journal is damaged or of another model.
+    """
+    rebuilt = rebuild(path, base)
+    recorded = rebuilt.recorded
+    saved = journal_file(path).parent / files.MODEL
+    step = _saved_step(saved.parent, recorded) if saved.is_dir() else None
+    again = journal.replay(rebuilt.trainee.params, recorded, step)
+    difference = 0.0
+    if step is not None:
+        found = _leaves(_saved_params(saved, rebuilt.origin))
+        difference = _largest_difference(found, _leaves(rebuilt.trainee.merged(again.params)))
+    return Verification(
+        steps=recorded.steps,
+        leftover=recorded.leftover,
+        compared=step,
+        same=difference == 0.0,
+        difference=difference,
+        versions=again.differences,
+    )
+
+
+def info_text(path: Path) -> str:
+    """What a journal holds, for people.
+
+    Args:
+        path: The run's directory or its journal.
+
+    Returns:
+        Lines without a newline at the end.
+    """
+    recorded = journal.read(journal_file(path))
+    header, method = recorded.header, recorded.header["method"]
+    config = header["run"].get("config", {})
+    leaves, digest = header["params"]["leaves"], header["params"]["digest"]
+    numbers = sum(int(np.prod(shape)) for _, shape, _ in leaves)
+    directions, points = recorded.losses.shape[1:]
+    finite = int(np.isfinite(recorded.losses).sum())
+    rows = {
+        "steps": f"{recorded.steps}" + (f" of {config['steps']}" if config else ""),
+        "losses": f"{directions} directions x {points} points a step; "
+        f"{recorded.losses.size - finite} not finite",
+        "bytes": f"{recorded.end} ({(recorded.end - recorded.start) // max(1, recorded.steps)} a "
+        f"step)" + (f", {recorded.leftover} left over" if recorded.leftover else ""),
+        "method": "not described" if method is None else _words(method["name"], method["knobs"]),
+        "schedule": (method or {}).get("schedule") or "constant",
+        "parameters": f"{numbers:,} in {len(leaves)} leaves, digest {digest[:16]}",
+        "base": config.get("model", "unknown"),
+        "data": config.get("data", "unknown"),
+        "written with": ", ".join(f"{n} {v}" for n, v in header["written_with"].items() if v),
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def _words(name: str, knobs: Mapping[str, Any]) -> str:
+    return f"{name} ({', '.join(f'{knob}={value}' for knob, value in knobs.items())})"
+
+
+def _saved_step(directory: Path, recorded: journal.Journal) -> int:
+    """Steps that the model of a run has had: those of the best evaluation, or all."""
+    summary = directory / files.SUMMARY
+    values = files.read_json(summary) if summary.is_file() else {}
+    selected = values.get("selected_step")
+    return values.get("steps", recorded.steps) if selected is None else selected
+
+
+def _saved_params(directory: Path, origin: Origin) -> Any:
+    dtype = files.read_json(directory / files.CONFIG)["dtype"]
+    if origin.prompt is not None:
+        reader = Reader(directory, origin.prompt)
+        return reader.prompted_model(origin.label_names, dtype=dtype).params
+    return load_classifier(directory, dtype=dtype).params
+
+
+def _leaves(params: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+
+
+def _largest_difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    wide = lambda array: array.astype(np.float64)
+    pairs = zip(found, expected, strict=True)
+    return max(float(np.abs(wide(a) - wide(b)).max(initial=0.0)) for a, b in pairs)

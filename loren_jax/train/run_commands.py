@@ -1,0 +1,159 @@
+"""The commands that work on a run that there is: resume, export, replay, info, verify.
+
+Each is a dataclass whose attributes are its options, and knows how to run.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+INTERRUPTED, DIFFERENT = 130, 1
+
+
+class RunCommand(ABC):
+    """A command on a run."""
+
+    @abstractmethod
+    def run(self) -> int:
+        """Does it; returns the exit code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(RunCommand):
+    """Go on with a run where it stopped, however it stopped, to the bits of one that never did.
+
+    Attributes:
+        resume: Directory of the run; its options are those that it began with.
+    """
+
+    resume: Path
+
+    def run(self) -> int:
+        """Resumes."""
+        from loren_jax.train.run import resume
+        from loren_jax.train.summary import summary_text
+
+        result = resume(self.resume)
+        print(summary_text(result.summary, result.directory, result.files))
+        return INTERRUPTED if result.summary.interrupted else 0
+
+
+@dataclass(frozen=True)
+class Export(RunCommand):
+    """Write the model of any step of a run as a Hugging Face directory.
+
+    Attributes:
+        directory: Directory of the run.
+        step: Steps that the model has had; all of them by default.
+        output: The directory to write; by default RUN/step-STEP.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    step: int | None = None
+    output: Path | None = None
+
+    def run(self) -> int:
+        """Exports."""
+        from loren_jax import journal
+        from loren_jax.train.reconstruction import export_step, journal_file
+
+        step = self.step
+        if step is None:
+            step = journal.read(journal_file(self.directory)).steps
+        output = self.output or self.directory / f"step-{step}"
+        return _told(export_step(self.directory, output, step=step), output)
+
+
+@dataclass(frozen=True)
+class Replay(RunCommand):
+    """Make the model of a run from its journal and the base model, on any machine, without data.
+
+    Attributes:
+        journal: The journal's file.
+        base: The model that the run began with: a directory, `minilm`, or a name on the Hub.
+        output: The directory to write.
+        step: Steps that the model has had; all of them by default.
+    """
+
+    journal: tyro.conf.Positional[Path]
+    base: str
+    output: Path
+    step: int | None = None
+
+    def run(self) -> int:
+        """Replays."""
+        from loren_jax.train.reconstruction import export_step
+
+        return _told(
+            export_step(self.journal, self.output, step=self.step, base=self.base), self.output
+        )
+
+
+@dataclass(frozen=True)
+class Info(RunCommand):
+    """Tell what a journal holds.
+
+    Attributes:
+        directory: Directory of a run, or a journal's file.
+    """
+
+    directory: tyro.conf.Positional[Path]
+
+    def run(self) -> int:
+        """Tells."""
+        from loren_jax.train.reconstruction import info_text
+
+        print(info_text(self.directory))
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify(RunCommand):
+    """Check a journal against the base model and, if it is there, the run's own model.
+
+    Attributes:
+        directory: Directory of a run, or a journal's file.
+        base: Where the base model is, if not where the run had it.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    base: str | None = None
+
+    def run(self) -> int:
+        """Verifies."""
+        from loren_jax.train.reconstruction import verify
+
+        found = verify(self.directory, self.base)
+        print(f"journal      {found.steps} whole steps, {found.leftover} bytes left over")
+        print("base model   that of the run, to the bit")
+        if found.compared is None:
+            print("final model  none to compare with")
+        elif found.same:
+            print(f"final model  that of step {found.compared}, to the bit")
+        else:
+            print(
+                f"final model  differs from step {found.compared} by up to {found.difference:.2g}"
+            )
+        if found.versions:
+            print(f"rounding may differ: {'; '.join(found.versions)}")
+        return 0 if found.same else DIFFERENT
+
+
+def run_commands() -> dict[str, Any]:
+    """The commands by name."""
+    return {"export": Export, "replay": Replay, "info": Info, "verify": Verify}
+
+
+def _told(again: Any, output: Path) -> int:
+    """Says what was replayed and where it is."""
+    print(f"{output}: the model after {again.steps} steps")
+    if again.differences:
+        print(
+            f"rounding may differ from the run's own: {'; '.join(again.differences)}",
+            file=sys.stderr,
+        )
+    return 0

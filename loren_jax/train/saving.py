@@ -1,0 +1,72 @@
+"""What a run keeps of its model: a directory that `loren-jax evaluate` and transformers read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loren_jax.models import export_classifier, export_language_model
+from loren_jax.tasks import Prompt
+from loren_jax.tasks.prompts import prompt_from_json, prompt_json
+from loren_jax.train.run_directory import read_json, write_json
+
+PROMPT = "prompt.json"
+
+
+class Origin(NamedTuple):
+    """What a model was made from, which its directory must tell too.
+
+    Attributes:
+        source: Where the model came from.
+        config: Its configuration.
+        label_names: The classes, in the order of its answers.
+        prompt: What surrounds the texts; None for a model with a head.
+        max_length: Longest input in tokens.
+    """
+
+    source: Path
+    config: Any
+    label_names: tuple[str, ...]
+    prompt: Prompt | None
+    max_length: int
+
+
+def save_model(
+    directory: Path, origin: Origin, params: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """Writes a model; a prompted one as a language model, with its prompt beside it.
+
+    Args:
+        directory: The directory to create.
+        origin: What it was made from.
+        params: The parameters to keep.
+        overwrite: Whether an existing directory may be replaced.
+    """
+    source, config, names, prompt, max_length = origin
+    if prompt is None:
+        export_classifier(directory, source, config, params, names, overwrite=overwrite)
+        return
+    export_language_model(directory, source, config, params, overwrite=overwrite)
+    write_json(directory / PROMPT, prompt_json(prompt, label_names=names, max_length=max_length))
+
+
+def read_prompt(directory: Path) -> tuple[Prompt, tuple[str, ...], int] | None:
+    """The prompt that a model was trained with.
+
+    Args:
+        directory: The model's directory.
+
+    Returns:
+        The prompt, the names of the classes in the order of its answers, and the longest input in
+        tokens; None for a model with a head.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    path = directory / PROMPT
+    if not path.is_file():
+        return None
+    try:
+        values = read_json(path)
+        return prompt_from_json(values), tuple(values["label_names"]), int(values["max_length"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; export the model again") from error

@@ -1,0 +1,93 @@
+"""What the optimiser of a run sees: the model's own parameters, or adapters beside frozen ones."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from loren_jax import lora
+from loren_jax.models import Classifier, family_of
+from loren_jax.train.config import TrainConfig
+from loren_jax.train.trainable import leaf_paths, parameter_counts, trainable_mask
+from loren_jax.types import PyTree
+
+
+class Trainee(NamedTuple):
+    """A model as it is trained.
+
+    Attributes:
+        params: What the optimiser is given.
+        apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
+        frozen: Further arguments of `apply`, which no step changes.
+        mask: Which leaves of `params` are trained, by path.
+        merged: `params -> parameters of the model`.
+        trained_parameters: Numbers that are trained.
+        parameters: Numbers that the model has.
+    """
+
+    params: PyTree
+    apply: Callable[..., jax.Array]
+    frozen: tuple[Any, ...]
+    mask: Callable[[str], bool]
+    merged: Callable[[PyTree], PyTree]
+    trained_parameters: int
+    parameters: int
+
+    @property
+    def trained_paths(self) -> list[str] | None:
+        """Paths of the trained leaves; None if all are."""
+        paths = leaf_paths(self.params)
+        trained = [path for path in paths if self.mask(path)]
+        return None if trained == paths else trained
+
+
+def trainee_of(config: TrainConfig, model: Classifier) -> Trainee:
+    """The model as a configuration trains it.
+
+    Args:
+        config: The run.
+        model: The model as it was loaded.
+
+    Returns:
+        Its own parameters under a mask; with `lora_rank`, adapters that change nothing yet.
+
+    Raises:
+        ValueError: If a pattern matches nothing, or a leaf that cannot be adapted.
+    """
+    total = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    if config.lora_rank is None:
+        mask = trainable_mask(config.trainable or ("*",), model.params)
+        return Trainee(
+            params=model.params,
+            apply=model.apply,
+            frozen=(),
+            mask=mask,
+            merged=lambda params: params,
+            trained_parameters=parameter_counts(mask, model.params)[0],
+            parameters=total,
+        )
+    scale = (config.lora_alpha or config.lora_rank) / config.lora_rank
+    adapted = lora.adapt(model.apply, scale=scale)
+    adapters = lora.init(
+        model.params,
+        config.lora_targets,
+        rank=config.lora_rank,
+        full=head_patterns(model) if config.trainable is None else config.trainable,
+        key=config.seed,
+    )
+    return Trainee(
+        params=adapters,
+        apply=lambda adapters, ids, mask, types, base: adapted(base, adapters, ids, mask, types),
+        frozen=(model.params,),
+        mask=lambda path: True,
+        merged=lambda adapters: lora.merge(model.params, adapters, scale=scale),
+        trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(adapters)),
+        parameters=total,
+    )
+
+
+def head_patterns(model: Classifier) -> tuple[str, ...]:
+    """Patterns of the classification head's parameters; none for a prompted model."""
+    if model.config.head != "classification":
+        return ()
+    return (f"{family_of(model.config).weight_table(model.config).head}/*",)

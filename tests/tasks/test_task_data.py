@@ -1,0 +1,111 @@
+"""Reading a task: which files, which labels, and what is said when something is missing."""
+
+import json
+
+import datasets
+import huggingface_hub
+import pytest
+from task_files import write
+
+from loren_jax.tasks import hub, task_data
+from loren_jax.tasks.glue import COLA, QNLI, SST2
+from loren_jax.tasks.superglue import CB
+from loren_jax.tasks.task_data import TASKS, read_task
+
+QNLI_SUBSET = {"0": {"text_a": "Why?", "text_b": "So.", "label": "not_entailment"}}
+
+
+def test_eight_tasks():
+    assert set(TASKS) == {"mnli", "qnli", "sst2", "cola", "rte", "boolq", "wic", "cb"}
+
+
+def test_subsets_stand_in_for_a_missing_training_file(tmp_path):
+    subset = json.dumps(QNLI_SUBSET)
+    folder = write(tmp_path / "qnli", train_subset_a__json=subset)
+    with pytest.raises(FileNotFoundError, match=r"of QNLI: train.tsv, or train_subset_a"):
+        read_task(QNLI, "train", data_dir=tmp_path)
+    write(folder, train_subset_b__json=subset)
+    examples = read_task(QNLI, "train", data_dir=tmp_path)
+    assert (examples.texts, examples.labels.tolist()) == ((("Why?", "So."),) * 2, [1, 1])
+    write(folder, train__tsv="index\tquestion\tsentence\tlabel\n0\tHow?\tThus.\tentailment\n")
+    assert read_task(QNLI, "train", data_dir=tmp_path).texts == (("How?", "Thus."),)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"no folder .*sst2; .* sst2/ with train\.tsv"),
+        ({"dev__tsv": "a"}, r"does not hold the train data of SST-2: train\.tsv"),
+        ({"train__tsv": "text\tlabel\na\t1\n"}, r"no column 'sentence'; the columns are text"),
+        ({"train__tsv": "sentence\tlabels\na\t1\n"}, r"no value for column 'label'"),
+        (
+            {"train__tsv": "sentence\tlabel\na\t2\n"},
+            r"line 2: SST-2 has no label '2'",
+        ),
+        ({"train__tsv": "sentence\tlabel\na\tgood\n"}, r"'good'; it has negative, positive"),
+    ],
+)
+def test_bad_folders(files, message, tmp_path):
+    if files:
+        write(tmp_path / "sst2", **files)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        read_task(SST2, "train", data_dir=tmp_path)
+
+
+def test_quotes_in_tsv_are_text(tmp_path):
+    write(tmp_path / "cola", in_domain_train__tsv='a\t0\t*\t"Who left\nb\t1\t\tHe "did"."\n')
+    examples = read_task(COLA, "train", data_dir=tmp_path)
+    assert examples.texts == (('"Who left',), ('He "did"."',))
+    assert examples.labels.tolist() == [0, 1]
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """A Hub whose data set is a script on the main branch; the list holds what was asked."""
+    asked = []
+    features = datasets.Features(
+        {
+            **{name: datasets.Value("string") for name in ("premise", "hypothesis")},
+            "label": datasets.ClassLabel(names=["entailment", "contradiction", "neutral"]),
+        }
+    )
+
+    def load_dataset(name, configuration, split, revision=None):
+        asked.append((name, configuration, split, revision))
+        if revision is None:
+            raise RuntimeError("Dataset scripts are no longer supported, but found super_glue.py")
+        rows = {"premise": ["p", "q"], "hypothesis": ["h", "i"], "label": [2, 0]}
+        return datasets.Dataset.from_dict(rows, features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub, "_require_reachable", lambda name: None)
+    return asked
+
+
+def test_superglue_comes_from_the_parquet_branch(online):
+    examples = read_task(CB, "validation")
+    assert examples.texts == (("p", "h"), ("q", "i"))
+    assert examples.labels.tolist() == [2, 0]
+    assert online == [
+        ("aps/super_glue", "cb", "validation", None),
+        ("aps/super_glue", "cb", "validation", "refs/convert/parquet"),
+    ]
+
+
+def test_other_failures_of_the_hub_are_not_hidden(online, monkeypatch):
+    def load_dataset(*arguments, **options):
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(RuntimeError, match="disk full"):
+        read_task(CB, "train")
+
+
+def test_no_network_fails_at_once(monkeypatch):
+    """The endpoint is a local port where nobody listens, and offline mode is off."""
+    original = huggingface_hub.HfApi
+    closed = lambda: original(endpoint="http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub, "HfApi", closed)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(ConnectionError, match=r"cannot be reached .*nyu-mll/glue.*--data-dir"):
+        task_data.read_task(SST2, "train")

@@ -1,0 +1,99 @@
+"""Runs side by side, from directories made by hand."""
+
+import json
+
+import pytest
+
+from loren_jax.train.comparison import comparison_table, group_runs, read_runs
+from loren_jax.train.comparison_plot import plot_comparison
+
+
+def write_run(directory, *, seed=0, accuracy=0.7, finished=True, metric="accuracy", **config):
+    directory.mkdir(parents=True)
+    config = {
+        **{"optimizer": {"name": "loren", "learning_rate": 0.1}, "model": "m", "data": "sst2"},
+        **{"protocol": "clean", "seed": seed, "steps": 4, "output": str(directory)},
+        **config,
+    }
+    (directory / "config.json").write_text(json.dumps({"config": config}))
+    events = [{"event": "config", "step": 0, "forward_passes": 0}]
+    for step in (0, 2, 4) if finished else (0, 2):
+        numbers = {"step": step, "forward_passes": 6 * step}
+        events.append({"event": "evaluation", **numbers, "loss": 0.5, "accuracy": accuracy})
+    lines = [json.dumps(event) for event in events]
+    (directory / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    if finished:
+        test = {"metrics": {metric: accuracy - 0.1}, "majority_accuracy": 0.51}
+        summary = {
+            **{"protocol": "clean", "metric": metric, "selected_score": accuracy, "test": test},
+            **{"accuracy_after": accuracy, "majority_accuracy": 0.5, "training_seconds": 12.34},
+        }
+        (directory / "summary.json").write_text(json.dumps(summary))
+    return directory
+
+
+def table(*paths):
+    return comparison_table(group_runs(read_runs(paths))).splitlines()
+
+
+def test_seeds_are_put_together(tmp_path):
+    several = [write_run(tmp_path / f"s{n}", seed=n, accuracy=0.7 + n / 10) for n in range(3)]
+    other = write_run(tmp_path / "other", optimizer={"name": "mezo", "learning_rate": 0.1})
+    head, first, second = table(*several, other)
+    assert head.split()[:5] == ["optimizer", "model", "data", "protocol", "seeds"]
+    assert head.split()[5:] == ["steps", "forward", "passes", *head.split()[8:]]
+    assert head.split()[8:] == ["selected", "test", "majority", "seconds"]
+    assert first.split("  ")[0] == "loren"
+    for words in ("0,1,2", "0.800 ± 0.100", "0.700 ± 0.100", "0.510", "12.3", " 24 "):
+        assert words in first
+    assert second.startswith("mezo ")
+    assert second.split()[-4:] == ["0.700", "0.600", "0.510", "12.3"]
+
+
+def test_a_directory_of_seeds_stands_for_its_runs(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / "all" / f"seed{seed}", seed=seed)
+    runs = read_runs([tmp_path / "all", tmp_path / "all" / "seed1"])
+    assert [run.directory.name for run in runs] == ["seed0", "seed1"]
+
+
+def test_an_unfinished_run_is_marked(tmp_path):
+    write_run(tmp_path / "done")
+    write_run(tmp_path / "cut", seed=1, finished=False)
+    _, row, note = table(tmp_path / "done", tmp_path / "cut")
+    assert "0,1 (unfinished)" in row
+    assert "2-4" in row
+    assert note == f"{tmp_path / 'cut'} is not finished: step 2 of 4"
+    alone = table(tmp_path / "cut")[1]
+    assert alone.split()[-4:] == ["-"] * 4
+
+
+def test_a_metric_that_is_not_accuracy_is_named(tmp_path):
+    write_run(tmp_path / "run", metric="matthews", accuracy=0.4)
+    assert "0.400 matthews  0.300 matthews" in table(tmp_path / "run")[1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "error", "message"),
+    [
+        (None, FileNotFoundError, "no directory"),
+        (lambda path: path.mkdir(), FileNotFoundError, "holds no run"),
+        (lambda path: (write_run(path) / "config.json").unlink(), ValueError, "is damaged"),
+        (lambda path: (write_run(path) / "summary.json").write_text("{"), ValueError, "is damaged"),
+        (lambda path: (write_run(path) / "config.json").write_text("{}"), ValueError, "is damaged"),
+    ],
+)
+def test_what_is_no_run(edit, error, message, tmp_path):
+    path = tmp_path / "run"
+    if edit:
+        edit(path)
+    with pytest.raises(error, match=f"runs: .*{message}"):
+        read_runs([path])
+
+
+def test_a_picture_is_drawn(tmp_path):
+    paths = [write_run(tmp_path / f"s{n}", seed=n, accuracy=0.7 + n / 10) for n in range(2)]
+    paths.append(write_run(tmp_path / "cut", finished=False, data="rte"))
+    plot_comparison(group_runs(read_runs(paths)), tmp_path / "new" / "all.png")
+    assert (tmp_path / "new" / "all.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((tmp_path / "new").iterdir())) == 1

@@ -1,0 +1,172 @@
+"""Runs that stop and go on: at any moment, to the bits of one that never stopped."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_task import write_data, write_model, write_task
+
+from loren_jax import journal
+from loren_jax.checkpoints import open_checkpoint
+from loren_jax.train import METHODS, LorenOptions, TrainConfig, read_metrics, train
+from loren_jax.train.interruption import Interruption
+from loren_jax.train.run import resume
+
+KILLED = Path(__file__).with_name("killed.py")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("place")
+    write_model(directory / "encoder")
+    write_data(directory / "reviews.tsv")
+    write_task(directory / "tasks", train=80)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def config(place):
+    """With a dev split that selects, so that what is kept must survive too."""
+    return TrainConfig(
+        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
+        model=str(place / "encoder"),
+        data="sst2",
+        data_dir=place / "tasks",
+        pooling="mean",
+        output=place / "whole",
+        steps=40,
+        batch_size=8,
+        max_length=16,
+        train_examples=40,
+        dev_examples=16,
+        held_out_examples=20,
+        trainable=("classifier/*", "layers/up/kernel"),
+        schedule="cosine",
+        warmup_steps=3,
+        eval_every=6,
+        keyframe_every=4,
+        eval_batch_size=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config):
+    """The run that never stops."""
+    return train(config).directory
+
+
+def facts(directory):
+    """What must be the same: bits of the model, journal, scores and counts."""
+    tensors = open_checkpoint(directory / "model")
+    bits = {name: np.asarray(tensors.read(name)).tobytes() for name in tensors.names()}
+    timed = ("seconds", "bytes", "per_second")
+    plain = lambda line: {n: v for n, v in line.items() if not n.endswith(timed)}
+    events = [plain(e) for e in read_metrics(directory) if e["event"] in ("step", "evaluation")]
+    summary = plain(json.loads((directory / "summary.json").read_text()))
+    recorded = journal.read(directory / "run.journal")
+    return bits, recorded.losses.tobytes(), events, summary
+
+
+def stopped(config, output, after):
+    """A run that a signal stops after some steps."""
+    requested = Interruption.requested
+    steps = iter(range(10**6))
+    with pytest.MonkeyPatch.context() as patch:
+        # Asked twice a step, about: once here, once in the loop around.
+        patch.setattr(Interruption, "requested", property(lambda self: next(steps) > after))
+        result = train(dataclasses.replace(config, output=output))
+    assert Interruption.requested is requested
+    assert result.summary.interrupted
+    return output
+
+
+@pytest.mark.parametrize("after", [3, 14])
+def test_an_interrupted_run_goes_on_to_the_same_bits(config, whole, tmp_path, after):
+    """Before the first keyframe, and behind one; what it had saved is replaced."""
+    directory = stopped(config, tmp_path / "run", after)
+    resume(directory)
+    assert facts(directory) == facts(whole)
+
+
+def kills(seed=0):
+    """Twenty moments, a third of each kind."""
+    draw = random.Random(seed)
+    kinds = ["append", "keyframe", "between"] * 7
+    ranges = {"append": (0, 3), "keyframe": (0, 60), "between": (0, 400)}
+    return [(kind, draw.randint(*ranges[kind])) for kind in kinds[:20]]
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_in_the_same_bits(config, whole, tmp_path):
+    """One run, killed and resumed again and again: an error in any one would show in the end."""
+    directory = tmp_path / "run"
+    stopped(config, directory, 0)
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    died, seen = 0, set()
+    for kind, number in [*kills(), ("never", 0)]:
+        if (directory / "summary.json").exists() and not json.loads(
+            (directory / "summary.json").read_text()
+        )["interrupted"]:
+            break
+        result = subprocess.run(
+            [sys.executable, KILLED, directory, kind, str(number)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode in (0, -signal.SIGKILL), result.stderr
+        died += result.returncode != 0
+        seen.add(kind)
+    assert died >= 15
+    assert {"append", "keyframe", "between"} <= seen
+    assert facts(directory) == facts(whole)
+
+
+def test_what_cannot_go_on(config, whole, tmp_path):
+    with pytest.raises(ValueError, match="is complete"):
+        resume(whole)
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        resume(tmp_path)
+    directory = shutil.copytree(whole, tmp_path / "run")
+    (directory / "summary.json").unlink()
+    refused = pytest.raises(journal.JournalError, match="another process")
+    with journal.continued(directory / "run.journal"), refused:
+        resume(directory)
+    other = write_model(tmp_path / "encoder")
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    values = json.loads((directory / "config.json").read_text())
+    values["config"]["model"] = str(other)
+    (directory / "config.json").write_text(json.dumps(values))
+    with pytest.raises(journal.JournalError, match=r"the base model.*the numbers are not"):
+        resume(directory)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": METHODS["mezo_svrg"].options(learning_rate=0.01, every=3)},
+        {"lora_rank": 2, "trainable": None, "dtype": "bfloat16"},
+        {"micro_batch_size": 3, "dtype": "bfloat16"},
+    ],
+    ids=["svrg", "lora", "micro-batches"],
+)
+def test_other_runs_go_on_too(config, place, tmp_path, changes):
+    short = dataclasses.replace(config, steps=6, warmup_steps=0, eval_every=3, **changes)
+    expected = train(dataclasses.replace(short, output=tmp_path / "whole")).directory
+    directory = stopped(dataclasses.replace(short, keyframe_every=2), tmp_path / "run", 5)
+    resume(directory)
+    found, wanted = facts(directory), facts(expected)
+    assert found[:3] == wanted[:3]

@@ -5,6 +5,7 @@ keyframe without that file, or with another digest, is one that a crash left beh
 over. Only trained parameters are in it, as the frozen ones are the base model's.
 """
 
+import hashlib
 import json
 import logging
 import shutil
@@ -17,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from loren_jax import noise
-from loren_jax.journal import described
 from loren_jax.train.run_directory import read_json, write_json
 from loren_jax.types import PyTree
 
@@ -65,11 +65,18 @@ class Keyframes:
         file.unlink(missing_ok=True)
         checkpoint = self._directory / str(keyframe.step)
         shutil.rmtree(checkpoint, ignore_errors=True)
-        with _checkpointer() as checkpointer:
-            checkpointer.save(checkpoint, arrays)
-            checkpointer.wait_until_finished()
-        facts = {"digest": described(arrays)["digest"], "facts": keyframe.facts}
-        write_json(file, {"step": keyframe.step, **facts})
+        try:
+            with _checkpointer() as checkpointer:
+                checkpointer.save(checkpoint, arrays)
+                checkpointer.wait_until_finished()
+        except Exception as error:  # Orbax has many for a disk that is full
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            raise OSError(
+                f"the keyframe {checkpoint} cannot be written ({error}); make room and resume: "
+                "every step is in the journal"
+            ) from error
+        values = {"step": keyframe.step, "digest": _digest(checkpoint), "facts": keyframe.facts}
+        write_json(file, values)
         for step in self.steps()[2:]:
             self._remove(step)
 
@@ -96,11 +103,11 @@ class Keyframes:
 
     def _read(self, step: int, templates: Mapping[str, PyTree]) -> Keyframe | None:
         try:
-            values = read_json(self._file(step))
-            with _checkpointer() as checkpointer:
-                arrays = checkpointer.restore(self._directory / str(step))
-            if described(arrays)["digest"] != values["digest"]:
+            values, checkpoint = read_json(self._file(step)), self._directory / str(step)
+            if _digest(checkpoint) != values["digest"]:  # Orbax would ask for it in its own way
                 return None
+            with _checkpointer() as checkpointer:
+                arrays = checkpointer.restore(checkpoint)
             trees = {name: _filled(name, tree, arrays) for name, tree in templates.items()}
             return Keyframe(step, trees, values["facts"])
         except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError):
@@ -119,6 +126,17 @@ def _checkpointer() -> Any:
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # it tells of every file it writes
     return orbax.checkpoint.StandardCheckpointer()
+
+
+def _digest(directory: Path) -> str:
+    """Of the names and contents of all files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(directory)} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _flattened(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:

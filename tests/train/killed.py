@@ -1,9 +1,10 @@
 """Resumes a run and kills itself with signal 9 on the way: run by `test_resume.py`.
 
-    python killed.py RUN KIND NUMBER
+    python killed.py RUN KIND:NUMBER ...
 
-KIND says where: `append`, with half a record written, `keyframe`, somewhere inside of writing one,
-`between` steps, or `never`; NUMBER is how many calls of the sort, or milliseconds, pass before.
+Each KIND says where: `append`, with half a record written, `keyframe`, somewhere inside of writing
+one, `between` steps, or `never`; NUMBER is how many calls of the sort, or milliseconds, pass
+before. It prints how often it was killed until the run was complete.
 """
 
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 
@@ -56,14 +58,45 @@ def die_between(milliseconds):
     TrainingLoop.run = timed
 
 
-if __name__ == "__main__":
-    directory, kind, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    if kind != "never":
-        {
-            "append": die_inside_an_append,
-            "keyframe": die_inside_a_keyframe,
-            "between": die_between,
-        }[kind](number)
-    from loren_jax.train.run import resume
+def attempt(directory, kind, number):
+    """Resumes in a child of its own; how that ended."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    try:
+        if kind != "never":
+            DEATHS[kind](number)
+        from loren_jax.train.run import resume
 
-    resume(directory)
+        resume(directory)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+DEATHS = {
+    "append": die_inside_an_append,
+    "keyframe": die_inside_a_keyframe,
+    "between": die_between,
+}
+
+
+if __name__ == "__main__":
+    # Imported once for all children; no back end runs yet, so that a fork is safe.
+    import orbax.checkpoint  # noqa: F401
+    from transformers import AutoTokenizer  # noqa: F401
+
+    import loren_jax.train  # noqa: F401
+
+    directory, killed = Path(sys.argv[1]), 0
+    for moment in sys.argv[2:]:
+        kind, number = moment.split(":")
+        status = attempt(directory, kind, int(number))
+        if os.WIFSIGNALED(status):
+            killed += os.WTERMSIG(status) == signal.SIGKILL
+        elif os.WEXITSTATUS(status):
+            sys.exit(f"{moment}: the run ended with {os.WEXITSTATUS(status)}")
+        else:
+            break
+    print(killed)

@@ -1,0 +1,129 @@
+"""The commands on a run, as a shell gives them: export, replay, info, verify, resume."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from tiny_task import train_arguments, write_data, write_model
+
+from loren_jax.checkpoints import open_checkpoint
+from loren_jax.cli import main
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("place")
+    write_model(directory / "encoder")
+    write_data(directory / "reviews.tsv")
+    return directory
+
+
+def trained(place, output, *more):
+    arguments = train_arguments(place / "encoder", place / "reviews.tsv", output)
+    assert main([*arguments, "--keyframe-every", "2", *more]) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    return trained(place, place / "run")
+
+
+@pytest.fixture(scope="module")
+def adapted(place):
+    """With adapters, which are merged into the model that is kept."""
+    return trained(place, place / "adapted", "--lora-rank", "2", "--dtype", "bfloat16")
+
+
+def bits(directory):
+    tensors = open_checkpoint(directory)
+    return {name: np.asarray(tensors.read(name)).tobytes() for name in tensors.names()}
+
+
+def test_the_last_step_is_the_model_of_the_run(run, adapted, tmp_path, capsys):
+    for number, directory in enumerate((run, adapted)):
+        output = tmp_path / str(number)
+        assert main(["export", str(directory), "--output", str(output)]) == 0
+        assert bits(output) == bits(directory / "model")
+        assert (output / "tokenizer.json").exists()
+    assert "the model after 6 steps" in capsys.readouterr().out
+
+
+def test_another_machine_has_the_journal_and_the_base_alone(run, place, tmp_path):
+    """Any step, with the base model elsewhere and no data."""
+    base = shutil.copytree(place / "encoder", tmp_path / "base")
+    file = shutil.copy(run / "run.journal", tmp_path / "copied.journal")
+    assert main(["export", str(run), "--step", "3"]) == 0
+    arguments = ["--base", str(base), "--output", str(tmp_path / "again"), "--step", "3"]
+    assert main(["replay", str(file), *arguments]) == 0
+    assert bits(tmp_path / "again") == bits(run / "step-3") != bits(run / "model")
+
+
+def test_info(run, capsys):
+    assert main(["info", str(run)]) == 0
+    told = capsys.readouterr().out
+    for words in ("6 of 6", "4 directions x 1 points", "loren (learning_rate=0.05", "encoder"):
+        assert words in told
+    assert main(["info", str(run / "run.journal")]) == 0
+    assert capsys.readouterr().out == told
+
+
+def test_verify(run, adapted, tmp_path, capsys):
+    for directory in (run, adapted):
+        assert main(["verify", str(directory)]) == 0
+        assert "final model  that of step 6, to the bit" in capsys.readouterr().out
+    copied = shutil.copytree(run, tmp_path / "run")
+    weights = bytearray((copied / "model" / "model.safetensors").read_bytes())
+    weights[-4] ^= 1
+    (copied / "model" / "model.safetensors").write_bytes(weights)
+    assert main(["verify", str(copied)]) == 1
+    assert "differs from step 6 by up to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "{run}", "--step", "7"], "has 6 whole steps, not 7"),
+        (["export", "{run}", "--output", "{run}"], "output: {run} exists"),
+        (["replay", "{run}/run.journal", "--base", "{other}", "--output", "x"], "the base model"),
+        (["info", "{run}/config.json"], "is no journal"),
+        (["verify", "{place}/nothing"], "No such file"),
+        (["train", "--resume", "{run}"], "is complete"),
+        (["train", "--resume", "{place}"], "holds no config.json"),
+    ],
+)
+def test_errors_are_one_line(run, place, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    names = {"run": run, "place": place, "other": place / "other"}
+    if not names["other"].exists():
+        write_model(names["other"], layer_norm_eps=1e-3)
+        weights = names["other"] / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    assert main([argument.format(**names) for argument in arguments]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message.format(**names) in line
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(run, place, tmp_path, monkeypatch, capsys):
+    write, calls = os.pwrite, []
+
+    def full(file, data, offset):
+        calls.append(offset)
+        if len(calls) == 4:
+            write(file, data[:5], offset)
+            raise OSError(28, "No space left on device")
+        return write(file, data, offset)
+
+    arguments = train_arguments(place / "encoder", place / "reviews.tsv", tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        assert main([*arguments, "--keyframe-every", "2"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot take step 3 (No space left on device); make room and resume" in error
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert bits(tmp_path / "run" / "model") == bits(run / "model")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["steps"], summary["interrupted"]) == (6, False)

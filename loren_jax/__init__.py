@@ -6,8 +6,10 @@ A zeroth-order step is *directions* x *scheme* x *evaluation*, followed by an or
 
 from loren_jax import directions as directions
 from loren_jax import evaluation as evaluation
+from loren_jax import journal as journal
 from loren_jax import lora as lora
 from loren_jax import schemes as schemes
+from loren_jax import transforms as transforms
 from loren_jax.estimators import estimate as estimate
 from loren_jax.optimizers import hizoo as hizoo
 from loren_jax.optimizers import kerzoo as kerzoo

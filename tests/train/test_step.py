@@ -93,6 +93,26 @@ def test_losses_that_are_not_finite_are_counted():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
+def test_bfloat16_layers_are_not_converted_all_at_once():
+    """On a CPU XLA would; the programs of a run are compiled so that it does not."""
+
+    def deep(params, input_ids, attention_mask, token_type_ids):
+        x = params["table"][input_ids].sum(1)
+        layer = lambda x, kernel: (jnp.tanh(x @ kernel), None)
+        return jax.lax.scan(layer, x, params["layers"])[0][:, :CLASSES]
+
+    shapes = {"table": (9, 256), "layers": (8, 256, 256)}
+    params = {name: jnp.ones(shape, jnp.bfloat16) for name, shape in shapes.items()}
+    optimizer = loren(1e-3, rank=1, num_directions=2, momentum=None, chunk_size=1)
+    step = make_train_step(deep, optimizer)
+    arguments = (params, optimizer.init(params), make_tokens(0), None, ())
+    _, temporary = step.compiled(*arguments)
+    plain = step.probe.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    assert temporary < 0.6 * size
+    assert jax.default_backend() != "cpu" or plain > 1.5 * size
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 def test_cross_entropy_is_float32(dtype):
     logits = jnp.asarray([[3.0, -1.0], [0.5, 0.25]], dtype)

@@ -34,10 +34,16 @@ def kind(request, monkeypatch):
 
 
 def draw(directions, state, number=4):
-    """The directions of some queries: one tree each, and all as one tree."""
+    """The directions of some queries, as one tree."""
     keys = noise.fold_all(noise.run_key(1), (number,))
+    return draw_queries(lambda key: directions.draw(state, PARAMS, key), keys)[0]
+
+
+def dense(directions, state, number=4):
+    """The same as arrays, drawn one after another."""
     one = lambda key: directions.draw(state, PARAMS, key)
-    return [one(key) for key in keys], draw_queries(one, keys)[0]
+    keys = noise.fold_all(noise.run_key(1), (number,))
+    return jax.lax.map(lambda key: {n: y.to_dense() for n, y in one(key).items()}, keys)
 
 
 def test_starts_at_one_in_float32():
@@ -48,28 +54,37 @@ def test_starts_at_one_in_float32():
 
 
 def test_draws_the_isotropic_noise_divided_by_the_root(kind):
-    drawn = diagonal().draw(DiagonalState(DIAGONAL), PARAMS, noise.run_key(1))
-    standard = isotropic().draw((), PARAMS, noise.run_key(1))
+    @jax.jit
+    def run():
+        drawn = diagonal().draw(DiagonalState(DIAGONAL), PARAMS, noise.run_key(1))
+        standard = isotropic().draw((), PARAMS, noise.run_key(1))
+        arrays = lambda tree: {name: leaf.to_dense() for name, leaf in tree.items()}
+        return drawn, arrays(drawn), arrays(standard)
+
+    drawn, actual, standard = run()
     assert isinstance(drawn["kernel"], kind)
     for name, d in DIAGONAL.items():
-        expected = standard[name].to_dense() / jnp.sqrt(d)
-        np.testing.assert_allclose(drawn[name].to_dense(), expected, rtol=1e-6)
+        np.testing.assert_allclose(actual[name], standard[name] / np.sqrt(d), rtol=1e-6)
 
 
 @pytest.mark.parametrize("same", [False, True])
 def test_absorbs_as_the_formula_says(kind, same):
     """The estimate, alone and added to a tree of another dtype, and the new diagonal."""
     directions = diagonal(smoothing=0.1, bounds=(0.6, 3.0), use_same_diagonal=same)
-    drawn, together = draw(directions, DiagonalState(DIAGONAL))
     slope, score = np.array([1.0, -2.0, 0.5, 0.0]), np.array([3.0, 0.0, 1.0, 0.1])
     coefficients = Coefficients(*(jnp.asarray(c, jnp.float32) for c in (slope, score)))
-    absorb = jax.jit(directions.absorb)
-    estimate, state = absorb(DiagonalState(DIAGONAL), PARAMS, together, coefficients)
     into = jax.tree.map(lambda p: jnp.ones(p.shape, jnp.bfloat16), PARAMS)
-    added, _ = absorb(DiagonalState(DIAGONAL), PARAMS, together, coefficients, into)
+
+    @jax.jit
+    def run(before):
+        together = draw(directions, before)
+        absorb = lambda *into: directions.absorb(before, PARAMS, together, coefficients, *into)
+        return dense(directions, before), absorb(), absorb(into)[0]
+
+    drawn, (estimate, state), added = run(DiagonalState(DIAGONAL))
     for name in PARAMS:
         d = np.asarray(DIAGONAL[name], np.float64)
-        z = np.stack([np.asarray(y[name].to_dense(), np.float64) for y in drawn]) * np.sqrt(d)
+        z = np.asarray(drawn[name], np.float64) * np.sqrt(d)
         after = np.clip(0.9 * d + 0.1 * np.tensordot(score, d * z**2, 1), 0.6, 3.0)
         expected = np.tensordot(slope, z, 1) / np.sqrt(d if same else after)
         np.testing.assert_allclose(state.diagonal[name], after, rtol=1e-5)
@@ -122,8 +137,13 @@ def test_a_loss_that_is_not_finite_teaches_nothing():
     directions = diagonal(smoothing=0.1)
     losses = jnp.asarray([[1.0, jnp.nan, 1.0], [1.0, jnp.inf, 0.0]])
     coefficients = loren_jax.schemes.three_point().weigh(losses, jnp.float32(1e-3))
-    _, drawn = draw(directions, DiagonalState(DIAGONAL), 2)
-    estimate, state = directions.absorb(DiagonalState(DIAGONAL), PARAMS, drawn, coefficients)
+
+    @jax.jit
+    def absorb(state):
+        drawn = draw(directions, state, 2)
+        return directions.absorb(state, PARAMS, drawn, coefficients)
+
+    estimate, state = absorb(DiagonalState(DIAGONAL))
     for name, d in DIAGONAL.items():
         np.testing.assert_allclose(state.diagonal[name], 0.9 * d, rtol=1e-6)
         np.testing.assert_array_equal(estimate[name], np.zeros(d.shape))
@@ -133,7 +153,7 @@ def test_a_masked_leaf_has_no_diagonal():
     some = masked(diagonal(), lambda path: path == "bias")
     state = some.init(PARAMS, noise.run_key(0))
     assert [x.shape for x in jax.tree.leaves(state)] == [(3, 8)]
-    _, drawn = draw(some, state, 2)
+    drawn = draw(some, state, 2)
     estimate, state = some.absorb(state, PARAMS, drawn, Coefficients(jnp.ones(2), jnp.ones(2)))
     np.testing.assert_array_equal(estimate["kernel"], np.zeros((3, 6, 8)))
 

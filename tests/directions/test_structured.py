@@ -66,14 +66,26 @@ def dense_score(a, samples):
     return oracles.finite_difference(lambda a: oracles.log_density(a, samples, 0.1), a)
 
 
-@pytest.mark.parametrize("learned", [False, True])
-@pytest.mark.parametrize("rank", [None, 1, 2])
-@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+# Rank 2 with a covariance sums the scores of its columns; without one it is rank 1 again, and
+# vectors have no rank.
+KINDS = [(None, False), (None, True), (1, False), (1, True), (2, True)]
+ROWS = [
+    pytest.param(view, *kind, id=f"{name}, rank {kind[0]}{', learned' if kind[1] else ''}")
+    for name, view in VIEWS.items()
+    for kind in (KINDS if view.fan_out else KINDS[:-1])
+]
+
+
+@pytest.mark.parametrize(("view", "rank", "learned"), ROWS)
 def test_combine_equals_the_dense_sums(view, rank, learned):
-    many, covariance = draw(view, rank, learned, K)
     slope, score = jnp.asarray([0.5, -1.0, 2.0, 0.0]), jnp.asarray([1.0, 0.5, -0.5, 2.0])
-    total, gradient = jax.jit(lambda d: d.combine(slope, score, covariance))(many)
-    dense = jax.jit(lambda d: jax.lax.map(lambda one: one.to_dense(), d))(many)
+    many, covariance = draw(view, rank, learned, K)
+
+    @jax.jit
+    def run(many):
+        return many.combine(slope, score, covariance), jax.lax.map(lambda d: d.to_dense(), many)
+
+    (total, gradient), dense = run(many)
     assert dense.shape == (K, *view.shape)
     np.testing.assert_allclose(
         total, sum(c * y for c, y in zip(slope, dense, strict=True)), atol=1e-5

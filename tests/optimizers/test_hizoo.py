@@ -37,32 +37,38 @@ def small(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(("steps", "same"), [(1, False), (3, False), (3, True)])
-def test_steps_equal_the_oracle(steps, same):
+@pytest.mark.parametrize("same", [False, True])
+def test_steps_equal_the_oracle(same):
     """x to 1e-5 and D, which the second differences move far but not to its bounds everywhere."""
     tx, params = optimizer(same), PARAMS
     state = tx.init(params)
     x = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
     d = {name: np.ones_like(leaf) for name, leaf in x.items()}
     update = jax.jit(lambda s, p, losses: tx.update(None, s, p, losses=losses))
+
+    @jax.jit
+    def draw(state, params):
+        keys = noise.fold_all(noise.fold(state.key, state.count), (2,))
+        one = lambda key: diagonal().draw(state.directions, params, key)
+        return jax.lax.map(lambda key: {n: y.to_dense() for n, y in one(key).items()}, keys)
+
     rng = np.random.default_rng(0)
-    for _ in range(steps):
+    for _ in range(3):
         losses = (3.0 + rng.normal(size=(2, 3)) * 2e-3).astype(np.float32)
         losses[:, 0] = losses[0, 0]
-        keys = noise.fold_all(noise.fold(state[0].key, state[0].count), (2,))
-        drawn = [diagonal().draw(state[0].directions, params, key) for key in keys]
+        drawn = draw(state[0], params)
         for name in x:
-            y = [np.asarray(direction[name].to_dense(), np.float64) for direction in drawn]
+            y = np.asarray(drawn[name], np.float64)
             x[name], d[name] = oracles_adaptive.hizoo_step(
                 x[name], d[name], y, losses.astype(np.float64), same=same, **KNOBS
             )
         updates, state = update(state, params, jnp.asarray(losses))
         params = optax.apply_updates(params, updates)
-    learned = optax.tree.get(state, "diagonal")
-    for name in x:
-        np.testing.assert_allclose(params[name], x[name], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(learned[name], d[name], rtol=1e-4)
-        assert np.std(d[name]) > 0.01
+        learned = optax.tree.get(state, "diagonal")
+        for name in x:
+            np.testing.assert_allclose(params[name], x[name], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(learned[name], d[name], rtol=1e-4)
+            assert np.std(d[name]) > 0.01
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

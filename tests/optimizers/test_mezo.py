@@ -20,6 +20,7 @@ def test_three_steps_of_spsa():
     tx = loren_jax.mezo(0.01, num_directions=2, perturbation_scale=1e-2)
     x, state = X, tx.init(X)
     expected = np.asarray(X, np.float64)
+    update = jax.jit(lambda state, x: tx.update(None, state, x, value_fn=loss))
     for t in range(3):
         step = noise.fold(state[0].key, t)
         gradient = np.zeros(3)
@@ -29,7 +30,7 @@ def test_three_steps_of_spsa():
             f = [_loss64(expected + s * 1e-2 * u) for s in (1, -1)]
             gradient += (f[0] - f[1]) / 2e-2 / 2 * u
         expected = expected - 0.01 * gradient
-        updates, state = tx.update(None, state, x, value_fn=loss)
+        updates, state = update(state, x)
         x = optax.apply_updates(x, updates)
     np.testing.assert_allclose(x, expected, atol=1e-5)
 
@@ -44,7 +45,7 @@ def test_mean_agrees_with_optax_perturbations():
     smooth = optax.perturbations.make_perturbed_fun(
         loss, num_samples=number, sigma=scale, noise=optax.perturbations.Normal()
     )
-    witness = jax.vmap(lambda key: jax.grad(lambda x: smooth(key, x))(X))(
+    witness = jax.jit(jax.vmap(lambda key: jax.grad(lambda x: smooth(key, x))(X)))(
         jax.random.split(jax.random.key(1), 20)
     )
     tx = loren_jax.estimate(
@@ -52,6 +53,6 @@ def test_mean_agrees_with_optax_perturbations():
         chunk_size=2 * number,
     )  # fmt: skip
     one = lambda key: tx.update(None, tx.init(X)._replace(key=key), X, value_fn=loss)[0]
-    ours = jax.vmap(one)(jax.random.split(jax.random.key(2), 20))
+    ours = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(2), 20))
     error = np.sqrt((np.var(witness, 0) + np.var(ours, 0)) / 20)
     assert np.abs((np.mean(witness, 0) - np.mean(ours, 0)) / error).max() < 5

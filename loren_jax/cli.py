@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("loren-jax: interrupted before there was anything to keep", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has had enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except _EXPECTED as error:
         if os.environ.get("LOREN_JAX_TRACEBACK") == "1":
             traceback.print_exc()

@@ -8,8 +8,13 @@ Virtual devices share the machine's cores, so seconds tell nothing of scaling. W
 the compiled program of one device: the FLOPs that its compiler counts, the bytes and the number of
 its collectives; `ideal` is the share of one device's FLOPs (strong: the same work on more devices,
 weak: work that grows with them). The rest of the way to the ideal is what all devices do alike,
-drawing directions and updating. Layers are unrolled and queries run at once, as the compiler counts
-the FLOPs of a loop's body once.
+drawing directions and updating; over the model also the attention, of which this plain transformer
+has one head. Layers are unrolled and queries run at once, as the compiler counts the FLOPs of a
+loop's body once.
+
+Measured (4 million parameters, K = 16 or 8, 8 x 64 tokens): 98 % of the ideal on 8 devices along
+population and data, strong and weak, with one collective of 64 or 32 bytes a step; 38 % along the
+model, strong, with 17 MB, and 101 % weak.
 
 `cluster.py` says what the model of clusters counts, and what it assumes.
 """
@@ -20,14 +25,8 @@ import statistics
 import time
 from typing import Any
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--model", action="store_true", help="clusters on paper")
-parser.add_argument("--quick", action="store_true", help="tiny")
-DEVICES = (1, 2, 4, 8)
-
 if __name__ == "__main__":  # before JAX starts
-    FLAG = f"--xla_force_host_platform_device_count={max(DEVICES)}"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import cluster
 import jax
@@ -40,6 +39,7 @@ from transformer import Transformer
 import loren_jax
 from loren_jax.evaluation.sharded import collectives, sharded
 
+DEVICES = (1, 2, 4, 8)
 AXES = ("population", "data", "model")
 
 
@@ -100,6 +100,9 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Prints and saves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", action="store_true", help="clusters on paper")
+    parser.add_argument("--quick", action="store_true", help="tiny")
     options = parser.parse_args()
     if not options.model:
         found = rows(options.quick)
@@ -114,6 +117,7 @@ def main() -> None:
         "clusters, full Gaussian": cluster.cluster_rows(gaussian),
         "limits": cluster.limits(work),
         "limits, full Gaussian": cluster.limits(gaussian),
+        "limits, 1024 directions": cluster.limits(cluster.Work(directions=1024)),
         "internet": cluster.internet_rows(work),
     }
     for name, part in parts.items():

@@ -7,9 +7,11 @@ bits. That last promise holds for threefry keys alone (`rbg` draws other numbers
 no other generator is taken.
 """
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -198,7 +200,7 @@ def normal_rows(
     True
     """
     draw = lambda some: _normal(_fold_words(key, jnp.zeros_like(some), some), length)
-    if _is_divided():  # the numbers may be sharded, and a loop over them would gather them
+    if _DIVIDED.get():  # the numbers may be sharded, and a loop over them would gather them
         return draw(numbers)
     return _in_blocks(draw, numbers, length, zero_after(jax.random.key_data(key)))
 
@@ -242,7 +244,7 @@ def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array,
     runs, and hold it.
     """
     data = jax.random.key_data(keys)
-    if _is_divided():
+    if _DIVIDED.get():
         data, _ = jax.lax.optimization_barrier((data, value))
     else:
         data = data + zero_after(value).astype(jnp.uint32)
@@ -256,26 +258,37 @@ def zero_after(value: Shaped[Array, "..."]) -> Float[Array, ""]:
     remove: no number is infinite and unequal to itself. Where the value may lie on several devices
     it would have to be sent from the one that has its first number; there it is just zero.
     """
-    if _is_divided():
+    if _DIVIDED.get():
         return jnp.zeros((), jnp.float32)
     one = jax.lax.convert_element_type(value[(0,) * value.ndim], jnp.float32)
     return (jnp.isinf(one) & jnp.isnan(one)).astype(jnp.float32)
 
 
-def _is_divided() -> bool:
-    """Whether the compiler divides the program that is traced among devices."""
-    mesh = jax.sharding.get_abstract_mesh()
-    kinds = zip(mesh.axis_sizes, mesh.axis_types, strict=True)
-    return any(n > 1 and kind != jax.sharding.AxisType.Manual for n, kind in kinds)
+_DIVIDED: ContextVar[dict[str, int]] = ContextVar("divided", default={})  # noqa: B039
+"""Sizes of the mesh axes that the compiler may divide what is traced over; never changed."""
+
+
+@contextlib.contextmanager
+def divided_over(axes: dict[str, int]) -> Iterator[None]:
+    """In which noise is drawn so that the compiler can divide it among devices; the same bits.
+
+    Args:
+      axes: names and sizes of those axes of a mesh that one query's values may be sharded over.
+    """
+    token = _DIVIDED.set({name: size for name, size in axes.items() if size > 1})
+    try:
+        yield
+    finally:
+        _DIVIDED.reset(token)
+
+
+def parts(names: Sequence[str]) -> int:
+    """Into how many parts an axis is divided that is sharded over these axes of the mesh."""
+    return math.prod(_DIVIDED.get().get(name, 1) for name in names)
 
 
 ANYHOW = jax.sharding.PartitionSpec.UNCONSTRAINED
 """For an axis that the compiler may shard as it likes."""
-
-
-def mesh_size(name: str) -> int:
-    """Devices along an axis of the mesh that the program is traced for."""
-    return dict(jax.sharding.get_abstract_mesh().shape)[name]
 
 
 def split_as(x: Shaped[Array, "..."], names: tuple[Any, ...]) -> Shaped[Array, "..."]:
@@ -291,6 +304,6 @@ def split_as(x: Shaped[Array, "..."], names: tuple[Any, ...]) -> Shaped[Array, "
     Returns:
       The array.
     """
-    if not any(names) or not _is_divided():
+    if not any(names) or not _DIVIDED.get():
         return x
     return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*names))

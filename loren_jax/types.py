@@ -121,14 +121,14 @@ class Query(NamedTuple):
       run: `(directions of one query, scale) -> loss` at `params + scale * directions`, float32.
       activation_bytes: the largest value that one query computes; None where a query costs a copy
         of the parameters, so that only one should run at a time.
-      devices: groups of devices that the queries of a step are spread over.
+      groups: of devices, that the queries of a step are spread over.
       spread: `(numbers -> losses, number) -> losses`: those of all queries, each group evaluating
         its share; None where there is one group.
     """
 
     run: Callable[[PyTree, Float[Array, ""]], Loss]
     activation_bytes: int | None = None
-    devices: int = 1
+    groups: int = 1
     spread: Callable[[Callable[[Array], Array], int], Array] | None = None
 
 

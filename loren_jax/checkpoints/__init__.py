@@ -17,6 +17,7 @@ from loren_jax.checkpoints.json_files import read_json as read_json
 from loren_jax.checkpoints.opening import checkpoint_config as checkpoint_config
 from loren_jax.checkpoints.opening import open_checkpoint as open_checkpoint
 from loren_jax.checkpoints.source import TensorSource as TensorSource
+from loren_jax.checkpoints.source import read_part as read_part
 from loren_jax.checkpoints.tokenizers import TOKENIZER as TOKENIZER
 from loren_jax.checkpoints.tokenizers import checkpoint_tokenizer as checkpoint_tokenizer
 from loren_jax.checkpoints.tokenizers import tokenizer_files as tokenizer_files

@@ -43,3 +43,7 @@ class SafetensorsFile:
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
         return self._file.get_tensor(name)
+
+    def read_part(self, name: str, index: tuple[slice, ...]) -> np.ndarray:
+        """A part of one tensor; nothing else of it is read."""
+        return self._file.get_slice(name)[index]

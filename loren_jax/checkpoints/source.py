@@ -27,6 +27,21 @@ class TensorSource(Protocol):
         """One tensor."""
 
 
+def read_part(source: TensorSource, name: str, index: tuple[slice, ...]) -> np.ndarray:
+    """A part of one tensor; a source that can read nothing less reads all of it.
+
+    Args:
+        source: The checkpoint.
+        name: The tensor.
+        index: A slice for each of its axes.
+
+    Returns:
+        The part.
+    """
+    read = getattr(source, "read_part", None)
+    return source.read(name)[index] if read is None else read(name, index)
+
+
 class JoinedShards:
     """The tensors of several files as one source.
 
@@ -65,6 +80,10 @@ class JoinedShards:
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
         return self._shards[name].read(name)
+
+    def read_part(self, name: str, index: tuple[slice, ...]) -> np.ndarray:
+        """A part of one tensor."""
+        return read_part(self._shards[name], name, index)
 
     def require(self, index: Path, weight_map: dict[str, str]) -> None:
         """Checks that every tensor lies where the index says.

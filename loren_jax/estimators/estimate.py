@@ -18,7 +18,7 @@ from loren_jax.directions.queries import draw_queries, one_query
 from loren_jax.evaluation.materialised import displaced
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
-from loren_jax.evaluation.sharded import Sharded, Whole, layout_of
+from loren_jax.evaluation.sharded.layout import Layout, Whole, layout_of
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
 
 
@@ -122,23 +122,15 @@ def estimate(
         params = _given(params)
         scale = arguments.scheduled(perturbation_scale, state.count)
         multiple = jnp.asarray(scheme.points, jnp.float32)[point] * scale
+        moved = lambda drawn: displaced(params, one_query(drawn, direction), multiple)
         with layout.context():
             step = _Step(directions, state, params, num_directions, layout)
-            moved = lambda drawn: displaced(params, one_query(drawn, direction), multiple)
-            return layout.beside(step.probe(moved), params)
+            return layout.placed(step.probe(moved))
 
     def query(value_fn, params, scale, drawn):
-        tree, axes = drawn
-        return evaluate_queries(
-            value_fn,
-            params,
-            tree,
-            axes=axes,
-            points=scheme.points,
-            scale=scale,
-            evaluation=evaluation or perturbed,
-            chunk_size=chunk_size,
-        )
+        settings = {"evaluation": evaluation or perturbed, "chunk_size": chunk_size}
+        where = {"points": scheme.points, "scale": scale, "axes": drawn[1]}
+        return evaluate_queries(value_fn, params, drawn[0], **where, **settings)
 
     def step(state, params, value_fn, losses, into, factor):
         params = _given(params)
@@ -152,7 +144,7 @@ def estimate(
             coefficients = scheme.weigh(losses, scale)
             coefficients = coefficients._replace(slope=coefficients.slope * factor)
             total, learned = step.absorb(coefficients, into)
-            total, learned = layout.beside(total, params), layout.beside(learned, params)
+            total, learned = layout.placed(total), layout.learned(learned, params)
         return total, _next(state, learned, losses)
 
     return Estimator(init, update, accumulate, ask)
@@ -167,12 +159,12 @@ class _Step:
         state: EstimateState,
         params: PyTree,
         number: int,
-        layout: Sharded | Whole,
+        layout: Layout | Whole,
     ):
         key = noise.fold(state.key, state.count)
         self.layout, self.params = layout, layout.described(params)
         learned = directions.refresh(state.directions, self.params, noise.fold_name(key, "refresh"))
-        self.learned = layout.beside(learned, params)
+        self.learned = layout.learned(learned, params)
         self.queries = noise.fold_all(key, (number,))
         if directions.cases is None:
             self.case, self.cases, self.drawn = None, [directions], self.draw(directions)

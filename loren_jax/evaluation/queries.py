@@ -48,8 +48,8 @@ def evaluate_queries(
     away = [point for point in points if point != 0]
     multiples = jnp.asarray(away, jnp.float32) * scale
     number = _length(directions, axes)
-    whole = number % query.devices == 0
-    share = number // query.devices if whole else -(-number * len(away) // query.devices)
+    whole = number % query.groups == 0
+    share = number // query.groups if whole else -(-number * len(away) // query.groups)
     chunk = chunk_size or _default_chunk_size(
         query, params, directions, share, len(away) if whole else 1
     )

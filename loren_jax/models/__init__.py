@@ -40,6 +40,7 @@ from loren_jax.models.llama_config import LlamaConfig as LlamaConfig
 from loren_jax.models.location import locate as locate
 from loren_jax.models.opt import OPTNetwork as OPTNetwork
 from loren_jax.models.opt_config import OPTConfig as OPTConfig
+from loren_jax.models.partition import tensor_parallel as tensor_parallel
 from loren_jax.models.roberta import RobertaConfig as RobertaConfig
 from loren_jax.models.roberta import RobertaNetwork as RobertaNetwork
 from loren_jax.models.weights import WeightRow as WeightRow

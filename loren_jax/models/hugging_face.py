@@ -36,6 +36,7 @@ from loren_jax.models.families import (
 from loren_jax.models.location import POOLING_CONFIG
 from loren_jax.models.mask_token import mask_token_id
 from loren_jax.models.weights import (
+    ShardingOf,
     WeightTable,
     head_names,
     read_params,
@@ -50,6 +51,7 @@ def load_classifier(
     pooling: str | None = None,
     key: Any = 0,
     dtype: Any = jnp.float32,
+    sharding: ShardingOf | None = None,
 ) -> Classifier:
     """Reads a classifier, or a model of any other kind and gives it a new classification head.
 
@@ -61,6 +63,8 @@ def load_classifier(
             else the family's own.
         key: Seed or key of a new head: N(0, 0.02^2), with zero bias.
         dtype: Element type of the parameters.
+        sharding: ``(path, shape) -> NamedSharding`` of each parameter, for a model that no single
+            device or host could hold; one device if left out.
 
     Returns:
         The classifier.
@@ -79,7 +83,12 @@ def load_classifier(
     num_labels = _label_count(source, family.weight_table(draft), raw, num_labels)
     config = family.config.from_hugging_face(raw, num_labels=num_labels, pooling=pooling)
     params = read_params(
-        source, family.weight_table(config), abstract_params(config), dtype=dtype, head_key=key
+        source,
+        family.weight_table(config),
+        abstract_params(config),
+        dtype=dtype,
+        head_key=key,
+        sharding=sharding,
     )
     return Classifier(config, apply_function(config), params, _label_names(raw, config))
 
@@ -126,12 +135,15 @@ def _label_names(raw: Mapping[str, Any], config: Any) -> tuple[str, ...]:
     return tuple(names[label] for label in range(config.num_labels))
 
 
-def load_language_model(directory: str | Path, *, dtype: Any = jnp.float32) -> LanguageModel:
+def load_language_model(
+    directory: str | Path, *, dtype: Any = jnp.float32, sharding: ShardingOf | None = None
+) -> LanguageModel:
     """Reads a causal or masked language model.
 
     Args:
         directory: A Hugging Face directory, or a file that is a whole model.
         dtype: Element type of the parameters.
+        sharding: See ``load_classifier``.
 
     Returns:
         The language model.
@@ -141,7 +153,7 @@ def load_language_model(directory: str | Path, *, dtype: Any = jnp.float32) -> L
         ValueError: If a file is damaged, the family or one of its options is not supported, or the
             tensors are not exactly the model's; a missing output layer is never drawn anew.
     """
-    config, params = _read_language_model(Path(directory), num_labels=2, dtype=dtype)
+    config, params = _read_language_model(Path(directory), 2, dtype, sharding)
     return LanguageModel(config, apply_function(config), params)
 
 
@@ -151,6 +163,7 @@ def load_prompted(
     *,
     label_names: Sequence[str] | None = None,
     dtype: Any = jnp.float32,
+    sharding: ShardingOf | None = None,
 ) -> Classifier:
     """Reads a language model as a classifier that answers a prompt with one of a few tokens.
 
@@ -159,6 +172,7 @@ def load_prompted(
         token_ids: The token that stands for each of the C classes.
         label_names: Names of the classes; ``LABEL_0`` and so on, if left out.
         dtype: Element type of the parameters.
+        sharding: See ``load_classifier``.
 
     Returns:
         A classifier whose logits are the language model's logits of those tokens: of a causal model
@@ -170,14 +184,14 @@ def load_prompted(
             vocabulary, or the labels not as many different names.
     """
     num_labels = len(token_ids)
-    config, params = _read_language_model(Path(directory), num_labels=num_labels, dtype=dtype)
+    config, params = _read_language_model(Path(directory), num_labels, dtype, sharding)
     names = tuple(default_label_names(config) if label_names is None else label_names)
     _check_label_names(names, config)
     return Classifier(config, choice_function(config, token_ids), params, names)
 
 
 def _read_language_model(
-    directory: Path, *, num_labels: int, dtype: Any
+    directory: Path, num_labels: int, dtype: Any, sharding: ShardingOf | None
 ) -> tuple[Any, dict[str, Any]]:
     raw = checkpoint_config(directory)
     family = family_named(raw.get("model_type") or "")
@@ -186,7 +200,8 @@ def _read_language_model(
     raw = {"mask_token_id": mask_token_id(directory), **raw}
     config = family.config.from_hugging_face(raw, num_labels=num_labels, head="language_model")
     table = family.weight_table(config)
-    return config, read_params(source, table, abstract_params(config), dtype=dtype)
+    abstract = abstract_params(config)
+    return config, read_params(source, table, abstract, dtype=dtype, sharding=sharding)
 
 
 def export_classifier(

@@ -8,18 +8,22 @@ left out of a model is listed too, so nothing is skipped in silence.
 
 import fnmatch
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
+from jax.sharding import NamedSharding, PartitionSpec
 
-from loren_jax.checkpoints import TensorSource
+from loren_jax.checkpoints import TensorSource, read_part
 
 Params = Mapping[str, Any]
 """A nested dictionary of arrays; ``a/b`` below means ``params["a"]["b"]``."""
+
+ShardingOf = Callable[[str, tuple[int, ...]], NamedSharding]
+"""``(path, shape) -> NamedSharding`` of a parameter."""
 
 FLOAT_DTYPES = ("F32", "F16", "BF16")
 
@@ -217,13 +221,21 @@ def _check_names(source: str, found: set[str], expected: set[str], table: Weight
 
 
 def read_params(
-    source: TensorSource, table: WeightTable, abstract: Params, *, dtype: Any, head_key: Any = 0
+    source: TensorSource,
+    table: WeightTable,
+    abstract: Params,
+    *,
+    dtype: Any,
+    head_key: Any = 0,
+    sharding: ShardingOf | None = None,
 ) -> dict[str, Any]:
     """Fills the parameters from a checkpoint, one tensor at a time.
 
     Each tensor goes to the device as it lies in the checkpoint, and is there cast, transposed and
     written into its leaf. The host holds the tensor that is being read and at most the one before;
-    the device the parameters and one tensor.
+    the device the parameters and one tensor. With a sharding that holds for each device's part, and
+    of a safetensors file a process reads only what its own devices take: no host and no device ever
+    has the whole model.
 
     Args:
         source: The checkpoint.
@@ -231,6 +243,7 @@ def read_params(
         abstract: The parameters' shapes, a nested dictionary.
         dtype: Element type of the returned arrays.
         head_key: Seed or key of a new head, used if the checkpoint has none.
+        sharding: ``(path, shape) -> NamedSharding`` of each parameter; one device if left out.
 
     Returns:
         The parameters, nested like ``abstract``.
@@ -245,16 +258,40 @@ def read_params(
     for row in reversed(table.rows):  # heads first: an absent pooler does not change the head
         shape = shapes[row.path]
         names = row.tensor_names(shape)
+        place = None if sharding is None else sharding(row.path, shape)
         if names[0] not in matched:
-            flat[row.path] = new_head_leaf(row.path, shape, dtype=dtype, rngs=rngs)
+            leaf = new_head_leaf(row.path, shape, dtype=dtype, rngs=rngs)
+            flat[row.path] = leaf if place is None else jax.device_put(leaf, place)
             continue
-        leaf = jnp.zeros(shape, dtype)
+        leaf = jnp.zeros(shape, dtype, device=place)
         for layer, name in enumerate(names):
-            leaf = _placed(leaf, source.read(matched[name]), layer, row.stacked, row.transposed)
+            tensor = _tensor(source, matched[name], row, place)
+            leaf = _placed(leaf, tensor, layer, row.stacked, row.transposed)
             # Else a device that lags behind would let tensors pile up on the host.
             leaf.block_until_ready()
         flat[row.path] = leaf
     return unflatten_params({row.path: flat[row.path] for row in table.rows})
+
+
+def _tensor(
+    source: TensorSource, name: str, row: WeightRow, place: NamedSharding | None
+) -> np.ndarray | jax.Array:
+    """One tensor as it lies in the checkpoint; sharded, as the leaf will be that it belongs to."""
+    if place is None:
+        return source.read(name)
+    shape = tuple(source.shape(name))
+    axes = [*place.spec, *[None] * (len(shape) + row.stacked - len(place.spec))][row.stacked :]
+    spec = PartitionSpec(*(reversed(axes) if row.transposed else axes))
+    # Devices that hold the same part share one reading of it.
+    parts: dict[str, np.ndarray] = {}
+
+    def read(index: tuple[slice, ...] | None) -> np.ndarray:
+        key = str(index)
+        if key not in parts:
+            parts[key] = read_part(source, name, index or ())
+        return parts[key]
+
+    return jax.make_array_from_callback(shape, NamedSharding(place.mesh, spec), read)
 
 
 @functools.partial(jax.jit, donate_argnums=0, static_argnums=(3, 4))

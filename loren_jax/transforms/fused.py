@@ -12,6 +12,7 @@ import jax
 import optax
 
 from loren_jax.estimators.estimate import Estimator
+from loren_jax.evaluation.sharded import automatic
 from loren_jax.transforms.chain import Chain, asking
 from loren_jax.transforms.descent import Descent
 from loren_jax.types import PyTree
@@ -105,4 +106,4 @@ def train_step(
         )
         return optax.apply_updates(params, updates), state
 
-    return jax.jit(step, donate_argnums=(0, 1))
+    return jax.jit(automatic(step), donate_argnums=(0, 1))

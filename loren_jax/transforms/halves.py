@@ -13,6 +13,7 @@ import jax
 import optax
 from jaxtyping import Array, Float
 
+from loren_jax.evaluation.sharded import automatic
 from loren_jax.transforms.fused import Fusible
 from loren_jax.types import PyTree
 
@@ -64,7 +65,7 @@ def halves(
         value_fn = lambda params: loss(params, *batch)
         return probe(optimizer, params, state, value_fn=value_fn, **more)
 
-    return Halves(jax.jit(ask), compiled_absorb(optimizer))
+    return Halves(jax.jit(automatic(ask)), compiled_absorb(optimizer))
 
 
 def probe(
@@ -116,4 +117,4 @@ def compiled_absorb(optimizer: optax.GradientTransformationExtraArgs) -> Callabl
     def absorb_step(params, state, losses):
         return absorb(optimizer, params, state, losses)
 
-    return jax.jit(absorb_step, donate_argnums=(0, 1))
+    return jax.jit(automatic(absorb_step), donate_argnums=(0, 1))

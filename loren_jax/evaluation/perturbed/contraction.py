@@ -4,7 +4,6 @@
 them, then the rank leads to the axes of the other one.
 """
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,6 @@ from loren_jax.evaluation.perturbed.leaves import (
     contract,
     is_perturbed,
 )
-
 
 PART = -2
 """Number of the axis that tells the devices' parts of a sum apart."""
@@ -109,6 +107,10 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
         return _dot_in_parts(equation, leaf, x, x_axes, out_axes)
     if leaf.split(inward):
         return NotImplemented
+    if leaf.split(outward):
+        # Both terms take the whole of x, as the bare product does; else one would add up parts.
+        gone = (*contracting[1 - side], *batch[1 - side])
+        x = noise.split_as(x, tuple(() if i in gone else noise.ANYHOW for i in range(x.ndim)))
     factors = {LEFT: leaf.left, RIGHT: leaf.right}
     inward_axes = [*leaf.axes(inward), RANK]
     reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
@@ -140,7 +142,7 @@ def _dot_in_parts(
     inward = leaf.labels[axis]
     outward = RIGHT if inward == LEFT else LEFT
     names, factors = leaf.split(inward), {LEFT: leaf.left, RIGHT: leaf.right}
-    parts = math.prod(noise.mesh_size(name) for name in names)
+    parts = noise.parts(names)
 
     def divide(array: Array, axes: list[int]) -> tuple[Array, list[int]]:
         place = axes.index(axis)

@@ -113,9 +113,7 @@ def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     labels = (*first.labels[:axis], STACK, *first.labels[axis:])
     weight = bind(equation, [leaf.weight for leaf in inputs])
     left, right = join(LEFT), join(RIGHT)
-    return replace(
-        first, name=_names(inputs), weight=weight, left=left, right=right, labels=labels
-    )
+    return replace(first, name=_names(inputs), weight=weight, left=left, right=right, labels=labels)
 
 
 def concatenate(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

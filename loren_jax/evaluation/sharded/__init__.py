@@ -1,0 +1,23 @@
+"""Evaluation on many devices, which exchange nothing but losses.
+
+Whoever knows the key and the losses can make the update, so a step has no gradient to exchange.
+JAX's own runtime does the rest, along up to three kinds of mesh axes:
+
+* population: each group of devices evaluates its share of the K directions; all make the same
+  update.
+* data: each device holds a part of the batch. A loss that is a mean over it is a sum of scalars.
+* model: each holds a part of the weights, and draws the part of the noise that belongs to them.
+
+The parts:
+
+* `spread`: the evaluation, and placing what a step takes.
+* `layout`: where the arrays of a step lie while it is traced.
+* `automatic`: steps on meshes with explicit axis types.
+* `collectives`: what a compiled program sends.
+"""
+
+from loren_jax.evaluation.sharded.automatic import automatic as automatic
+from loren_jax.evaluation.sharded.collectives import collectives as collectives
+from loren_jax.evaluation.sharded.layout import layout_of as layout_of
+from loren_jax.evaluation.sharded.spread import Sharded as Sharded
+from loren_jax.evaluation.sharded.spread import sharded as sharded

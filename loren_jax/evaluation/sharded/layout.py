@@ -1,0 +1,156 @@
+"""Where the arrays of a step lie while it is traced.
+
+A compiler decides for itself where intermediate values lie, and may well make a part of the noise
+on each device and send it to the others. What is said here leaves it no such choice.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from loren_jax import noise
+from loren_jax.directions.matrices import view_of
+from loren_jax.types import PyTree
+
+Weights: TypeAlias = Callable[[str, tuple[int, ...]], PartitionSpec]
+"""`(path, shape) -> PartitionSpec` of a parameter."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A mesh, and what of a step lies where.
+
+    Attributes:
+      mesh: the devices.
+      population: names of the axes that the queries are spread over.
+      weights: how the parameters are placed; None where each device has all of them.
+    """
+
+    mesh: jax.sharding.Mesh
+    population: tuple[str, ...]
+    weights: Weights | None
+
+    @contextlib.contextmanager
+    def context(self) -> Iterator[None]:
+        """In which a step is traced: the mesh, and along what axes noise may have to be divided."""
+        axes = {name: size for name, size in self.mesh.shape.items() if name not in self.population}
+        with jax.sharding.use_abstract_mesh(self._automatic), noise.divided_over(axes):
+            yield
+
+    def specs(self, params: PyTree) -> PyTree:
+        """How each parameter is placed."""
+        if self.weights is None:
+            return jax.tree.map(lambda leaf: PartitionSpec(), params)
+        weights = self.weights
+
+        def spec(path: Any, leaf: Any) -> PartitionSpec:
+            entries = list(weights("/".join(noise.path_names(path)), jnp.shape(leaf)))
+            # As compiled programs spell it: a step's results are then as its arguments were.
+            while entries and entries[-1] is None:
+                entries.pop()
+            return PartitionSpec(*entries)
+
+        return jax.tree_util.tree_map_with_path(spec, params)
+
+    def described(self, params: PyTree) -> PyTree:
+        """Shapes, dtypes and places of the parameters: what it takes to draw directions."""
+
+        def describe(leaf: Any, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
+            sharding = NamedSharding(self._automatic, spec)
+            return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=sharding)
+
+        return jax.tree.map(describe, params, self.specs(params))
+
+    def everywhere(self, tree: PyTree) -> PyTree:
+        """The same tree, whole on every device."""
+        return jax.tree.map(lambda x: self.put(x, PartitionSpec()), tree)
+
+    def placed(self, tree: PyTree) -> PyTree:
+        """A tree like the parameters, placed as they are."""
+        return jax.tree.map(self.put, tree, self.specs(tree))
+
+    def learned(self, state: PyTree, params: PyTree) -> PyTree:
+        """What directions have learned, placed so that drawing from it takes no exchange."""
+        return jax.tree.map(self.put, state, self.learned_specs(state, params))
+
+    def learned_specs(self, state: PyTree, params: PyTree) -> PyTree:
+        """What has a matrix's path and shape lies as that does, all else is whole everywhere."""
+        return self._specs_like(state, params, lambda path, leaf: not view_of(path, leaf).is_vector)
+
+    def state_specs(self, state: PyTree, params: PyTree) -> PyTree:
+        """How an optimiser's state is placed: what has a parameter's path and shape as that is.
+
+        Args:
+          state: of any Optax chain with an estimate of this library in it.
+          params: the parameters.
+
+        Returns:
+          A tree of `PartitionSpec` like the state.
+        """
+        learned = lambda path: any(getattr(entry, "name", "") == "directions" for entry in path)
+        like = self._specs_like(state, params, lambda path, leaf: True)
+        drawn = self.learned_specs(state, params)
+        choose = lambda path, x, a, b: b if learned(path) else a
+        return jax.tree_util.tree_map_with_path(choose, state, like, drawn)
+
+    def put(self, x: Any, spec: PartitionSpec) -> Any:
+        """The same array, of which the program that is traced has each part where `spec` says."""
+        explicit = AxisType.Explicit in self.mesh.axis_types
+        mesh = self._automatic if explicit else self.mesh
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    @property
+    def _automatic(self) -> jax.sharding.AbstractMesh:
+        mesh = self.mesh.abstract_mesh
+        return mesh.update(axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+    def _specs_like(
+        self, tree: PyTree, params: PyTree, counts: Callable[[Any, Any], bool]
+    ) -> PyTree:
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        specs = jax.tree.structure(params).flatten_up_to(self.specs(params))
+        known = {
+            (path, jnp.shape(x)): spec
+            for (path, x), spec in zip(leaves, specs, strict=True)
+            if counts(path, x)
+        }
+
+        def find(path: Any, x: Any) -> PartitionSpec:
+            ends = [(path[i:], jnp.shape(x)) for i in range(len(path) + 1)]
+            return next((known[end] for end in ends if end in known), PartitionSpec())
+
+        return jax.tree_util.tree_map_with_path(find, tree)
+
+
+class Whole:
+    """The same where no mesh is known of: everything stays as it is."""
+
+    def context(self) -> Any:
+        """None is needed."""
+        return contextlib.nullcontext()
+
+    def described(self, params: PyTree) -> PyTree:
+        """The parameters."""
+        return params
+
+    def everywhere(self, tree: PyTree) -> PyTree:
+        """The tree."""
+        return tree
+
+    def placed(self, tree: PyTree) -> PyTree:
+        """The tree."""
+        return tree
+
+    def learned(self, state: PyTree, params: PyTree) -> PyTree:
+        """The state."""
+        return state
+
+
+def layout_of(evaluation: Any) -> Layout | Whole:
+    """Where the arrays of a step lie that is evaluated so."""
+    return evaluation if isinstance(evaluation, Layout) else Whole()

@@ -1,0 +1,49 @@
+"""The script for many chips, on virtual ones: alone, and as two processes."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "examples" / "pod.py"), "--mesh", "2,2,2", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def losses(process):
+    try:
+        output, errors = process.communicate(timeout=150)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors[-3000:]
+    return [float(loss) for loss in re.findall(r"loss (\S+)", output)]
+
+
+@pytest.mark.slow
+def test_the_loss_falls_on_eight_devices():
+    first, later = losses(start("--cpu-devices", "8", "--steps", "50"))
+    assert later < first - 0.3
+
+
+@pytest.mark.slow
+def test_two_processes_are_one():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    both = ["--cpu-devices", "4", "--steps", "2", "--coordinator", address, "--processes", "2"]
+    processes = [start(*both, "--process", str(i)) for i in range(2)]
+    first, second = map(losses, processes)
+    assert second == []  # one of them speaks
+    assert first == pytest.approx(losses(start("--cpu-devices", "8", "--steps", "2")), abs=1e-5)

@@ -141,10 +141,14 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     drawn = _in_blocks(lambda some: _normal(some, ROW), keys, ROW)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
-    return [
+    whole = [
         piece.reshape(n, -1)[:, : math.prod(stream.shape)].reshape(*stream.stack, *stream.shape)
         for piece, n, stream in zip(pieces, layers, streams, strict=True)
     ]
+    if not _DIVIDED.get():
+        return whole
+    # Cut from an array that is sharded, a piece would have to be sent to where it belongs.
+    return [jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec()) for x in whole]
 
 
 def _roots(key: Key[Array, ""], streams: Sequence[Stream]) -> Key[Array, " streams"]:

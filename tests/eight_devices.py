@@ -81,7 +81,7 @@ OPTIMIZERS = {
     "loren rank 1": functools.partial(loren_jax.loren, 0.02, rank=1, num_directions=4),
     "loren": functools.partial(loren_jax.loren, 0.01, num_directions=4),
     "mezo": functools.partial(loren_jax.mezo, 0.02, num_directions=2),
-    "hizoo": functools.partial(loren_jax.hizoo, 0.02),
+    "hizoo": functools.partial(loren_jax.hizoo, 0.02, num_directions=2),
 }
 
 
@@ -199,8 +199,8 @@ def noise():
     return found
 
 
-def compiled_step(network, make, evaluation):
-    """The compiled step of a network that is never built."""
+def sent_by(network, make, evaluation, *names):
+    """Bytes sent by programs of a network that is never built."""
     optimizer = make(evaluation=evaluation)
     struct = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     params = jax.tree.map(struct, network.shapes, is_leaf=_is_tuple)
@@ -217,10 +217,12 @@ def compiled_step(network, make, evaluation):
     batch = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in network.batch()]
     batch = place(batch, [P("data")] * len(batch))
     losses = jax.ShapeDtypeStruct(optax.tree.get(state, "losses").shape, jnp.float32)
-    absorb = transforms.compiled_absorb(optimizer).lower(params, state, losses)
-    step = loren_jax.train_step(network.loss, optimizer).lower(params, state, *batch)
-    forward = jax.jit(network.loss).lower(params, *batch)
-    return [lowered.compile() for lowered in (step, absorb, forward)]
+    programs = {
+        "sent": (loren_jax.train_step(network.loss, optimizer), (params, state, *batch)),
+        "absorb": (transforms.compiled_absorb(optimizer), (params, state, losses)),
+        "forward": (jax.jit(network.loss), (params, *batch)),
+    }
+    return {name: sent(programs[name][0].lower(*programs[name][1]).compile()) for name in names}
 
 
 def sent(compiled):
@@ -230,23 +232,25 @@ def sent(compiled):
 
 def traffic():
     """Bytes of a step over population and data, and over the model beside a forward pass."""
-    sizes = {"1M": (4, 128, 512, 4096), "25M": (8, 512, 2048, 8192)}
-    found = {}
+    sizes = {"1M": (4, 128, 512, 4096), "25M": (8, 512, 2048, 16384)}
+    make, found = OPTIMIZERS["loren rank 1"], {}
     for name, own in sizes.items():
         network = Network(*own)
-        make = OPTIMIZERS["loren rank 1"]
-        step, absorb, _ = compiled_step(network, make, evaluation_of(4, 2, 1))
         number = sum(np.prod(s) for s in jax.tree.leaves(network.shapes, is_leaf=_is_tuple))
-        found[name] = {"parameters": int(number), "sent": sent(step), "absorb": sent(absorb)}
-    network = Network(2, 128, 512, 512)
-    for name in ("loren rank 1", "mezo"):
-        step, absorb, bare = compiled_step(network, OPTIMIZERS[name], evaluation_of(1, 2, 4))
-        found[f"model, {name}"] = {
-            "sent": sent(step),
-            "absorb": sent(absorb),
-            "forward": sent(bare),
-        }
-    return found
+        found[name] = {"parameters": int(number)}
+        found[name] |= sent_by(network, make, evaluation_of(4, 2, 1), "sent", "absorb")
+    return found | {"model, loren rank 1": model_traffic("loren rank 1")}
+
+
+def more_traffic():
+    """The same with noise that is drawn where it is used, and with a state of the model's size."""
+    return {f"model, {name}": model_traffic(name) for name in ("mezo", "hizoo")}
+
+
+def model_traffic(name):
+    """Bytes over the model."""
+    network, evaluation = Network(2, 128, 512, 512), evaluation_of(1, 2, 4)
+    return sent_by(network, OPTIMIZERS[name], evaluation, "sent", "absorb", "forward")
 
 
 def _is_tuple(x):
@@ -338,6 +342,7 @@ CHECKS = {
     "more_steps": more_steps,
     "noise": noise,
     "traffic": traffic,
+    "more_traffic": more_traffic,
     "explicit": explicit,
 }
 

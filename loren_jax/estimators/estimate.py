@@ -175,7 +175,7 @@ class _Step:
         """The tree of K queries, and which of its arrays have an axis K."""
         draw = lambda query: case.draw(self.learned, self.params, query)
         tree, axes = draw_queries(draw, self.queries)
-        return self.layout.everywhere(tree), axes
+        return self.layout.drawn(tree, self.params, self.learned), axes
 
     def probe(self, query: Callable[[Any], Any]) -> Any:
         """What is asked of the directions: the losses."""

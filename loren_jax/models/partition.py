@@ -28,12 +28,12 @@ def tensor_parallel(axis: str, size: int) -> Callable[[str, tuple[int, ...]], Pa
 
     Example:
         >>> spec = tensor_parallel("model", 4)
-        >>> spec("layers/up/kernel", (2, 8, 32))
-        PartitionSpec(None, None, 'model')
-        >>> spec("layers/down/kernel", (2, 32, 8))
-        PartitionSpec(None, 'model')
-        >>> spec("layers/down/bias", (2, 8))
-        PartitionSpec()
+        >>> tuple(spec("layers/up/kernel", (2, 8, 32)))
+        (None, None, 'model')
+        >>> tuple(spec("layers/down/kernel", (2, 32, 8)))
+        (None, 'model')
+        >>> tuple(spec("layers/down/bias", (2, 8)))
+        ()
     """
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec:

@@ -70,6 +70,27 @@ class Layout:
         """The same tree, whole on every device."""
         return jax.tree.map(lambda x: self.put(x, PartitionSpec()), tree)
 
+    def drawn(self, directions: PyTree, params: PyTree, state: PyTree) -> PyTree:
+        """Directions, whole on every device but for what they share of a parameter's own shape.
+
+        Those that are made with a state of a matrix's shape, as of `diagonal`, lie as that does.
+        """
+        learned = {
+            (path[i:], jnp.shape(x))
+            for path, x in jax.tree_util.tree_leaves_with_path(state)
+            for i in range(len(path) + 1)
+        }
+
+        def place(path: Any, leaf: Any, spec: PartitionSpec, direction: Any) -> Any:
+            shape = jnp.shape(leaf)
+            beside = (path, shape) in learned and not view_of(path, leaf).is_vector
+            each = PartitionSpec(None, *spec) if beside else PartitionSpec()
+            own = lambda x: {shape: spec, (*x.shape[:1], *shape): each}.get(x.shape)
+            return jax.tree.map(lambda x: self.put(x, own(x) or PartitionSpec()), direction)
+
+        specs = self.specs(params)
+        return jax.tree_util.tree_map_with_path(place, params, specs, directions)
+
     def placed(self, tree: PyTree) -> PyTree:
         """A tree like the parameters, placed as they are."""
         return jax.tree.map(self.put, tree, self.specs(tree))
@@ -141,6 +162,10 @@ class Whole:
     def everywhere(self, tree: PyTree) -> PyTree:
         """The tree."""
         return tree
+
+    def drawn(self, directions: PyTree, params: PyTree, state: PyTree) -> PyTree:
+        """The directions."""
+        return directions
 
     def placed(self, tree: PyTree) -> PyTree:
         """The tree."""

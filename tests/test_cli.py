@@ -50,7 +50,7 @@ def finished(place):
 
 def test_everything_is_written(finished):
     directory, printed = finished
-    names = {"config.json", "metrics.jsonl", "curve.png", "summary.json", "model"}
+    names = {"config.json", "metrics.jsonl", "run.journal", "curve.png", "summary.json", "model"}
     assert {path.name for path in directory.iterdir()} == names
     for name in names:
         assert name in printed

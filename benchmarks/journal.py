@@ -24,10 +24,11 @@ import numpy as np
 from record import save, table
 
 from loren_jax import journal, transforms
+from loren_jax.directions.masked import matching
 from loren_jax.models import load_classifier, locate
+from loren_jax.noise import leaf_paths
 from loren_jax.tasks import batch_indices, load_task, tokenize
 from loren_jax.train.loss import cross_entropy
-from loren_jax.train.trainable import leaf_paths, trainable_mask
 
 RUNS = {
     "head": ("classifier/*", {"num_directions": 64, "chunk_size": 64}),
@@ -42,7 +43,7 @@ def measure(name: str, steps: int, path: Path) -> dict[str, Any]:
     examples, _ = load_task("reviews", train_examples=512, held_out_examples=500, seed=0)
     tokens = tokenize(source, examples, 32)
     model = load_classifier(source, num_labels=2, key=0)
-    mask = trainable_mask((pattern,), model.params)
+    mask = matching((pattern,), model.params, "trainable")
     method = journal.Method(
         "loren",
         {"learning_rate": 1e-4, "perturbation_scale": 0.01, **knobs},

@@ -25,11 +25,11 @@ import optax
 from record import save, table
 
 import loren_jax
+from loren_jax.directions.masked import matching
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.models import load_classifier, locate
 from loren_jax.tasks import batch_indices, load_task, tokenize
 from loren_jax.train.loss import cross_entropy
-from loren_jax.train.trainable import trainable_mask
 
 RUNS = {
     "head": {"trainable": ("classifier/*",), "rank": None, "chunk_size": 64},
@@ -44,7 +44,7 @@ def measure(name: str, directions: int, turns: int, steps: int) -> dict[str, Any
     examples, _ = load_task("reviews", train_examples=512, held_out_examples=500, seed=0)
     tokens = tokenize(source, examples, 32)
     model = load_classifier(source, num_labels=2, key=0)
-    mask = trainable_mask(settings["trainable"], model.params)
+    mask = matching(settings["trainable"], model.params, "trainable")
 
     def loss(params, batch):
         return jnp.mean(cross_entropy(model.apply(params, *batch[:3]), batch.labels))

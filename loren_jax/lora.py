@@ -37,7 +37,6 @@ True
 True
 """
 
-import fnmatch
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -47,7 +46,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from loren_jax import arguments, noise
-from loren_jax.directions.masked import resolve_mask
+from loren_jax.directions.masked import matching, resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import LowRank, Zero
 from loren_jax.evaluation.perturbed.function import evaluate
@@ -283,14 +282,7 @@ def _flags(argument: str, chosen: Any, params: PyTree) -> list[bool]:
     patterns = (chosen,) if isinstance(chosen, str) else chosen
     if not isinstance(patterns, tuple | list) or not all(isinstance(p, str) for p in patterns):
         return jax.tree.leaves(resolve_mask(chosen, params))
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    paths = [_joined(noise.path_names(path)) for path, _ in leaves]
-    for pattern in patterns:
-        if not fnmatch.filter(paths, pattern):
-            raise ValueError(
-                f"{argument}: {pattern!r} matches no parameter; they are {', '.join(paths)}"
-            )
-    return [any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns) for path in paths]
+    return jax.tree.leaves(resolve_mask(matching(patterns, params, argument), params))
 
 
 def _joined(name: Names) -> str:

@@ -190,6 +190,16 @@ def path_names(path: KeyPath) -> tuple[str, ...]:
     return tuple(names)
 
 
+def leaf_paths(tree: Any) -> list[str]:
+    """The path of every leaf, its names joined by slashes, in the order of the leaves.
+
+    >>> leaf_paths({"layers": {"kernel": 0.0, "bias": 0.0}})
+    ['layers/bias', 'layers/kernel']
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return ["/".join(path_names(path)) for path, _ in leaves]
+
+
 def normal_rows(
     key: Key[Array, ""], numbers: Integer[Array, " rows"], length: int
 ) -> Float[Array, "rows length"]:

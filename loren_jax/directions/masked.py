@@ -1,5 +1,7 @@
 """Directions on some leaves only: the rest is neither perturbed nor updated."""
 
+import fnmatch
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -38,6 +40,33 @@ def resolve_mask(mask: Mask, params: PyTree) -> PyTree:
     if not all(isinstance(leaf, bool) for leaf in jax.tree.leaves(mask)):
         raise ValueError("mask must hold Python bools: True is trained, False is frozen.")
     return mask
+
+
+def matching(patterns: Sequence[str], params: PyTree, argument: str) -> Callable[[str], bool]:
+    """A mask of the leaves whose path matches a pattern.
+
+    Args:
+      patterns: shell patterns such as `head/*` or `*/bias`; `*` also matches slashes.
+      params: the parameters, to make sure that every pattern matches a leaf.
+      argument: what to call the patterns in the error.
+
+    Returns:
+      A function of a leaf's path.
+
+    Raises:
+      ValueError: a pattern matches nothing; the message lists the paths.
+
+    >>> mask = matching(["head/*"], {"head": {"bias": 0.0}, "body": 0.0}, "trainable")
+    >>> mask("head/bias"), mask("body")
+    (True, False)
+    """
+    paths = noise.leaf_paths(params)
+    for pattern in patterns:
+        if not fnmatch.filter(paths, pattern):
+            raise ValueError(
+                f"{argument}: {pattern!r} matches no parameter; they are {', '.join(paths)}"
+            )
+    return lambda path: any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def masked(directions: Directions, mask: Mask | None) -> Directions:

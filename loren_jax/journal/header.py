@@ -58,9 +58,9 @@ def described(params: PyTree) -> dict[str, Any]:
       `leaves`, of each its path, shape and dtype; `digest`, SHA-256 in hexadecimal.
     """
     leaves, digest = [], hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    for path, leaf in zip(noise.leaf_paths(params), jax.tree.leaves(params), strict=True):
         array = np.asarray(leaf)
-        facts = ["/".join(noise.path_names(path)), list(array.shape), array.dtype.name]
+        facts = [path, list(array.shape), array.dtype.name]
         leaves.append(facts)
         digest.update(repr(facts).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

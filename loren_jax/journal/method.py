@@ -76,7 +76,8 @@ class Method:
         trained = values.get("trained")
         return cls(
             name=values["name"],
-            knobs=dict(values["knobs"]),
+            # JSON has no tuples, and every sequence among the knobs is one.
+            knobs={n: tuple(v) if isinstance(v, list) else v for n, v in values["knobs"].items()},
             schedule=values.get("schedule"),
             trained=None if trained is None else list(trained),
             matrix_axes=values.get("matrix_axes"),

@@ -3,6 +3,7 @@
 Shape suffixes: B batch, T tokens, D width of the last hidden states, V vocabulary, C labels.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import jax
@@ -39,6 +40,7 @@ class Decoder(nnx.Module):
         elif not config.tie_word_embeddings:
             self.lm_head = linear(width, config.vocab_size, rngs, bias=False)
 
+    @abstractmethod
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
@@ -55,7 +57,6 @@ class Decoder(nnx.Module):
         Raises:
             ValueError: If T exceeds the positions that the model has.
         """
-        raise NotImplementedError
 
     def __call__(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None

@@ -1,20 +1,14 @@
-"""What the configurations of BERT and its kin have in common.
-
-A configuration either describes exactly what the network computes, or it is refused here, before
-any weight is read.
-"""
+"""What the configurations of BERT and its kin have in common."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from loren_jax.models.activations import ACTIVATIONS
-
-HEADS = ("classification", "language_model")
+from loren_jax.models.network_config import NetworkConfig
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(NetworkConfig):
     """Shape and options of an encoder; the fields carry the names that BERT gave them.
 
     Attributes:
@@ -48,39 +42,17 @@ class EncoderConfig:
     head: str = "classification"
 
     POOLINGS: ClassVar[tuple[str, ...]] = ("cls",)
-    """What ``pooling`` may be, the family's own first."""
-
-    RENAMED: ClassVar[Mapping[str, str]] = {}
-    """Field -> the name that the family's ``config.json`` has for it."""
-
+    ACTIVATION: ClassVar[str] = "hidden_act"
     FIXED: ClassVar[Mapping[str, Any]] = {
         "position_embedding_type": "absolute",
         "is_decoder": False,
         "add_cross_attention": False,
         "tie_word_embeddings": True,
     }
-    """Options of ``config.json`` of which the network computes one value, the default."""
-
-    def __post_init__(self) -> None:
-        """Refuses options that the network would otherwise misread in silence."""
-        named = lambda name: f"{self.RENAMED.get(name, name)}={getattr(self, name)!r}"
-        if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(
-                f"{named('hidden_act')} is not supported; use one of {sorted(ACTIVATIONS)}"
-            )
-        if self.pooling not in self.POOLINGS:
-            raise ValueError(f"{named('pooling')} must be one of {self.POOLINGS}")
-        if self.head not in HEADS:
-            raise ValueError(f"{named('head')} must be one of {HEADS}")
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{named(name)} must be at least 1")
-        if self.num_labels < 1:
-            raise ValueError(f"{named('num_labels')} must be at least 1")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"{named('hidden_size')} must be a multiple of {named('num_attention_heads')}"
-            )
+    POSITIVE: ClassVar[tuple[str, ...]] = (
+        *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_labels"),
+    )
+    MULTIPLES: ClassVar[tuple[tuple[str, str], ...]] = (("hidden_size", "num_attention_heads"),)
 
     @property
     def head_size(self) -> int:
@@ -91,45 +63,3 @@ class EncoderConfig:
     def max_length(self) -> int:
         """Longest sequence that the model has positions for."""
         return self.max_position_embeddings
-
-    @classmethod
-    def from_hugging_face(
-        cls,
-        raw: Mapping[str, Any],
-        *,
-        num_labels: int = 2,
-        pooling: str | None = None,
-        head: str = "classification",
-    ) -> "EncoderConfig":
-        """Reads a parsed ``config.json``.
-
-        Args:
-            raw: The parsed file.
-            num_labels: Number of classes of the head.
-            pooling: How a classifier pools; by default as the family does.
-            head: ``classification`` or ``language_model``.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            ValueError: If a size is missing, or the file asks for a variant (relative positions, a
-                decoder, another activation) that the network does not compute.
-        """
-        for name, only in cls.FIXED.items():
-            value = only if raw.get(name) is None else raw[name]
-            if value != only:
-                raise ValueError(
-                    f"{name}={value!r} is not supported; use a checkpoint with {name}={only!r}"
-                )
-        chosen = {"num_labels": num_labels, "pooling": pooling or cls.POOLINGS[0], "head": head}
-        names = {name: cls.RENAMED.get(name, name) for name in cls.__dataclass_fields__}
-        read = {f: raw[name] for f, name in names.items() if f not in chosen and name in raw}
-        sizes = ["vocab_size", "hidden_size", "num_hidden_layers"]
-        sizes += ["num_attention_heads", "intermediate_size"]
-        if missing := [names[size] for size in sizes if size not in read]:
-            family = cls.__name__.removesuffix("Config")
-            raise ValueError(
-                f"the configuration lacks {missing}; is it the config.json of a {family}?"
-            )
-        return cls(**read, **chosen)

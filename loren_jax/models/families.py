@@ -28,6 +28,7 @@ from loren_jax.models.gpt2_config import GPT2Config
 from loren_jax.models.layers import INIT_STD
 from loren_jax.models.llama import LlamaNetwork, llama_export, llama_weight_table
 from loren_jax.models.llama_config import LlamaConfig
+from loren_jax.models.network_config import NetworkConfig
 from loren_jax.models.opt import OPTNetwork, opt_export, opt_weight_table
 from loren_jax.models.opt_config import OPTConfig
 from loren_jax.models.roberta import (
@@ -42,25 +43,20 @@ from loren_jax.models.weights import WeightTable, flatten_params, unflatten_para
 class Family(NamedTuple):
     """What the library knows of one ``model_type``.
 
-    Every configuration is a frozen dataclass with the fields ``head`` (``classification`` or
-    ``language_model``), ``num_labels``, ``pooling`` and ``pad_token_id``, the property
-    ``max_length`` and the constructor ``from_hugging_face(raw, *, num_labels, pooling, head)``.
     Every network has ``__call__`` and ``encode`` of (input_ids, attention_mask, token_type_ids),
     and ``choices``, which takes token ids besides.
 
     Attributes:
-        config: The configuration's class.
+        config: The configuration's class, a ``NetworkConfig``.
         network: Module class, called as ``network(config, rngs=...)``.
         weight_table: Configuration -> weight table.
         export: Configuration -> the torch class that computes the same.
-        poolings: What ``pooling`` may be, the family's own first.
     """
 
-    config: type
+    config: type[NetworkConfig]
     network: type
     weight_table: Callable[[Any], WeightTable]
     export: Callable[[Any], Export]
-    poolings: tuple[str, ...]
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -69,42 +65,36 @@ FAMILIES: Mapping[str, Family] = {
         network=BertNetwork,
         weight_table=bert_weight_table,
         export=bert_export,
-        poolings=("cls", "mean"),
     ),
     "roberta": Family(
         config=RobertaConfig,
         network=RobertaNetwork,
         weight_table=roberta_weight_table,
         export=roberta_export,
-        poolings=("cls",),
     ),
     "distilbert": Family(
         config=DistilBertConfig,
         network=DistilBertNetwork,
         weight_table=distilbert_weight_table,
         export=distilbert_export,
-        poolings=("cls",),
     ),
     "gpt2": Family(
         config=GPT2Config,
         network=GPT2Network,
         weight_table=gpt2_weight_table,
         export=gpt2_export,
-        poolings=("last",),
     ),
     "opt": Family(
         config=OPTConfig,
         network=OPTNetwork,
         weight_table=opt_weight_table,
         export=opt_export,
-        poolings=("last",),
     ),
     "llama": Family(
         config=LlamaConfig,
         network=LlamaNetwork,
         weight_table=llama_weight_table,
         export=llama_export,
-        poolings=("last",),
     ),
 }
 

@@ -96,11 +96,11 @@ def load_classifier(
 def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) -> str:
     if "pooling" in raw:
         return raw["pooling"]
-    if "mean" in family.poolings and (directory / POOLING_CONFIG).is_file():
+    if "mean" in family.config.POOLINGS and (directory / POOLING_CONFIG).is_file():
         sentence = read_json(directory / POOLING_CONFIG)
         if sentence.get("pooling_mode_mean_tokens"):
             return "mean"
-    return family.poolings[0]
+    return family.config.POOLINGS[0]
 
 
 def _label_count(

@@ -86,14 +86,6 @@ class LlamaConfig(DecoderConfig):
         return self.max_position_embeddings
 
     @classmethod
-    def from_hugging_face(
-        cls,
-        raw: Mapping[str, Any],
-        *,
-        num_labels: int = 2,
-        pooling: str | None = None,
-        head: str = "classification",
-    ) -> DecoderConfig:
-        """Reads a parsed ``config.json``; see ``DecoderConfig.from_hugging_face``."""
-        raw = {**raw, "rotary": Rotary.from_hugging_face(raw)}
-        return super().from_hugging_face(raw, num_labels=num_labels, pooling=pooling, head=head)
+    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parsed file with ``rotary``, which several of its entries describe."""
+        return {**raw, "rotary": Rotary.from_hugging_face(raw)}

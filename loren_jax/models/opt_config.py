@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from loren_jax.models.decoder_config import DecoderConfig
 
@@ -50,6 +50,7 @@ class OPTConfig(DecoderConfig):
     pad_token_id: int | None = 1
 
     ACTIVATION: ClassVar[str] = "activation_function"
+    RENAMED: ClassVar[Mapping[str, str]] = {"remove_final_layer_norm": "_remove_final_layer_norm"}
     POSITIVE: ClassVar[tuple[str, ...]] = (
         *("vocab_size", "num_labels", "num_hidden_layers", "num_attention_heads"),
     )
@@ -79,17 +80,3 @@ class OPTConfig(DecoderConfig):
     def max_length(self) -> int:
         """Longest sequence that the model can read."""
         return self.max_position_embeddings
-
-    @classmethod
-    def from_hugging_face(
-        cls,
-        raw: Mapping[str, Any],
-        *,
-        num_labels: int = 2,
-        pooling: str | None = None,
-        head: str = "classification",
-    ) -> DecoderConfig:
-        """Reads a parsed ``config.json``; see ``DecoderConfig.from_hugging_face``."""
-        if "_remove_final_layer_norm" in raw:
-            raw = {**raw, "remove_final_layer_norm": raw["_remove_final_layer_norm"]}
-        return super().from_hugging_face(raw, num_labels=num_labels, pooling=pooling, head=head)

@@ -212,8 +212,8 @@ class TrainConfig(Generic[Options]):
         Raises:
             ValueError: If it names something that this version does not know.
         """
-        values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        options = dict(values.pop("optimizer"))
+        values = _with_tuples(values)
+        options = _with_tuples(values.pop("optimizer"))
         method = method_named(options.pop("name"))
         for name in ("output", "data_dir"):
             values[name] = None if values[name] is None else Path(values[name])
@@ -294,6 +294,11 @@ class CompareConfig:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ValueError("runs is empty: name the directories of one or more runs.")
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values with tuples, as a configuration has them, in place of lists."""
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
 
 def _check_prompt(config: TrainConfig) -> None:

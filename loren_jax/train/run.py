@@ -130,9 +130,7 @@ def _stored_config(directory: Path) -> TrainConfig:
 def _require_same_run(recorded: journal.Journal, trainee: Trainee, method: journal.Method) -> None:
     """Raises unless the journal is of this very model and method; warns of other versions."""
     require_model(trainee, recorded)
-    if journal.Method.from_json(recorded.header["method"]) != journal.Method.from_json(
-        json.loads(json.dumps(method.as_json()))
-    ):
+    if recorded.header["method"] != json.loads(json.dumps(method.as_json())):
         raise journal.JournalError(
             f"{recorded.path} is of another optimiser than {files.CONFIG} says; one of them was "
             "changed"

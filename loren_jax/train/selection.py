@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+from loren_jax.noise import leaf_paths
 from loren_jax.train.scoring import Score
 from loren_jax.train.tally import score_from_json, score_json
-from loren_jax.train.trainable import leaf_paths
 from loren_jax.types import PyTree
 
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 
 from loren_jax import lora
+from loren_jax.directions.masked import matching
 from loren_jax.models import Classifier, family_of
+from loren_jax.noise import leaf_paths
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.trainable import leaf_paths, parameter_counts, trainable_mask
 from loren_jax.types import PyTree
 
 
@@ -54,16 +55,16 @@ def trainee_of(config: TrainConfig, model: Classifier) -> Trainee:
     Raises:
         ValueError: If a pattern matches nothing, or a leaf that cannot be adapted.
     """
-    total = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    total = _size(model.params)
     if config.lora_rank is None:
-        mask = trainable_mask(config.trainable or ("*",), model.params)
+        mask = matching(config.trainable or ("*",), model.params, "trainable")
         return Trainee(
             params=model.params,
             apply=model.apply,
             frozen=(),
             mask=mask,
             merged=lambda params: params,
-            trained_parameters=parameter_counts(mask, model.params)[0],
+            trained_parameters=_size(model.params, mask),
             parameters=total,
         )
     scale = (config.lora_alpha or config.lora_rank) / config.lora_rank
@@ -81,7 +82,7 @@ def trainee_of(config: TrainConfig, model: Classifier) -> Trainee:
         frozen=(model.params,),
         mask=lambda path: True,
         merged=lambda adapters: lora.merge(model.params, adapters, scale=scale),
-        trained_parameters=sum(leaf.size for leaf in jax.tree.leaves(adapters)),
+        trained_parameters=_size(adapters),
         parameters=total,
     )
 
@@ -91,3 +92,9 @@ def head_patterns(model: Classifier) -> tuple[str, ...]:
     if model.config.head != "classification":
         return ()
     return (f"{family_of(model.config).weight_table(model.config).head}/*",)
+
+
+def _size(params: PyTree, mask: Callable[[str], bool] = lambda path: True) -> int:
+    """How many numbers the leaves hold that a mask of their paths chooses."""
+    leaves = zip(leaf_paths(params), jax.tree.leaves(params), strict=True)
+    return sum(leaf.size for path, leaf in leaves if mask(path))

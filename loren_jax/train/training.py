@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from loren_jax import journal
+from loren_jax.noise import leaf_paths
 from loren_jax.tasks import Tokens, batch_indices
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.interruption import Interruption
@@ -22,7 +23,6 @@ from loren_jax.train.scoring import Score, Scorer
 from loren_jax.train.selection import Selection
 from loren_jax.train.step import make_train_step
 from loren_jax.train.tally import Tally
-from loren_jax.train.trainable import leaf_paths
 from loren_jax.train.trainee import Trainee
 from loren_jax.types import PyTree
 

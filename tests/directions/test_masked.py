@@ -7,6 +7,7 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import Zero, masked, rank_one, resolve_mask
+from loren_jax.directions.masked import matching
 from loren_jax.types import Coefficients
 
 PARAMS = {
@@ -60,3 +61,34 @@ def test_a_mask_that_leaves_nothing_is_refused():
 def test_integer_leaves_must_be_masked():
     with pytest.raises(ValueError, match=r"leaf 'body/ids' has dtype int32.*mask=lambda path"):
         rank_one().init(PARAMS, noise.run_key(0))
+
+
+PATTERNED = {
+    "head": {"bias": jnp.zeros(2), "kernel": jnp.zeros((3, 2))},
+    "layers": {"norm": {"bias": jnp.zeros(5)}},
+}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "trained"),
+    [
+        (["*"], 13),
+        (["head/*"], 8),
+        (["*/bias"], 7),
+        (["head/kernel", "layers/*"], 11),
+        (["head/*", "head/bias"], 8),
+    ],
+)
+def test_patterns(patterns, trained):
+    mask = matching(patterns, PATTERNED, "trainable")
+    leaves = zip(noise.leaf_paths(PATTERNED), jax.tree.leaves(PATTERNED), strict=True)
+    assert sum(leaf.size for path, leaf in leaves if mask(path)) == trained
+
+
+def test_paths():
+    assert noise.leaf_paths(PATTERNED) == ["head/bias", "head/kernel", "layers/norm/bias"]
+
+
+def test_every_pattern_must_match():
+    with pytest.raises(ValueError, match=r"'tail/\*' matches no parameter; they are head/bias"):
+        matching(["head/*", "tail/*"], PATTERNED, "trainable")

@@ -2,13 +2,16 @@
 
 import dataclasses
 import inspect
+import json
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
 
 from loren_jax import optimizers
-from loren_jax.train import METHODS, LorenOptions, MezoOptions
+from loren_jax.journal import Method
+from loren_jax.train import METHODS, LorenOptions, MezoOptions, TrainConfig
 from loren_jax.train.methods import (
     build_optimizer,
     method_name,
@@ -101,3 +104,16 @@ def test_the_table_has_a_line_for_each_method():
     assert [line.split()[0] for line in lines] == list(METHODS)
     for line in lines:
         assert line.index("  ") < head.index("forward passes")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_survives_a_file(name):
+    """As a run's configuration, and as a journal describes it."""
+    config = TrainConfig(optimizer=METHODS[name].options(learning_rate=0.01), steps=7)
+    values = json.loads(json.dumps(config.as_json()))
+    assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}
+    description = Method(name, dataclasses.asdict(config.optimizer), seed=5)
+    read = Method.from_json(json.loads(json.dumps(description.as_json())))
+    plain, again = (jax.eval_shape(made.build().init, params) for made in (description, read))
+    assert jax.tree.structure(again) == jax.tree.structure(plain)

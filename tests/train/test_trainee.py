@@ -1,0 +1,69 @@
+"""What the optimiser of a run sees, and what becomes of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from loren_jax.models import BertConfig, GPT2Config, init_classifier
+from loren_jax.train import LorenOptions, TrainConfig
+from loren_jax.train.trainee import head_patterns, trainee_of
+
+SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
+BERT = BertConfig(vocab_size=9, hidden_size=8, **SIZES)
+IDS = jnp.array([[1, 2, 3]])
+INPUTS = (IDS, jnp.ones_like(IDS), jnp.zeros_like(IDS))
+
+
+def trainee(**options):
+    config = TrainConfig(optimizer=LorenOptions(learning_rate=0.1), **options)
+    return trainee_of(config, init_classifier(BERT))
+
+
+def test_a_mask_on_the_models_own_parameters():
+    found = trainee(trainable=("classifier/*", "layers/up/bias"))
+    assert found.trained_paths == ["classifier/bias", "classifier/kernel", "layers/up/bias"]
+    assert found.trained_parameters == 8 * 2 + 2 + 2 * 12
+    assert found.parameters == sum(leaf.size for leaf in jax.tree.leaves(found.params))
+    assert found.frozen == ()
+    assert found.merged(found.params) is found.params
+    assert trainee().trained_paths is None
+
+
+def test_adapters_beside_a_frozen_model():
+    """With the head in full; they change nothing yet, and what they change is merged."""
+    found, plain = trainee(lora_rank=2, lora_alpha=6.0), trainee()
+    assert set(found.params) == {"classifier", "layers"}
+    assert found.params["layers"]["attention"]["query"]["kernel"]["down"].shape == (2, 8, 2)
+    assert found.trained_parameters == 4 * 2 * 2 * (8 + 8) + 8 * 2 + 2
+    assert found.parameters == plain.parameters
+    np.testing.assert_allclose(
+        found.apply(found.params, *INPUTS, *found.frozen),
+        plain.apply(plain.params, *INPUTS),
+        atol=1e-6,
+    )
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, found.params)
+    np.testing.assert_allclose(
+        plain.apply(found.merged(moved), *INPUTS),
+        found.apply(moved, *INPUTS, *found.frozen),
+        atol=1e-5,
+    )
+    kernel = moved["layers"]["attention"]["query"]["kernel"]
+    expected = plain.params["layers"]["attention"]["query"]["kernel"] + 3.0 * (
+        kernel["down"] @ kernel["up"]
+    )
+    merged = found.merged(moved)["layers"]["attention"]["query"]["kernel"]
+    np.testing.assert_allclose(merged, expected, atol=1e-5)
+
+
+def test_the_head_goes_by_its_familys_name():
+    gpt2 = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=2)
+    assert head_patterns(init_classifier(gpt2)) == ("score/*",)
+    assert head_patterns(init_classifier(BERT)) == ("classifier/*",)
+
+
+def test_patterns_that_match_nothing():
+    with pytest.raises(ValueError, match="trainable: 'head/\\*' matches no parameter"):
+        trainee(trainable=("head/*",))
+    with pytest.raises(ValueError, match="targets: 'nothing' matches no parameter"):
+        trainee(lora_rank=1, lora_targets=("nothing",))

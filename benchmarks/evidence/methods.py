@@ -1,0 +1,102 @@
+"""The methods that are compared, with about six forward passes a step each, as in the paper.
+
+All knobs but these are the defaults of `loren_jax`: the number of directions, the rank where one is
+asked for, and the learning rate of ZO-Muon's vectors, which is that of MeZO on the same task.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import optax
+
+import loren_jax
+from loren_jax.schemes import forward_passes
+from loren_jax.train.methods import METHODS as KNOWN
+
+GRADIENT_PASSES = 3
+"""What a gradient counts as: one pass forward and one backward, of about twice the cost."""
+
+
+class Method(NamedTuple):
+    """An optimiser to measure.
+
+    Attributes:
+      make: `(learning_rate, key=seed) -> optax transformation`; both may be traced.
+      passes: `step -> forward passes`, of a minibatch.
+      gradient: whether it takes gradients.
+      full: whether it also needs the loss on all training rows.
+    """
+
+    make: Callable[..., Any]
+    passes: Callable[[int], int]
+    gradient: bool = False
+    full: bool = False
+
+    def steps_for(self, passes: float) -> int:
+        """Steps that cost about so many forward passes, at least one."""
+        return max(1, round(passes / self.mean_passes))
+
+    @property
+    def mean_passes(self) -> float:
+        """Forward passes a step, on average."""
+        return sum(self.passes(t) for t in range(100)) / 100
+
+
+def method(name: str, num_directions: int, **knobs: Any) -> Method:
+    """A method of `loren_jax` by its name.
+
+    Args:
+      name: of the factory.
+      num_directions: K.
+      knobs: other arguments of the factory.
+
+    Returns:
+      The method.
+    """
+    cost = forward_passes(KNOWN[name].scheme, num_directions)
+    make = partial(getattr(loren_jax, name), num_directions=num_directions, **knobs)
+    return Method(make, lambda step: cost)
+
+
+def svrg(every: int, batches: int, **knobs: Any) -> Method:
+    """MeZO-SVRG; `batches` minibatches hold all training rows."""
+    make = partial(loren_jax.mezo_svrg, num_directions=1, every=every, **knobs)
+    return Method(make, lambda step: 4 if step % every else 2 * batches, full=True)
+
+
+def adamw() -> Method:
+    """AdamW with gradients, the ceiling."""
+    make = lambda rate, key: optax.adamw(rate)
+    return Method(make, lambda step: GRADIENT_PASSES, gradient=True)
+
+
+def methods(batches: int, vector_rate: float, rank: int | None = None) -> Mapping[str, Method]:
+    """All methods.
+
+    Args:
+      batches: minibatches that hold all training rows.
+      vector_rate: learning rate of ZO-Muon's vectors.
+      rank: rank of the directions where a method leaves the choice; None for full Gaussian.
+
+    Returns:
+      Methods by name, MeZO first.
+    """
+    return {
+        "mezo": method("mezo", 3, rank=rank),
+        "loren": method("loren", 6, rank=rank),
+        "loren, no momentum": method("loren", 6, rank=rank, momentum=None),
+        "mezo_adam": method("mezo_adam", 3, rank=rank),
+        "r_adazo": method("r_adazo", 3, rank=rank),
+        "zo_muon": method("zo_muon", 5, vector_learning_rate=vector_rate),
+        "hizoo": method("hizoo", 2),
+        "lozo": method("lozo", 3),
+        "lozo_m": method("lozo_m", 3),
+        "subzero": method("subzero", 3),
+        "tezo": method("tezo", 3),
+        "kerzoo": method("kerzoo", 3, rank=rank),
+        "mezo_bcd": method("mezo_bcd", 3, rank=rank),
+        "mezo_svrg": svrg(2, batches, rank=rank),
+        "mezo_svrg, every 10": svrg(10, batches, rank=rank),
+        "adamw, gradients": adamw(),
+    }

@@ -1,0 +1,75 @@
+"""Results as lines of JSON: appended as they are measured, so that a run can be cut off and go on.
+
+A line `{"run": ...}` holds command, date, versions and device; the rows after it name it by number.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loren_jax.train.environment import environment
+
+
+class Rows:
+    """A file of rows.
+
+    Args:
+      path: the file; made when the first row is added.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        # The last line may have been cut off.
+        parsed = [json.loads(line) for line in lines if line.endswith("}")]
+        self.runs = [line for line in parsed if "command" in line]
+        self.rows: list[dict[str, Any]] = [line for line in parsed if "command" not in line]
+        self._number: int | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+    def where(self, **fields: Any) -> list[dict[str, Any]]:
+        """Rows with these fields."""
+        return [row for row in self if all(row.get(k) == v for k, v in fields.items())]
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Appends a row."""
+        if self._number is None:
+            self._number = len(self.runs)
+            self._write(self._begin())
+        whole = {"run": self._number, **row}
+        self.rows.append(json.loads(json.dumps(whole, default=_plain)))
+        self._write(whole)
+
+    def _begin(self) -> dict[str, Any]:
+        return {
+            "run": self._number,
+            "command": " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+            "date": time.strftime("%Y-%m-%d"),
+            "environment": environment(),
+        }
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in a row")
+
+
+def rounded(values: Any, digits: int = 5) -> list[float | None]:
+    """Numbers with so many significant digits; None for what is not finite."""
+    return [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in map(float, values)]

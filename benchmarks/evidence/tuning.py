@@ -1,0 +1,57 @@
+"""The one procedure that chooses a learning rate, the same for every method.
+
+Rates lie on the grid 1, 3, 10, 30, ... times powers of ten. A first range is run with the tuning
+seeds; the rate with the least mean dev loss over the evaluations (`Run.mean_loss`), averaged over
+the tuning seeds, is the best. While the best one is at an edge of what was run, the range is
+extended there by two rates.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+
+def grid(low: int, high: int) -> tuple[float, ...]:
+    """Rates from number `low` to number `high`, both included; number 0 is 1, number -1 is 0.3.
+
+    >>> grid(-3, 1)
+    (0.03, 0.1, 0.3, 1.0, 3.0)
+    """
+    return tuple(rate(i) for i in range(low, high + 1))
+
+
+def rate(number: int) -> float:
+    """The grid's rate of a number."""
+    return float(f"{(3 if number % 2 else 1)}e{number // 2}")
+
+
+def choose(
+    measure: Callable[[Sequence[float]], Mapping[float, float]],
+    low: int,
+    high: int,
+    *,
+    furthest: int = 8,
+) -> tuple[float, dict[float, float]]:
+    """The best rate.
+
+    Args:
+      measure: gives the score of each rate that it is asked for; less is better.
+      low: number of the least rate of the first range.
+      high: number of the largest.
+      furthest: rates by which either side may be extended at most.
+
+    Returns:
+      The rate, and all scores.
+    """
+    scores = dict(measure(grid(low, high)))
+    first = low, high
+    while True:
+        best = min(scores, key=lambda r: scores[r] if np.isfinite(scores[r]) else np.inf)
+        if best == rate(low) and first[0] - low < furthest:
+            low -= 2
+            scores |= measure(grid(low, low + 1))
+        elif best == rate(high) and high - first[1] < furthest:
+            high += 2
+            scores |= measure(grid(high - 1, high))
+        else:
+            return best, scores

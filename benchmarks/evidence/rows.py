@@ -32,6 +32,10 @@ class Rows:
         self.rows: list[dict[str, Any]] = [line for line in parsed if "command" not in line]
         self._number: int | None = None
 
+    def has(self, **fields: Any) -> bool:
+        """Whether there is a row with these fields."""
+        return bool(self.where(**fields))
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
 

@@ -139,9 +139,7 @@ def together(
     state = jax.jit(jax.vmap(init))(start, jnp.asarray(seeds))
     repeat = lambda tree: jax.tree.map(lambda x: jnp.stack([x] * len(rates)), tree)
     params, state = repeat(start), repeat(state)
-    by_seed = jax.vmap(stepper(task, method), (None, 0, 0, 0, 0))
-    advance = jax.jit(jax.vmap(by_seed, (0, 0, 0, None, None)), donate_argnums=(1, 2))
-    score = jax.jit(jax.vmap(jax.vmap(task.score), (0, None)))
+    advance, score = _side_by_side(task, method)
     found = []
     for i in range(evaluations + 1):
         if i:
@@ -174,12 +172,22 @@ def _passes(method: Method, steps: int, evaluations: int) -> np.ndarray:
 
 
 _PROGRAMS: dict[Any, Any] = {}
+"""What was compiled, by loss and method; with both, whose identity is the key."""
 
 
 def _compiled(task: Task, method: Method) -> tuple[Any, Any]:
-    """The compiled programs of a task and a method; other rates and seeds use them again."""
-    key = (task.name, id(method.make))
+    key = ("alone", id(task.loss), id(method.make))
     if key not in _PROGRAMS:
         advance = jax.jit(stepper(task, method), donate_argnums=(1, 2))
-        _PROGRAMS[key] = advance, jax.jit(task.score), method
+        _PROGRAMS[key] = advance, jax.jit(task.score), task.loss, method
+    return _PROGRAMS[key][:2]
+
+
+def _side_by_side(task: Task, method: Method) -> tuple[Any, Any]:
+    key = ("together", id(task.loss), id(method.make))
+    if key not in _PROGRAMS:
+        by_seed = jax.vmap(stepper(task, method), (None, 0, 0, 0, 0))
+        advance = jax.jit(jax.vmap(by_seed, (0, 0, 0, None, None)), donate_argnums=(1, 2))
+        score = jax.jit(jax.vmap(jax.vmap(task.score), (0, None)))
+        _PROGRAMS[key] = advance, score, task.loss, method
     return _PROGRAMS[key][:2]

@@ -119,6 +119,10 @@ def _matthews(counts: jax.Array) -> jax.Array:
     return jnp.where(spread > 0, shared / jnp.sqrt(jnp.where(spread > 0, spread, 1)), 0.0)
 
 
+_HEAD = classification(lambda params, x: x @ params["kernel"] + params["bias"])
+"""The same two functions for every task, so that what is compiled for one serves the others."""
+
+
 def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 32) -> Task:
     """MiniLM's new head on features of the frozen encoder, computed once; protocol `clean`.
 
@@ -141,12 +145,11 @@ def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 
         {"inputs": features_of(source, model, part.texts), "labels": np.asarray(part.labels)}
         for part in (parts.train, parts.dev, parts.test)
     ]
-    loss, score = classification(lambda params, x: x @ params["kernel"] + params["bias"])
     return Task(
         name=f"{data}, {HEAD}",
         params=model.params["classifier"],
-        loss=loss,
-        score=score,
+        loss=_HEAD[0],
+        score=_HEAD[1],
         metric=_metric(data),
         train=rows[0],
         dev=blocks(rows[1], len(rows[1]["labels"])),

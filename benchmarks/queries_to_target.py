@@ -1,0 +1,264 @@
+"""Loss and accuracy against forward passes: every method at equal budgets, rates tuned alike.
+
+Three settings, one a command; rows go to `results/queries_to_target.jsonl`, and what is there is
+not run again. `python benchmarks/tables.py` makes the tables and pictures of them.
+
+* head: MiniLM on SST-2 and CoLA, protocol `clean`, the head alone. The encoder is frozen, so its
+  features are computed once: the losses are those of the whole forward pass to rounding, which is
+  checked and recorded. Batches of 32.
+* language: a language model of 260,000 parameters that has read stories, on sentences of SST-2;
+  all parameters, rank-1 directions where a method has the choice, batches of 8 x 32 tokens.
+* encoder: MiniLM on SST-2, protocol `clean`, all parameters, the same directions, batches of
+  16 x 32 tokens.
+
+Learning rates: `evidence.tuning`, with the seeds 100, 101, ... of their own: they draw training and
+dev rows, the head, batches and noise anew. Reported seeds count from 0. In `language` and `encoder`
+the tuning runs are shorter (`--tuning-share`).
+
+    python benchmarks/queries_to_target.py head --data-dir DIR
+    python benchmarks/queries_to_target.py language --data-dir DIR --model-file stories260K.bin
+    python benchmarks/queries_to_target.py encoder --data-dir DIR
+"""
+
+import argparse
+import functools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from evidence.methods import Method, methods
+from evidence.rows import Rows, rounded
+from evidence.runs import Run, alone, together
+from evidence.tasks import Task, encoder_task, head_task, language_task
+from evidence.tuning import choose
+from record import RESULTS
+
+FILE = RESULTS / "queries_to_target.jsonl"
+
+
+class Setting(NamedTuple):
+    """What differs between the settings; the options replace the numbers.
+
+    Attributes:
+      tasks: names of the data.
+      rank: of the directions, where a method has the choice.
+      budget: forward passes of a reported run.
+      evaluations: of a run.
+      tuning_share: share of the budget that a tuning run gets.
+      tuning_seeds: how many.
+      seeds: how many are reported.
+      low, high: first range of the grid, by method; numbers as in `evidence.tuning`.
+      stacked: whether runs go side by side.
+      names: methods; None for all that make sense.
+    """
+
+    tasks: tuple[str, ...]
+    rank: int | None
+    budget: int
+    evaluations: int
+    tuning_share: float
+    tuning_seeds: int
+    seeds: int
+    ranges: Mapping[str, tuple[int, int]]
+    stacked: bool
+    names: tuple[str, ...] | None = None
+
+
+SETTINGS = {
+    # All rates of the range run at once and cost little, so it is wide.
+    "head": Setting(("sst2", "cola"), None, 9000, 60, 1.0, 3, 5, {"": (-10, 1)}, True),
+    "language": Setting(
+        ("sst2",), 1, 3000, 30, 0.4, 1, 3,
+        {
+            "": (-9, -7), "loren": (-11, -9), "mezo_adam": (-9, -7), "r_adazo": (-11, -9),
+            "zo_muon": (-7, -5), "adamw, gradients": (-7, -5),
+        },
+        False,
+        ("mezo", "loren", "mezo_adam", "zo_muon", "hizoo", "lozo", "adamw, gradients"),
+    ),
+    "encoder": Setting(
+        ("sst2",), 1, 600, 12, 0.5, 1, 3,
+        {
+            "": (-10, -8), "loren": (-12, -10), "mezo_adam": (-9, -7), "zo_muon": (-8, -6),
+            "adamw, gradients": (-9, -7),
+        },
+        False,
+        ("mezo", "loren", "zo_muon", "lozo", "mezo_adam", "adamw, gradients"),
+    ),
+}  # fmt: skip
+
+
+def measure(options: argparse.Namespace, setting: Setting, rows: Rows) -> None:
+    """All methods on all tasks of a setting, as far as they are not in the rows yet."""
+    made: dict[tuple[str, int], Task] = {}
+
+    def task_of(data: str, seed: int) -> Task:
+        if (data, seed) not in made:
+            made[data, seed] = _task(options, data, seed)
+        return made[data, seed]
+
+    tables: dict[float, Mapping[str, Method]] = {}
+    for name in options.methods or setting.names or methods(1, 1.0):
+        for data in setting.tasks:
+            task = task_of(data, 0)
+            _describe(options, task, rows)
+            vector_rate = _rate_of(rows, task.name, "mezo") if name == "zo_muon" else 1.0
+            batches = task.examples // task.batch_size
+            table = tables.setdefault(vector_rate, methods(batches, vector_rate, setting.rank))
+            one = functools.partial(task_of, data)
+            run = _stacked if setting.stacked else _one_by_one
+            run(setting, rows, task.name, name, table[name], one)
+
+
+def _stacked(
+    setting: Setting,
+    rows: Rows,
+    task_name: str,
+    name: str,
+    method: Method,
+    task_of: Callable[[int], Task],
+) -> None:
+    """Every rate with every seed at once; the tuning seeds choose, the others are reported."""
+    if len(rows.where(task=task_name, method=name, kind="run")) >= setting.seeds:
+        return
+    tuning = [100 + i for i in range(setting.tuning_seeds)]
+    seeds = [*tuning, *range(setting.seeds)]
+    tasks, runs = [task_of(seed) for seed in seeds], {}
+
+    def scores(rates: Sequence[float]) -> dict[float, float]:
+        length = {"budget": setting.budget, "evaluations": setting.evaluations}
+        for rate, own in zip(rates, together(tasks, method, rates, seeds, **length), strict=True):
+            runs[rate] = dict(zip(seeds, own, strict=True))
+        return {r: statistics.fmean(runs[r][seed].mean_loss for seed in tuning) for r in rates}
+
+    low, high = setting.ranges.get(name, setting.ranges[""])
+    rate, found = choose(scores, low, high)
+    _choice(rows, task_name, name, rate, found)
+    for seed in range(setting.seeds):
+        _add(rows, task_name, name, method, rate, seed, runs[rate][seed], tasks[0].metric)
+
+
+def _one_by_one(
+    setting: Setting,
+    rows: Rows,
+    task_name: str,
+    name: str,
+    method: Method,
+    task_of: Callable[[int], Task],
+) -> None:
+    """One run after another, each a row."""
+
+    def score(rate: float, seed: int) -> float:
+        fields = {"task": task_name, "method": name, "kind": "tuning", "rate": rate, "seed": seed}
+        if not rows.has(**fields):
+            share = setting.tuning_share
+            run = alone(
+                task_of(seed), method, rate, seed,
+                budget=round(setting.budget * share),
+                evaluations=max(1, round(setting.evaluations * share)),
+            )  # fmt: skip
+            rows.add(fields | {"mean loss": run.mean_loss, "seconds": run.seconds})
+            print(f"{task_name}: {name}, rate {rate:g}: {run.mean_loss:.4f}", flush=True)
+        return rows.where(**fields)[0]["mean loss"]
+
+    def scores(rates: Sequence[float]) -> dict[float, float]:
+        tuning = range(100, 100 + setting.tuning_seeds)
+        return {r: statistics.fmean(score(r, seed) for seed in tuning) for r in rates}
+
+    low, high = setting.ranges.get(name, setting.ranges[""])
+    rate, found = choose(scores, low, high)
+    if not rows.has(task=task_name, method=name, kind="choice", rate=rate):
+        _choice(rows, task_name, name, rate, found)
+    for seed in range(setting.seeds):
+        if rows.has(task=task_name, method=name, kind="run", seed=seed, rate=rate):
+            continue
+        length = {"budget": setting.budget, "evaluations": setting.evaluations}
+        task = task_of(seed)
+        run = alone(task, method, rate, seed, **length)
+        _add(rows, task_name, name, method, rate, seed, run, task.metric)
+
+
+def _choice(rows: Rows, task: str, name: str, rate: float, found: Mapping[float, float]) -> None:
+    rates = sorted(found)
+    row = {"task": task, "method": name, "kind": "choice", "rate": rate, "rates": rates}
+    rows.add(row | {"mean losses": rounded([found[r] for r in rates])})
+
+
+def _add(
+    rows: Rows, task: str, name: str, method: Method, rate: float, seed: int, run: Run, metric: str
+) -> None:
+    curves = {f"dev {key}": rounded(run.dev[key]) for key in dict.fromkeys(("loss", metric))}
+    rows.add(
+        {
+            "task": task, "method": name, "kind": "run", "rate": rate, "seed": seed,
+            "metric": metric,
+            "passes a step": method.mean_passes,
+            "test": {key: rounded([value])[0] for key, value in run.test.items()},
+            "selected at": run.passes[run.best],
+            "seconds": run.seconds,
+            "passes": run.passes, **curves,
+        }
+    )  # fmt: skip
+    print(f"{task}: {name}, rate {rate:g}, seed {seed}: test {run.test}", flush=True)
+
+
+def _rate_of(rows: Rows, task: str, name: str) -> float:
+    chosen = rows.where(task=task, method=name, kind="choice")
+    if not chosen:
+        raise SystemExit(f"{task}: run {name} first, its learning rate is needed")
+    return chosen[-1]["rate"]
+
+
+def _describe(options: argparse.Namespace, task: Task, rows: Rows) -> None:
+    """A row about the task, and for the head how far cached features are from the whole pass."""
+    if rows.has(task=task.name, kind="task"):
+        return
+    floor = jax.tree.map(float, jax.jit(task.score)(task.params, task.test))
+    row = {"task": task.name, "kind": "task", "untrained test": floor, **task.facts}
+    if options.setting == "head":
+        row["largest difference of a loss"] = _difference(options, task)
+    rows.add(row)
+
+
+def _difference(options: argparse.Namespace, task: Task) -> float:
+    """The largest difference between losses of batches, features cached or not."""
+    data = task.name.split(",")[0]
+    whole = encoder_task(data, 0, data_dir=options.data_dir, batch_size=32, max_length=128)
+    pairs = [
+        (float(jax.jit(whole.loss)(whole.params, whole.batch(0, step))),
+         float(task.loss(task.params, task.batch(0, step))))
+        for step in range(8)
+    ]  # fmt: skip
+    return float(np.max(np.abs(np.subtract(*zip(*pairs, strict=True)))))
+
+
+def _task(options: argparse.Namespace, data: str, seed: int) -> Task:
+    if options.setting == "head":
+        return head_task(data, seed, data_dir=options.data_dir)
+    if options.setting == "encoder":
+        return encoder_task(data, seed, data_dir=options.data_dir)
+    return language_task(options.model_file, seed, data=data, data_dir=options.data_dir)
+
+
+def main() -> None:
+    """Measures one setting."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--model-file", type=Path, help="language: a llama2.c file")
+    parser.add_argument("--methods", nargs="+", help="instead of the setting's")
+    parser.add_argument("--out", type=Path, default=FILE)
+    numbers = ("budget", "evaluations", "seeds", "tuning_seeds")
+    for number in numbers:
+        parser.add_argument(f"--{number.replace('_', '-')}", type=int)
+    parser.add_argument("--tuning-share", type=float)
+    options = parser.parse_args()
+    given = {k: v for k, v in vars(options).items() if k in (*numbers, "tuning_share") and v}
+    measure(options, SETTINGS[options.setting]._replace(**given), Rows(options.out))
+
+
+if __name__ == "__main__":
+    main()

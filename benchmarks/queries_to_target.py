@@ -69,7 +69,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     # All rates of the range run at once and cost little, so it is wide.
-    "head": Setting(("sst2", "cola"), None, 9000, 60, 1.0, 3, 5, {"": (-10, 1)}, True),
+    "head": Setting(("sst2", "cola"), None, 6000, 40, 1.0, 3, 5, {"": (-8, 1)}, True),
     "language": Setting(
         ("sst2",), 1, 3000, 30, 0.4, 1, 3,
         {

@@ -57,6 +57,7 @@ class Rows:
             "run": self._number,
             "command": " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
             "date": time.strftime("%Y-%m-%d"),
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
             "environment": environment(),
         }
 

@@ -1,0 +1,243 @@
+"""What each part of LOREN is worth, at equal forward passes: covariance, momentum, scheme, rank, K.
+
+MiniLM's head on SST-2 on features computed once (`evidence.tasks.head_task`), protocol `clean`.
+Cells are points of {isotropic, frozen, learned covariance} x {momentum off, 0.9} x {leave-one-out,
+two-sided pairs, one-sided with centre} x {full Gaussian, rank 1, rank 8} x {2, 6, 16} forward
+passes a step. The effective rate `learning_rate / (1 - momentum)` is tuned for every cell, by
+`evidence.tuning` with seeds of their own; reported is the mean over other seeds. As the seeds draw
+the same rows, batches and head in all cells, cells are compared seed by seed.
+
+* cells (default): the groups below; `--all` for all 162 points.
+* scale: LOREN at the rate that `cells` chose, for perturbation scales from 1e-6 to 1.
+* motion: how far the covariance's `a` moves, and towards what.
+
+    python benchmarks/ablations.py cells --data-dir DIR
+    python benchmarks/ablations.py scale --data-dir DIR
+    python benchmarks/ablations.py motion --data-dir DIR
+"""
+
+import argparse
+import itertools
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from evidence.methods import Method
+from evidence.rows import Rows, rounded
+from evidence.runs import stepper, together
+from evidence.tasks import Task, head_task
+from evidence.tuning import choose
+from record import RESULTS
+
+import loren_jax
+from loren_jax import directions, schemes
+from loren_jax.transforms import descend, fusible_chain
+
+FILE = RESULTS / "ablations.jsonl"
+TUNING, SEEDS = (100, 101, 102), (0, 1, 2, 3, 4)
+BUDGET, EVALUATIONS = 6000, 40
+# Effective rates 1e-3 to 0.3.
+RANGE = (-6, -1)
+SCHEMES = {
+    "leave-one-out": (schemes.leave_one_out, lambda passes: passes),
+    "two-sided pairs": (schemes.two_sided, lambda passes: passes // 2),
+    "one-sided with centre": (schemes.one_sided, lambda passes: passes - 1),
+}
+RANKS = {"Gaussian": None, "rank 1": 1, "rank 8": 8}
+
+
+class Cell(NamedTuple):
+    """A point of the design; `rate` is the covariance's learning rate."""
+
+    covariance: str = "isotropic"
+    momentum: float = 0.0
+    scheme: str = "leave-one-out"
+    directions: str = "Gaussian"
+    passes: int = 6
+    rate: float = 1e-3
+
+    def method(self) -> Method:
+        """The optimiser; it is given the effective rate."""
+        scheme, number = SCHEMES[self.scheme]
+
+        def make(effective: Any, key: Any) -> Any:
+            estimator = loren_jax.estimate(
+                self._directions(),
+                scheme(),
+                num_directions=number(self.passes),
+                perturbation_scale=1e-3,
+                key=key,
+            )
+            momentum = self.momentum or None
+            return fusible_chain(
+                estimator, descend(effective * (1 - self.momentum), momentum=momentum)
+            )
+
+        return Method(make, lambda step: self.passes)
+
+    def _directions(self) -> Any:
+        rank = RANKS[self.directions]
+        if self.covariance == "isotropic":
+            return directions.isotropic(rank)
+        return directions.rank_one(0.1, self.rate if self.covariance == "learned" else 0.0, rank)
+
+
+def groups() -> Iterator[Cell]:
+    """The cells that answer the questions one by one."""
+    for covariance, momentum in itertools.product(("isotropic", "frozen", "learned"), (0.0, 0.9)):
+        yield Cell(covariance, momentum)
+    for scheme, passes in itertools.product(SCHEMES, (6, 2, 16)):
+        yield Cell(scheme=scheme, passes=passes)
+    for scheme, kind in itertools.product(("leave-one-out", "two-sided pairs"), RANKS):
+        yield Cell(scheme=scheme, directions=kind)
+    for rate in (1e-1, 10.0):
+        yield Cell("learned", rate=rate)
+    for scheme in SCHEMES:
+        yield Cell("learned", scheme=scheme)
+    for covariance, passes in itertools.product(("frozen", "learned"), (2, 16)):
+        yield Cell(covariance, passes=passes)
+    for kind in ("rank 1", "rank 8"):
+        yield Cell("learned", directions=kind)
+
+
+def every_cell() -> Iterator[Cell]:
+    """All points."""
+    covariances = ("isotropic", "frozen", "learned")
+    for point in itertools.product(covariances, (0.0, 0.9), SCHEMES, RANKS, (2, 6, 16)):
+        yield Cell(*point)
+
+
+def measure_cells(options: argparse.Namespace, rows: Rows) -> None:
+    """One row a cell."""
+    tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in (*TUNING, *SEEDS)]
+    for cell in dict.fromkeys(every_cell() if options.all else groups()):
+        fields = {"kind": "cell", "task": tasks[0].name, **cell._asdict()}
+        if rows.has(**fields):
+            continue
+        runs: dict[float, dict[int, Any]] = {}
+        method = cell.method()
+
+        def scores(rates: Sequence[float], method: Method = method, runs: Any = runs) -> Any:
+            seeds = (*TUNING, *SEEDS)
+            length = {"budget": options.budget, "evaluations": EVALUATIONS}
+            found = together(tasks, method, rates, seeds, **length)
+            runs |= {r: dict(zip(seeds, own, strict=True)) for r, own in zip(rates, found)}  # noqa: B905
+            return {r: statistics.fmean(runs[r][s].mean_loss for s in TUNING) for r in rates}
+
+        rate, chosen = choose(scores, *RANGE)
+        best = [runs[rate][seed] for seed in SEEDS]
+        rates = sorted(chosen)
+        rows.add(
+            fields
+            | {
+                "effective rate": rate,
+                "budget": options.budget,
+                "seeds": SEEDS,
+                "mean dev loss": rounded([run.mean_loss for run in best]),
+                "last dev loss": rounded([run.dev["loss"][-1] for run in best]),
+                "test accuracy": rounded([run.test["accuracy"] for run in best]),
+                "rates": rates,
+                "mean dev losses by rate": [
+                    rounded([runs[r][seed].mean_loss for seed in SEEDS]) for r in rates
+                ],
+                "passes": best[0].passes,
+                "dev loss": rounded(np.mean([run.dev["loss"] for run in best], 0)),
+            }
+        )
+        losses = [run.mean_loss for run in best]
+        print(*cell, f"rate {rate:g}: {statistics.fmean(losses):.4f}", flush=True)
+
+
+def measure_scales(options: argparse.Namespace, rows: Rows) -> None:
+    """LOREN, its learning rate fixed, for several perturbation scales at once."""
+    chosen = rows.where(kind="cell", **Cell("learned", 0.9)._asdict())
+    if not chosen:
+        raise SystemExit("run the cells first: their learning rate is needed")
+    rate = chosen[-1]["effective rate"]
+    tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in SEEDS]
+    scales = tuple(float(f"1e{i}") for i in range(-6, 1))
+    make = lambda scale, key: loren_jax.loren(rate / 10, perturbation_scale=scale, key=key)
+    method = Method(make, lambda step: 6)
+    length = {"budget": options.budget, "evaluations": EVALUATIONS}
+    for scale, runs in zip(scales, together(tasks, method, scales, SEEDS, **length), strict=True):
+        row = {"kind": "scale", "task": tasks[0].name, "perturbation scale": scale}
+        if not rows.has(**row):
+            rows.add(
+                row
+                | {
+                    "effective rate": rate,
+                    "budget": options.budget,
+                    "seeds": SEEDS,
+                    "mean dev loss": rounded([run.mean_loss for run in runs]),
+                    "test accuracy": rounded([run.test["accuracy"] for run in runs]),
+                }
+            )
+
+
+def measure_motion(options: argparse.Namespace, rows: Rows) -> None:
+    """How far `a` moves in a run, and the share of it along the steepest curvature."""
+    task = head_task("sst2", 0, data_dir=options.data_dir)
+    steepest = _steepest(task)
+    steps = options.budget // 6
+    for rate in (1e-3, 1e-1, 1.0, 10.0):
+        for seed in SEEDS:
+            fields = {"kind": "motion", "task": task.name, "rate": rate, "seed": seed}
+            if rows.has(**fields):
+                continue
+            method = Cell("learned", rate=rate).method()
+            effective = 0.03
+            state = method.make(effective, key=seed).init(task.params)
+            before = np.asarray(_vector(state))
+            params, rest = jax.tree.map(jnp.array, task.params), task.rows(seed, 0, steps)
+            run = jax.jit(stepper(task, method))
+            _, state = run(effective, params, state, task.train, rest)
+            after = np.asarray(_vector(state))
+            rows.add(
+                fields
+                | {
+                    "steps": steps,
+                    "moved": float(np.linalg.norm(after - before) / np.linalg.norm(before)),
+                    "squared cosine with the steepest direction": rounded(
+                        [_share(before, steepest), _share(after, steepest)]
+                    ),
+                    "expected of a random one": 1 / len(before),
+                }
+            )
+
+
+def _vector(state: Any) -> Any:
+    """The kernel's `a`, of an optimiser's state."""
+    leaves = jax.tree.leaves(optax.tree.get(state, "directions"))
+    return next(x for x in leaves if x.shape[-1:] == (384,)).reshape(-1)
+
+
+def _steepest(task: Task) -> np.ndarray:
+    """The largest eigenvector of the features' second moment: the head's steepest curvature."""
+    features = np.asarray(task.train["inputs"], np.float64)
+    return np.linalg.eigh(features.T @ features)[1][:, -1]
+
+
+def _share(vector: np.ndarray, unit: np.ndarray) -> float:
+    return float((vector @ unit) ** 2 / (vector @ vector))
+
+
+def main() -> None:
+    """Measures one part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = {"cells": measure_cells, "scale": measure_scales, "motion": measure_motion}
+    parser.add_argument("part", choices=parts, nargs="?", default="cells")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--all", action="store_true", help="all 162 points")
+    parser.add_argument("--budget", type=int, default=BUDGET)
+    parser.add_argument("--out", type=Path, default=FILE)
+    options = parser.parse_args()
+    parts[options.part](options, Rows(options.out))
+
+
+if __name__ == "__main__":
+    main()

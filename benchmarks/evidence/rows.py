@@ -26,8 +26,7 @@ class Rows:
     def __init__(self, path: Path):
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        # The last line may have been cut off.
-        parsed = [json.loads(line) for line in lines if line.endswith("}")]
+        parsed = [line for line in map(_parsed, lines) if line is not None]
         self.runs = [line for line in parsed if "command" in line]
         self.rows: list[dict[str, Any]] = [line for line in parsed if "command" not in line]
         self._number: int | None = None
@@ -47,6 +46,7 @@ class Rows:
         """Appends a row."""
         if self._number is None:
             self._number = len(self.runs)
+            self._end_cut_line()
             self._write(self._begin())
         whole = {"run": self._number, **row}
         self.rows.append(json.loads(json.dumps(whole, default=_plain)))
@@ -61,10 +61,23 @@ class Rows:
             "environment": environment(),
         }
 
+    def _end_cut_line(self) -> None:
+        """What follows a line that was cut off must not become a part of it."""
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            with self.path.open("a") as file:
+                file.write("\n")
+
     def _write(self, line: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(line, default=_plain) + "\n")
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:  # cut off
+        return None
 
 
 def _plain(value: Any) -> Any:

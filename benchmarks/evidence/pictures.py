@@ -1,0 +1,48 @@
+"""Pictures of rows: mean held-out loss against forward passes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evidence.tables import mean_curve
+
+_LEADING = ("loren", "mezo", "zo_muon", "mezo_adam", "lozo", "hizoo")
+
+
+def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
+    """One panel a task, one line a method; a band of one standard error.
+
+    Args:
+      panels: task -> method -> rows of its seeds.
+      path: of the PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    names = list(dict.fromkeys(name for methods in panels.values() for name in methods))
+    for axes, (task, methods) in zip(all_axes, panels.items(), strict=True):
+        for name, rows in methods.items():
+            _line(axes, name, rows, names.index(name))
+        axes.set_title(task, fontsize=10)
+        axes.set_xlabel("forward passes")
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=7, ncols=2)
+    all_axes[0].set_ylabel("dev loss, mean over seeds")
+    figure.savefig(path, dpi=130)
+
+
+def _line(axes: Any, name: str, rows: list[dict[str, Any]], number: int) -> None:
+    passes, mean = np.array(rows[0]["passes"]), mean_curve(rows)
+    spread = np.std([np.array(row["dev loss"], float) for row in rows], 0, ddof=1)
+    spread /= len(rows) ** 0.5
+    gradient, leading = name.endswith("gradients"), name in _LEADING
+    color = "black" if gradient else f"C{number % 10}"
+    style = "--" if gradient else "-" if number < 10 else ":"
+    axes.plot(passes, mean, style, color=color, linewidth=1.8 if leading else 1, label=name)
+    if leading:
+        axes.fill_between(passes, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)

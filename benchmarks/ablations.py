@@ -41,6 +41,7 @@ from loren_jax.transforms import descend, fusible_chain
 FILE = RESULTS / "ablations.jsonl"
 TUNING, SEEDS = (100, 101, 102), (0, 1, 2, 3, 4)
 BUDGET, EVALUATIONS = 6000, 40
+MOTION_RATE = 0.03
 # Effective rates 1e-3 to 0.3.
 RANGE = (-6, -1)
 SCHEMES = {
@@ -181,39 +182,41 @@ def measure_scales(options: argparse.Namespace, rows: Rows) -> None:
 
 def measure_motion(options: argparse.Namespace, rows: Rows) -> None:
     """How far `a` moves in a run, and the share of it along the steepest curvature."""
-    task = head_task("sst2", 0, data_dir=options.data_dir)
+    task, steps = head_task("sst2", 0, data_dir=options.data_dir), options.budget // 6
     steepest = _steepest(task)
-    steps = options.budget // 6
-    for rate in (1e-3, 1e-1, 1.0, 10.0):
-        for seed in SEEDS:
-            fields = {"kind": "motion", "task": task.name, "rate": rate, "seed": seed}
-            if rows.has(**fields):
-                continue
-            method = Cell("learned", rate=rate).method()
-            effective = 0.03
-            state = method.make(effective, key=seed).init(task.params)
-            before = np.asarray(_vector(state))
-            params, rest = jax.tree.map(jnp.array, task.params), task.rows(seed, 0, steps)
-            run = jax.jit(stepper(task, method))
-            _, state = run(effective, params, state, task.train, rest)
-            after = np.asarray(_vector(state))
-            rows.add(
-                fields
-                | {
-                    "steps": steps,
-                    "moved": float(np.linalg.norm(after - before) / np.linalg.norm(before)),
-                    "squared cosine with the steepest direction": rounded(
-                        [_share(before, steepest), _share(after, steepest)]
-                    ),
-                    "expected of a random one": 1 / len(before),
-                }
-            )
+    method = Method(_learning_covariance, lambda step: 6)
+    run = jax.jit(stepper(task, method))
+    for rate, seed in itertools.product((1e-3, 1e-1, 1.0, 10.0), SEEDS):
+        fields = {"kind": "motion", "task": task.name, "rate": rate, "seed": seed}
+        if rows.has(**fields):
+            continue
+        state = method.make(rate, key=seed).init(task.params)
+        before = np.asarray(_vector(state))
+        params = jax.tree.map(jnp.array, task.params)
+        _, state = run(rate, params, state, task.train, task.rows(seed, 0, steps))
+        after = np.asarray(_vector(state))
+        rows.add(
+            fields
+            | {
+                "steps": steps,
+                "effective rate": MOTION_RATE,
+                "moved": float(np.linalg.norm(after - before) / np.linalg.norm(before)),
+                "squared cosine with the steepest direction": rounded(
+                    [_share(before, steepest), _share(after, steepest)]
+                ),
+                "expected of a random one": 1 / len(before),
+            }
+        )
+
+
+def _learning_covariance(rate: Any, key: Any) -> Any:
+    """LOREN without momentum, of whose covariance the learning rate may be traced."""
+    return loren_jax.loren(MOTION_RATE, covariance_learning_rate=rate, momentum=None, key=key)
 
 
 def _vector(state: Any) -> Any:
     """The kernel's `a`, of an optimiser's state."""
-    leaves = jax.tree.leaves(optax.tree.get(state, "directions"))
-    return next(x for x in leaves if x.shape[-1:] == (384,)).reshape(-1)
+    return optax.tree.get(state, "directions").covariance["kernel"].reshape(-1)
 
 
 def _steepest(task: Task) -> np.ndarray:

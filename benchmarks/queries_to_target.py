@@ -71,7 +71,7 @@ SETTINGS = {
     # All rates of the range run at once and cost little, so it is wide.
     "head": Setting(("sst2", "cola"), None, 6000, 40, 1.0, 3, 5, {"": (-8, 1)}, True),
     "language": Setting(
-        ("sst2",), 1, 3000, 30, 0.4, 1, 3,
+        ("sst2",), 1, 1800, 24, 1 / 3, 1, 3,
         {
             "": (-9, -7), "loren": (-11, -9), "mezo_adam": (-9, -7), "r_adazo": (-11, -9),
             "zo_muon": (-7, -5), "adamw, gradients": (-7, -5),
@@ -80,7 +80,7 @@ SETTINGS = {
         ("mezo", "loren", "mezo_adam", "zo_muon", "hizoo", "lozo", "adamw, gradients"),
     ),
     "encoder": Setting(
-        ("sst2",), 1, 600, 12, 0.5, 1, 3,
+        ("sst2",), 1, 600, 6, 0.4, 1, 3,
         {
             "": (-10, -8), "loren": (-12, -10), "mezo_adam": (-9, -7), "zo_muon": (-8, -6),
             "adamw, gradients": (-9, -7),

@@ -12,7 +12,7 @@ from typing import Any
 
 from evidence.pictures import draw_curves
 from evidence.rows import Rows
-from evidence.tables import common_target, contrast, markdown, mean_curve, passes_to, spread
+from evidence.tables import common_level, contrast, fall_target, markdown, passes_to, spread
 from record import RESULTS
 
 Row = dict[str, Any]
@@ -33,57 +33,92 @@ def queries_to_target(rows: Rows) -> str:
     head = (
         "Mean ± standard error over the reported seeds. The learning rate has the least mean dev "
         "loss over the evaluations of the tuning seeds, on a grid in steps of about 3. Test scores "
-        "are those of the parameters that the dev split selects. The target is the lowest dev "
-        "loss, in hundredths, that two thirds of the methods without gradients reach on average; "
-        "an evaluation counts as reaching it when it is at or below. A gradient counts as three "
-        "forward passes."
+        "are those of the parameters that the dev split selects. Passes count to the first "
+        "evaluation that reaches a target. Targets: a share of the fall of the dev loss that AdamW "
+        "with gradients reaches with the same seed, in tenths, and a dev accuracy, in steps of "
+        "0.05; of both the hardest that two thirds of the methods without gradients reach with "
+        "every seed. A gradient counts as three forward passes."
     )
     return "\n\n".join(["# Forward passes to a target", head, *sections])
 
 
 def _task_section(rows: Rows, task: str, methods: dict[str, list[Row]]) -> str:
     about = rows.where(kind="task", task=task)[0]
-    without = {name: own for name, own in methods.items() if not name.endswith("gradients")}
-    target = common_target([mean_curve(own) for own in without.values()])
     metric = next(iter(methods.values()))[0]["metric"]
-    base = _reaching(methods.get("mezo", []), target)[0]
+    targets = _targets(methods, metric)
+    base = {name: _all_seeds(find, methods.get("mezo", [])) for name, find in targets.items()}
     table = []
     for name, own in methods.items():
-        mean, text = _reaching(own, target)
-        table.append(
-            {
-                "method": name,
-                "learning rate": own[0]["rate"],
-                "seeds": len(own),
-                f"test {metric}": spread(row["test"][metric] for row in own),
-                "test loss": spread(row["test"]["loss"] for row in own),
-                "lowest dev loss": spread(min(_finite(row["dev loss"])) for row in own),
-                f"passes to dev loss {target:g}": text,
-                "of MeZO's": f"{mean / base:.2f}" if mean and base else None,
-            }
-        )
+        row: Row = {"method": name, "learning rate": own[0]["rate"], "seeds": len(own)}
+        if metric != "loss":
+            row[f"test {metric}"] = spread(one["test"][metric] for one in own)
+        row["test loss"] = spread(one["test"]["loss"] for one in own)
+        row["lowest dev loss"] = spread(min(_finite(one["dev loss"])) for one in own)
+        for title, find in targets.items():
+            mean, mezo = _all_seeds(find, own), base[title]
+            row[f"passes to {title}"] = _reaching(find, own)
+            row[f"ratio to MeZO, {title}"] = f"{mean / mezo:.2f}" if mean and mezo else None
+        table.append(row)
     table.sort(key=lambda row: float(row["lowest dev loss"].split()[0]))
     facts = {k: v for k, v in about.items() if k not in ("run", "task", "kind", "untrained test")}
+    facts["budget"] = f"{max(methods[next(iter(methods))][0]['passes'])} forward passes"
+    listed = "; ".join(f"{k} {_short(v)}" for k, v in facts.items())
     untrained = ", ".join(f"{k} {v:.4f}" for k, v in about["untrained test"].items())
-    budget = max(methods[next(iter(without))][0]["passes"])
-    return "\n\n".join(
-        [
-            f"## {task}",
-            f"{facts}; budget {budget} forward passes; untrained test: {untrained}.",
-            markdown(table),
+    return f"## {task}\n\n{listed}; untrained test: {untrained}.\n\n{markdown(table)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "/".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _targets(methods: dict[str, list[Row]], metric: str) -> dict[str, Callable]:
+    """`title -> (run -> passes to this target, or None)`, of targets that enough methods reach."""
+    ceiling = {
+        row["seed"]: row
+        for name, own in methods.items()
+        for row in own
+        if name.endswith("gradients")
+    }
+
+    def falls(row: Row, share: float) -> float | None:
+        if row["seed"] not in ceiling:
+            return None
+        target = fall_target(row, ceiling[row["seed"]], share)
+        return passes_to(row, "dev loss", lambda loss: loss <= target)
+
+    def climbs(row: Row, level: float) -> float | None:
+        return passes_to(row, "dev accuracy", lambda value: value >= level)
+
+    kinds: list[tuple[str, Callable, list[float]]] = [
+        ("{:.0%} of AdamW's fall", falls, [i / 10 for i in range(1, 10)])
+    ]
+    if metric == "accuracy":
+        kinds.append(("accuracy {:.2f}", climbs, [i / 20 for i in range(11, 20)]))
+    plain = [own for name, own in methods.items() if not name.endswith("gradients")]
+    found = {}
+    for title, passes, levels in kinds:
+        reaches = lambda level, passes=passes: [
+            all(passes(row, level) is not None for row in own) for own in plain
         ]
-    )
+        level = common_level(levels, reaches)
+        if level is not None:
+            found[title.format(level)] = lambda row, passes=passes, level=level: passes(row, level)
+    return found
 
 
-def _reaching(own: Sequence[Row], target: float) -> tuple[float | None, str]:
-    """Mean passes to the target if all seeds reach it, and the same in words."""
-    found = [passes_to(row, target) for row in own]
+def _all_seeds(find: Callable, own: Sequence[Row]) -> float | None:
+    """Mean passes to the target if every seed reaches it."""
+    found = [find(row) for row in own]
+    return statistics.fmean(found) if found and None not in found else None
+
+
+def _reaching(find: Callable, own: Sequence[Row]) -> str:
+    found = [find(row) for row in own]
     reached = [passes for passes in found if passes is not None]
-    if not reached:
-        return None, f"not reached (0 of {len(found)})"
-    if len(reached) < len(found):
-        return None, f"{spread(reached, 0)} ({len(reached)} of {len(found)})"
-    return statistics.fmean(reached), spread(reached, 0)
+    few = "" if len(reached) == len(found) else f" ({len(reached)} of {len(found)})"
+    return (spread(reached, 0) if reached else "never") + few
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:

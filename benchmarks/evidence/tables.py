@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,26 +69,49 @@ def contrast(first: Sequence[float], second: Sequence[float]) -> tuple[str, str]
     return text, "lower" if mean < 0 else "higher"
 
 
-def passes_to(row: dict[str, Any], target: float, curve: str = "dev loss") -> float | None:
-    """Forward passes at the first evaluation whose loss is at most the target; None if none is."""
-    for passes, loss in zip(row["passes"], row[curve], strict=True):
-        if loss is not None and loss <= target:
+def passes_to(row: dict[str, Any], curve: str, reached: Callable[[float], bool]) -> float | None:
+    """Forward passes at the first evaluation where the curve has reached it; None if nowhere.
+
+    >>> row = {"passes": [0, 6], "dev loss": [1.0, 0.5]}
+    >>> passes_to(row, "dev loss", lambda loss: loss <= 0.6)
+    6
+    """
+    for passes, value in zip(row["passes"], row[curve], strict=True):
+        if value is not None and reached(value):
             return passes
     return None
 
 
-def common_target(curves: Sequence[Sequence[float]], share: float = 2 / 3) -> float:
-    """The lowest loss, in hundredths, that this share of the methods reaches on average.
+def fall_target(row: dict[str, Any], ceiling: dict[str, Any], share: float) -> float:
+    """The dev loss after this share of the fall that gradients reach with the same seed.
 
     Args:
-      curves: of each method, the mean over seeds of its loss at each evaluation.
-      share: of the methods, rounded up to whole ones.
+      row: a run.
+      ceiling: the run with gradients, of the same seed.
+      share: of its fall from the start to its lowest evaluation.
 
     Returns:
-      The target.
+      The loss.
     """
-    best = sorted(float(np.nanmin(np.asarray(curve, float))) for curve in curves)
-    return math.ceil(best[math.ceil(share * len(best)) - 1] * 100) / 100
+    start = row["dev loss"][0]
+    return start - share * (start - min(v for v in ceiling["dev loss"] if v is not None))
+
+
+def common_level(
+    levels: Sequence[float], reaches: Callable[[float], Sequence[bool]], share: float = 2 / 3
+) -> float | None:
+    """The last level that at least this share of the methods reach; None if none is.
+
+    Args:
+      levels: from easy to hard.
+      reaches: of a level, whether each method reaches it.
+      share: of the methods.
+
+    Returns:
+      The level.
+    """
+    met = [level for level in levels if np.mean(reaches(level)) >= share]
+    return met[-1] if met else None
 
 
 def mean_curve(rows: Sequence[dict[str, Any]], curve: str = "dev loss") -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from evidence.rows import Rows
-from evidence.tables import common_target, contrast, markdown, passes_to, spread
+from evidence.tables import common_level, contrast, fall_target, markdown, passes_to, spread
 from evidence.tuning import choose, grid, rate
 
 
@@ -31,13 +31,20 @@ def test_a_rate_without_an_optimum_ends_at_the_bound():
 
 
 def test_the_target_is_what_two_thirds_of_the_methods_reach():
-    assert common_target([[1.0, 0.301], [1.0, 0.555], [1.0, 0.9]]) == 0.56
+    best = [0.9, 0.5, 0.2]
+    assert common_level([0.1, 0.3, 0.5, 0.7], lambda level: [level <= b for b in best]) == 0.5
+    assert common_level([0.7], lambda level: [level <= b for b in best]) is None
+
+
+def test_a_target_is_a_share_of_what_gradients_reach():
+    row, ceiling = {"dev loss": [1.0, 0.9]}, {"dev loss": [1.0, 0.4, None, 0.5]}
+    assert fall_target(row, ceiling, 0.5) == pytest.approx(0.7)
 
 
 def test_passes_to_a_target_count_to_the_first_evaluation_below_it():
     row = {"passes": [0, 6, 12], "dev loss": [1.0, None, 0.4]}
-    assert passes_to(row, 0.5) == 12
-    assert passes_to(row, 0.3) is None
+    assert passes_to(row, "dev loss", lambda loss: loss <= 0.5) == 12
+    assert passes_to(row, "dev loss", lambda loss: loss <= 0.3) is None
 
 
 def test_a_contrast_is_paired():

@@ -73,8 +73,8 @@ SETTINGS = {
     "language": Setting(
         ("sst2",), 1, 1800, 24, 1 / 3, 1, 3,
         {
-            "": (-9, -7), "loren": (-11, -9), "mezo_adam": (-9, -7), "r_adazo": (-11, -9),
-            "zo_muon": (-7, -5), "adamw, gradients": (-7, -5),
+            "": (-6, -4), "loren": (-8, -6), "mezo_adam": (-7, -5), "zo_muon": (-5, -3),
+            "adamw, gradients": (-6, -4),
         },
         False,
         ("mezo", "loren", "mezo_adam", "zo_muon", "hizoo", "lozo", "adamw, gradients"),
@@ -82,8 +82,8 @@ SETTINGS = {
     "encoder": Setting(
         ("sst2",), 1, 600, 6, 0.4, 1, 3,
         {
-            "": (-10, -8), "loren": (-12, -10), "mezo_adam": (-9, -7), "zo_muon": (-8, -6),
-            "adamw, gradients": (-9, -7),
+            "": (-7, -5), "loren": (-9, -7), "mezo_adam": (-10, -8), "zo_muon": (-6, -4),
+            "adamw, gradients": (-10, -8),
         },
         False,
         ("mezo", "loren", "zo_muon", "lozo", "mezo_adam", "adamw, gradients"),

@@ -36,7 +36,7 @@ def queries_to_target(rows: Rows) -> str:
         "are those of the parameters that the dev split selects. Passes count to the first "
         "evaluation that reaches a target. Targets: a share of the fall of the dev loss that AdamW "
         "with gradients reaches with the same seed, in tenths, and a dev accuracy, in steps of "
-        "0.05; of both the hardest that two thirds of the methods without gradients reach with "
+        "0.05; of both the hardest that half of the methods without gradients reach with "
         "every seed. A gradient counts as three forward passes."
     )
     return "\n\n".join(["# Forward passes to a target", head, *sections])

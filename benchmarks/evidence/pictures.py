@@ -20,7 +20,7 @@ def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     names = list(dict.fromkeys(name for methods in panels.values() for name in methods))
@@ -31,8 +31,10 @@ def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) 
         axes.set_xlabel("forward passes")
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=7, ncols=2)
     all_axes[0].set_ylabel("dev loss, mean over seeds")
+    lines = {line.get_label(): line for axes in all_axes for line in axes.lines}
+    place = {"loc": "outside lower center", "ncols": 6, "frameon": False, "fontsize": 8}
+    figure.legend(lines.values(), lines.keys(), **place)
     figure.savefig(path, dpi=130)
 
 

@@ -98,7 +98,7 @@ def fall_target(row: dict[str, Any], ceiling: dict[str, Any], share: float) -> f
 
 
 def common_level(
-    levels: Sequence[float], reaches: Callable[[float], Sequence[bool]], share: float = 2 / 3
+    levels: Sequence[float], reaches: Callable[[float], Sequence[bool]], share: float = 0.5
 ) -> float | None:
     """The last level that at least this share of the methods reach; None if none is.
 

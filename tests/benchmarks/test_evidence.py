@@ -30,7 +30,7 @@ def test_a_rate_without_an_optimum_ends_at_the_bound():
     assert chosen == max(scores) == rate(4)
 
 
-def test_the_target_is_what_two_thirds_of_the_methods_reach():
+def test_the_target_is_what_half_of_the_methods_reach():
     best = [0.9, 0.5, 0.2]
     assert common_level([0.1, 0.3, 0.5, 0.7], lambda level: [level <= b for b in best]) == 0.5
     assert common_level([0.7], lambda level: [level <= b for b in best]) is None

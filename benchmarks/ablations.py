@@ -10,33 +10,35 @@ the same rows, batches and head in all cells, cells are compared seed by seed.
 * cells (default): the groups below; `--all` for all 162 points.
 * scale: LOREN at the rate that `cells` chose, for perturbation scales from 1e-6 to 1.
 * motion: how far the covariance's `a` moves, and towards what.
+* watch: what a run shows of itself while its learning rate is right, or too large: the spread of a
+  step's losses in units of the perturbation scale, which estimates the gradient's norm.
 
     python benchmarks/ablations.py cells --data-dir DIR
     python benchmarks/ablations.py scale --data-dir DIR
     python benchmarks/ablations.py motion --data-dir DIR
+    python benchmarks/ablations.py watch --data-dir DIR
 """
 
 import argparse
 import itertools
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from evidence.cells import Cell, every_cell, groups
 from evidence.methods import Method
 from evidence.rows import Rows, rounded
 from evidence.runs import stepper, together
-from evidence.tasks import Task, head_task
+from evidence.tasks import Task, head_task, take
 from evidence.tuning import choose
 from record import RESULTS
 
 import loren_jax
-from loren_jax import directions, schemes
-from loren_jax.transforms import descend, fusible_chain
 
 FILE = RESULTS / "ablations.jsonl"
 TUNING, SEEDS = (100, 101, 102), (0, 1, 2, 3, 4)
@@ -44,73 +46,6 @@ BUDGET, EVALUATIONS = 6000, 40
 MOTION_RATE = 0.03
 # Effective rates 1e-3 to 0.3.
 RANGE = (-6, -1)
-SCHEMES = {
-    "leave-one-out": (schemes.leave_one_out, lambda passes: passes),
-    "two-sided pairs": (schemes.two_sided, lambda passes: passes // 2),
-    "one-sided with centre": (schemes.one_sided, lambda passes: passes - 1),
-}
-RANKS = {"Gaussian": None, "rank 1": 1, "rank 8": 8}
-
-
-class Cell(NamedTuple):
-    """A point of the design; `rate` is the covariance's learning rate."""
-
-    covariance: str = "isotropic"
-    momentum: float = 0.0
-    scheme: str = "leave-one-out"
-    directions: str = "Gaussian"
-    passes: int = 6
-    rate: float = 1e-3
-
-    def method(self) -> Method:
-        """The optimiser; it is given the effective rate."""
-        scheme, number = SCHEMES[self.scheme]
-
-        def make(effective: Any, key: Any) -> Any:
-            estimator = loren_jax.estimate(
-                self._directions(),
-                scheme(),
-                num_directions=number(self.passes),
-                perturbation_scale=1e-3,
-                key=key,
-            )
-            momentum = self.momentum or None
-            return fusible_chain(
-                estimator, descend(effective * (1 - self.momentum), momentum=momentum)
-            )
-
-        return Method(make, lambda step: self.passes)
-
-    def _directions(self) -> Any:
-        rank = RANKS[self.directions]
-        if self.covariance == "isotropic":
-            return directions.isotropic(rank)
-        return directions.rank_one(0.1, self.rate if self.covariance == "learned" else 0.0, rank)
-
-
-def groups() -> Iterator[Cell]:
-    """The cells that answer the questions one by one."""
-    for covariance, momentum in itertools.product(("isotropic", "frozen", "learned"), (0.0, 0.9)):
-        yield Cell(covariance, momentum)
-    for scheme, passes in itertools.product(SCHEMES, (6, 2, 16)):
-        yield Cell(scheme=scheme, passes=passes)
-    for scheme, kind in itertools.product(("leave-one-out", "two-sided pairs"), RANKS):
-        yield Cell(scheme=scheme, directions=kind)
-    for rate in (1e-1, 10.0):
-        yield Cell("learned", rate=rate)
-    for scheme in SCHEMES:
-        yield Cell("learned", scheme=scheme)
-    for covariance, passes in itertools.product(("frozen", "learned"), (2, 16)):
-        yield Cell(covariance, passes=passes)
-    for kind in ("rank 1", "rank 8"):
-        yield Cell("learned", directions=kind)
-
-
-def every_cell() -> Iterator[Cell]:
-    """All points."""
-    covariances = ("isotropic", "frozen", "learned")
-    for point in itertools.product(covariances, (0.0, 0.9), SCHEMES, RANKS, (2, 6, 16)):
-        yield Cell(*point)
 
 
 def measure_cells(options: argparse.Namespace, rows: Rows) -> None:
@@ -146,7 +81,7 @@ def measure_cells(options: argparse.Namespace, rows: Rows) -> None:
                 "mean dev losses by rate": [
                     rounded([runs[r][seed].mean_loss for seed in SEEDS]) for r in rates
                 ],
-                "passes": best[0].passes,
+                "evaluated at": best[0].passes,
                 "dev loss": rounded(np.mean([run.dev["loss"] for run in best], 0)),
             }
         )
@@ -214,6 +149,37 @@ def _learning_covariance(rate: Any, key: Any) -> Any:
     return loren_jax.loren(MOTION_RATE, covariance_learning_rate=rate, momentum=None, key=key)
 
 
+def measure_watch(options: argparse.Namespace, rows: Rows) -> None:
+    """The spread of a step's losses over a run, at several learning rates."""
+    task, parts = head_task("sst2", 0, data_dir=options.data_dir), 10
+    steps = options.budget // 6 // parts * parts
+    rates = jnp.array([0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
+    make = lambda rate, key: loren_jax.loren(rate, momentum=None, key=key)
+
+    def spreads(rate: Any, seed: Any, indices: Any) -> tuple[Any, Any]:
+        optimizer = make(rate, seed)
+
+        def step(carry: Any, chosen: Any) -> tuple[Any, Any]:
+            batch = take(task.train, chosen)
+            params, state = optimizer.apply(*carry, value_fn=lambda p: task.loss(p, batch))
+            return (params, state), jnp.std(optax.tree.get(state, "losses"), ddof=1) / 1e-3
+
+        start = task.params, optimizer.init(task.params)
+        (params, _), found = jax.lax.scan(step, start, indices)
+        parts_of = jnp.median(found.reshape(parts, -1), axis=1)
+        return parts_of, task.score(params, task.dev)["loss"]
+
+    run = jax.jit(jax.vmap(spreads, (0, None, None)))
+    for seed in SEEDS:
+        if rows.has(kind="watch", seed=seed):
+            continue
+        found, losses = run(rates, seed, task.rows(seed, 0, steps))
+        for rate, own, loss in zip(rates, found, losses, strict=True):
+            fields = {"kind": "watch", "task": task.name, "rate": rounded([rate])[0], "seed": seed}
+            medians = {"spread / scale, medians of tenths": rounded(own)}
+            rows.add(fields | medians | {"last dev loss": rounded([loss])[0], "steps": steps})
+
+
 def _vector(state: Any) -> Any:
     """The kernel's `a`, of an optimiser's state."""
     return optax.tree.get(state, "directions").covariance["kernel"].reshape(-1)
@@ -232,7 +198,12 @@ def _share(vector: np.ndarray, unit: np.ndarray) -> float:
 def main() -> None:
     """Measures one part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = {"cells": measure_cells, "scale": measure_scales, "motion": measure_motion}
+    parts = {
+        "cells": measure_cells,
+        "scale": measure_scales,
+        "motion": measure_motion,
+        "watch": measure_watch,
+    }
     parser.add_argument("part", choices=parts, nargs="?", default="cells")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--all", action="store_true", help="all 162 points")

@@ -11,6 +11,9 @@ import numpy as np
 _STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
+Row = dict[str, Any]
+
+
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same keys as a table.
 
@@ -117,3 +120,8 @@ def common_level(
 def mean_curve(rows: Sequence[dict[str, Any]], curve: str = "dev loss") -> np.ndarray:
     """Mean over the seeds of a curve, `(E,)`; not a number where one of them has none."""
     return np.mean([np.array(row[curve], float) for row in rows], 0)
+
+
+def finite(values: Sequence[float | None]) -> list[float]:
+    """The values without those that were not finite."""
+    return [value for value in values if value is not None]

@@ -1,0 +1,158 @@
+"""Tables of `ablations.py`: questions and their answers, cells, and the other parts."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from evidence.rows import Rows
+from evidence.tables import Row, contrast, finite, markdown, spread
+
+CELL = {
+    "covariance": "isotropic", "momentum": 0.0, "scheme": "leave-one-out",
+    "directions": "Gaussian", "passes": 6, "rate": 1e-3,
+}  # fmt: skip
+
+
+def ablations(rows: Rows) -> str:
+    """The questions, the cells, and the two other parts."""
+    cells = rows.where(kind="cell")
+    table = [
+        {
+            **{key: row[key] for key in CELL},
+            "effective rate": row["effective rate"],
+            "mean dev loss": spread(row["mean dev loss"], 4),
+            "last dev loss": spread(row["last dev loss"], 4),
+            "test accuracy": spread(row["test accuracy"]),
+        }
+        for row in cells
+    ]
+    head = (
+        "MiniLM's head on SST-2; the mean dev loss is over all evaluations of a run, mean ± "
+        "standard error over the reported seeds. `rate` is the covariance's learning rate. "
+        "Questions compare two cells seed by seed, each at its own best effective rate; a verdict "
+        "is a paired t-test at 5 %."
+    )
+    return "\n\n".join(
+        [
+            "# Ablations", head, markdown(_questions(cells)),
+            "Momentum 0.9 less no momentum, at each effective rate alike:",
+            markdown(_momentum_by_rate(cells)),
+            markdown(table), "Perturbation scale, LOREN:", markdown(_scales(rows)),
+            "How far the kernel's `a` moves, learned:", markdown(_motion(rows)),
+            "Spread of a step's six losses over the perturbation scale, no momentum; median of "
+            "the first and of the last tenth of the steps, and the largest of the ten:",
+            markdown(_watch(rows)),
+        ]
+    )  # fmt: skip
+
+
+def _questions(cells: Sequence[Row]) -> list[Row]:
+    pairs: list[tuple[Row, Row]] = []
+    add = lambda first, second: pairs.append((CELL | first, CELL | second))
+    for covariance in ("isotropic", "frozen", "learned"):
+        add({"covariance": covariance, "momentum": 0.9}, {"covariance": covariance})
+    for other, passes in product(("two-sided pairs", "one-sided with centre"), (2, 6, 16)):
+        add({"passes": passes}, {"scheme": other, "passes": passes})
+    for passes in (2, 16):
+        add({"passes": passes}, {})
+    for scheme, kind in product(("leave-one-out", "two-sided pairs"), ("rank 1", "rank 8")):
+        add({"scheme": scheme, "directions": kind}, {"scheme": scheme})
+    for passes in (2, 6, 16):
+        add({"covariance": "learned", "passes": passes}, {"covariance": "frozen", "passes": passes})
+        add({"covariance": "frozen", "passes": passes}, {"passes": passes})
+    for rate in (1e-1, 10.0):
+        add({"covariance": "learned", "rate": rate}, {})
+    for scheme in ("two-sided pairs", "one-sided with centre"):
+        add({"covariance": "learned", "scheme": scheme}, {"scheme": scheme})
+    for kind in ("rank 1", "rank 8"):
+        add({"covariance": "learned", "directions": kind}, {"directions": kind})
+    found = []
+    for first, second in pairs:
+        ours, theirs = _cell(cells, first), _cell(cells, second)
+        if ours and theirs:
+            text, verdict = contrast(ours["mean dev loss"], theirs["mean dev loss"])
+            changed = [key for key in CELL if first[key] != second[key]]
+            found.append(
+                {
+                    "first": ", ".join(str(first[key]) for key in changed),
+                    "second": ", ".join(str(second[key]) for key in changed),
+                    "where": _where(second, changed),
+                    "first less second": text,
+                    "the first is": verdict,
+                }
+            )
+    return found
+
+
+def _where(cell: Row, changed: Sequence[str]) -> str:
+    """What of a cell departs from the plain one, and the passes a step, which always matter."""
+    kept = [key for key in CELL if key not in changed and cell[key] != CELL[key]]
+    words = [f"{cell[key]}" if isinstance(cell[key], str) else f"{key} {cell[key]}" for key in kept]
+    return ", ".join(dict.fromkeys([*words, f"passes {cell['passes']}"]))
+
+
+def _cell(cells: Sequence[Row], wanted: Row) -> Row | None:
+    return next((row for row in cells if all(row[k] == v for k, v in wanted.items())), None)
+
+
+def _momentum_by_rate(cells: Sequence[Row]) -> list[Row]:
+    table = []
+    for covariance in ("isotropic", "frozen", "learned"):
+        own = [_cell(cells, CELL | {"covariance": covariance, "momentum": m}) for m in (0.9, 0.0)]
+        if not all(own):
+            continue
+        curves = [
+            dict(zip(row["rates"], row["mean dev losses by rate"], strict=True))
+            for row in own
+            if row
+        ]
+        for rate in sorted(set(curves[0]) & set(curves[1])):
+            text, verdict = contrast(curves[0][rate], curves[1][rate])
+            table.append({"covariance": covariance, "effective rate": rate})
+            table[-1] |= {"no momentum": spread(curves[1][rate], 4), "difference": text}
+            table[-1] |= {"with momentum": verdict}
+    return table
+
+
+def _scales(rows: Rows) -> list[Row]:
+    return [
+        {
+            "perturbation scale": row["perturbation scale"],
+            "mean dev loss": spread(row["mean dev loss"], 4),
+            "test accuracy": spread(row["test accuracy"]),
+        }
+        for row in rows.where(kind="scale")
+    ]
+
+
+def _motion(rows: Rows) -> list[Row]:
+    table = []
+    for rate in dict.fromkeys(row["rate"] for row in rows.where(kind="motion")):
+        own = rows.where(kind="motion", rate=rate)
+        share = "squared cosine with the steepest direction"
+        table.append(
+            {
+                "covariance learning rate": rate,
+                "steps": own[0]["steps"],
+                "moved, of its length": spread((row["moved"] for row in own), 5),
+                f"{share}, before": spread((row[share][0] for row in own), 5),
+                "after": spread((row[share][1] for row in own), 5),
+                "of a random vector": own[0]["expected of a random one"],
+            }
+        )
+    return table
+
+
+def _watch(rows: Rows) -> list[Row]:
+    table, name = [], "spread / scale, medians of tenths"
+    for rate in dict.fromkeys(row["rate"] for row in rows.where(kind="watch")):
+        own = rows.where(kind="watch", rate=rate)
+        table.append(
+            {
+                "learning rate": rate,
+                "first": spread((row[name][0] for row in own), 2),
+                "last": spread((row[name][-1] for row in own), 2),
+                "largest": spread((max(finite(row[name])) for row in own), 2),
+                "last dev loss": spread(row["last dev loss"] for row in own),
+            }
+        )
+    return table

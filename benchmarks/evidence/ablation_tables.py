@@ -73,8 +73,8 @@ def _questions(cells: Sequence[Row]) -> list[Row]:
             changed = [key for key in CELL if first[key] != second[key]]
             found.append(
                 {
-                    "first": ", ".join(str(first[key]) for key in changed),
-                    "second": ", ".join(str(second[key]) for key in changed),
+                    "first": _named(first, changed),
+                    "second": _named(second, changed),
                     "where": _where(second, changed),
                     "first less second": text,
                     "the first is": verdict,
@@ -86,8 +86,16 @@ def _questions(cells: Sequence[Row]) -> list[Row]:
 def _where(cell: Row, changed: Sequence[str]) -> str:
     """What of a cell departs from the plain one, and the passes a step, which always matter."""
     kept = [key for key in CELL if key not in changed and cell[key] != CELL[key]]
-    words = [f"{cell[key]}" if isinstance(cell[key], str) else f"{key} {cell[key]}" for key in kept]
-    return ", ".join(dict.fromkeys([*words, f"passes {cell['passes']}"]))
+    if "passes" not in (*kept, *changed):
+        kept.append("passes")
+    return _named(cell, kept)
+
+
+def _named(cell: Row, keys: Sequence[str]) -> str:
+    """These fields in words; numbers with their names."""
+    values = {key: cell[key] for key in keys}
+    words = [str(v) if isinstance(v, str) else f"{key} {v:g}" for key, v in values.items()]
+    return ", ".join(words) or "the plain cell"
 
 
 def _cell(cells: Sequence[Row], wanted: Row) -> Row | None:

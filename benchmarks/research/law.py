@@ -43,8 +43,8 @@ class Settings(NamedTuple):
       pull: share of the way back to the starting point, a step, at the full learning rate.
       average: share of the latest iterates whose mean is scored; 0 for the last one.
       scales: pairs `(end of the leaf's name, factor of its directions)`.
-      covariance: of every matrix's fan-in side: `none`; `mean`, LOREN's with the mean input for `a`;
-        `inputs^p`, a power of the inputs' own covariance; `first k`, its leading directions alone.
+      covariance: of every matrix's fan-in side: `none`; `mean`, LOREN's with the mean input as
+        `a`; `inputs^p`, a power of the inputs' covariance; `first k`, its leading directions alone.
       floor: least factor of a direction.
       test: whether the last parameters are scored on the test set.
       seed: of everything.

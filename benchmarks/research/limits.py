@@ -84,7 +84,7 @@ def linearity(m: Measured, draws: int) -> list[dict[str, Any]]:
 
 
 def walk(m: Measured, draws: int) -> list[dict[str, Any]]:
-    """Where every weight has noise of a size: loss, curvature, squared gradient of a batch of 16."""
+    """Where every weight has noise of a size: loss, curvature, a batch's squared gradient."""
     found = []
     for size in (0.0, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2):
         values, squares, even = [], [], []

@@ -30,9 +30,16 @@ PLANS: dict[str, list[Settings]] = {
         *grid(steps=100, rate=[1e-2, 3e-3]),
         *grid(steps=100, covariance="inputs^1", rate=[1e-2, 3e-2]),
         *grid(steps=100, covariance="first 16", rate=[1e-2, 3e-3]),
+        *grid(steps=100, covariance="inputs^1", rate=[1e-1]),
         *grid(steps=100, covariance="mean", rate=[3e-3]),
         *grid(steps=100, scheme="pairs", rate=[1.5e-3]),
         *grid(steps=100, covariance="inputs^2", rate=[3e-2]),
+    ],
+    "all": [
+        *grid(trained="all", scheme="pairs", steps=100, rate=[1e-3, 3e-3], test=True),
+        *grid(trained="all", covariance="inputs^1", steps=100, rate=[2e-2, 5e-2], test=True),
+        *grid(trained="all", steps=100, rate=[2e-3], test=True),
+        *grid(trained="all", covariance="first 16", steps=100, rate=[5e-3], test=True),
     ],
 }
 

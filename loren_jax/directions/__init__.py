@@ -3,6 +3,7 @@
 * `isotropic`: standard normal, full or rank r.
 * `rank_one`: a learned, damped rank-one covariance on the fan-in side.
 * `tiled`: the same for a whole matrix at once, as in the official code.
+* `spanned`: along given fan-in vectors, such as those of the inputs.
 * `blockwise`: any distribution without state, on one block of leaves at a time.
 * `diagonal`: a learned diagonal covariance.
 * `low_rank`, `subspace`, `core_subspace`, `temporal`: low
@@ -30,6 +31,8 @@ from loren_jax.directions.matrices import attention_axes as attention_axes
 from loren_jax.directions.rank_one import RankOneState as RankOneState
 from loren_jax.directions.rank_one import rank_one as rank_one
 from loren_jax.directions.smoothed import smoothed as smoothed
+from loren_jax.directions.spanned import SpannedState as SpannedState
+from loren_jax.directions.spanned import spanned as spanned
 from loren_jax.directions.structured import Dense as Dense
 from loren_jax.directions.structured import LowRank as LowRank
 from loren_jax.directions.structured import OneLayer as OneLayer

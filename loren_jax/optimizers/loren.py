@@ -1,5 +1,6 @@
 """LOREN: curvature-aware zeroth-order descent with a learned low-rank covariance."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from optax import ScalarOrSchedule
@@ -7,6 +8,7 @@ from optax import ScalarOrSchedule
 from loren_jax import arguments
 from loren_jax.directions import isotropic, masked, rank_one, tiled
 from loren_jax.directions.matrices import AxesOf
+from loren_jax.directions.spanned import spanned
 from loren_jax.estimators import Estimator, estimate
 from loren_jax.schemes import leave_one_out
 from loren_jax.transforms import Fusible, descend, fusible_chain
@@ -21,7 +23,7 @@ def loren(
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
     momentum: Scalar | None = 0.9,
-    covariance: str = "learned",
+    covariance: str | Mapping[str, Any] = "learned",
     structure: str = "block",
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
@@ -93,6 +95,9 @@ def loren(
       covariance_learning_rate: `nu`; zero freezes the covariance.
       momentum: `beta`; None keeps no buffer.
       covariance: `"learned"`; for ablations `"frozen"` at its random start, or `"isotropic"`, none.
+        Or fan-in vectors that the matrices move along, as `loren_jax.evaluation.input_factors`
+        finds them: path of a leaf to `(*stack, n, q)`; the other leaves are isotropic then, and
+        `rank` is theirs.
       structure: `"block"`, as the paper has it; for ablations `"tiled"`, one rank-one term for a
         whole matrix as in the official code, which holds its directions as K dense copies.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
@@ -155,7 +160,7 @@ def scale_by_loren(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
-    covariance: str = "learned",
+    covariance: str | Mapping[str, Any] = "learned",
     structure: str = "block",
     rank: int | None = None,
     mask: Mask | None = None,
@@ -171,7 +176,7 @@ def scale_by_loren(
       perturbation_scale: `epsilon`.
       damping: `rho`.
       covariance_learning_rate: `nu`.
-      covariance: learned, frozen or isotropic.
+      covariance: learned, frozen or isotropic, or fan-in vectors.
       structure: block or tiled.
       rank: None for full Gaussian directions.
       mask: leaves to train.
@@ -206,13 +211,15 @@ def scale_by_loren(
 
 
 def _directions(
-    covariance: str,
+    covariance: str | Mapping[str, Any],
     structure: str,
     damping: Scalar,
     rate: Scalar,
     rank: int | None,
     matrix_axes: AxesOf | None,
 ) -> Directions:
+    if isinstance(covariance, Mapping):
+        return spanned(covariance, rank, matrix_axes)
     arguments.choice("covariance", covariance, ("learned", "frozen", "isotropic"))
     arguments.choice("structure", structure, ("block", "tiled"))
     block = rank_one(damping, rate, rank, matrix_axes)

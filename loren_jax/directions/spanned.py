@@ -1,0 +1,123 @@
+"""Directions along given fan-in vectors: those that a matrix's inputs lie along."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Key
+
+from loren_jax import arguments, noise
+from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
+from loren_jax.directions.sampling import sample
+from loren_jax.directions.structured import LowRank
+from loren_jax.directions.structured.seeded import after
+from loren_jax.types import Directions, PyTree
+
+
+class SpannedState(NamedTuple):
+    """What `spanned` was given, so that a program can put other factors in its place.
+
+    Attributes:
+      factors: tree like the parameters; `(*stack, n, q)` float32 at a matrix that has them, else
+        None.
+    """
+
+    factors: PyTree
+
+
+def spanned(
+    factors: Mapping[str, Any], rank: int | None = None, matrix_axes: AxesOf | None = None
+) -> Directions:
+    r"""Directions whose fan-in vectors are `N(0, A A^T)`, for a given `A` of q columns.
+
+    .. math:: Y = Z A^\top, \quad Z \in R^{m \times q} \text{ standard normal}
+
+    A matrix then moves within the q-dimensional span of `A` on its fan-in side. The gradient of a
+    matrix lies in the span of its inputs, so their leading principal directions hold most of what a
+    step can gain at a small share of its noise; see `loren_jax.evaluation.input_factors`. Leaves
+    without factors get standard normal directions.
+
+    A direction is a product of rank q whose fan-in factor all queries share: it takes m q random
+    numbers, and one projection of the activations for all queries.
+
+    Args:
+      factors: path of a leaf, such as `layers/up/kernel`, to its `A`: `(*stack, n, q)`.
+      rank: of the matrices without factors: None for full Gaussian, an integer r for rank r.
+      matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
+
+    Returns:
+      Directions with a `SpannedState`: n q floats for an m x n matrix.
+
+    Raises:
+      ValueError: `rank` below 1; on `init`, factors of the wrong shape.
+
+    >>> params = {"kernel": jnp.zeros((4, 3)), "bias": jnp.zeros(3)}
+    >>> directions = spanned({"kernel": jnp.eye(4)[:, :2]})
+    >>> state = directions.init(params, noise.run_key(0))
+    >>> drawn = directions.draw(state, params, noise.run_key(1))
+    >>> drawn["kernel"].to_dense()[2:].tolist()  # nothing outside of the span
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    if rank is not None:
+        arguments.count("rank", rank)
+
+    def init(params, key):
+        arguments.trainable_leaves(params)
+
+        def given(path, leaf):
+            name = "/".join(noise.path_names(path))
+            if name not in factors:
+                return None
+            return _checked(name, factors[name], view_of(path, leaf, matrix_axes))
+
+        return SpannedState(jax.tree_util.tree_map_with_path(given, params))
+
+    def draw(state, params, key):
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        given = treedef.flatten_up_to(state.factors)
+        others = [
+            leaf if factor is None else optax.MaskedNode()
+            for (_, leaf), factor in zip(leaves, given, strict=True)
+        ]
+        plain = sample(key, treedef.unflatten(others), rank=rank, matrix_axes=matrix_axes)
+        found = [
+            drawn if factor is None else _along(key, path, leaf, matrix_axes, factor)
+            for (path, leaf), factor, drawn in zip(
+                leaves, given, treedef.flatten_up_to(plain), strict=True
+            )
+        ]
+        return treedef.unflatten(found)
+
+    def absorb(state, params, directions, coefficients, into=None):
+        treedef = jax.tree.structure(params)
+        targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
+        sums: list[Any] = []
+        for direction, target in zip(treedef.flatten_up_to(directions), targets, strict=True):
+            direction = after(direction, sums[-1] if sums else None)
+            sums.append(direction.combine(*coefficients, None, target)[0])
+        return treedef.unflatten(sums), state
+
+    return Directions(init, lambda state, params, key: state, draw, absorb)
+
+
+def _along(
+    key: Key[Array, ""], path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None, factor: Array
+) -> LowRank:
+    """One direction of one leaf within the span of its factor."""
+    view = view_of(path, leaf, matrix_axes)
+    shape = (view.m, factor.shape[-1])
+    stream = noise.Stream(noise.path_names(path), "left", view.stack, shape)
+    (left,) = noise.normals(key, [stream])
+    return LowRank(left, factor, view)
+
+
+def _checked(name: str, factor: Any, view: MatrixView) -> Array:
+    factor = jnp.asarray(factor, jnp.float32)
+    if view.is_vector or factor.ndim < 2 or factor.shape[:-1] != (*view.stack, view.n):
+        raise ValueError(
+            f"factors of {name!r} have the shape {factor.shape}, expected one of "
+            f"{(*view.stack, view.n)} and a last axis of any size: fan-in vectors of a matrix."
+        )
+    return factor

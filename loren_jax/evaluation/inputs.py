@@ -1,0 +1,156 @@
+"""What the matrices of a model are multiplied with, seen while it runs forwards.
+
+The loss is interpreted as for a query, with rules of its own for `dot_general`: the product of an
+activation and a weight hands the activation to the host and is otherwise as it was. No model has to
+show what is between its layers.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import io_callback
+from jaxtyping import Array, Float
+
+from loren_jax import arguments, noise
+from loren_jax.directions.matrices import AxesOf, view_of
+from loren_jax.directions.structured import LowRank, Zero
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation.perturbed.leaves import RIGHT, Factored, is_perturbed
+from loren_jax.evaluation.perturbed.query import interpret
+from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.types import PyTree, ValueFn
+
+ROWS = 1024
+"""Input vectors of a matrix that are looked at: enough for a few dozen directions."""
+
+
+def input_factors(
+    value_fn: ValueFn,
+    params: PyTree,
+    *,
+    count: int = 16,
+    power: float = 0.0,
+    weights: Any = None,
+    matrix_axes: AxesOf | None = None,
+) -> dict[str, Float[Array, "*stack n q"]]:
+    r"""The leading principal directions of every matrix's inputs, as `spanned` takes them.
+
+    .. math::
+
+        C = \text{cov}(x), \quad C v_i = \lambda_i v_i, \qquad
+        A = \Big( v_i (\lambda_i / \lambda_1)^{p / 2} \Big)_{i \le q}
+
+    The gradient of a matrix is a sum of products of its inputs, so that it lies where the inputs
+    vary. Their mean is left out. Costs one forward pass; a few hundred input vectors are enough.
+
+    Args:
+      value_fn: the loss on a batch, `params -> scalar`; its labels do not matter.
+      params: the parameters.
+      count: q, directions of a matrix; at most its fan-in.
+      power: p; 0 for directions that are all perturbed alike, 1 for as much as the inputs vary.
+      weights: array of zeros and ones of the leading axes of the inputs, such as an attention mask
+        (B, T): inputs where it is zero are left out.
+      matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
+
+    Returns:
+      Path of a leaf to its `A`, whose columns are orthogonal, for every matrix that is multiplied
+      with an activation; weights that are gathered from, or used in another way, are not in it.
+
+    Raises:
+      ValueError: `count` below 1; no matrix is multiplied with an activation.
+
+    >>> x = jnp.asarray([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> loss = lambda params: jnp.sum(x @ params["w"])
+    >>> abs(input_factors(loss, {"w": jnp.ones((2, 5))}, count=1)["w"]).round(3).tolist()
+    [[1.0], [0.0]]
+    """
+    arguments.count("count", count)
+    arguments.non_negative("power", power)
+    seen: dict[tuple[str, int], list[np.ndarray]] = {}
+
+    def keep(name: str, layer: Any, inputs: Any) -> None:
+        seen.setdefault((name, int(layer)), []).append(np.asarray(inputs, np.float64))
+
+    _watch(value_fn, params, weights, matrix_axes, keep)
+    if not seen:
+        raise ValueError("value_fn multiplies no matrix of params with an activation.")
+    found = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        name, stack = "/".join(noise.path_names(path)), view_of(path, leaf, matrix_axes).stack
+        layers = [seen.get((name, i)) for i in range(int(np.prod(stack)))]
+        if all(layers):
+            bases = [_principal(np.concatenate(rows), count, power) for rows in layers if rows]
+            found[name] = jnp.asarray(np.stack(bases).reshape(*stack, *bases[0].shape), jnp.float32)
+    return found
+
+
+def _watch(
+    value_fn: ValueFn,
+    params: PyTree,
+    weights: Any,
+    matrix_axes: AxesOf | None,
+    keep: Callable[[str, Any, Any], None],
+) -> None:
+    """Runs the loss once and hands the inputs of every matrix on, with its number in the stack."""
+
+    def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+        both = all(map(is_perturbed, inputs))
+        side = 0 if isinstance(inputs[0], Factored) else 1
+        leaf, x = inputs[side], inputs[1 - side]
+        if both or not isinstance(leaf, Factored):
+            return NotImplemented
+        contracted, batch = equation.params["dimension_numbers"]
+        summed = {leaf.labels[i] for i in contracted[side]}
+        if summed == {RIGHT} and not batch[side]:
+            rows = _rows(jnp.asarray(x), contracted[1 - side], weights)
+            layer = leaf.right[(0,) * leaf.right.ndim]
+            io_callback(lambda i, x: keep(leaf.name, i, x), None, layer, rows)
+        pair = (leaf.weight, x) if side == 0 else (x, leaf.weight)
+        return bind(equation, pair)
+
+    closed = jax.make_jaxpr(value_fn)(params)
+    interpreter = Interpreter(RULES | {"dot_general": dot_general})
+    numbered = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: _numbered(view_of(path, leaf, matrix_axes)), params
+    )
+    run = lambda params: interpret(closed, params, numbered, jnp.float32(1), interpreter)
+    jax.block_until_ready(jax.jit(run)(params))
+    jax.effects_barrier()
+
+
+def _numbered(view: Any) -> Any:
+    """A perturbation by nothing, whose fan-in factor tells a layer's number."""
+    if view.is_vector:
+        return Zero.like(jax.ShapeDtypeStruct(view.shape, jnp.float32))
+    numbers = jnp.arange(int(np.prod(view.stack)), dtype=jnp.float32)
+    right = jnp.broadcast_to(numbers.reshape(*view.stack, 1, 1), (*view.stack, view.n, 1))
+    return LowRank(jnp.zeros((*view.stack, view.m, 1)), right, view)
+
+
+def _rows(x: Array, contracted: Any, weights: Any) -> Array:
+    """Up to `ROWS` inputs, with a last column that is zero where one does not count."""
+    kept = [i for i in range(x.ndim) if i not in contracted]
+    rows = jnp.transpose(x, [*kept, *contracted])
+    shape = rows.shape[: len(kept)]
+    rows = rows.reshape(int(np.prod(shape)), -1).astype(jnp.float32)
+    counts = jnp.ones(shape, jnp.float32)
+    if weights is not None and jnp.shape(weights) == shape:
+        counts = jnp.asarray(weights, jnp.float32)
+    both = jnp.concatenate([rows, counts.reshape(-1, 1)], 1)
+    return both[:: -(-len(both) // ROWS)]
+
+
+def _principal(rows: np.ndarray, count: int, power: float) -> np.ndarray:
+    inputs = rows[rows[:, -1] != 0, :-1]
+    centred = inputs - inputs.mean(0)
+    if len(inputs) >= inputs.shape[1]:
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    else:
+        _, roots, rows = np.linalg.svd(centred, full_matrices=False)
+        values, vectors = roots**2, rows.T
+    scales = np.ones(count) if power == 0 else (values[:count] / values[0]) ** (power / 2)
+    return vectors[:, :count] * scales[: vectors.shape[1]]

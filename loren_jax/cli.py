@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
@@ -66,7 +66,7 @@ def _parse(arguments: list[str]) -> Any:
     import tyro
 
     from loren_jax.train.config import EvaluateConfig
-    from loren_jax.train.run_commands import RunCommand, run_commands
+    from loren_jax.train.run_commands import run_commands
 
     errors = io.StringIO()
     try:
@@ -89,13 +89,14 @@ def _parse(arguments: list[str]) -> Any:
             raise error from None
         print(errors.getvalue(), end="", file=sys.stderr)
         raise
-    return parsed if isinstance(parsed, RunCommand) else getattr(parsed, "run", parsed)
+    return parsed
 
 
 def _train_command(arguments: list[str]) -> Any:
     """The type that the options of `train` are read from, given the optimiser among them."""
     from typing import Literal
 
+    from loren_jax.train.cluster import ClusterConfig
     from loren_jax.train.config import TrainConfig
     from loren_jax.train.methods import METHODS, method_named
     from loren_jax.train.run_commands import Resume
@@ -114,10 +115,12 @@ def _train_command(arguments: list[str]) -> Any:
         Attributes:
             run: What to train, on what, and how.
             optimizer: The method. `train --optimizer NAME --help` shows the options it has.
+            cluster: With what processes and devices.
         """
 
         run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
         optimizer: Literal[tuple(METHODS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
+        cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     return TrainCommand
 
@@ -173,7 +176,7 @@ def _own_error(end: SystemExit) -> Exception | None:
 
 
 def _run(config: Any) -> int:
-    from loren_jax.train.config import CompareConfig, TrainConfig
+    from loren_jax.train.config import CompareConfig, EvaluateConfig
     from loren_jax.train.run_commands import RunCommand
 
     if isinstance(config, RunCommand):
@@ -182,24 +185,29 @@ def _run(config: Any) -> int:
         return _list_optimizers()
     if isinstance(config, CompareConfig):
         return _compare(config)
-    return _train(config) if isinstance(config, TrainConfig) else _evaluate(config)
+    if isinstance(config, EvaluateConfig):
+        return _evaluate(config)
+    return _train(config.run, config.cluster)
 
 
-def _train(config: Any) -> int:
+def _train(config: Any, processes: Any) -> int:
+    from loren_jax.train.cluster import joined
     from loren_jax.train.run import train
     from loren_jax.train.seeds import seeds_text, train_seeds
     from loren_jax.train.summary import summary_text
 
-    if config.seeds is not None:
-        common = train_seeds(config)
-        for result in common.results:
-            print(f"seed {result.summary.seed}: ", end="")
-            print(summary_text(result.summary, result.directory, result.files), end="\n\n")
-        print(seeds_text(common))
-        return _INTERRUPTED if common.results[-1].summary.interrupted else 0
-    result = train(config)
-    print(summary_text(result.summary, result.directory, result.files))
-    return _INTERRUPTED if result.summary.interrupted else 0
+    with joined(processes) as cluster:
+        if config.seeds is None:
+            results = [train(config, cluster)]
+            text = summary_text(*results[0])
+        else:
+            common = train_seeds(config, cluster)
+            results = common.results
+            texts = [f"seed {result.summary.seed}: {summary_text(*result)}" for result in results]
+            text = "\n\n".join([*texts, seeds_text(common)])
+        if cluster.peers.first:
+            print(text)
+    return _INTERRUPTED if results[-1].summary.interrupted else 0
 
 
 def _compare(config: Any) -> int:

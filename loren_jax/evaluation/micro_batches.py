@@ -56,7 +56,9 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
 
         if not full or rows == size:
             return _scalar(loss(params, batch))
-        stacked = jax.tree.map(lambda x: x[: full * size].reshape(full, size, *x.shape[1:]), batch)
+        # Every full-th row, so that devices which share a batch share each micro-batch too.
+        stack = lambda x: jnp.swapaxes(x[: full * size].reshape(size, full, *x.shape[1:]), 0, 1)
+        stacked = jax.tree.map(stack, batch)
         total = size * jax.lax.scan(add, jnp.zeros((), jnp.float32), stacked)[0]
         if rest:
             last = jax.tree.map(lambda x: x[full * size :], batch)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -22,6 +22,8 @@ def header(
     *,
     method: Method | None = None,
     run: Mapping[str, Any] | None = None,
+    mesh: str = "",
+    read: Callable[[Any], np.ndarray] = np.asarray,
 ) -> dict[str, Any]:
     """A journal's header.
 
@@ -30,6 +32,8 @@ def header(
       losses_shape: `(K, S)`, of the losses of one step.
       method: how the optimiser is built; None if whoever replays will know.
       run: whatever else tells where the run came from, as JSON values.
+      mesh: the devices of the run, in words; empty for one.
+      read: gives a leaf's numbers, all of them, where a device has some only.
 
     Returns:
       JSON values.
@@ -42,24 +46,25 @@ def header(
         "losses": list(losses_shape),
         "generator": noise.GENERATOR,
         "method": None if method is None else method.as_json(),
-        "params": described(params),
-        "written_with": written_with(),
+        "params": described(params, read),
+        "written_with": written_with(mesh),
         "run": {} if run is None else dict(run),
     }
 
 
-def described(params: PyTree) -> dict[str, Any]:
+def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Any]:
     """The leaves of a tree, and a digest of their names and bits.
 
     Args:
       params: a tree of arrays.
+      read: gives a leaf's numbers; see `header`.
 
     Returns:
       `leaves`, of each its path, shape and dtype; `digest`, SHA-256 in hexadecimal.
     """
     leaves, digest = [], hashlib.sha256()
     for path, leaf in zip(noise.leaf_paths(params), jax.tree.leaves(params), strict=True):
-        array = np.asarray(leaf)
+        array = read(leaf)
         facts = [path, list(array.shape), array.dtype.name]
         leaves.append(facts)
         digest.update(repr(facts).encode())
@@ -98,8 +103,8 @@ def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
     return "absent" if facts is None else f"{facts[1]}{list(facts[0])}"
 
 
-def written_with() -> dict[str, str]:
-    """What decides how a float is rounded: versions, back end and processor."""
+def written_with(mesh: str = "") -> dict[str, str]:
+    """What decides how a float is rounded: versions, back end, processor and mesh."""
     versions = {name: _version(name) for name in ("jax", "jaxlib", "optax", "loren-jax")}
     return {
         **versions,
@@ -107,19 +112,21 @@ def written_with() -> dict[str, str]:
         "device": jax.devices()[0].device_kind,
         "machine": f"{platform.machine()} {_processor()}".strip(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "mesh": mesh,
     }
 
 
-def differences(header: Mapping[str, Any]) -> list[str]:
+def differences(header: Mapping[str, Any], mesh: str = "") -> list[str]:
     """In what this process differs from the one that wrote a journal, where rounding may.
 
     Args:
       header: a journal's header.
+      mesh: the devices of this process, in words; empty for one.
 
     Returns:
       Phrases such as `jax 0.10.2 then, 0.12.0 now`; empty if a replay gives the same bits.
     """
-    then, now = header["written_with"], written_with()
+    then, now = {"mesh": "", **header["written_with"]}, written_with(mesh)
     return [
         f"{name} {then.get(name, 'unknown') or 'none'} then, {now[name] or 'none'} now"
         for name in now

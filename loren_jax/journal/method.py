@@ -9,6 +9,7 @@ import optax
 from loren_jax import directions, optimizers
 from loren_jax.journal import schedules
 from loren_jax.journal.records import JournalError
+from loren_jax.types import Evaluation
 
 AXES = {"attention_axes": directions.attention_axes}
 """Functions that a description may name as `matrix_axes`."""
@@ -41,8 +42,11 @@ class Method:
     matrix_axes: str | None = None
     seed: int = 0
 
-    def build(self) -> optax.GradientTransformationExtraArgs:
+    def build(self, evaluation: Evaluation | None = None) -> optax.GradientTransformationExtraArgs:
         """The optimiser.
+
+        Args:
+          evaluation: how its queries run; None for its own way.
 
         Returns:
           An Optax transformation.
@@ -56,7 +60,7 @@ class Method:
             raise JournalError(
                 f"method {self.name!r} is not known to this version of loren_jax; pass optimizer="
             )
-        arguments = {**self.knobs, "key": self.seed}
+        arguments = {**self.knobs, "key": self.seed, "evaluation": evaluation}
         if self.schedule is not None:
             arguments["learning_rate"] = schedules.built(self.schedule)
         if self.trained is not None:

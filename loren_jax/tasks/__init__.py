@@ -8,6 +8,7 @@ imported only when they are needed.
 
 from loren_jax.tasks.batches import (
     EvaluationBatch,
+    OwnTokens,
     Tokens,
     batch_indices,
     evaluation_batches,
@@ -22,7 +23,7 @@ from loren_jax.tasks.task import Task
 from loren_jax.tasks.task_data import TASKS, read_task
 from loren_jax.tasks.text_classification import Examples, load_examples, split
 from loren_jax.tasks.token_cache import TokenCache, tokenizer_digest
-from loren_jax.tasks.tokenization import open_tokenizer, tokenize
+from loren_jax.tasks.tokenization import open_tokenizer, tokenize, widened
 
 __all__ = [
     "METRICS",
@@ -32,6 +33,7 @@ __all__ = [
     "EvaluationBatch",
     "Examples",
     "FetchError",
+    "OwnTokens",
     "Pool",
     "Prompt",
     "Protocol",
@@ -52,4 +54,5 @@ __all__ = [
     "split",
     "tokenize",
     "tokenizer_digest",
+    "widened",
 ]

@@ -80,6 +80,26 @@ def tokenize(
     return Tokens(*arrays, labels=examples.labels)
 
 
+def widened(tokens: Tokens, length: int, tokenizer: Any) -> Tokens:
+    """The same examples padded to a length, as those of other processes may be longer.
+
+    Args:
+        tokens: what `tokenize` gave.
+        length: a number of tokens, at least theirs.
+        tokenizer: the tokenizer that they are of.
+
+    Returns:
+        int32 arrays, [N, length] and for the labels [N].
+    """
+    more = length - tokens.input_ids.shape[1]
+    if not more:
+        return tokens
+    side = (more, 0) if tokenizer.padding_side == "left" else (0, more)
+    pad = lambda array, value: np.pad(array, ((0, 0), side), constant_values=value)
+    ids, mask, types, labels = tokens
+    return Tokens(pad(ids, padding_token_id(tokenizer)), pad(mask, 0), pad(types, 0), labels)
+
+
 def open_tokenizer(path: Path) -> Any:
     """Open the tokenizer of a local model; never asks the network.
 

@@ -23,7 +23,8 @@ from loren_jax.train.methods import LorenOptions as LorenOptions
 from loren_jax.train.methods import MezoOptions as MezoOptions
 from loren_jax.train.metrics import read_metrics as read_metrics
 from loren_jax.train.plot import plot_curve as plot_curve
-from loren_jax.train.run import RunResult as RunResult
+from loren_jax.train.result import RunResult as RunResult
+from loren_jax.train.run import resume as resume
 from loren_jax.train.run import train as train
 from loren_jax.train.scoring import Score as Score
 from loren_jax.train.scoring import Scorer as Scorer

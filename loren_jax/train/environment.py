@@ -45,5 +45,5 @@ def peak_resident_bytes() -> int | None:
 
 def peak_device_bytes() -> int | None:
     """The most memory of the device, or None where it does not tell, as on CPU."""
-    statistics = jax.devices()[0].memory_stats()
+    statistics = jax.local_devices()[0].memory_stats()
     return statistics.get("peak_bytes_in_use") if statistics else None

@@ -6,6 +6,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from loren_jax.train.cluster.alone import Alone
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -56,3 +58,26 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+class SharedInterruption:
+    """The same for all processes of a run, which must stop behind the same step.
+
+    Args:
+        own: Of this process.
+        peers: The processes of the run.
+    """
+
+    def __init__(self, own: Interruption, peers: Alone):
+        self._own, self._peers = own, peers
+
+    @property
+    def requested(self) -> bool:
+        """Whether to stop after the current step; all processes must ask equally often."""
+        return self._peers.stopping(self._own.requested)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether to leave out the last evaluation too; a single process only may."""
+        self._peers.alive()
+        return self._own.urgent and self._peers.count == 1

@@ -125,7 +125,14 @@ def _checkpointer() -> Any:
     import orbax.checkpoint
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # it tells of every file it writes
-    return orbax.checkpoint.StandardCheckpointer()
+    if jax.process_count() == 1:
+        return orbax.checkpoint.StandardCheckpointer()
+    own = orbax.checkpoint.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix="keyframes",
+    )
+    return orbax.checkpoint.StandardCheckpointer(multiprocessing_options=own)
 
 
 def _digest(directory: Path) -> str:

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loren_jax.train.interruption import Interruption
-from loren_jax.train.metrics import MetricsWriter
+from loren_jax.train.interruption import Interruption, SharedInterruption
+from loren_jax.train.metrics import MetricsWriter, NoMetrics
 from loren_jax.train.progress import Progress
 from loren_jax.train.scoring import Score
 from loren_jax.train.selection import Selection
 from loren_jax.train.step import StepMetrics
 from loren_jax.train.tally import Tally
+from loren_jax.train.vitality import Vitality
 from loren_jax.types import PyTree
 
 
@@ -65,6 +66,9 @@ class TrainingLoop:
         selection: Judges every evaluation, and may end the run; None for a run to the end.
         record: Called with the number of each step, from 0, and its losses, in their order.
         keep: Called with parameters, state and tally where a keyframe is due.
+        suspects: Names the processes whose losses are not finite, of parameters and the number of a
+            group of devices, or None; an empty list where there is one process.
+        groups: Which group of devices evaluates each loss, of their shape; None for one group.
     """
 
     def __init__(
@@ -77,17 +81,20 @@ class TrainingLoop:
         steps: int,
         eval_every: int,
         max_dead_steps: int,
-        metrics: MetricsWriter,
+        metrics: MetricsWriter | NoMetrics,
         progress: Progress,
-        interruption: Interruption,
+        interruption: Interruption | SharedInterruption,
         metric: str = "accuracy",
         selection: Selection | None = None,
         keep_every: int | None = None,
         record: Callable[[int, np.ndarray], None] = lambda step, losses: None,
         keep: Callable[[PyTree, PyTree, Tally], None] = lambda params, opt_state, tally: None,
+        suspects: Callable[[PyTree, int | None], list[int]] = lambda params, group: [],
+        groups: Callable[[tuple[int, ...]], np.ndarray | None] = lambda shape: None,
     ):
         self._step, self._scorer, self._batch, self._passes = step, scorer, batch, passes
-        self._steps, self._eval_every, self._max_dead_steps = steps, eval_every, max_dead_steps
+        self._steps, self._eval_every = steps, eval_every
+        self._vitality, self._suspects = Vitality(max_dead_steps, groups), suspects
         self._metrics, self._progress, self._interruption = metrics, progress, interruption
         self._metric, self._selection = metric, selection
         self._keep_every, self._record, self._keep = keep_every, record, keep
@@ -151,13 +158,15 @@ class TrainingLoop:
         while done < stop and not self._interruption.requested:
             params, opt_state, metrics = self._step(params, opt_state, self._batch(done))
             # The numbers of a step are fetched while the next one runs: the device never waits.
-            clock = self._settle(pending, clock)
+            clock = self._settle(pending, clock, params)
             done += 1
             pending = done, metrics
-        self._settle(pending, clock)
+        self._settle(pending, clock, params)
         return params, opt_state
 
-    def _settle(self, pending: tuple[int, StepMetrics] | None, clock: float) -> float:
+    def _settle(
+        self, pending: tuple[int, StepMetrics] | None, clock: float, params: PyTree
+    ) -> float:
         """Waits for a step's numbers and records them."""
         if pending is None:
             return clock
@@ -178,18 +187,10 @@ class TrainingLoop:
             nonfinite=tally.nonfinite,
         )
         self._progress.stepped(step, loss, tally.forward_passes / tally.training_seconds)
-        self._require_life(losses)
-        return now
-
-    def _require_life(self, losses: np.ndarray) -> None:
-        tally = self._tally
         tally.dead_steps = 0 if np.isfinite(losses).any() else tally.dead_steps + 1
-        if tally.dead_steps >= self._max_dead_steps:
-            raise FloatingPointError(
-                f"no loss was finite in the last {tally.dead_steps} steps, up to step "
-                f"{tally.step}: lower learning_rate or perturbation_scale; if this began at the "
-                "first step, the model's own loss is not finite"
-            )
+        if dead := self._vitality.dead(losses, tally.dead_steps):
+            raise FloatingPointError(dead.text(step, self._suspects(params, dead.group)))
+        return now
 
     def _evaluate(self, params: PyTree) -> Score | None:
         tally, clock = self._tally, time.perf_counter()

@@ -60,6 +60,20 @@ class MetricsWriter:
         self._file.close()
 
 
+class NoMetrics:
+    """What `MetricsWriter` is on the first process of several, on the others."""
+
+    def write(self, event: str, step: int, forward_passes: int, **fields: Any) -> None:
+        """Leaves it to the first."""
+
+    def __enter__(self) -> "NoMetrics":
+        """Returns the writer."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """There is nothing to close."""
+
+
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Reads the events of a run, also of one that is still going.
 

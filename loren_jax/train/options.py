@@ -14,7 +14,7 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from loren_jax.arguments import positive
 
-NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always"})
+NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "spans"})
 """Arguments that are functions or trees, or that the run itself decides."""
 
 

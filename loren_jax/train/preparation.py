@@ -5,8 +5,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loren_jax.models import Classifier, load_classifier, locate
-from loren_jax.tasks import Division, Pool, Prompt, Tokens, divide, load_pool
+from loren_jax.tasks import (
+    Division,
+    Examples,
+    OwnTokens,
+    Pool,
+    Prompt,
+    Tokens,
+    divide,
+    load_pool,
+)
 from loren_jax.tasks.sources import drawn
+from loren_jax.train.cluster.devices import OneDevice
+from loren_jax.train.cluster.shares import Shares
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.labels import relabel
 from loren_jax.train.reading import Reader
@@ -36,9 +47,9 @@ class Preparation(NamedTuple):
     source: Path
     model: Classifier
     label_names: tuple[str, ...]
-    train: Tokens
-    held_out: Tokens
-    test: Tokens | None
+    train: Tokens | OwnTokens
+    held_out: Tokens | OwnTokens
+    test: Tokens | OwnTokens | None
     majority_accuracy: float
     test_majority_accuracy: float | None
     metrics: tuple[str, ...]
@@ -54,11 +65,12 @@ class Preparation(NamedTuple):
         )
 
 
-def prepare(config: TrainConfig) -> Preparation:
+def prepare(config: TrainConfig, devices: OneDevice | None = None) -> Preparation:
     """Loads data and model.
 
     Args:
         config: What to do.
+        devices: Where the arrays of the run lie; each process reads what its own devices take.
 
     Returns:
         The run, ready to start.
@@ -67,6 +79,7 @@ def prepare(config: TrainConfig) -> Preparation:
         ValueError: If the data, the checkpoint or an argument is wrong.
         OSError: If a file is absent.
     """
+    devices = devices or OneDevice()
     source, prompt = locate(config.model), config.prompting
     pool = load_pool(
         config.data,
@@ -79,7 +92,7 @@ def prepare(config: TrainConfig) -> Preparation:
     )
     division = _divide(config, pool)
     reader = Reader(source, prompt)
-    model = _model(config, source, pool.train.label_names, reader)
+    model = _model(config, source, pool.train.label_names, reader, devices)
     names = pool.train.label_names
     if set(names) == set(model.label_names):  # a head that knows these classes keeps its order
         names = model.label_names
@@ -88,15 +101,19 @@ def prepare(config: TrainConfig) -> Preparation:
         config.rules.max_length if config.rules else DEFAULT_MAX_LENGTH,
         model.config.max_length,
     )
-    tokens = lambda examples: reader.tokens(
-        relabel(examples, names), limit, model.config.max_length
-    )
+    share = Shares(config, devices)
+
+    def tokens(examples: Examples, *, scored: bool = True) -> Tokens | OwnTokens:
+        own = share.scored(len(examples)) if scored else share.trained(len(examples))
+        examples = relabel(examples, names)
+        return reader.tokens(examples, limit, model.config.max_length, own, devices.peers)
+
     test = division.test
     return Preparation(
         source=source,
         model=model,
         label_names=names,
-        train=tokens(division.train),
+        train=tokens(division.train, scored=False),
         held_out=tokens(division.dev),
         test=None if test is None else tokens(test),
         majority_accuracy=division.dev.majority_accuracy(),
@@ -165,16 +182,21 @@ def _divide(config: TrainConfig, pool: Pool) -> Division:
 
 
 def _model(
-    config: TrainConfig, source: Path, label_names: tuple[str, ...], reader: Reader
+    config: TrainConfig,
+    source: Path,
+    label_names: tuple[str, ...],
+    reader: Reader,
+    devices: OneDevice,
 ) -> Classifier:
     if config.prompt:
-        return reader.prompted_model(label_names, dtype=config.dtype)
+        return reader.prompted_model(label_names, dtype=config.dtype, sharding=devices.sharding)
     return load_classifier(
         source,
         num_labels=len(label_names),
         pooling=config.pooling,
         key=config.seed,
         dtype=config.dtype,
+        sharding=devices.sharding,
     )
 
 

@@ -17,13 +17,15 @@ class Progress:
     Args:
         steps: Steps that the run will take.
         held_out: What the evaluated examples are called.
+        shown: Whether to show anything; of several processes, one does.
     """
 
-    def __init__(self, steps: int, held_out: str = "held-out"):
+    def __init__(self, steps: int, held_out: str = "held-out", *, shown: bool = True):
+        self._shown = shown
         self._bar = tqdm(
             total=steps,
             file=sys.stderr,
-            disable=not sys.stderr.isatty(),
+            disable=not (shown and sys.stderr.isatty()),
             dynamic_ncols=True,
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
         )
@@ -58,6 +60,8 @@ class Progress:
             score: The score after them.
         """
         self._accuracy = score.accuracy
+        if not self._shown:
+            return
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
         seconds = time.perf_counter() - self._start
         self._bar.write(

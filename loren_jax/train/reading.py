@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from loren_jax.models import Classifier, load_prompted
 from loren_jax.tasks import (
     Examples,
+    OwnTokens,
     Prompt,
     TokenCache,
     Tokens,
@@ -14,7 +18,9 @@ from loren_jax.tasks import (
     open_tokenizer,
     tokenize,
     tokenizer_digest,
+    widened,
 )
+from loren_jax.train.cluster.alone import Alone
 
 
 class Reader:
@@ -30,32 +36,49 @@ class Reader:
         self._tokenizer = open_tokenizer(source)
         self._cache = TokenCache(default_cache_directory() / "tokens", tokenizer_digest(source))
 
-    def tokens(self, examples: Examples, max_length: int, positions: int | None) -> Tokens:
+    def tokens(
+        self,
+        examples: Examples,
+        max_length: int,
+        positions: int | None,
+        own: Int[np.ndarray, "own"] | None = None,
+        peers: Alone | None = None,
+    ) -> Tokens | OwnTokens:
         """The examples as token arrays.
 
         Args:
             examples: The examples.
             max_length: Longest input in tokens.
             positions: What a length must not be rounded up beyond; None for no bound.
+            own: Numbers of the examples that this process needs; None for all.
+            peers: The processes that need the others, and the same length.
 
         Returns:
             The token arrays.
         """
-        return tokenize(
+        tokens = tokenize(
             self._tokenizer,
-            examples,
+            examples if own is None else examples.select(own),
             max_length,
             prompt=self._prompt,
             positions=positions,
             cache=self._cache,
         )
+        if own is None or peers is None:
+            return tokens
+        length = max(peers.numbers(tokens.input_ids.shape[1]))
+        labels = np.asarray(examples.labels, np.int32)
+        return OwnTokens.of(widened(tokens, length, self._tokenizer), own, labels)
 
-    def prompted_model(self, label_names: tuple[str, ...], *, dtype: Any = "float32") -> Classifier:
+    def prompted_model(
+        self, label_names: tuple[str, ...], *, dtype: Any = "float32", sharding: Any = None
+    ) -> Classifier:
         """The model as one that answers the prompt.
 
         Args:
             label_names: The classes, in the order of the answers.
             dtype: Element type of the parameters.
+            sharding: Where the parameters lie; None for one device.
 
         Returns:
             A classifier whose logits are those of the answers.
@@ -72,7 +95,9 @@ class Reader:
                 f"({', '.join(label_names)})"
             )
         ids = answer_ids(self._tokenizer, self._prompt)
-        model = load_prompted(self._source, ids, label_names=label_names, dtype=dtype)
+        model = load_prompted(
+            self._source, ids, label_names=label_names, dtype=dtype, sharding=sharding
+        )
         answering = getattr(model.config, "mask_token_id", None)
         if answering != self._tokenizer.mask_token_id:
             raise ValueError(

@@ -5,11 +5,13 @@ Each is a dataclass whose attributes are its options, and knows how to run.
 
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tyro
+
+from loren_jax.train.cluster import ClusterConfig, joined
 
 INTERRUPTED, DIFFERENT = 130, 1
 
@@ -28,17 +30,21 @@ class Resume(RunCommand):
 
     Attributes:
         resume: Directory of the run; its options are those that it began with.
+        cluster: With what processes and devices; they may be others than before.
     """
 
     resume: Path
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     def run(self) -> int:
         """Resumes."""
         from loren_jax.train.run import resume
         from loren_jax.train.summary import summary_text
 
-        result = resume(self.resume)
-        print(summary_text(result.summary, result.directory, result.files))
+        with joined(self.cluster) as cluster:
+            result = resume(self.resume, cluster)
+            if cluster.peers.first:
+                print(summary_text(*result))
         return INTERRUPTED if result.summary.interrupted else 0
 
 

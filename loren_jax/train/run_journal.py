@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from loren_jax import journal
+from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.preparation import Preparation
 from loren_jax.train.schedules import schedule_description
@@ -44,6 +45,7 @@ def run_header(
     trainee: Trainee,
     method: journal.Method,
     opt_state: Any,
+    devices: OneDevice,
 ) -> dict[str, Any]:
     """The header of a run's journal: enough to make the model again without the data.
 
@@ -53,6 +55,7 @@ def run_header(
         trainee: What it trains.
         method: Its optimiser.
         opt_state: The optimiser's first state.
+        devices: Where its arrays lie.
 
     Returns:
         JSON values; `frozen` in `run` is what adapters stand beside.
@@ -63,22 +66,36 @@ def run_header(
         "label_names": list(parts.label_names),
         "max_length": parts.max_length,
         "prompt": None if prompt is None else [prompt.template, list(prompt.words)],
-        "frozen": journal.described(trainee.frozen),
+        "frozen": journal.described(trainee.frozen, devices.read),
     }
     shape = optax.tree.get(opt_state, "losses").shape
-    return journal.header(trainee.params, shape, method=method, run=facts)
+    return journal.header(
+        trainee.params,
+        shape,
+        method=method,
+        run=facts,
+        mesh=devices.text,
+        read=devices.read,
+    )
 
 
-def require_model(trainee: Trainee, recorded: journal.Journal) -> None:
+def require_model(
+    trainee: Trainee, recorded: journal.Journal | None, devices: OneDevice | None = None
+) -> None:
     """Raises a JournalError unless a model is the one that a run began with, to the bit.
 
     Args:
         trainee: The model, as the run's configuration trains it.
-        recorded: The run's journal.
+        recorded: The run's journal; None on processes that do not have it.
+        devices: Where the model's arrays lie.
     """
+    read = (devices or OneDevice()).read
+    frozen, params = (journal.described(t, read) for t in (trainee.frozen, trainee.params))
+    if recorded is None:
+        return
     what, header = "the base model", recorded.header
-    journal.require_same(journal.described(trainee.frozen), header["run"]["frozen"], what)
-    journal.require_same(journal.described(trainee.params), header["params"], what)
+    journal.require_same(frozen, header["run"]["frozen"], what)
+    journal.require_same(params, header["params"], what)
 
 
 class Recorder:
@@ -88,11 +105,11 @@ class Recorder:
     from the journal and are not appended twice.
 
     Args:
-        log: The journal to append to.
+        log: The journal to append to; None on processes that write none.
         recorded: Losses of the steps that it has.
     """
 
-    def __init__(self, log: journal.JournalWriter, recorded: np.ndarray):
+    def __init__(self, log: journal.JournalWriter | None, recorded: np.ndarray):
         self._log, self._recorded = log, recorded
 
     def losses(self, step: int) -> np.ndarray | None:
@@ -101,5 +118,5 @@ class Recorder:
 
     def record(self, step: int, losses: np.ndarray) -> None:
         """Appends a step, unless it is one of the recorded."""
-        if step >= len(self._recorded):
+        if self._log is not None and step >= len(self._recorded):
             self._log.append(step, losses)

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from loren_jax.tasks import METRICS, EvaluationBatch, Tokens, evaluation_batches
+from loren_jax.tasks import METRICS, EvaluationBatch, OwnTokens, Tokens, evaluation_batches
+from loren_jax.train.cluster.devices import OneDevice
+from loren_jax.train.cluster.shares import scored_rows
 from loren_jax.train.loss import cross_entropy
 from loren_jax.types import PyTree
 
@@ -50,19 +52,22 @@ class Scorer:
         batch_size: Examples per forward pass.
         frozen: Further arguments of `apply`.
         title: Name of a progress bar, for a long evaluation; none by default.
+        devices: Where the examples and the parameters lie.
     """
 
     def __init__(
         self,
         apply: Callable[..., jax.Array],
-        tokens: Tokens,
+        tokens: Tokens | OwnTokens,
         batch_size: int,
         frozen: tuple[Any, ...] = (),
         *,
         title: str | None = None,
+        devices: OneDevice | None = None,
     ):
-        self._tokens = tokens
-        self._batch_size = min(batch_size, len(tokens.labels))
+        devices = devices or OneDevice()
+        self._tokens = devices.rows(tokens, scored=True)
+        self._batch_size = scored_rows(devices, len(tokens.labels), batch_size)
         self._title, self._frozen = title, frozen
 
         def totals(
@@ -75,7 +80,8 @@ class Scorer:
             counts = counts.at[labels, answers].add(batch.weights.astype(jnp.int32))
             losses = cross_entropy(logits, labels)
             # Not losses * weights: a filling row's NaN would survive a weight of zero.
-            return counts, jnp.sum(jnp.where(batch.weights > 0, losses, 0.0))
+            total = jnp.sum(jnp.where(batch.weights > 0, losses, 0.0))
+            return devices.everywhere((counts, total))
 
         self._totals = jax.jit(totals)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax.train import run_directory as files
+from loren_jax.train.cluster import ALONE, Cluster
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.run import RunResult, train
+from loren_jax.train.result import RunResult
+from loren_jax.train.run import train
 from loren_jax.train.summary import Summary
 
 SEEDS = "seeds.json"
@@ -28,13 +30,14 @@ class SeedsResult(NamedTuple):
     directory: Path
 
 
-def train_seeds(config: TrainConfig) -> SeedsResult:
+def train_seeds(config: TrainConfig, cluster: Cluster = ALONE) -> SeedsResult:
     """Runs a configuration with each of its seeds, each in a directory of its own.
 
     A signal ends the current run and starts no other.
 
     Args:
         config: What to do, with `seeds`.
+        cluster: The processes and devices to do it with; the first process writes the files.
 
     Returns:
         The results, and mean and standard deviation of their scores.
@@ -50,16 +53,19 @@ def train_seeds(config: TrainConfig) -> SeedsResult:
         dataclasses.replace(config, seed=seed, seeds=None, output=directory / f"seed{seed}")
         for seed in config.seeds
     ]
-    for run in runs:
-        files.check_free(run.directory, overwrite=config.overwrite)
-    (directory / SEEDS).unlink(missing_ok=True)
+    first = cluster.peers.first
+    if first:
+        for run in runs:
+            files.check_free(run.directory, overwrite=config.overwrite)
+        (directory / SEEDS).unlink(missing_ok=True)
     results = []
     for run in runs:
-        results.append(train(run))
+        results.append(train(run, cluster))
         if results[-1].summary.interrupted:
             break
     common = score_statistics([result.summary for result in results])
-    files.write_json(directory / SEEDS, _json(config, results, common))
+    if first:
+        files.write_json(directory / SEEDS, _json(config, results, common))
     return SeedsResult(results, common, directory)
 
 

@@ -9,6 +9,7 @@ from loren_jax import lora
 from loren_jax.directions.masked import matching
 from loren_jax.models import Classifier, family_of
 from loren_jax.noise import leaf_paths
+from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
 from loren_jax.types import PyTree
 
@@ -42,12 +43,13 @@ class Trainee(NamedTuple):
         return None if trained == paths else trained
 
 
-def trainee_of(config: TrainConfig, model: Classifier) -> Trainee:
+def trainee_of(config: TrainConfig, model: Classifier, devices: OneDevice | None = None) -> Trainee:
     """The model as a configuration trains it.
 
     Args:
         config: The run.
         model: The model as it was loaded.
+        devices: Where its arrays lie.
 
     Returns:
         Its own parameters under a mask; with `lora_rank`, adapters that change nothing yet.
@@ -55,11 +57,11 @@ def trainee_of(config: TrainConfig, model: Classifier) -> Trainee:
     Raises:
         ValueError: If a pattern matches nothing, or a leaf that cannot be adapted.
     """
-    total = _size(model.params)
+    total, devices = _size(model.params), devices or OneDevice()
     if config.lora_rank is None:
         mask = matching(config.trainable or ("*",), model.params, "trainable")
         return Trainee(
-            params=model.params,
+            params=devices.place(model.params),
             apply=model.apply,
             frozen=(),
             mask=mask,
@@ -77,11 +79,11 @@ def trainee_of(config: TrainConfig, model: Classifier) -> Trainee:
         key=config.seed,
     )
     return Trainee(
-        params=adapters,
+        params=devices.place(adapters),
         apply=lambda adapters, ids, mask, types, base: adapted(base, adapters, ids, mask, types),
         frozen=(model.params,),
         mask=lambda path: True,
-        merged=lambda adapters: lora.merge(model.params, adapters, scale=scale),
+        merged=jax.jit(lambda adapters: lora.merge(model.params, adapters, scale=scale)),
         trained_parameters=_size(adapters),
         parameters=total,
     )

@@ -1,20 +1,24 @@
 """Runs the steps of a run: compiles them, feeds them, records them, keeps what is best."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from loren_jax import journal
 from loren_jax.noise import leaf_paths
 from loren_jax.tasks import Tokens, batch_indices
+from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.interruption import Interruption
+from loren_jax.train.interruption import Interruption, SharedInterruption
 from loren_jax.train.keyframes import Keyframe, Keyframes
 from loren_jax.train.loop import Outcome, TrainingLoop
+from loren_jax.train.loss import cross_entropy
 from loren_jax.train.methods import METHODS, passes_of_step
-from loren_jax.train.metrics import MetricsWriter
+from loren_jax.train.metrics import MetricsWriter, NoMetrics
 from loren_jax.train.preparation import Preparation
 from loren_jax.train.progress import Progress
 from loren_jax.train.run_directory import KEYFRAMES
@@ -66,6 +70,7 @@ class Training:
         trainee: What is trained.
         method: The optimiser.
         directory: Where keyframes are kept.
+        devices: Where the arrays of the run lie.
 
     Attributes:
         opt_state: The optimiser's first state.
@@ -78,24 +83,41 @@ class Training:
         trainee: Trainee,
         method: journal.Method,
         directory: Path,
+        devices: OneDevice | None = None,
     ):
         self._config, self._parts, self._trainee = config, parts, trainee
-        self._optimizer = method.build()
+        self._devices = devices or OneDevice()
+        self._optimizer = method.build(self._devices.evaluation)
         self._keyframes = Keyframes(directory / KEYFRAMES)
-        self.opt_state = jax.jit(self._optimizer.init)(trainee.params)
+        self._rows = self._devices.rows(parts.train)
+        self.opt_state = self._devices.start(self._optimizer, trainee.params)
         self._selection = None
         if config.rules is not None:
             self._selection = Selection(parts.metrics[0], trainee.mask, config.patience)
 
     def newest_keyframe(self, until: int) -> Keyframe | None:
         """The newest keyframe that is whole and not beyond a step; later ones are removed."""
-        self._keyframes.drop_after(until)
-        best = {} if self._selection is None else {"best": self._trained(self._trainee.params)}
         templates = {"trained": self._trained(self._trainee.params), "state": self.opt_state}
-        return self._keyframes.newest(templates | best, until)
+        if self._selection is not None:
+            templates["best"] = templates["trained"]
+        found, peers = None, self._devices.peers
+        if peers.first:
+            self._keyframes.drop_after(until)
+            found = self._keyframes.newest(templates, until)
+        known = json.loads(peers.share(lambda: json.dumps(found and [found.step, found.facts])))
+        if known is None:
+            return None
+        trees = {
+            name: self._devices.sent(found and found.trees[name], template)
+            for name, template in templates.items()
+        }
+        return Keyframe(known[0], trees, known[1])
 
     def run(
-        self, metrics: MetricsWriter, recorder: Recorder, keyframe: Keyframe | None = None
+        self,
+        metrics: MetricsWriter | NoMetrics,
+        recorder: Recorder,
+        keyframe: Keyframe | None = None,
     ) -> Trained:
         """Trains to the end, or until a signal.
 
@@ -116,10 +138,12 @@ class Training:
         step, compilation = self._compiled(params, opt_state, recorder)
         batches = -(-len(parts.train.labels) // config.batch_size)
         name = "dev" if self._selection else "held-out"
-        with Progress(config.steps, name) as progress, Interruption() as interruption:
+        peers = self._devices.peers
+        with Progress(config.steps, name, shown=peers.first) as progress, Interruption() as own:
+            interruption = SharedInterruption(own, peers)
             loop = TrainingLoop(
                 step,
-                Scorer(trainee.apply, parts.held_out, config.eval_batch_size, trainee.frozen),
+                self._scorer(parts.held_out),
                 lambda step: step,
                 lambda step: passes_of_step(config.optimizer, step, batches),
                 steps=config.steps,
@@ -133,6 +157,8 @@ class Training:
                 keep_every=config.keyframe_every,
                 record=recorder.record,
                 keep=self._keep,
+                suspects=self._suspects,
+                groups=self._devices.loss_groups,
             )
             outcome = loop.run(params, opt_state, tally)
             kept = self._selection.restore(outcome.params) if self._selection else outcome.params
@@ -162,7 +188,9 @@ class Training:
         step = make_train_step(
             self._trainee.apply, self._optimizer, micro_batch_size=config.micro_batch_size
         )
-        full = jax.device_put(parts.train) if METHODS[config.method].full_every else None
+        full = None
+        if METHODS[config.method].full_every:
+            full = self._devices.all_rows(parts.train)
         # Compiled before it is called, so that it cannot be compiled twice and its memory is known.
         step, temporary = step.compiled(params, opt_state, self._batch(0), full, frozen)
         seconds = time.perf_counter() - start
@@ -177,8 +205,8 @@ class Training:
         return numbered, Compilation(seconds, temporary)
 
     def _batch(self, step: int) -> Tokens:
-        tokens, config = self._parts.train, self._config
-        return tokens.rows(batch_indices(config.seed, step, len(tokens.labels), config.batch_size))
+        config, number = self._config, len(self._parts.train.labels)
+        return self._rows.rows(batch_indices(config.seed, step, number, config.batch_size))
 
     def _keep(self, params: PyTree, opt_state: PyTree, tally: Tally) -> None:
         """Writes a keyframe."""
@@ -186,22 +214,44 @@ class Training:
         trees: dict[str, PyTree] = {"trained": self._trained(params), "state": opt_state}
         if self._selection is not None:
             facts["selection"], trees["best"] = self._selection.so_far()
-        self._keyframes.save(Keyframe(tally.step, trees, facts))
+        trees = {name: self._devices.on_host(tree) for name, tree in trees.items()}
+        if self._devices.peers.first:
+            self._keyframes.save(Keyframe(tally.step, trees, facts))
 
     def _trained(self, params: PyTree) -> dict[str, Any]:
         """The trained leaves by path."""
         pairs = zip(leaf_paths(params), jax.tree.leaves(params), strict=True)
         return {path: leaf for path, leaf in pairs if self._trainee.mask(path)}
 
-    def _test(self, params: PyTree, interruption: Interruption) -> Score | None:
+    def _suspects(self, params: PyTree, group: int | None) -> list[int]:
+        """Processes on which losses are not finite: those whose own part of the rows has none."""
+        devices = self._devices
+        if devices.peers.count == 1:
+            return []
+        tokens = self._batch(0)
+        apply = lambda params, tokens, frozen: cross_entropy(
+            self._trainee.apply(params, *tokens[:3], *frozen), tokens.labels
+        )
+        losses = jax.jit(apply)(params, tokens, self._trainee.frozen)
+        own = [np.isfinite(np.asarray(shard.data)).all() for shard in losses.addressable_shards]
+        wrong = [i for i, number in enumerate(devices.peers.numbers(int(not all(own)))) if number]
+        if 0 < len(wrong) < devices.peers.count:
+            return wrong
+        return [] if group is None else devices.processes(group)
+
+    def _scorer(self, tokens: Any, title: str | None = None) -> Scorer:
+        return Scorer(
+            self._trainee.apply,
+            tokens,
+            self._config.eval_batch_size,
+            self._trainee.frozen,
+            title=title,
+            devices=self._devices,
+        )
+
+    def _test(self, params: PyTree, interruption: SharedInterruption) -> Score | None:
         """The one look at the test examples."""
         if self._parts.test is None:
             return None
-        scorer = Scorer(
-            self._trainee.apply,
-            self._parts.test,
-            self._config.eval_batch_size,
-            self._trainee.frozen,
-            title="test",
-        )
+        scorer = self._scorer(self._parts.test, "test" if self._devices.peers.first else None)
         return scorer(params, lambda: interruption.urgent)

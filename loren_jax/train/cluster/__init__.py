@@ -1,0 +1,15 @@
+"""The processes and devices of a run: one of each, or many that exchange a few numbers a step.
+
+* `options`: what a user says of them.
+* `cluster`: joining the processes, and leaving them.
+* `devices`, `mesh`: where the arrays of a run lie.
+* `shares`: which examples each process reads.
+* `peers`, `judgement`, `last_words`: a process that dies or hangs ends the run on all.
+"""
+
+from loren_jax.train.cluster.cluster import ALONE as ALONE
+from loren_jax.train.cluster.cluster import Cluster as Cluster
+from loren_jax.train.cluster.cluster import joined as joined
+from loren_jax.train.cluster.devices import OneDevice as OneDevice
+from loren_jax.train.cluster.options import ClusterConfig as ClusterConfig
+from loren_jax.train.cluster.peers import PeerError as PeerError

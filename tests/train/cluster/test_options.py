@@ -1,0 +1,46 @@
+"""What a user says of processes and devices."""
+
+import pytest
+
+from loren_jax.train.cluster.options import ClusterConfig, mesh_sizes, require_devices
+
+
+@pytest.mark.parametrize(
+    "text", ["", "population", "population=0", "data=two", "rows=2", "data=2,data=2", "data=2,"]
+)
+def test_a_mesh_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError, match=r"mesh is .* cannot be read: give sizes of population"):
+        mesh_sizes(text)
+    with pytest.raises(ValueError, match="cannot be read"):
+        ClusterConfig(mesh=text)
+
+
+def test_a_mesh_takes_all_devices():
+    require_devices({"population": 2, "data": 2, "model": 1}, 4)
+    with pytest.raises(ValueError, match="takes 4 devices, but the processes of this run have 8"):
+        require_devices({"population": 2, "data": 2, "model": 1}, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coordinator": "10.0.0.1:1"}, "process_id is missing"),
+        ({"process_id": 0, "num_processes": 2}, "coordinator is missing"),
+        ({"coordinator": "10.0.0.1", "process_id": 0, "num_processes": 2}, "give HOST:PORT"),
+        ({"coordinator": "a:1", "process_id": 2, "num_processes": 2}, "count from 0 to 1"),
+        ({"coordinator": "a:1", "process_id": -1, "num_processes": 2}, "process_id"),
+        ({"num_processes": 0}, "num_processes"),
+        ({"peer_timeout": 0.0}, "peer_timeout"),
+        ({"step_timeout": -1.0}, "step_timeout"),
+    ],
+)
+def test_what_makes_no_group_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ClusterConfig(**options)
+
+
+def test_who_joins():
+    assert not ClusterConfig(mesh="data=2").joins
+    assert ClusterConfig(distributed=True).joins
+    assert ClusterConfig(distributed=True, num_processes=2).joins
+    assert ClusterConfig(coordinator="a:1", process_id=1, num_processes=2).joins

@@ -1,0 +1,259 @@
+"""Runs of several real processes: the numbers of one, and an end on all when one ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_task import write_model, write_task
+
+from loren_jax import journal
+from loren_jax.checkpoints import open_checkpoint
+from loren_jax.train import read_metrics
+
+PROCESSES = Path(__file__).with_name("processes.py")
+SST2 = Path(__file__).parents[4] / "shared" / "data"
+SOON = 20.0
+"""Seconds within which all processes have ended, on a machine with other work to do; the limits of
+the runs below are shorter."""
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("place")
+    write_model(directory / "encoder")
+    write_task(directory / "tasks", train=80)
+    return directory
+
+
+def tiny(place, output, *more, steps=12, learning_rate=0.05):
+    """A run of a tiny encoder, of which some layers are trained."""
+    options = {
+        "model": place / "encoder",
+        "data": "sst2",
+        "data-dir": place / "tasks",
+        "pooling": "mean",
+        "output": place / output,
+        "steps": steps,
+        "batch-size": 8,
+        "max-length": 16,
+        "train-examples": 40,
+        "dev-examples": 16,
+        "eval-every": steps // 2,
+        "keyframe-every": 4,
+        "eval-batch-size": 8,
+        "num-directions": 4,
+        "rank": 1,
+        "learning-rate": learning_rate,
+    }
+    trained = ["--trainable", "classifier/*", "layers/up/kernel"]
+    return ["train", *(str(x) for n, v in options.items() for x in (f"--{n}", v)), *trained, *more]
+
+
+def group(mesh, *more):
+    """What makes a process one of several."""
+    own = ("--coordinator", "127.0.0.1:{port}", "--process-id", "{process}")
+    limits = ("--peer-timeout", "6", "--step-timeout", "60")
+    return ["--mesh", mesh, *own, "--num-processes", "{count}", *limits, *more]
+
+
+def play(place, *scenarios):
+    """What became of the processes of each scenario: `(count, arguments, then, environment)`."""
+    described = []
+    for number, (count, arguments, then, environment) in enumerate(scenarios):
+        logs = place / f"logs{len(list(place.glob('logs*')))}-{number}"
+        logs.mkdir()
+        described.append(
+            {
+                "count": count,
+                "arguments": arguments,
+                "then": then,
+                "environment": environment,
+                "logs": str(logs),
+                "timeout": 240,
+            }
+        )
+    file = place / "scenarios.json"
+    file.write_text(json.dumps(described))
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    result = subprocess.run(
+        [sys.executable, PROCESSES, file],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, **cache},
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def fine(processes):
+    for process in processes:
+        assert process["code"] == 0, process["log"][-4000:]
+
+
+def losses(directory):
+    return journal.read(directory / "run.journal").losses
+
+
+def model(directory):
+    tensors = open_checkpoint(directory / "model")
+    return {name: np.asarray(tensors.read(name)) for name in tensors.names()}
+
+
+def assert_same_run(found, expected):
+    """Losses, scores and the model of two runs, up to rounding."""
+    np.testing.assert_allclose(losses(found), losses(expected), rtol=0, atol=2e-5)
+    one, other = model(found), model(expected)
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=1e-4, err_msg=name)
+    scores = [
+        [(e["step"], e["accuracy"]) for e in read_metrics(d) if e["event"] == "evaluation"]
+        for d in (found, expected)
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """A run of one process and one device."""
+    fine(play(place, (1, tiny(place, "whole"), None, {}))[0])
+    return place / "whole"
+
+
+SLURM = {
+    "SLURM_JOB_ID": "{port}",
+    "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_NTASKS": "{count}",
+    "SLURM_PROCID": "{process}",
+    "SLURM_LOCALID": "{process}",
+}
+
+
+def test_the_mesh_changes_no_number(place, whole):
+    """Along each axis between processes, and along several; told by Slurm who is who."""
+    two = {"JAX_NUM_CPU_DEVICES": "2"}
+    meshes = {"model": "model=2", "both": "data=2,model=2", "four": "population=2,data=2"}
+    found = play(
+        place,
+        (2, tiny(place, "model", *group(meshes["model"])), None, {}),
+        (2, tiny(place, "both", *group(meshes["both"])), None, two),
+        (4, tiny(place, "four", *group(meshes["four"])), None, {}),
+        (2, tiny(place, "slurm", "--distributed"), None, SLURM),
+    )
+    for processes in found:
+        fine(processes)
+        first, *others = [process["log"] for process in processes]
+        assert "written" in first
+        assert not any("written" in log or "dev loss" in log for log in others)
+    for name, mesh in {**meshes, "slurm": "population=2"}.items():
+        assert_same_run(place / name, whole)
+        facts = json.loads((place / name / "config.json").read_text())
+        assert facts["axis_types"] == "auto"
+        sizes = {n: size for n, size in facts["mesh"].items() if size > 1}
+        assert ",".join(f"{n}={size}" for n, size in sizes.items()) == mesh
+
+
+def ended(processes, text, but=()):
+    """All have ended, in time, and say why."""
+    for index, process in enumerate(processes):
+        if index in but:
+            continue
+        assert process["code"] not in (0, "timeout"), process["log"][-4000:]
+        assert text in process["log"], process["log"][-4000:]
+        if process["seconds"] is not None:
+            assert process["seconds"] < SOON
+
+
+def test_one_that_is_killed_ends_the_run_which_goes_on_with_another_number(place):
+    """Of two processes the second; the run goes on with four, then with one."""
+    # Slow enough that rounding is not blown up on the way.
+    slow = {"steps": 300, "learning_rate": 0.003}
+    long = tiny(place, "expected", **slow)
+    arguments = tiny(place, "killed", *group("population=2"), **slow)
+    metrics = str(place / "killed" / "metrics.jsonl")
+    again = ["train", "--resume", str(place / "killed")]
+    more = [*again, *group("population=2,data=2")]
+    alone, killed, stopped, resumed = play(
+        place,
+        (1, long, None, {}),
+        (2, arguments, ["kill", 1, metrics, 20], {}),
+        (4, more, ["interrupt", 2, metrics, 150], {}),
+        (1, again, None, {}),
+    )
+    fine(alone)
+    ended(killed, "process 1", but=(1,))
+    assert killed[1]["code"] == -9
+    # A wish of one process to stop is followed by all, behind the same step.
+    assert {process["code"] for process in stopped} == {130}, stopped[0]["log"]
+    assert "resuming behind step" in stopped[0]["log"]
+    assert "mesh population=2,data=1,model=1 then, population=2,data=2,model=1 now" in (
+        stopped[0]["log"]
+    )
+    fine(resumed)
+    assert_same_run(place / "killed", place / "expected")
+
+
+def test_the_first_that_is_killed_and_one_that_hangs(place):
+    """Nobody hears from process 0 any more; and of one that hangs, nobody hears."""
+    long = lambda output: tiny(place, output, *group("population=2"), steps=3000)
+    metrics = lambda output: str(place / output / "metrics.jsonl")
+    first, hangs = play(
+        place,
+        (2, long("first"), ["kill", 0, metrics("first"), 8], {}),
+        (2, long("hangs"), ["stop", 1, metrics("hangs"), 8], {}),
+    )
+    ended(first, "process 0, the coordinator", but=(0,))
+    ended(hangs, "process 1 has not been heard of for", but=(1,))
+
+
+@pytest.mark.parametrize("mesh", ["population=2", "data=2"])
+def test_one_whose_losses_are_not_finite_is_named(place, mesh):
+    output = f"corrupt-{mesh[:4]}"
+    arguments = tiny(place, output, *group(mesh), "--max-dead-steps", "4")
+    (found,) = play(place, (2, arguments, ["corrupt", 1, None, None], {}))
+    ended(found, "no loss of process 1 was finite in the last 4 steps, up to step 4")
+
+
+def test_an_error_of_one_ends_the_run_on_all(place, whole):
+    """The output directory is in use, which only the first process looks at."""
+    wrong, sizes = play(
+        place,
+        (2, tiny(place, "whole", *group("population=2")), None, {}),
+        (2, tiny(place, "sizes", *group("population=3")), None, {}),
+    )
+    ended(wrong, "already holds a run")
+    assert "process 0 failed" in wrong[1]["log"]
+    ended(sizes, "takes 3 devices, but the processes of this run have 2")
+
+
+@pytest.mark.skipif(not SST2.is_dir(), reason="needs the task data beside the project")
+def test_minilm_on_sst2_learns_the_same_on_two_and_four_processes(tmp_path):
+    """The real model and the real task."""
+    common = [
+        *("train", "--model", "minilm", "--data", "sst2", "--data-dir", str(SST2)),
+        *("--steps", "4", "--batch-size", "8", "--max-length", "24", "--train-examples", "32"),
+        *("--dev-examples", "16", "--eval-every", "4", "--num-directions", "4", "--rank", "1"),
+        *("--trainable", "classifier/*", "layers/down/kernel", "--learning-rate", "1e-3"),
+        *("--micro-batch-size", "4"),
+    ]
+    output = lambda name: ["--output", str(tmp_path / name)]
+    found = play(
+        tmp_path,
+        (1, [*common, *output("one")], None, {}),
+        (2, [*common, *output("two"), *group("population=2")], None, {}),
+        (4, [*common, *output("four"), *group("population=2,data=2")], None, {}),
+    )
+    for processes in found:
+        fine(processes)
+    for name in ("two", "four"):
+        assert_same_run(tmp_path / name, tmp_path / "one")

@@ -3,26 +3,32 @@
 MiniLM's head on SST-2 on features computed once (`evidence.tasks.head_task`), protocol `clean`.
 Cells are points of {isotropic, frozen, learned covariance} x {momentum off, 0.9} x {leave-one-out,
 two-sided pairs, one-sided with centre} x {full Gaussian, rank 1, rank 8} x {2, 6, 16} forward
-passes a step. The effective rate `learning_rate / (1 - momentum)` is tuned for every cell, by
-`evidence.tuning` with seeds of their own; reported is the mean over other seeds. As the seeds draw
-the same rows, batches and head in all cells, cells are compared seed by seed.
+passes a step. The effective rate `learning_rate / (1 - momentum)` is tuned for every cell, on the
+grid of `evidence.tuning` from 1e-3 to 0.3 with seeds of their own; reported is the mean over other
+seeds. As the seeds draw the same rows, batches and head in all cells, cells are compared seed by
+seed. A rank of 8 is more than a matrix of 384 x 2 has, so there it is full Gaussian.
 
 * cells (default): the groups below; `--all` for all 162 points.
+* fine: the schemes again, with rates in steps of 1.8 and ten seeds.
 * scale: LOREN at the rate that `cells` chose, for perturbation scales from 1e-6 to 1.
 * motion: how far the covariance's `a` moves, and towards what.
 * watch: what a run shows of itself while its learning rate is right, or too large: the spread of a
   step's losses in units of the perturbation scale, which estimates the gradient's norm.
+* ranks: full Gaussian, rank-1 and rank-8 directions on matrices of 64 x 64 and more: a language
+  model of 260,000 parameters (`queries_to_target.py language`), all parameters, at equal rates.
 
     python benchmarks/ablations.py cells --data-dir DIR
+    python benchmarks/ablations.py fine --data-dir DIR
     python benchmarks/ablations.py scale --data-dir DIR
     python benchmarks/ablations.py motion --data-dir DIR
     python benchmarks/ablations.py watch --data-dir DIR
+    python benchmarks/ablations.py ranks --data-dir DIR --model-file stories260K.bin
 """
 
 import argparse
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +36,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from evidence.cells import Cell, every_cell, groups
+from evidence.cells import RANKS, SCHEMES, Cell, every_cell, groups
 from evidence.methods import Method
 from evidence.rows import Rows, rounded
-from evidence.runs import stepper, together
-from evidence.tasks import Task, head_task, take
-from evidence.tuning import choose
+from evidence.runs import alone, stepper, together
+from evidence.tasks import Task, head_task, language_task, take
+from evidence.tuning import grid
 from record import RESULTS
 
 import loren_jax
@@ -50,43 +56,57 @@ RANGE = (-6, -1)
 
 def measure_cells(options: argparse.Namespace, rows: Rows) -> None:
     """One row a cell."""
-    tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in (*TUNING, *SEEDS)]
-    for cell in dict.fromkeys(every_cell() if options.all else groups()):
-        fields = {"kind": "cell", "task": tasks[0].name, **cell._asdict()}
+    _measure(options, rows, "cell", every_cell() if options.all else groups(), SEEDS, grid(*RANGE))
+
+
+def measure_fine(options: argparse.Namespace, rows: Rows) -> None:
+    """Schemes with rates in steps of 1.8 and ten seeds: their best rates differ by less than 3."""
+    rates = [float(f"{10 ** (i / 4):.2g}") for i in range(-11, -2)]
+    cells = [Cell(scheme=scheme, passes=passes) for scheme in SCHEMES for passes in (6, 2, 16)]
+    _measure(options, rows, "fine", [*cells, Cell(directions="rank 1")], range(10), rates)
+
+
+def _measure(
+    options: argparse.Namespace,
+    rows: Rows,
+    kind: str,
+    cells: Iterable[Cell],
+    reported: Sequence[int],
+    rates: Sequence[float],
+) -> None:
+    seeds = (*TUNING, *reported)
+    tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in seeds]
+    for cell in dict.fromkeys(cells):
+        fields = {"kind": kind, "task": tasks[0].name, **cell._asdict()}
         if rows.has(**fields):
             continue
-        runs: dict[float, dict[int, Any]] = {}
-        method = cell.method()
-
-        def scores(rates: Sequence[float], method: Method = method, runs: Any = runs) -> Any:
-            seeds = (*TUNING, *SEEDS)
-            length = {"budget": options.budget, "evaluations": EVALUATIONS}
-            found = together(tasks, method, rates, seeds, **length)
-            runs |= {r: dict(zip(seeds, own, strict=True)) for r, own in zip(rates, found)}  # noqa: B905
-            return {r: statistics.fmean(runs[r][s].mean_loss for s in TUNING) for r in rates}
-
-        rate, chosen = choose(scores, *RANGE)
-        best = [runs[rate][seed] for seed in SEEDS]
-        rates = sorted(chosen)
+        length = {"budget": options.budget, "evaluations": EVALUATIONS}
+        found = together(tasks, cell.method(), rates, seeds, **length)
+        runs = {
+            rate: dict(zip(seeds, own, strict=True)) for rate, own in zip(rates, found, strict=True)
+        }
+        chosen = {r: statistics.fmean(runs[r][s].mean_loss for s in TUNING) for r in rates}
+        rate = min(rates, key=chosen.__getitem__)
+        best = [runs[rate][seed] for seed in reported]
         rows.add(
             fields
             | {
                 "effective rate": rate,
                 "budget": options.budget,
-                "seeds": SEEDS,
+                "seeds": list(reported),
                 "mean dev loss": rounded([run.mean_loss for run in best]),
                 "last dev loss": rounded([run.dev["loss"][-1] for run in best]),
                 "test accuracy": rounded([run.test["accuracy"] for run in best]),
                 "rates": rates,
                 "mean dev losses by rate": [
-                    rounded([runs[r][seed].mean_loss for seed in SEEDS]) for r in rates
+                    rounded([runs[r][seed].mean_loss for seed in reported]) for r in rates
                 ],
                 "evaluated at": best[0].passes,
                 "dev loss": rounded(np.mean([run.dev["loss"] for run in best], 0)),
             }
         )
         losses = [run.mean_loss for run in best]
-        print(*cell, f"rate {rate:g}: {statistics.fmean(losses):.4f}", flush=True)
+        print(kind, *cell, f"rate {rate:g}: {statistics.fmean(losses):.4f}", flush=True)
 
 
 def measure_scales(options: argparse.Namespace, rows: Rows) -> None:
@@ -180,6 +200,24 @@ def measure_watch(options: argparse.Namespace, rows: Rows) -> None:
             rows.add(fields | medians | {"last dev loss": rounded([loss])[0], "steps": steps})
 
 
+def measure_ranks(options: argparse.Namespace, rows: Rows) -> None:
+    """One row a kind of directions, rate and seed."""
+    tasks = {
+        seed: language_task(options.model_file, seed, data_dir=options.data_dir)
+        for seed in SEEDS[:3]
+    }
+    for kind in RANKS:
+        method = Cell(directions=kind).method()
+        for rate, (seed, task) in itertools.product(options.rates, tasks.items()):
+            fields = {"kind": "ranks", "directions": kind, "effective rate": rate, "seed": seed}
+            if rows.has(**fields):
+                continue
+            run = alone(task, method, rate, seed, budget=options.budget, evaluations=10)
+            found = {"mean dev loss": run.mean_loss, "last dev loss": run.dev["loss"][-1]}
+            rows.add(fields | {"task": task.name, "budget": options.budget} | found)
+            print(kind, rate, seed, found, flush=True)
+
+
 def _vector(state: Any) -> Any:
     """The kernel's `a`, of an optimiser's state."""
     return optax.tree.get(state, "directions").covariance["kernel"].reshape(-1)
@@ -200,12 +238,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = {
         "cells": measure_cells,
+        "fine": measure_fine,
         "scale": measure_scales,
         "motion": measure_motion,
         "watch": measure_watch,
+        "ranks": measure_ranks,
     }
     parser.add_argument("part", choices=parts, nargs="?", default="cells")
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--model-file", type=Path, help="ranks: a llama2.c file")
+    parser.add_argument("--rates", type=float, nargs="+", help="ranks: effective rates")
     parser.add_argument("--all", action="store_true", help="all 162 points")
     parser.add_argument("--budget", type=int, default=BUDGET)
     parser.add_argument("--out", type=Path, default=FILE)

@@ -14,17 +14,7 @@ CELL = {
 
 def ablations(rows: Rows) -> str:
     """The questions, the cells, and the two other parts."""
-    cells = rows.where(kind="cell")
-    table = [
-        {
-            **{key: row[key] for key in CELL},
-            "effective rate": row["effective rate"],
-            "mean dev loss": spread(row["mean dev loss"], 4),
-            "last dev loss": spread(row["last dev loss"], 4),
-            "test accuracy": spread(row["test accuracy"]),
-        }
-        for row in cells
-    ]
+    cells, fine = rows.where(kind="cell"), rows.where(kind="fine")
     head = (
         "MiniLM's head on SST-2; the mean dev loss is over all evaluations of a run, mean ± "
         "standard error over the reported seeds. `rate` is the covariance's learning rate. "
@@ -36,13 +26,31 @@ def ablations(rows: Rows) -> str:
             "# Ablations", head, markdown(_questions(cells)),
             "Momentum 0.9 less no momentum, at each effective rate alike:",
             markdown(_momentum_by_rate(cells)),
-            markdown(table), "Perturbation scale, LOREN:", markdown(_scales(rows)),
+            markdown(_listed(cells)),
+            "Schemes again, with rates in steps of 1.8 and ten seeds:", markdown(_questions(fine)),
+            markdown(_listed(fine)),
+            "Perturbation scale, LOREN:", markdown(_scales(rows)),
+            "Kinds of directions on a small language model, all parameters, at equal rates:",
+            markdown(_ranks(rows)),
             "How far the kernel's `a` moves, learned:", markdown(_motion(rows)),
             "Spread of a step's six losses over the perturbation scale, no momentum; median of "
             "the first and of the last tenth of the steps, and the largest of the ten:",
             markdown(_watch(rows)),
         ]
     )  # fmt: skip
+
+
+def _listed(cells: Sequence[Row]) -> list[Row]:
+    return [
+        {
+            **{key: row[key] for key in CELL},
+            "effective rate": row["effective rate"],
+            "mean dev loss": spread(row["mean dev loss"], 4),
+            "last dev loss": spread(row["last dev loss"], 4),
+            "test accuracy": spread(row["test accuracy"]),
+        }
+        for row in cells
+    ]
 
 
 def _questions(cells: Sequence[Row]) -> list[Row]:
@@ -130,6 +138,22 @@ def _scales(rows: Rows) -> list[Row]:
         }
         for row in rows.where(kind="scale")
     ]
+
+
+def _ranks(rows: Rows) -> list[Row]:
+    table, name = [], "mean dev loss"
+    for rate in dict.fromkeys(row["effective rate"] for row in rows.where(kind="ranks")):
+        plain = rows.where(kind="ranks", **{"effective rate": rate}, directions="Gaussian")
+        for kind in ("Gaussian", "rank 1", "rank 8"):
+            own = rows.where(kind="ranks", **{"effective rate": rate}, directions=kind)
+            row: Row = {"effective rate": rate, "directions": kind}
+            row |= {name: spread((one[name] for one in own), 4)}
+            row["less Gaussian"] = row["it is"] = None
+            if kind != "Gaussian" and len(own) == len(plain) > 1:
+                both = ([one[name] for one in of] for of in (own, plain))
+                row["less Gaussian"], row["it is"] = contrast(*both)
+            table.append(row)
+    return table
 
 
 def _motion(rows: Rows) -> list[Row]:

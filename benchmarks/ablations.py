@@ -174,13 +174,14 @@ def measure_watch(options: argparse.Namespace, rows: Rows) -> None:
     task, parts = head_task("sst2", 0, data_dir=options.data_dir), 10
     steps = options.budget // 6 // parts * parts
     rates = jnp.array([0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
+    train = jax.tree.map(jnp.asarray, task.train)
     make = lambda rate, key: loren_jax.loren(rate, momentum=None, key=key)
 
     def spreads(rate: Any, seed: Any, indices: Any) -> tuple[Any, Any]:
         optimizer = make(rate, seed)
 
         def step(carry: Any, chosen: Any) -> tuple[Any, Any]:
-            batch = take(task.train, chosen)
+            batch = take(train, chosen)
             params, state = optimizer.apply(*carry, value_fn=lambda p: task.loss(p, batch))
             return (params, state), jnp.std(optax.tree.get(state, "losses"), ddof=1) / 1e-3
 

@@ -6,7 +6,8 @@
   turns; each turn gives the ratio to the bare passes of that turn, and the median of the ratios is
   kept. Memory is what XLA plans (`temp_size_in_bytes`), in units of the parameters.
 * quality: MiniLM's head on SST-2, as in `queries_to_target.py head`, at equal forward passes, what
-  each has to be tuned in is tuned alike: learning rates, and for SNES its first spread.
+  each has to be tuned in is tuned alike: learning rates, and for SNES its first spread. SNES also
+  runs with the population that is usual for the size, in fewer generations.
 
 evosax is no dependency: without it (`pip install evosax`) its rows are skipped, and a line says so.
 
@@ -25,7 +26,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from evidence.evolution import POPULATION, evolution_methods, installed
+from evidence.evolution import POPULATION, evolution_methods, installed, usual_snes
 from evidence.methods import Method, adamw, method
 from evidence.rows import Rows, rounded
 from evidence.runs import together
@@ -126,7 +127,8 @@ def measure_quality(options: argparse.Namespace, rows: Rows) -> None:
     """Loss and accuracy at equal forward passes."""
     seeds = (*TUNING, *SEEDS)
     tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in seeds]
-    for name, contestant in contestants().items():
+    size = sum(leaf.size for leaf in jax.tree.leaves(tasks[0].params))
+    for name, contestant in (contestants() | usual_snes(size)).items():
         if rows.has(kind="quality", method=name) or name.endswith("rank 1"):
             continue
         runs: dict[float, dict[int, Any]] = {}

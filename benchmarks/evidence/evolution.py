@@ -1,6 +1,8 @@
 """Evolution strategies of evosax as Optax transformations, measured like all other methods."""
 
+import functools
 import importlib.util
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -77,11 +79,13 @@ def open_es(rate: Any, key: Any, spread: float = 1e-3) -> optax.GradientTransfor
     return evolution(strategy, lambda defaults: defaults, key)
 
 
-def snes(spread: Any, key: Any) -> optax.GradientTransformationExtraArgs:
+def snes(
+    spread: Any, key: Any, population: int = POPULATION
+) -> optax.GradientTransformationExtraArgs:
     """SNES at evosax's rates; what is tuned is the spread that it starts from."""
     from evosax.algorithms import SNES
 
-    strategy = lambda params: SNES(population_size=POPULATION, solution=params)
+    strategy = lambda params: SNES(population_size=population, solution=params)
     return evolution(strategy, lambda defaults: defaults.replace(std_init=spread), key)
 
 
@@ -91,3 +95,12 @@ def evolution_methods() -> dict[str, Method]:
         return {}
     passes = lambda step: POPULATION
     return {"evosax Open-ES": Method(open_es, passes), "evosax SNES": Method(snes, passes)}
+
+
+def usual_snes(size: int) -> dict[str, Method]:
+    """SNES with the population that its authors advise for so many numbers, or nothing."""
+    if not installed():
+        return {}
+    population = 4 + int(3 * math.log(size))
+    make = functools.partial(snes, population=population)
+    return {f"evosax SNES, population {population}": Method(make, lambda step: population)}

@@ -36,10 +36,15 @@ PLANS: dict[str, list[Settings]] = {
         *grid(steps=100, covariance="inputs^2", rate=[3e-2]),
     ],
     "all": [
-        *grid(trained="all", scheme="pairs", steps=100, rate=[1e-3, 3e-3], test=True),
-        *grid(trained="all", covariance="inputs^1", steps=100, rate=[2e-2, 5e-2], test=True),
-        *grid(trained="all", steps=100, rate=[2e-3], test=True),
-        *grid(trained="all", covariance="first 16", steps=100, rate=[5e-3], test=True),
+        *grid(trained="all", scheme="pairs", steps=100, rate=[1e-3], test=True),
+        *grid(trained="all", covariance="inputs^1", steps=100, rate=[2e-2], test=True),
+    ],
+    # More passes a step at a rate in proportion: the same law of a run, fewer gradients.
+    "moonshot": [
+        *grid(passes=64, steps=40, covariance="inputs^1", rate=[0.12, 0.25], test=True),
+        *grid(passes=64, steps=80, scheme="pairs", rate=[6e-3, 1.2e-2], test=True),
+        *grid(passes=64, steps=50, rate=[1.2e-2, 2.5e-2], test=True),
+        *grid(passes=64, steps=40, covariance="first 16", rate=[6e-2], test=True),
     ],
 }
 

@@ -5,6 +5,7 @@
 Tests call `found`, which runs it in a process of its own and keeps what it prints.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -26,6 +27,7 @@ from jax.sharding import PartitionSpec as P
 
 import loren_jax
 from loren_jax import lora, transforms
+from loren_jax.evaluation import micro_batched
 from loren_jax.evaluation.sharded import collectives, sharded
 
 NAMES = ("population", "data", "model")
@@ -88,7 +90,7 @@ OPTIMIZERS = {
 def run(make, evaluation, params, batch, loss, steps=2):
     """Losses of the last step, the parameters, and how often the step was compiled."""
     optimizer = make(evaluation=evaluation)
-    step = loren_jax.train_step(loss, optimizer)
+    step = loren_jax.train_step(loss, optimizer, full_loss=lambda params: loss(params, *batch))
     if evaluation is None:
         params = jax.tree.map(jnp.array, params)
         state = optimizer.init(params)
@@ -149,6 +151,24 @@ def more_steps():
     return found
 
 
+def methods():
+    """One step of every other method, of a network that is compiled soon."""
+    from methods import METHODS
+
+    network, done = Network(1, 8, 16, 16), ("mezo", "hizoo")
+    mesh = {"2x2x2": evaluation_of(2, 2, 2)}
+    data = (network.params(), network.batch(), network.loss)
+    found = {}
+    for name in METHODS:
+        if name.startswith("loren") or name in done:
+            continue
+        method = METHODS[name]
+        knobs = {"perturbation_scale": 1e-2} | method.knobs
+        make = functools.partial(method.make, method.learning_rate, **knobs)
+        found[name] = compared(make, mesh, *data)
+    return found
+
+
 def adapters(network):
     """Adapters are trained, the model's own weights are sharded."""
     evaluation = evaluation_of(2, 2, 2)
@@ -168,6 +188,49 @@ def adapters(network):
         params, state = step(params, state, placed, *batch)
     own = np.asarray(optax.tree.get(state, "losses"), np.float64)
     return {"2x2x2": {"losses": float(np.abs(own - expected).max()), "params": 0.0}}
+
+
+def trained():
+    """Whole runs: adapters beside sharded weights, by a method that needs all examples at once."""
+    from tiny_task import write_model, write_task
+
+    from loren_jax import journal
+    from loren_jax.train import METHODS, TrainConfig, train
+    from loren_jax.train.cluster import ALONE, Cluster
+    from loren_jax.train.cluster.alone import Alone
+
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        write_model(place / "encoder")
+        write_task(place / "tasks", train=80)
+        config = TrainConfig(
+            optimizer=METHODS["mezo_svrg"].options(learning_rate=0.05, every=2),
+            model=str(place / "encoder"),
+            data="sst2",
+            data_dir=place / "tasks",
+            pooling="mean",
+            steps=4,
+            batch_size=8,
+            micro_batch_size=4,
+            train_examples=40,
+            dev_examples=16,
+            eval_every=2,
+            keyframe_every=3,
+            lora_rank=2,
+        )
+        runs = {}
+        for axes in ("one", "2x2x2"):
+            sizes = {"population": 2, "data": 2, "model": 2}
+            cluster = ALONE if axes == "one" else Cluster(Alone(), sizes)
+            run = train(dataclasses.replace(config, output=place / axes), cluster)
+            losses = journal.read(place / axes / "run.journal").losses
+            runs[axes] = np.asarray(losses, np.float64), run.summary
+        (one, summary), (other, found) = runs.values()
+        scores = lambda summary: (summary.accuracy_after, summary.test.accuracy)
+        return {
+            "losses": float(np.abs(one - other).max()),
+            "same scores": scores(summary) == scores(found),
+        }
 
 
 def noise():
@@ -243,8 +306,14 @@ def traffic():
 
 
 def more_traffic():
-    """The same with noise that is drawn where it is used, and with a state of the model's size."""
-    return {f"model, {name}": model_traffic(name) for name in ("mezo", "hizoo")}
+    """The same with noise drawn where it is used, with a state of the model; and in parts."""
+    found = {f"model, {name}": model_traffic(name) for name in ("mezo", "hizoo")}
+    network = Network()
+    mean = network.loss
+    split = lambda params, batch: mean(params, *batch)
+    network.loss = lambda params, *batch: micro_batched(split, batch, 4)(params)
+    own = sent_by(network, OPTIMIZERS["loren rank 1"], evaluation_of(4, 2, 1), "sent")
+    return found | {"micro-batches": own}
 
 
 def model_traffic(name):
@@ -340,6 +409,8 @@ CHECKS = {
     "reading": reading,
     "steps": steps,
     "more_steps": more_steps,
+    "methods": methods,
+    "trained": trained,
     "noise": noise,
     "traffic": traffic,
     "more_traffic": more_traffic,

@@ -3,6 +3,7 @@
 import jax
 import pytest
 from eight_devices import found
+from methods import METHODS
 
 import loren_jax
 from loren_jax.evaluation.sharded import sharded
@@ -55,6 +56,23 @@ def test_the_model_axis_sends_what_forward_passes_do(name, checks, check):
     passes = 5 if name == "hizoo" else 4
     assert own["sent"] <= passes * own["forward"] + 64 * K + 1024
     assert own["absorb"] == 0
+
+
+@pytest.mark.slow
+def test_a_micro_batch_too_is_shared_by_all():
+    """Each device takes its part of every one, so that scalars alone are sent."""
+    own = found("more_traffic")["more_traffic"]["micro-batches"]
+    assert 0 < own["sent"] <= 64 * K + 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [n for n in METHODS if n not in ("mezo", "hizoo") and not n.startswith("loren")]
+)
+def test_every_method_steps_as_on_one_device(name):
+    own = found("methods")["methods"][name]["2x2x2"]
+    assert own["losses"] < 2e-5
+    assert own["params"] < 2e-3
 
 
 @pytest.mark.slow

@@ -95,10 +95,11 @@ def test_a_wish_to_stop_is_followed_behind_the_same_step(group):
     peers = group(3)
 
     def run(one, pause, wish_at):
-        for step in range(2000):
-            if one.stopping(step >= wish_at):
-                return step
+        step = 0
+        while not one.stopping(step >= wish_at):
             time.sleep(pause)
+            step += 1
+        return step
 
     speeds = zip(peers, (0.001, 0.004, 0.01), (10**6, 10**6, 5), strict=True)
     steps = together(*[lambda p=p, s=s, w=w: run(p, s, w) for p, s, w in speeds])

@@ -140,22 +140,20 @@ SLURM = {
 
 
 def test_the_mesh_changes_no_number(place, whole):
-    """Along each axis between processes, and along several; told by Slurm who is who."""
-    two = {"JAX_NUM_CPU_DEVICES": "2"}
-    meshes = {"model": "model=2", "both": "data=2,model=2", "four": "population=2,data=2"}
+    """Weights shared by two processes, of which Slurm says who is who; and four of each a part."""
+    meshes = {"model": "model=2", "four": "population=2,data=2"}
+    shared = tiny(place, "model", "--mesh", "model=2", "--distributed")
     found = play(
         place,
-        (2, tiny(place, "model", *group(meshes["model"])), None, {}),
-        (2, tiny(place, "both", *group(meshes["both"])), None, two),
+        (2, shared, None, SLURM),
         (4, tiny(place, "four", *group(meshes["four"])), None, {}),
-        (2, tiny(place, "slurm", "--distributed"), None, SLURM),
     )
     for processes in found:
         fine(processes)
         first, *others = [process["log"] for process in processes]
         assert "written" in first
         assert not any("written" in log or "dev loss" in log for log in others)
-    for name, mesh in {**meshes, "slurm": "population=2"}.items():
+    for name, mesh in meshes.items():
         assert_same_run(place / name, whole)
         facts = json.loads((place / name / "config.json").read_text())
         assert facts["axis_types"] == "auto"
@@ -196,8 +194,9 @@ def test_one_that_is_killed_ends_the_run_which_goes_on_with_another_number(place
     # A wish of one process to stop is followed by all, behind the same step.
     assert {process["code"] for process in stopped} == {130}, stopped[0]["log"]
     assert "resuming behind step" in stopped[0]["log"]
-    assert "mesh population=2,data=1,model=1 then, population=2,data=2,model=1 now" in (
-        stopped[0]["log"]
+    assert (
+        "mesh population=2,data=1,model=1 then, population=2,data=2,model=1 now"
+        in (stopped[0]["log"])
     )
     fine(resumed)
     assert_same_run(place / "killed", place / "expected")
@@ -241,10 +240,10 @@ def test_minilm_on_sst2_learns_the_same_on_two_and_four_processes(tmp_path):
     """The real model and the real task."""
     common = [
         *("train", "--model", "minilm", "--data", "sst2", "--data-dir", str(SST2)),
-        *("--steps", "4", "--batch-size", "8", "--max-length", "24", "--train-examples", "32"),
-        *("--dev-examples", "16", "--eval-every", "4", "--num-directions", "4", "--rank", "1"),
-        *("--trainable", "classifier/*", "layers/down/kernel", "--learning-rate", "1e-3"),
-        *("--micro-batch-size", "4"),
+        *("--protocol", "paper", "--train-examples", "32", "--dev-examples", "8"),
+        *("--steps", "4", "--batch-size", "8", "--max-length", "16", "--eval-every", "4"),
+        *("--num-directions", "4", "--rank", "1", "--learning-rate", "1e-3"),
+        *("--trainable", "classifier/*", "layers/down/bias", "--micro-batch-size", "4"),
     ]
     output = lambda name: ["--output", str(tmp_path / name)]
     found = play(

@@ -62,7 +62,8 @@ def measure_cells(options: argparse.Namespace, rows: Rows) -> None:
 def measure_fine(options: argparse.Namespace, rows: Rows) -> None:
     """Schemes with rates in steps of 1.8 and ten seeds: their best rates differ by less than 3."""
     rates = [float(f"{10 ** (i / 4):.2g}") for i in range(-11, -2)]
-    cells = [Cell(scheme=scheme, passes=passes) for scheme in SCHEMES for passes in (6, 2, 16)]
+    cells = [Cell(scheme=scheme) for scheme in SCHEMES]
+    cells += [Cell(scheme=scheme, passes=16) for scheme in list(SCHEMES)[:2]]
     _measure(options, rows, "fine", [*cells, Cell(directions="rank 1")], range(10), rates)
 
 

@@ -86,7 +86,7 @@ SETTINGS = {
             "adamw, gradients": (-10, -8),
         },
         False,
-        ("mezo", "loren", "zo_muon", "lozo", "mezo_adam", "adamw, gradients"),
+        ("mezo", "loren", "adamw, gradients", "zo_muon", "lozo", "mezo_adam"),
     ),
 }  # fmt: skip
 

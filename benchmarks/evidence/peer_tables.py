@@ -28,6 +28,6 @@ def peers(rows: Rows) -> str:
         }
         for row in rows.where(kind="quality")
     ]
-    budget = {row["budget"] for row in rows.where(kind="quality")}
+    budget = ", ".join(str(b) for b in {row["budget"] for row in rows.where(kind="quality")})
     title = f"## Quality: MiniLM's head on SST-2, {budget} forward passes"
     return "\n\n".join([*parts, title, markdown(quality)])

@@ -57,6 +57,8 @@ def _task_section(rows: Rows, task: str, methods: dict[str, list[Row]]) -> str:
         table.append(row)
     table.sort(key=lambda row: float(row["lowest dev loss"].split()[0]))
     facts = {k: v for k, v in about.items() if k not in ("run", "task", "kind", "untrained test")}
+    if metric == "loss":
+        del facts["majority class"]
     facts["budget"] = f"{max(methods[next(iter(methods))][0]['passes'])} forward passes"
     listed = "; ".join(f"{k} {_short(v)}" for k, v in facts.items())
     untrained = ", ".join(f"{k} {v:.4f}" for k, v in about["untrained test"].items())

@@ -94,9 +94,7 @@ def _failure(
         behind = [i for i, m, *_ in present if m.progress == least]
         if len(behind) == len(present):
             return f"no process has got any further for {step_timeout:.0f} s"
-        return (
-            f"{_named(behind)} not got any further for {step_timeout:.0f} s, and the others wait"
-        )
+        return f"{_named(behind)} not got any further for {step_timeout:.0f} s, and the others wait"
     return None
 
 

@@ -7,7 +7,7 @@ directions u_k ~ N(0, I) are f + eps |g| w_k with w ~ N(0, I_K), and given w the
 
 for pairs, and the same with w minus its mean and K - 1 in place of K for leave-one-out. So one
 gradient and one normal vector make a step of any number of forward passes with exactly the law
-that the forward passes would give. `benchmarks/research/check_law.py` compares it with the package.
+that the forward passes would give. `confirm.py` runs the package itself.
 """
 
 import functools

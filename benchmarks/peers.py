@@ -127,6 +127,8 @@ def measure_quality(options: argparse.Namespace, rows: Rows) -> None:
     """Loss and accuracy at equal forward passes."""
     seeds = (*TUNING, *SEEDS)
     tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in seeds]
+    losses = [float(task.score(task.params, task.dev)["loss"]) for task in tasks]
+    start = statistics.fmean(losses[: len(TUNING)])
     size = sum(leaf.size for leaf in jax.tree.leaves(tasks[0].params))
     for name, contestant in (contestants() | usual_snes(size)).items():
         if rows.has(kind="quality", method=name) or name.endswith("rank 1"):
@@ -139,7 +141,7 @@ def measure_quality(options: argparse.Namespace, rows: Rows) -> None:
                 runs[rate] = dict(zip(seeds, of_rate, strict=True))
             return {r: statistics.fmean(runs[r][s].mean_loss for s in TUNING) for r in rates}
 
-        rate, _ = choose(scores, -10, 1)
+        rate, _ = choose(scores, -10, 1, start=start)
         best = [runs[rate][seed] for seed in SEEDS]
         row = {
             "kind": "quality", "task": tasks[0].name, "method": name, "tuned": rate,

@@ -135,7 +135,7 @@ def _stacked(
         return {r: statistics.fmean(runs[r][seed].mean_loss for seed in tuning) for r in rates}
 
     low, high = setting.ranges.get(name, setting.ranges[""])
-    rate, found = choose(scores, low, high)
+    rate, found = choose(scores, low, high, start=_start(tasks[: len(tuning)]))
     _choice(rows, task_name, name, rate, found)
     for seed in range(setting.seeds):
         _add(rows, task_name, name, method, rate, seed, runs[rate][seed], tasks[0].metric)
@@ -169,7 +169,8 @@ def _one_by_one(
         return {r: statistics.fmean(score(r, seed) for seed in tuning) for r in rates}
 
     low, high = setting.ranges.get(name, setting.ranges[""])
-    rate, found = choose(scores, low, high)
+    tuning = [task_of(100 + i) for i in range(setting.tuning_seeds)]
+    rate, found = choose(scores, low, high, start=_start(tuning))
     if not rows.has(task=task_name, method=name, kind="choice", rate=rate):
         _choice(rows, task_name, name, rate, found)
     for seed in range(setting.seeds):
@@ -179,6 +180,11 @@ def _one_by_one(
         task = task_of(seed)
         run = alone(task, method, rate, seed, **length)
         _add(rows, task_name, name, method, rate, seed, run, task.metric)
+
+
+def _start(tasks: Sequence[Task]) -> float:
+    """Mean dev loss of the untrained parameters."""
+    return statistics.fmean(float(jax.jit(t.score)(t.params, t.dev)["loss"]) for t in tasks)
 
 
 def _choice(rows: Rows, task: str, name: str, rate: float, found: Mapping[float, float]) -> None:

@@ -2,13 +2,13 @@
 
 Rates lie on the grid 1, 3, 10, 30, ... times powers of ten. A first range is run with the tuning
 seeds; the rate with the least mean dev loss over the evaluations (`Run.mean_loss`), averaged over
-the tuning seeds, is the best. While the best one is at an edge of what was run, the range is
-extended there by two rates.
+the tuning seeds, is the best. A rate with which it is no better than the loss of the untrained
+parameters counts as diverged. While the best one is at an edge of what was run, the range is
+extended there by two rates, and downwards while all have diverged.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
 
 
 def grid(low: int, high: int) -> tuple[float, ...]:
@@ -30,6 +30,7 @@ def choose(
     low: int,
     high: int,
     *,
+    start: float = float("inf"),
     furthest: int = 8,
 ) -> tuple[float, dict[float, float]]:
     """The best rate.
@@ -38,6 +39,7 @@ def choose(
       measure: gives the score of each rate that it is asked for; less is better.
       low: number of the least rate of the first range.
       high: number of the largest.
+      start: score of the untrained parameters.
       furthest: rates by which either side may be extended at most.
 
     Returns:
@@ -46,7 +48,8 @@ def choose(
     scores = dict(measure(grid(low, high)))
     first = low, high
     while True:
-        best = min(scores, key=lambda r: scores[r] if np.isfinite(scores[r]) else np.inf)
+        # Of those that diverged, the least rate, so that the search goes down.
+        best = min(sorted(scores), key=lambda r: scores[r] if scores[r] < start else math.inf)
         if best == rate(low) and first[0] - low < furthest:
             low -= 2
             scores |= measure(grid(low, low + 1))

@@ -25,6 +25,12 @@ def test_the_best_rate_is_found_inside_or_beyond_the_first_range(best):
     assert min(scores) < chosen < max(scores)
 
 
+def test_the_search_goes_down_where_all_have_diverged():
+    score = lambda r: abs(np.log10(r) + 4) if r < 3e-3 else 9 - np.log10(r)
+    measure = lambda rates: {r: score(r) for r in rates}
+    assert choose(measure, -4, -2, start=8.0)[0] == rate(-8)
+
+
 def test_a_rate_without_an_optimum_ends_at_the_bound():
     chosen, scores = choose(lambda rates: {r: -r for r in rates}, -3, 0, furthest=4)
     assert chosen == max(scores) == rate(4)

@@ -42,6 +42,15 @@ class Method:
     matrix_axes: str | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, value in self.knobs.items():
+            members = value if isinstance(value, tuple | list) else [value]
+            if not all(isinstance(x, int | float | str | None) for x in members):
+                raise JournalError(
+                    f"knob {name!r} is a {type(value).__name__}, which a journal does not hold; "
+                    "write the journal with method=None, and pass optimizer= to replay it"
+                )
+
     def build(self, evaluation: Evaluation | None = None) -> optax.GradientTransformationExtraArgs:
         """The optimiser.
 

@@ -62,3 +62,9 @@ def test_it_builds_the_optimiser_that_it_describes():
 def test_unknown_names_are_refused(method, message):
     with pytest.raises(journal.JournalError, match=message):
         method.build()
+
+
+def test_a_knob_that_is_an_array_or_a_tree_is_refused():
+    """As the fan-in vectors that `loren` takes: they would be lost."""
+    with pytest.raises(journal.JournalError, match=r"knob 'covariance' is a dict.*optimizer="):
+        journal.Method("loren", {"covariance": {"w": np.ones((4, 1))}})

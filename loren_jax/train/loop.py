@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from loren_jax.diagnostics import VitalSigns
 from loren_jax.train.interruption import Interruption, SharedInterruption
 from loren_jax.train.metrics import MetricsWriter, NoMetrics
 from loren_jax.train.progress import Progress
@@ -69,6 +70,7 @@ class TrainingLoop:
         suspects: Names the processes whose losses are not finite, of parameters and the number of a
             group of devices, or None; an empty list where there is one process.
         groups: Which group of devices evaluates each loss, of their shape; None for one group.
+        signs: Says of the losses of every step what cannot work; None for silence.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class TrainingLoop:
         keep: Callable[[PyTree, PyTree, Tally], None] = lambda params, opt_state, tally: None,
         suspects: Callable[[PyTree, int | None], list[int]] = lambda params, group: [],
         groups: Callable[[tuple[int, ...]], np.ndarray | None] = lambda shape: None,
+        signs: VitalSigns | None = None,
     ):
         self._step, self._scorer, self._batch, self._passes = step, scorer, batch, passes
         self._steps, self._eval_every = steps, eval_every
         self._vitality, self._suspects = Vitality(max_dead_steps, groups), suspects
+        self._signs = signs
         self._metrics, self._progress, self._interruption = metrics, progress, interruption
         self._metric, self._selection = metric, selection
         self._keep_every, self._record, self._keep = keep_every, record, keep
@@ -187,6 +191,9 @@ class TrainingLoop:
             nonfinite=tally.nonfinite,
         )
         self._progress.stepped(step, loss, tally.forward_passes / tally.training_seconds)
+        for text in self._signs.seen(losses) if self._signs else ():
+            self._progress.warned(step, text)
+            self._metrics.write("warning", step, tally.forward_passes, text=text)
         tally.dead_steps = 0 if np.isfinite(losses).any() else tally.dead_steps + 1
         if dead := self._vitality.dead(losses, tally.dead_steps):
             raise FloatingPointError(dead.text(step, self._suspects(params, dead.group)))

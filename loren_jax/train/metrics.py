@@ -36,7 +36,7 @@ class MetricsWriter:
         """Appends one line.
 
         Args:
-            event: `config`, `step`, `evaluation` or `summary`.
+            event: `config`, `step`, `warning`, `evaluation` or `summary`.
             step: Steps taken.
             forward_passes: Forward passes of these steps.
             **fields: What else there is to say; numbers that are not finite become null.

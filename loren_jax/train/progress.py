@@ -52,6 +52,16 @@ class Progress:
         )
         self._bar.update(step - self._bar.n)
 
+    def warned(self, step: int, text: str) -> None:
+        """Prints what is wrong with the run.
+
+        Args:
+            step: Steps taken.
+            text: One sentence.
+        """
+        if self._shown:
+            self._bar.write(f"step {step}: warning: {text}", file=sys.stderr)
+
     def evaluated(self, step: int, score: Score) -> None:
         """Prints the result of an evaluation.
 

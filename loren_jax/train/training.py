@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from loren_jax import journal
+from loren_jax.diagnostics import VitalSigns
 from loren_jax.noise import leaf_paths
 from loren_jax.tasks import Tokens, batch_indices
 from loren_jax.train.cluster import OneDevice
@@ -159,6 +160,7 @@ class Training:
                 keep=self._keep,
                 suspects=self._suspects,
                 groups=self._devices.loss_groups,
+                signs=VitalSigns(config.optimizer.perturbation_scale),
             )
             outcome = loop.run(params, opt_state, tally)
             kept = self._selection.restore(outcome.params) if self._selection else outcome.params

@@ -1,10 +1,4 @@
-"""Why a run is slow, large or makes no progress: two questions to ask before a long one.
-
-* `materialised`: which weights does this loss force dense, and by which operation? Their sum with
-  the perturbation then exists in memory, which is what a low-rank direction is there to avoid.
-* `compare_with_gradient`: how far is the estimate from `jax.grad`, does it have a bias, and do the
-  losses of a step differ by more than their own rounding?
-"""
+"""How far an estimate is from the gradient, and its losses from their own rounding."""
 
 from typing import Any, NamedTuple
 
@@ -13,68 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax import arguments, noise
-from loren_jax.directions import isotropic, resolve_mask
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.query import interpret
-from loren_jax.evaluation.perturbed.rules import RULES
-from loren_jax.types import Directions, EstimateState, Mask, PyTree, ValueFn
-
-
-class Materialised(NamedTuple):
-    """A weight that a loss forces dense.
-
-    Attributes:
-      path: of the leaf.
-      primitive: the operation that has no rule for a structured leaf.
-      bytes: of the sum, which is taken in float32. Of one layer, where the leaf is a stack that a
-        `scan` runs over: the other layers' sums are not alive then.
-    """
-
-    path: str
-    primitive: str
-    bytes: int
-
-
-def materialised(
-    value_fn: ValueFn, params: PyTree, directions: Directions | None = None
-) -> list[Materialised]:
-    """The weights that a loss forces dense under low-rank perturbations.
-
-    A weight that is only multiplied with activations, gathered from, transposed, reshaped or sliced
-    keeps its structure. Anything else, as a normalised or a quantised weight, costs its sum with
-    the perturbation once a query that runs. Nothing is computed; `params` may be
-    `jax.ShapeDtypeStruct`s.
-
-    Args:
-      value_fn: the loss, `params -> scalar`.
-      params: the parameters, or their shapes.
-      directions: what perturbs them; by default rank-1 directions on every leaf.
-
-    Returns:
-      The weights in the order of the program, each once for each operation; empty is good.
-
-    >>> params = {"kernel": jnp.ones((8, 8)), "gate": jnp.ones((8, 8))}
-    >>> x = jnp.ones(8)
-    >>> loss = lambda params: jnp.sum(x @ params["kernel"] @ jnp.tanh(params["gate"]))
-    >>> materialised(loss, params)
-    [Materialised(path='gate', primitive='tanh', bytes=256)]
-    """
-    directions = isotropic(rank=1) if directions is None else directions
-    found: dict[Materialised, None] = {}
-
-    def record(leaf: Any, primitive: str) -> None:
-        size = jnp.dtype(jnp.float32).itemsize * leaf.weight.size
-        found[Materialised(leaf.name, primitive, size)] = None
-
-    closed = jax.make_jaxpr(value_fn)(params)
-
-    def query(params: PyTree) -> Array:
-        key = noise.run_key(0)
-        drawn = directions.draw(directions.init(params, key), params, key)
-        return interpret(closed, params, drawn, jnp.float32(1), Interpreter(RULES, record))
-
-    jax.eval_shape(query, params)
-    return list(found)
+from loren_jax.directions import resolve_mask
+from loren_jax.types import EstimateState, Mask, PyTree, ValueFn
 
 
 class GradientQuality(NamedTuple):
@@ -137,6 +71,7 @@ def compare_with_gradient(
       ValueError: fewer than two estimates.
 
     >>> from loren_jax import estimate, schemes
+    >>> from loren_jax.directions import isotropic
     >>> estimator = estimate(isotropic(), schemes.two_sided(), num_directions=100)
     >>> quality = compare_with_gradient(estimator, lambda x: jnp.sum(x**2), jnp.ones(3))
     >>> bool(quality.cosine > 0.9)

@@ -1,0 +1,18 @@
+"""Why a run is slow, large or makes no progress.
+
+Two questions to ask before a long run, and one that costs nothing while it goes on:
+
+* `materialised`: which weights does this loss force dense, and by which operation? Their sum with
+  the perturbation then exists in memory, which is what a low-rank direction is there to avoid.
+* `compare_with_gradient`: how far is the estimate from `jax.grad`, does it have a bias, and do the
+  losses of a step differ by more than their own rounding?
+* `VitalSigns`: do the losses of the steps so far say that this cannot work?
+"""
+
+from loren_jax.diagnostics.gradient_quality import GradientQuality as GradientQuality
+from loren_jax.diagnostics.gradient_quality import compare_with_gradient as compare_with_gradient
+from loren_jax.diagnostics.materialised import Materialised as Materialised
+from loren_jax.diagnostics.materialised import materialised as materialised
+from loren_jax.diagnostics.vital_signs import Signs as Signs
+from loren_jax.diagnostics.vital_signs import VitalSigns as VitalSigns
+from loren_jax.diagnostics.vital_signs import signs_of as signs_of

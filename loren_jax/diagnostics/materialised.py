@@ -1,0 +1,71 @@
+"""Which weights a loss forces dense, and by which operation."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from loren_jax import noise
+from loren_jax.directions import isotropic
+from loren_jax.evaluation.perturbed.interpreter import Interpreter
+from loren_jax.evaluation.perturbed.query import interpret
+from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.types import Directions, PyTree, ValueFn
+
+
+class Materialised(NamedTuple):
+    """A weight that a loss forces dense.
+
+    Attributes:
+      path: of the leaf.
+      primitive: the operation that has no rule for a structured leaf.
+      bytes: of the sum, which is taken in float32. Of one layer, where the leaf is a stack that a
+        `scan` runs over: the other layers' sums are not alive then.
+    """
+
+    path: str
+    primitive: str
+    bytes: int
+
+
+def materialised(
+    value_fn: ValueFn, params: PyTree, directions: Directions | None = None
+) -> list[Materialised]:
+    """The weights that a loss forces dense under low-rank perturbations.
+
+    A weight that is only multiplied with activations, gathered from, transposed, reshaped or sliced
+    keeps its structure. Anything else, as a normalised or a quantised weight, costs its sum with
+    the perturbation once a query that runs. Nothing is computed; `params` may be
+    `jax.ShapeDtypeStruct`s.
+
+    Args:
+      value_fn: the loss, `params -> scalar`.
+      params: the parameters, or their shapes.
+      directions: what perturbs them; by default rank-1 directions on every leaf.
+
+    Returns:
+      The weights in the order of the program, each once for each operation; empty is good.
+
+    >>> params = {"kernel": jnp.ones((8, 8)), "gate": jnp.ones((8, 8))}
+    >>> x = jnp.ones(8)
+    >>> loss = lambda params: jnp.sum(x @ params["kernel"] @ jnp.tanh(params["gate"]))
+    >>> materialised(loss, params)
+    [Materialised(path='gate', primitive='tanh', bytes=256)]
+    """
+    directions = isotropic(rank=1) if directions is None else directions
+    found: dict[Materialised, None] = {}
+
+    def record(leaf: Any, primitive: str) -> None:
+        size = jnp.dtype(jnp.float32).itemsize * leaf.weight.size
+        found[Materialised(leaf.name, primitive, size)] = None
+
+    closed = jax.make_jaxpr(value_fn)(params)
+
+    def query(params: PyTree) -> Array:
+        key = noise.run_key(0)
+        drawn = directions.draw(directions.init(params, key), params, key)
+        return interpret(closed, params, drawn, jnp.float32(1), Interpreter(RULES, record))
+
+    jax.eval_shape(query, params)
+    return list(found)

@@ -1,0 +1,148 @@
+"""What the losses of a run's steps say of it, in plain words where it cannot work.
+
+They are there anyway, so that nothing is computed but a few means on the host.
+"""
+
+from collections import deque
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from loren_jax import arguments
+
+_WINDOW = 20
+"""Steps whose median is taken: the losses of one step are few, and its batch is small."""
+
+_ROUNDINGS = 4.0
+"""Spacings of float32 below which a spread is made of the rounding of the forward pass itself."""
+
+_START = 5
+"""Steps whose losses count as those of the start: a rate that is far too large needs no more."""
+
+
+class Signs(NamedTuple):
+    """What the losses of one step say.
+
+    Attributes:
+      mean: of the finite losses; NaN without any.
+      spread: their standard deviation over the directions, averaged over the points of the scheme.
+      rounding: distance of neighbouring float32 numbers at the mean. A spread that is not many
+        times larger is made of rounding.
+      slope: spread over the perturbation scale, about the gradient's length.
+      nonfinite: how many losses were not finite.
+    """
+
+    mean: float
+    spread: float
+    rounding: float
+    slope: float
+    nonfinite: int
+
+
+def signs_of(losses: Any, perturbation_scale: float) -> Signs:
+    """What the losses of one step say.
+
+    Args:
+      losses: of one step, `(K, S)`, or flat for one point a direction.
+      perturbation_scale: with which they were taken.
+
+    Returns:
+      Numbers.
+
+    >>> signs = signs_of([[0.5, 0.7], [0.7, 0.5]], 0.1)
+    >>> round(signs.mean, 3), round(signs.spread, 3), round(signs.slope, 3), signs.nonfinite
+    (0.6, 0.1, 1.0, 0)
+    """
+    losses = np.asarray(losses, np.float64)
+    # Of one direction its points differ, of several the directions do.
+    rows = losses.reshape(len(losses), -1) if len(losses) > 1 else losses.reshape(-1, 1)
+    finite = np.isfinite(rows)
+    number = int(finite.sum())
+    if not number:
+        return Signs(float("nan"), 0.0, 0.0, 0.0, rows.size)
+    mean = float(rows[finite].mean())
+    spreads = [rows[keep, i].std() for i, keep in enumerate(finite.T) if keep.any()]
+    spread = float(np.mean(spreads))
+    rounding = float(np.spacing(np.float32(abs(mean))))
+    return Signs(mean, spread, rounding, spread / perturbation_scale, rows.size - number)
+
+
+class VitalSigns:
+    """Watches the steps of a run and says, once each, what cannot work.
+
+    * All losses of a step are equal: the perturbation is lost, or nothing trained matters.
+    * They differ by no more than the rounding of the forward pass.
+    * Every loss is above those of the start: as a rule the learning rate is above what is stable.
+      Uncorrected noise in the weights makes the gradient larger, and that the next step, so that
+      the slopes often grow with it (`benchmarks/RESEARCH.md`).
+
+    Args:
+      perturbation_scale: of the run.
+      window: steps that are looked at together.
+
+    >>> watch = VitalSigns(1e-3, window=2)
+    >>> [watch.seen([[0.5], [0.5]]) for _ in range(4)][3][0][:40]
+    'all losses of a step were equal in the l'
+    """
+
+    def __init__(self, perturbation_scale: float, *, window: int = _WINDOW):
+        arguments.positive("perturbation_scale", perturbation_scale)
+        arguments.count("window", window, 2)
+        self._scale, self._window = perturbation_scale, window
+        self._first: list[Signs] = []
+        self._last: deque[Signs] = deque(maxlen=window)
+        self._said: set[str] = set()
+
+    def seen(self, losses: Any) -> list[str]:
+        """What there is to say after one more step.
+
+        Args:
+          losses: of the step, `(K, S)`.
+
+        Returns:
+          Sentences, each only once in a run; empty is good.
+        """
+        signs = signs_of(losses, self._scale)
+        if not np.isfinite(signs.mean):
+            return []
+        if len(self._first) < min(_START, self._window):
+            self._first.append(signs)
+            return []
+        self._last.append(signs)
+        if len(self._last) < self._window:
+            return []
+        risen = self._unstable()
+        found = {"rise": risen, "spread": None if risen else self._flat()}
+        new = {kind: text for kind, text in found.items() if text and kind not in self._said}
+        self._said |= set(new)
+        return list(new.values())
+
+    def _flat(self) -> str | None:
+        spread = median(signs.spread for signs in self._last)
+        rounding = median(signs.rounding for signs in self._last)
+        if spread == 0:
+            return (
+                f"all losses of a step were equal in the last {self._window} steps, so that "
+                "nothing is learned: raise perturbation_scale, or train parameters that change "
+                "the loss"
+            )
+        if spread < _ROUNDINGS * rounding:
+            return (
+                f"the losses of a step differ by {spread:.1e}, no more than a forward pass rounds "
+                f"(float32 has steps of {rounding:.1e} here): raise perturbation_scale, now "
+                f"{self._scale:g}, or compute the loss in float32"
+            )
+        return None
+
+    def _unstable(self) -> str | None:
+        start, end = ([signs.mean for signs in part] for part in (self._first, self._last))
+        # By rank, as losses that run away have no mean: by chance once in 50,000 windows.
+        if min(end) <= max(start):
+            return None
+        before, now = (median(signs.slope for signs in part) for part in (self._first, self._last))
+        slopes = f"; the slopes have grown {now / before:.1f} times" if now > 2 * before > 0 else ""
+        return (
+            f"the loss has risen from {median(start):.3g} to {median(end):.3g}{slopes}: "
+            "learning_rate is above what is stable, divide it by 3 to 10 or let it decay"
+        )

@@ -88,7 +88,7 @@ def play(place, *scenarios):
         [sys.executable, PROCESSES, file],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         env={**os.environ, **cache},
     )
     assert result.returncode == 0, result.stderr
@@ -123,13 +123,6 @@ def assert_same_run(found, expected):
     assert scores[0] == scores[1]
 
 
-@pytest.fixture(scope="module")
-def whole(place):
-    """A run of one process and one device."""
-    fine(play(place, (1, tiny(place, "whole"), None, {}))[0])
-    return place / "whole"
-
-
 SLURM = {
     "SLURM_JOB_ID": "{port}",
     "SLURM_STEP_NODELIST": "localhost",
@@ -139,22 +132,55 @@ SLURM = {
 }
 
 
-def test_the_mesh_changes_no_number(place, whole):
+@pytest.fixture(scope="module")
+def played(place):
+    """All scenarios by name, of one parent, which imports what they need once."""
+    metrics = lambda output: str(place / output / "metrics.jsonl")
+    two = lambda output, *more: tiny(place, output, *group("population=2"), *more)
+    # Slow enough that rounding is not blown up on the way.
+    slow = {"steps": 300, "learning_rate": 0.003}
+    again = ["train", "--resume", str(place / "killed")]
+    dead = ("--max-dead-steps", "4")
+    data = tiny(place, "data", *group("data=2"), *dead)
+    long = lambda output: tiny(place, output, *group("population=2"), steps=3000)
+    scenarios = {
+        "whole": (1, tiny(place, "whole"), None, {}),
+        # A run beside this one, whose directory is in use; process 0 alone looks at it.
+        "in use": (2, two("whole"), None, {}),
+        "three devices": (2, tiny(place, "three", *group("population=3")), None, {}),
+        "model": (2, tiny(place, "model", "--mesh", "model=2", "--distributed"), None, SLURM),
+        "four": (4, tiny(place, "four", *group("population=2,data=2")), None, {}),
+        "expected": (1, tiny(place, "expected", **slow), None, {}),
+        "killed": (
+            2,
+            tiny(place, "killed", *group("population=2"), **slow),
+            ["kill", 1, metrics("killed"), 20],
+            {},
+        ),
+        "stopped": (
+            4,
+            [*again, *group("population=2,data=2")],
+            ["interrupt", 2, metrics("killed"), 150],
+            {},
+        ),
+        "resumed": (1, again, None, {}),
+        "first": (2, long("first"), ["kill", 0, metrics("first"), 8], {}),
+        "hangs": (2, long("hangs"), ["stop", 1, metrics("hangs"), 8], {}),
+        "population": (2, two("population", *dead), ["corrupt", 1, None, None], {}),
+        "data": (2, data, ["corrupt", 1, None, None], {}),
+    }
+    return dict(zip(scenarios, play(place, *scenarios.values()), strict=True))
+
+
+def test_the_mesh_changes_no_number(place, played):
     """Weights shared by two processes, of which Slurm says who is who; and four of each a part."""
-    meshes = {"model": "model=2", "four": "population=2,data=2"}
-    shared = tiny(place, "model", "--mesh", "model=2", "--distributed")
-    found = play(
-        place,
-        (2, shared, None, SLURM),
-        (4, tiny(place, "four", *group(meshes["four"])), None, {}),
-    )
-    for processes in found:
-        fine(processes)
-        first, *others = [process["log"] for process in processes]
+    fine(played["whole"])
+    for name, mesh in {"model": "model=2", "four": "population=2,data=2"}.items():
+        fine(played[name])
+        first, *others = [process["log"] for process in played[name]]
         assert "written" in first
         assert not any("written" in log or "dev loss" in log for log in others)
-    for name, mesh in meshes.items():
-        assert_same_run(place / name, whole)
+        assert_same_run(place / name, place / "whole")
         facts = json.loads((place / name / "config.json").read_text())
         assert facts["axis_types"] == "auto"
         sizes = {n: size for n, size in facts["mesh"].items() if size > 1}
@@ -172,67 +198,39 @@ def ended(processes, text, but=()):
             assert process["seconds"] < SOON
 
 
-def test_one_that_is_killed_ends_the_run_which_goes_on_with_another_number(place):
+def test_one_that_is_killed_ends_the_run_which_goes_on_with_another_number(place, played):
     """Of two processes the second; the run goes on with four, then with one."""
-    # Slow enough that rounding is not blown up on the way.
-    slow = {"steps": 300, "learning_rate": 0.003}
-    long = tiny(place, "expected", **slow)
-    arguments = tiny(place, "killed", *group("population=2"), **slow)
-    metrics = str(place / "killed" / "metrics.jsonl")
-    again = ["train", "--resume", str(place / "killed")]
-    more = [*again, *group("population=2,data=2")]
-    alone, killed, stopped, resumed = play(
-        place,
-        (1, long, None, {}),
-        (2, arguments, ["kill", 1, metrics, 20], {}),
-        (4, more, ["interrupt", 2, metrics, 150], {}),
-        (1, again, None, {}),
-    )
-    fine(alone)
-    ended(killed, "process 1", but=(1,))
-    assert killed[1]["code"] == -9
+    fine(played["expected"])
+    ended(played["killed"], "process 1", but=(1,))
+    assert played["killed"][1]["code"] == -9
     # A wish of one process to stop is followed by all, behind the same step.
-    assert {process["code"] for process in stopped} == {130}, stopped[0]["log"]
-    assert "resuming behind step" in stopped[0]["log"]
-    assert (
-        "mesh population=2,data=1,model=1 then, population=2,data=2,model=1 now"
-        in (stopped[0]["log"])
-    )
-    fine(resumed)
+    log = played["stopped"][0]["log"]
+    assert {process["code"] for process in played["stopped"]} == {130}, log
+    assert "resuming behind step" in log
+    assert "mesh population=2,data=1,model=1 then, population=2,data=2,model=1 now" in log
+    fine(played["resumed"])
     assert_same_run(place / "killed", place / "expected")
 
 
-def test_the_first_that_is_killed_and_one_that_hangs(place):
-    """Nobody hears from process 0 any more; and of one that hangs, nobody hears."""
-    long = lambda output: tiny(place, output, *group("population=2"), steps=3000)
-    metrics = lambda output: str(place / output / "metrics.jsonl")
-    first, hangs = play(
-        place,
-        (2, long("first"), ["kill", 0, metrics("first"), 8], {}),
-        (2, long("hangs"), ["stop", 1, metrics("hangs"), 8], {}),
-    )
-    ended(first, "process 0, the coordinator", but=(0,))
-    ended(hangs, "process 1 has not been heard of for", but=(1,))
+def test_the_first_that_is_killed(played):
+    """Nobody hears from process 0 any more."""
+    ended(played["first"], "process 0, the coordinator", but=(0,))
 
 
-@pytest.mark.parametrize("mesh", ["population=2", "data=2"])
-def test_one_whose_losses_are_not_finite_is_named(place, mesh):
-    output = f"corrupt-{mesh[:4]}"
-    arguments = tiny(place, output, *group(mesh), "--max-dead-steps", "4")
-    (found,) = play(place, (2, arguments, ["corrupt", 1, None, None], {}))
-    ended(found, "no loss of process 1 was finite in the last 4 steps, up to step 4")
+def test_one_that_hangs(played):
+    """Nobody hears of it."""
+    ended(played["hangs"], "process 1 has not been heard of for", but=(1,))
 
 
-def test_an_error_of_one_ends_the_run_on_all(place, whole):
-    """The output directory is in use, which only the first process looks at."""
-    wrong, sizes = play(
-        place,
-        (2, tiny(place, "whole", *group("population=2")), None, {}),
-        (2, tiny(place, "sizes", *group("population=3")), None, {}),
-    )
-    ended(wrong, "already holds a run")
-    assert "process 0 failed" in wrong[1]["log"]
-    ended(sizes, "takes 3 devices, but the processes of this run have 2")
+@pytest.mark.parametrize("axis", ["population", "data"])
+def test_one_whose_losses_are_not_finite_is_named(played, axis):
+    ended(played[axis], "no loss of process 1 was finite in the last 4 steps, up to step 4")
+
+
+def test_an_error_of_one_ends_the_run_on_all(played):
+    ended(played["in use"], "already holds a run")
+    assert "process 0 failed" in played["in use"][1]["log"]
+    ended(played["three devices"], "takes 3 devices, but the processes of this run have 2")
 
 
 @pytest.mark.skipif(not SST2.is_dir(), reason="needs the task data beside the project")

@@ -16,7 +16,7 @@ from loren_jax.train import read_metrics
 
 PROCESSES = Path(__file__).with_name("processes.py")
 SST2 = Path(__file__).parents[4] / "shared" / "data"
-SOON = 20.0
+SOON = 30.0
 """Seconds within which all processes have ended, on a machine with other work to do; the limits of
 the runs below are shorter."""
 
@@ -58,7 +58,7 @@ def tiny(place, output, *more, steps=12, learning_rate=0.05):
 def group(mesh, *more):
     """What makes a process one of several."""
     own = ("--coordinator", "127.0.0.1:{port}", "--process-id", "{process}")
-    limits = ("--peer-timeout", "6", "--step-timeout", "60")
+    limits = ("--peer-timeout", "10", "--step-timeout", "60")
     return ["--mesh", mesh, *own, "--num-processes", "{count}", *limits, *more]
 
 

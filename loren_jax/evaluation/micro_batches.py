@@ -51,15 +51,16 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
     full, rest = divmod(rows, size)
 
     def value_fn(params: PyTree) -> Loss:
-        def add(total: Float[Array, ""], part: PyTree) -> tuple[Float[Array, ""], None]:
+        def add(total: Float[Array, ""], number: Array) -> tuple[Float[Array, ""], None]:
+            part = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, number, 1, False), split)
             return total + _scalar(loss(params, part)), None
 
         if not full or rows == size:
             return _scalar(loss(params, batch))
-        # Every full-th row, so that devices which share a batch share each micro-batch too.
-        stack = lambda x: jnp.swapaxes(x[: full * size].reshape(size, full, *x.shape[1:]), 0, 1)
-        stacked = jax.tree.map(stack, batch)
-        total = size * jax.lax.scan(add, jnp.zeros((), jnp.float32), stacked)[0]
+        # Every full-th row, so that devices which share a batch share each micro-batch too; taken
+        # where it is needed, as a batch in another order would be a copy.
+        split = jax.tree.map(lambda x: x[: full * size].reshape(size, full, *x.shape[1:]), batch)
+        total = size * jax.lax.scan(add, jnp.zeros((), jnp.float32), jnp.arange(full))[0]
         if rest:
             last = jax.tree.map(lambda x: x[full * size :], batch)
             total = total + rest * _scalar(loss(params, last))

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+# Last, as benchmarks and tests have folders of one name.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from evidence.rows import Rows
 from evidence.tables import common_level, contrast, fall_target, markdown, passes_to, spread

@@ -1,14 +1,11 @@
 """Isotropic directions, `N(0, I)`: MeZO's."""
 
-from typing import Any
-
-import jax
 import optax
 
 from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
-from loren_jax.directions.structured.seeded import after
+from loren_jax.directions.sums import summed
 from loren_jax.types import Directions
 
 
@@ -47,12 +44,6 @@ def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Dir
         return sample(key, params, rank=rank, matrix_axes=matrix_axes)
 
     def absorb(state, params, directions, coefficients, into=None):
-        treedef = jax.tree.structure(params)
-        targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
-        sums: list[Any] = []
-        for direction, target in zip(treedef.flatten_up_to(directions), targets, strict=True):
-            direction = after(direction, sums[-1] if sums else None)
-            sums.append(direction.combine(*coefficients, None, target)[0])
-        return treedef.unflatten(sums), state
+        return summed(params, directions, coefficients, into), state
 
     return Directions(init, lambda state, params, key: state, draw, absorb)

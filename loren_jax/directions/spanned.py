@@ -12,7 +12,7 @@ from loren_jax import arguments, noise
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import LowRank
-from loren_jax.directions.structured.seeded import after
+from loren_jax.directions.sums import summed
 from loren_jax.types import Directions, PyTree
 
 
@@ -91,13 +91,7 @@ def spanned(
         return treedef.unflatten(found)
 
     def absorb(state, params, directions, coefficients, into=None):
-        treedef = jax.tree.structure(params)
-        targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
-        sums: list[Any] = []
-        for direction, target in zip(treedef.flatten_up_to(directions), targets, strict=True):
-            direction = after(direction, sums[-1] if sums else None)
-            sums.append(direction.combine(*coefficients, None, target)[0])
-        return treedef.unflatten(sums), state
+        return summed(params, directions, coefficients, into), state
 
     return Directions(init, lambda state, params, key: state, draw, absorb)
 

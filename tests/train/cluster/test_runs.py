@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -234,23 +235,30 @@ def test_an_error_of_one_ends_the_run_on_all(played):
 
 
 @pytest.mark.skipif(not SST2.is_dir(), reason="needs the task data beside the project")
-def test_minilm_on_sst2_learns_the_same_on_two_and_four_processes(tmp_path):
-    """The real model and the real task."""
+def test_minilm_on_sst2_two_processes_of_which_one_is_killed_then_four(tmp_path):
+    """The real model and the real task: the steps of two and of four are those of one."""
+    steps = 24
     common = [
         *("train", "--model", "minilm", "--data", "sst2", "--data-dir", str(SST2)),
         *("--protocol", "paper", "--train-examples", "32", "--dev-examples", "8"),
-        *("--steps", "4", "--batch-size", "8", "--max-length", "16", "--eval-every", "4"),
-        *("--num-directions", "4", "--rank", "1", "--learning-rate", "1e-3"),
-        *("--trainable", "classifier/*", "layers/down/bias", "--micro-batch-size", "4"),
+        *("--steps", str(steps), "--batch-size", "8", "--max-length", "16"),
+        *("--eval-every", str(steps), "--keyframe-every", "4", "--num-directions", "4"),
+        *("--rank", "1", "--learning-rate", "1e-3", "--micro-batch-size", "4"),
+        *("--trainable", "classifier/*", "layers/down/bias"),
     ]
     output = lambda name: ["--output", str(tmp_path / name)]
-    found = play(
+    again = ["train", "--resume", str(tmp_path / "many")]
+    metrics = str(tmp_path / "many" / "metrics.jsonl")
+    two = [*common, *output("many"), *group("population=2")]
+    one, killed, resumed = play(
         tmp_path,
         (1, [*common, *output("one")], None, {}),
-        (2, [*common, *output("two"), *group("population=2")], None, {}),
-        (4, [*common, *output("four"), *group("population=2,data=2")], None, {}),
+        (2, two, ["kill", 1, metrics, 5], {}),
+        (4, [*again, *group("population=2,data=2")], None, {}),
     )
-    for processes in found:
-        fine(processes)
-    for name in ("two", "four"):
-        assert_same_run(tmp_path / name, tmp_path / "one")
+    fine(one)
+    ended(killed, "process 1", but=(1,))
+    fine(resumed)
+    found = re.search(r"resuming behind step (\d+)", resumed[0]["log"])
+    assert 5 <= int(found[1]) <= steps - 4
+    assert_same_run(tmp_path / "many", tmp_path / "one")

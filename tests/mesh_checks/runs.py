@@ -1,0 +1,92 @@
+"""Whole runs, and models as they are read."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from mesh_checks.meshes import mesh_of
+
+
+def trained():
+    """Whole runs: adapters beside sharded weights, by a method that needs all examples at once."""
+    from tiny_task import write_model, write_task
+
+    from loren_jax import journal
+    from loren_jax.train import METHODS, TrainConfig, train
+    from loren_jax.train.cluster import ALONE, Cluster
+    from loren_jax.train.cluster.alone import Alone
+
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        write_model(place / "encoder")
+        write_task(place / "tasks", train=80)
+        config = TrainConfig(
+            optimizer=METHODS["mezo_svrg"].options(learning_rate=0.05, every=2),
+            model=str(place / "encoder"),
+            data="sst2",
+            data_dir=place / "tasks",
+            pooling="mean",
+            steps=4,
+            batch_size=8,
+            micro_batch_size=4,
+            train_examples=40,
+            dev_examples=16,
+            eval_every=2,
+            keyframe_every=3,
+            lora_rank=2,
+        )
+        runs = {}
+        for axes in ("one", "2x2x2"):
+            sizes = {"population": 2, "data": 2, "model": 2}
+            cluster = ALONE if axes == "one" else Cluster(Alone(), sizes)
+            run = train(dataclasses.replace(config, output=place / axes), cluster)
+            losses = journal.read(place / axes / "run.journal").losses
+            runs[axes] = np.asarray(losses, np.float64), run.summary
+        (one, summary), (other, found) = runs.values()
+        scores = lambda summary: (summary.accuracy_after, summary.test.accuracy)
+        return {
+            "losses": float(np.abs(one - other).max()),
+            "same scores": scores(summary) == scores(found),
+        }
+
+
+def reading():
+    """A checkpoint read part by part: the same parameters, each part read once."""
+    from models.tiny_checkpoints import TinyCheckpoint
+    from tiny_decoders import RAW
+
+    from loren_jax.checkpoints.safetensors_files import SafetensorsFile
+    from loren_jax.models import load_language_model, tensor_parallel
+
+    read = []
+    whole_part = SafetensorsFile.read_part
+
+    def listened(self, name, index):
+        part = whole_part(self, name, index)
+        read.append((name, part.size / np.prod(self.shape(name))))
+        return part
+
+    SafetensorsFile.read_part = listened
+    found = {}
+    with tempfile.TemporaryDirectory() as directory:
+        raw = RAW["llama"] | {"vocab_size": 16, "intermediate_size": 24}
+        path = TinyCheckpoint(raw, head="language_model").write(Path(directory) / "tiny")
+        expected = load_language_model(path).params
+        for kind in (AxisType.Auto, AxisType.Explicit):
+            read.clear()
+            mesh, rule = mesh_of(2, 1, 4, kind=kind), tensor_parallel("model", 4)
+            place = lambda path, shape, mesh=mesh, rule=rule: NamedSharding(mesh, rule(path, shape))
+            params = load_language_model(path, sharding=place).params
+            up = params["layers"]["up"]["kernel"]
+            down = [share for name, share in read if "down_proj" in name]
+            found[kind.name] = {
+                "equal": jax.tree.all(jax.tree.map(np.array_equal, params, expected)),
+                "spec": str(up.sharding.spec),
+                "part": up.addressable_shards[0].data.shape,
+                "down": down,
+                "norm": [share for name, share in read if name == "model.norm.weight"],
+            }
+    return found

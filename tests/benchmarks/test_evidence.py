@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# For these imports alone: benchmarks has modules with the names of folders of the tests.
 BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-sys.path.append(BENCHMARKS)
 
-from evidence.rows import Rows
-from evidence.tables import common_level, contrast, fall_target, markdown, passes_to, spread
-from evidence.tuning import choose, grid, rate
-
-sys.path.remove(BENCHMARKS)
+# For these imports alone: benchmarks has modules with the names of folders of the tests.
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, "path", [*sys.path, BENCHMARKS])
+    from evidence.rows import Rows
+    from evidence.tables import common_level, contrast, fall_target, markdown, passes_to, spread
+    from evidence.tuning import choose, grid, rate
 
 
 def test_the_grid_has_two_rates_a_decade():

@@ -61,7 +61,9 @@ def joined(config: ClusterConfig) -> Iterator[Cluster]:
     """The processes and devices that a configuration names, for as long as the run takes.
 
     Must be entered before anything asks JAX for a device. An error ends the run on all processes,
-    and the error of another process is raised here, with its number.
+    and the error of another process is raised here, with its number. A process that is one of
+    several cannot outlive that: where its main thread waits for one that is gone, it is ended with
+    exit code 2, and else a few seconds after the error.
 
     Args:
         config: Processes and devices.

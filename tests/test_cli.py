@@ -291,8 +291,8 @@ def test_optimizers_are_listed(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_what_was_learned(number, place, tmp_path):
+def test_a_signal_keeps_what_was_learned(place, tmp_path):
+    """What a scheduler sends; Ctrl-C: to a run of two processes, in `cluster/test_runs.py`."""
     out = tmp_path / "out"
     arguments = train_arguments(place / "encoder", place / "reviews.tsv", out)
     arguments += ["--steps", "1000000", "--eval-every", "1000000", *TRAINABLE]
@@ -304,7 +304,7 @@ def test_a_signal_keeps_what_was_learned(number, place, tmp_path):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         printed, complaints = process.communicate(timeout=120)
     finally:
         process.kill()

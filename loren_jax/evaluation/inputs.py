@@ -5,7 +5,8 @@ activation and a weight hands the activation to the host and is otherwise as it 
 show what is between its layers.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -21,19 +22,21 @@ from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import RIGHT, Factored, is_perturbed
 from loren_jax.evaluation.perturbed.query import interpret
 from loren_jax.evaluation.perturbed.rules import RULES
-from loren_jax.types import PyTree, ValueFn
+from loren_jax.types import PyTree
 
 ROWS = 1024
 """Input vectors of a matrix that are looked at: enough for a few dozen directions."""
 
 
 def input_factors(
-    value_fn: ValueFn,
+    value_fn: Callable[..., Any],
     params: PyTree,
     *,
     count: int = 16,
     power: float = 0.0,
+    batches: Sequence[PyTree] | None = None,
     weights: Any = None,
+    mask: Callable[[str], bool] | None = None,
     matrix_axes: AxesOf | None = None,
 ) -> dict[str, Float[Array, "*stack n q"]]:
     r"""The leading principal directions of every matrix's inputs, as `spanned` takes them.
@@ -44,15 +47,19 @@ def input_factors(
         A = \Big( v_i (\lambda_i / \lambda_1)^{p / 2} \Big)_{i \le q}
 
     The gradient of a matrix is a sum of products of its inputs, so that it lies where the inputs
-    vary. Their mean is left out. Costs one forward pass; a few hundred input vectors are enough.
+    vary. Their mean is left out. Costs one forward pass of each batch; a few hundred input vectors
+    are enough.
 
     Args:
-      value_fn: the loss on a batch, `params -> scalar`; its labels do not matter.
+      value_fn: the loss on a batch, `params -> scalar`; its labels do not matter. With `batches`,
+        `(params, batch) -> scalar`.
       params: the parameters.
       count: q, directions of a matrix; at most its fan-in.
       power: p; 0 for directions that are all perturbed alike, 1 for as much as the inputs vary.
+      batches: what the inputs are taken from, one after the other; None if `value_fn` has it.
       weights: array of zeros and ones of the leading axes of the inputs, such as an attention mask
-        (B, T): inputs where it is zero are left out.
+        (B, T): inputs where it is zero are left out. With `batches`, `batch -> array`.
+      mask: `path -> whether the leaf's inputs are wanted`; None for all.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
@@ -74,7 +81,15 @@ def input_factors(
     def keep(name: str, layer: Any, inputs: Any) -> None:
         seen.setdefault((name, int(layer)), []).append(np.asarray(inputs, np.float64))
 
-    _watch(value_fn, params, weights, matrix_axes, keep)
+    if batches is None:
+        batches, alone, given = [()], value_fn, weights
+        value_fn, weights = lambda params, batch: alone(params), lambda batch: given
+    kept = -(-ROWS // max(1, len(batches)))
+    watch = _watching(value_fn, params, weights or (lambda batch: None), mask, matrix_axes, kept)
+    run = jax.jit(functools.partial(watch, keep))
+    for batch in batches:
+        jax.block_until_ready(run(params, batch))
+        jax.effects_barrier()
     if not seen:
         raise ValueError("value_fn multiplies no matrix of params with an activation.")
     found = {}
@@ -87,51 +102,59 @@ def input_factors(
     return found
 
 
-def _watch(
-    value_fn: ValueFn,
+def _watching(
+    value_fn: Callable[..., Any],
     params: PyTree,
-    weights: Any,
+    weights: Callable[[Any], Any],
+    mask: Callable[[str], bool] | None,
     matrix_axes: AxesOf | None,
-    keep: Callable[[str, Any, Any], None],
-) -> None:
-    """Runs the loss once and hands the inputs of every matrix on, with its number in the stack."""
+    kept: int,
+) -> Callable[..., Any]:
+    """`(keep, params, batch)` hands each matrix's inputs on, with its number in the stack."""
 
-    def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
-        both = all(map(is_perturbed, inputs))
-        side = 0 if isinstance(inputs[0], Factored) else 1
-        leaf, x = inputs[side], inputs[1 - side]
-        if both or not isinstance(leaf, Factored):
-            return NotImplemented
-        contracted, batch = equation.params["dimension_numbers"]
-        summed = {leaf.labels[i] for i in contracted[side]}
-        if summed == {RIGHT} and not batch[side]:
-            rows = _rows(jnp.asarray(x), contracted[1 - side], weights)
-            layer = leaf.right[(0,) * leaf.right.ndim]
-            io_callback(lambda i, x: keep(leaf.name, i, x), None, layer, rows)
-        pair = (leaf.weight, x) if side == 0 else (x, leaf.weight)
-        return bind(equation, pair)
+    def numbered(path: noise.KeyPath, leaf: Any) -> Any:
+        view = view_of(path, leaf, matrix_axes)
+        wanted = mask is None or mask("/".join(noise.path_names(path)))
+        return _numbered(view) if wanted and not view.is_vector else _nothing(view)
 
-    closed = jax.make_jaxpr(value_fn)(params)
-    interpreter = Interpreter(RULES | {"dot_general": dot_general})
-    numbered = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: _numbered(view_of(path, leaf, matrix_axes)), params
-    )
-    run = lambda params: interpret(closed, params, numbered, jnp.float32(1), interpreter)
-    jax.block_until_ready(jax.jit(run)(params))
-    jax.effects_barrier()
+    marked = jax.tree_util.tree_map_with_path(numbered, params)
+
+    def watch(keep: Callable[[str, Any, Any], None], params: PyTree, batch: PyTree) -> Any:
+        def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+            both = all(map(is_perturbed, inputs))
+            side = 0 if isinstance(inputs[0], Factored) else 1
+            leaf, x = inputs[side], inputs[1 - side]
+            if both or not isinstance(leaf, Factored):
+                return NotImplemented
+            contracted, lead = equation.params["dimension_numbers"]
+            summed = {leaf.labels[i] for i in contracted[side]}
+            if summed == {RIGHT} and not lead[side]:
+                rows = _rows(jnp.asarray(x), contracted[1 - side], weights(batch), kept)
+                layer = leaf.right[(0,) * leaf.right.ndim]
+                io_callback(lambda i, x: keep(leaf.name, i, x), None, layer, rows)
+            pair = (leaf.weight, x) if side == 0 else (x, leaf.weight)
+            return bind(equation, pair)
+
+        closed = jax.make_jaxpr(lambda params: value_fn(params, batch))(params)
+        interpreter = Interpreter(RULES | {"dot_general": dot_general})
+        return interpret(closed, params, marked, jnp.float32(1), interpreter)
+
+    return watch
 
 
 def _numbered(view: Any) -> Any:
     """A perturbation by nothing, whose fan-in factor tells a layer's number."""
-    if view.is_vector:
-        return Zero.like(jax.ShapeDtypeStruct(view.shape, jnp.float32))
     numbers = jnp.arange(int(np.prod(view.stack)), dtype=jnp.float32)
     right = jnp.broadcast_to(numbers.reshape(*view.stack, 1, 1), (*view.stack, view.n, 1))
     return LowRank(jnp.zeros((*view.stack, view.m, 1)), right, view)
 
 
-def _rows(x: Array, contracted: Any, weights: Any) -> Array:
-    """Up to `ROWS` inputs, with a last column that is zero where one does not count."""
+def _nothing(view: Any) -> Zero:
+    return Zero.like(jax.ShapeDtypeStruct(view.shape, jnp.float32))
+
+
+def _rows(x: Array, contracted: Any, weights: Any, most: int) -> Array:
+    """Up to so many inputs, with a last column that is zero where one does not count."""
     kept = [i for i in range(x.ndim) if i not in contracted]
     rows = jnp.transpose(x, [*kept, *contracted])
     shape = rows.shape[: len(kept)]
@@ -140,7 +163,7 @@ def _rows(x: Array, contracted: Any, weights: Any) -> Array:
     if weights is not None and jnp.shape(weights) == shape:
         counts = jnp.asarray(weights, jnp.float32)
     both = jnp.concatenate([rows, counts.reshape(-1, 1)], 1)
-    return both[:: -(-len(both) // ROWS)]
+    return both[:: -(-len(both) // most)]
 
 
 def _principal(rows: np.ndarray, count: int, power: float) -> np.ndarray:

@@ -17,6 +17,7 @@ losses. So the parameters that a run began with and the losses of its steps are 
 The format of the file is described in `records`.
 """
 
+from loren_jax.journal import factors as factors
 from loren_jax.journal.header import described as described
 from loren_jax.journal.header import differences as differences
 from loren_jax.journal.header import header as header

@@ -8,6 +8,7 @@ import optax
 
 from loren_jax import directions, optimizers
 from loren_jax.journal import schedules
+from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
 from loren_jax.types import Evaluation
 
@@ -27,6 +28,8 @@ class Method:
         trained: Paths of the leaves that are trained; None for all.
         matrix_axes: None, or the name of one of `AXES`.
         seed: Of the run's noise.
+        factors: None, or the digest of fan-in vectors that take the place of the knob `covariance`
+            (`loren_jax.journal.factors`).
 
     Example:
         >>> method = Method("loren", {"learning_rate": 0.1, "rank": 1}, seed=3)
@@ -41,6 +44,7 @@ class Method:
     trained: Sequence[str] | None = None
     matrix_axes: str | None = None
     seed: int = 0
+    factors: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.knobs.items():
@@ -51,23 +55,31 @@ class Method:
                     "write the journal with method=None, and pass optimizer= to replay it"
                 )
 
-    def build(self, evaluation: Evaluation | None = None) -> optax.GradientTransformationExtraArgs:
+    def build(
+        self, evaluation: Evaluation | None = None, factors: Mapping[str, Any] | None = None
+    ) -> optax.GradientTransformationExtraArgs:
         """The optimiser.
 
         Args:
           evaluation: how its queries run; None for its own way.
+          factors: the fan-in vectors, where the description has their digest.
 
         Returns:
           An Optax transformation.
 
         Raises:
-          JournalError: a name is not known here.
+          JournalError: a name is not known here; the factors are not those of the description.
           ValueError: a knob is out of range.
         """
         factory = getattr(optimizers, self.name, None)
         if self.name.startswith("_") or not callable(factory):
             raise JournalError(
                 f"method {self.name!r} is not known to this version of loren_jax; pass optimizer="
+            )
+        if self.factors != (None if factors is None else digest(factors)):
+            raise JournalError(
+                "factors are not those of the description; read them with "
+                "loren_jax.journal.factors.load, or pass optimizer="
             )
         arguments = {**self.knobs, "key": self.seed, "evaluation": evaluation}
         if self.schedule is not None:
@@ -77,11 +89,16 @@ class Method:
             arguments["mask"] = lambda path: path in paths
         if self.matrix_axes is not None:
             arguments["matrix_axes"] = AXES[self.matrix_axes]
+        if factors is not None:
+            arguments["covariance"] = factors
         return factory(**arguments)
 
     def as_json(self) -> dict[str, Any]:
-        """The description as JSON values."""
-        return asdict(self)
+        """The description as JSON values; `factors` alone is left out where there are none."""
+        values = asdict(self)
+        if self.factors is None:
+            del values["factors"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Method":
@@ -95,4 +112,5 @@ class Method:
             trained=None if trained is None else list(trained),
             matrix_axes=values.get("matrix_axes"),
             seed=values.get("seed", 0),
+            factors=values.get("factors"),
         )

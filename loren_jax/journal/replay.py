@@ -1,12 +1,14 @@
 """A run again from its journal: no data, no forward pass, the same parameters."""
 
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from loren_jax.journal import factors
 from loren_jax.journal.header import described, differences, require_same
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import Journal, JournalError, read
@@ -118,7 +120,9 @@ def optimizer_of(
         raise JournalError(
             f"{journal.path} does not say what the optimiser was; pass optimizer= as the run had it"
         )
-    return Method.from_json(journal.header["method"]).build()
+    method = Method.from_json(journal.header["method"])
+    given = None if method.factors is None else factors.load(Path(journal.path), method.factors)
+    return method.build(factors=given)
 
 
 def absorbed(

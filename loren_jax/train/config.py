@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from loren_jax.arguments import count, positive
+from loren_jax.arguments import count, non_negative, positive
 from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
 from loren_jax.train.methods import MethodOptions, method_name, method_named
 
@@ -55,6 +55,10 @@ class TrainConfig(Generic[Options]):
         dtype: Element type of the parameters. bfloat16 swallows small updates.
         trainable: Patterns of the parameters to train, such as 'classifier/*' 'layers/*/bias';
             the rest is frozen. By default all; with adapters the classification head alone.
+        input_directions: With loren, perturb every matrix only along so many principal directions
+            of its inputs, found on the training texts before the first step; try 10 for a head.
+        input_power: With input_directions, how a direction's variance follows that of the inputs:
+            0 for all alike, 1 in proportion.
         lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
         lora_targets: With lora_rank, patterns of the matrices to adapt.
         lora_alpha: With lora_rank, adapters are scaled by lora_alpha / lora_rank; by default by 1.
@@ -95,6 +99,8 @@ class TrainConfig(Generic[Options]):
     pooling: Literal["cls", "mean"] | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     trainable: tuple[str, ...] | None = None
+    input_directions: int | None = None
+    input_power: float = 0.0
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] = ("*/attention/*/kernel",)
     lora_alpha: float | None = None
@@ -122,7 +128,7 @@ class TrainConfig(Generic[Options]):
         ):
             count(name, getattr(self, name))
         optional = ("micro_batch_size", "train_examples", "held_out_examples", "max_length")
-        for name in (*optional, "patience", "lora_rank"):
+        for name in (*optional, "patience", "lora_rank", "input_directions"):
             if getattr(self, name) is not None:
                 count(name, getattr(self, name))
         for name in ("seed", "warmup_steps"):
@@ -144,6 +150,7 @@ class TrainConfig(Generic[Options]):
                 raise ValueError("lora_alpha scales adapters: give lora_rank too.")
         self._check_seeds()
         self._check_selection()
+        self._check_input_directions()
         _check_prompt(self)
 
     def _check_seeds(self) -> None:
@@ -163,6 +170,27 @@ class TrainConfig(Generic[Options]):
         if self.warmup_steps >= self.steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps."
+            )
+
+    def _check_input_directions(self) -> None:
+        non_negative("input_power", self.input_power)
+        if self.input_directions is None:
+            if self.input_power:
+                raise ValueError("input_power is of input directions: give input_directions too.")
+            return
+        if self.method != "loren":
+            raise ValueError(
+                f"input_directions takes the place of loren's covariance, and {self.method} has "
+                "none: leave it away, or give the optimizer loren."
+            )
+        if getattr(self.optimizer, "covariance", "learned") != "learned":
+            raise ValueError(
+                "covariance and input_directions say both what the covariance is: give one."
+            )
+        if self.lora_rank is not None:
+            raise ValueError(
+                "input_directions are of the model's own matrices, which adapters do not train: "
+                "give input_directions or lora_rank."
             )
 
     @property

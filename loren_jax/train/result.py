@@ -56,7 +56,9 @@ def finished(
     """
     params = devices.on_host(trained.params)
     summary = _summary(config, parts, trainee, trained)
-    names = [f"{files.MODEL}/", METRICS, files.JOURNAL, files.CURVE, files.SUMMARY, files.CONFIG]
+    names = [f"{files.MODEL}/", METRICS, files.JOURNAL]
+    names += [files.FACTORS] * (config.input_directions is not None)
+    names += [files.CURVE, files.SUMMARY, files.CONFIG]
     result = RunResult(summary, directory, names)
     if not devices.peers.first:
         return result

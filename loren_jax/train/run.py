@@ -11,9 +11,10 @@ import numpy as np
 
 from loren_jax import journal
 from loren_jax.train import run_directory as files
-from loren_jax.train.cluster import ALONE, Cluster
+from loren_jax.train.cluster import ALONE, Cluster, OneDevice
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.environment import environment
+from loren_jax.train.input_directions import factors_of
 from loren_jax.train.metrics import METRICS, MetricsWriter, NoMetrics, read_metrics
 from loren_jax.train.preparation import prepare
 from loren_jax.train.result import RunResult, finished
@@ -50,9 +51,11 @@ def train(config: TrainConfig, cluster: Cluster = ALONE) -> RunResult:
     if first:
         files.check_free(directory, overwrite=config.overwrite)
     devices = cluster.devices(adapters=config.lora_rank is not None)
+    _require_one_device(config, devices)
     parts = prepare(config, devices)
     trainee = trainee_of(config, parts.model, devices)
-    method = run_method(config, trainee)
+    factors = factors_of(config, parts.train, trainee)
+    method = run_method(config, trainee, factors)
     if first:
         files.claim(directory)
     with ExitStack() as opened:
@@ -61,11 +64,13 @@ def train(config: TrainConfig, cluster: Cluster = ALONE) -> RunResult:
         if first:
             files.write_json(directory / files.CONFIG, facts)
         metrics.write("config", 0, 0, **facts)
-        training = Training(config, parts, trainee, method, directory, devices)
+        training = Training(config, parts, trainee, method, directory, devices, factors)
         header = run_header(config, parts, trainee, method, training.opt_state, devices)
         log, none = None, np.zeros((0, *header["losses"]), np.float32)
         if first:
             path = directory / files.JOURNAL
+            if factors is not None:
+                journal.factors.save(path, factors)
             log = opened.enter_context(journal.create(path, header, fsync_every=config.fsync_every))
         trained = training.run(metrics, Recorder(log, none))
         return finished(config, directory, parts, trainee, trained, metrics, devices)
@@ -99,6 +104,7 @@ def resume(directory: Path, cluster: Cluster = ALONE) -> RunResult:
         return train(dataclasses.replace(config, overwrite=True), cluster)
     cluster.require_batch(config.batch_size, config.micro_batch_size)
     devices = cluster.devices(adapters=config.lora_rank is not None)
+    _require_one_device(config, devices)
     with ExitStack() as opened:
         log = recorded = None
         if peers.first:
@@ -107,9 +113,10 @@ def resume(directory: Path, cluster: Cluster = ALONE) -> RunResult:
         losses = devices.told(None if recorded is None else recorded.losses)
         parts = prepare(config, devices)
         trainee = trainee_of(config, parts.model, devices)
-        method = run_method(config, trainee)
+        factors = _stored_factors(config, path, recorded)
+        method = run_method(config, trainee, factors)
         require_model(trainee, recorded, devices)
-        training = Training(config, parts, trainee, method, directory, devices)
+        training = Training(config, parts, trainee, method, directory, devices, factors)
         keyframe = training.newest_keyframe(len(losses))
         start = 0 if keyframe is None else keyframe.step
         metrics: MetricsWriter | NoMetrics = NoMetrics()
@@ -121,6 +128,23 @@ def resume(directory: Path, cluster: Cluster = ALONE) -> RunResult:
         opened.enter_context(metrics)
         trained = training.run(metrics, Recorder(log, losses), keyframe)
         return finished(config, directory, parts, trainee, trained, metrics, devices)
+
+
+def _require_one_device(config: TrainConfig, devices: OneDevice) -> None:
+    if config.input_directions is not None and devices.text:
+        raise ValueError(
+            "input_directions are found on one device so far, not on a mesh: leave --mesh away, or "
+            "input_directions"
+        )
+
+
+def _stored_factors(
+    config: TrainConfig, path: Path, recorded: journal.Journal | None
+) -> dict[str, np.ndarray] | None:
+    """The fan-in vectors that a run began with, which lie beside its journal."""
+    if config.input_directions is None or recorded is None:
+        return None
+    return journal.factors.load(path, recorded.header["method"].get("factors", ""))
 
 
 def _stored_config(directory: Path) -> TrainConfig:

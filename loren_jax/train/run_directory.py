@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from loren_jax.journal.factors import FACTORS as FACTORS
 from loren_jax.train.metrics import METRICS
 
 CONFIG = "config.json"
@@ -50,7 +51,7 @@ def claim(directory: Path) -> None:
     for name in (MODEL, KEYFRAMES):
         shutil.rmtree(directory / name, ignore_errors=True)
     # The metrics last: as long as they are there, the directory counts as a run of ours.
-    for name in (CONFIG, JOURNAL, SUMMARY, CURVE, METRICS):
+    for name in (CONFIG, JOURNAL, FACTORS, SUMMARY, CURVE, METRICS):
         (directory / name).unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
 """A run's own journal: what its header says of the run, and the optimiser that it describes."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from loren_jax.train.schedules import schedule_description
 from loren_jax.train.trainee import Trainee
 
 
-def run_method(config: TrainConfig, trainee: Trainee) -> journal.Method:
+def run_method(
+    config: TrainConfig, trainee: Trainee, factors: Mapping[str, Any] | None = None
+) -> journal.Method:
     """The optimiser of a run as a journal describes it; the run builds it from this.
 
     Args:
         config: The run.
         trainee: What it trains.
+        factors: Fan-in vectors that its directions lie along, if they do.
 
     Returns:
         The description.
@@ -36,6 +40,7 @@ def run_method(config: TrainConfig, trainee: Trainee) -> journal.Method:
         ),
         trained=trainee.trained_paths,
         seed=config.seed,
+        factors=None if factors is None else journal.factors.digest(factors),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from loren_jax.noise import leaf_paths
 from loren_jax.tasks import Tokens, batch_indices
 from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
+from loren_jax.train.input_directions import passes_before
 from loren_jax.train.interruption import Interruption, SharedInterruption
 from loren_jax.train.keyframes import Keyframe, Keyframes
 from loren_jax.train.loop import Outcome, TrainingLoop
@@ -72,6 +74,7 @@ class Training:
         method: The optimiser.
         directory: Where keyframes are kept.
         devices: Where the arrays of the run lie.
+        factors: Fan-in vectors of the method, if it has them.
 
     Attributes:
         opt_state: The optimiser's first state.
@@ -85,10 +88,11 @@ class Training:
         method: journal.Method,
         directory: Path,
         devices: OneDevice | None = None,
+        factors: Mapping[str, Any] | None = None,
     ):
         self._config, self._parts, self._trainee = config, parts, trainee
         self._devices = devices or OneDevice()
-        self._optimizer = method.build(self._devices.evaluation)
+        self._optimizer = method.build(self._devices.evaluation, factors)
         self._keyframes = Keyframes(directory / KEYFRAMES)
         self._rows = self._devices.rows(parts.train)
         self.opt_state = self._devices.start(self._optimizer, trainee.params)
@@ -137,7 +141,8 @@ class Training:
         config, parts, trainee = self._config, self._parts, self._trainee
         params, opt_state, tally = self._begun(keyframe)
         step, compilation = self._compiled(params, opt_state, recorder)
-        batches = -(-len(parts.train.labels) // config.batch_size)
+        examples = len(parts.train.labels)
+        batches, before = -(-examples // config.batch_size), passes_before(config, examples)
         name = "dev" if self._selection else "held-out"
         peers = self._devices.peers
         with Progress(config.steps, name, shown=peers.first) as progress, Interruption() as own:
@@ -146,7 +151,8 @@ class Training:
                 step,
                 self._scorer(parts.held_out),
                 lambda step: step,
-                lambda step: passes_of_step(config.optimizer, step, batches),
+                # What the directions took counts to the first step.
+                lambda step: passes_of_step(config.optimizer, step, batches) + before * (step == 0),
                 steps=config.steps,
                 eval_every=config.eval_every,
                 max_dead_steps=config.max_dead_steps,

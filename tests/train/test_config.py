@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loren_jax.train import EvaluateConfig, LorenOptions, MezoOptions, TrainConfig
+from loren_jax.train import METHODS, EvaluateConfig, LorenOptions, MezoOptions, TrainConfig
 
 OPTIONS = LorenOptions(learning_rate=0.1)
 
@@ -52,6 +52,10 @@ def test_json_holds_everything():
         ({"prompt": True, "data": "cb", "pooling": "cls"}, "pooling is for a classifier's head"),
         ({"prompt": True, "data": "cb", "text_columns": ("a",)}, "names its columns itself"),
         ({"prompt": True, "data": "cb", "template": "{a}"}, r"exactly one \{answer\}"),
+        ({"input_directions": 0}, "input_directions must be at least 1"),
+        ({"input_directions": 2, "lora_rank": 1}, "give input_directions or lora_rank"),
+        ({"input_power": 1.0}, "give input_directions too"),
+        ({"input_directions": 2, "input_power": -1.0}, "input_power must"),
     ],
 )
 def test_training_refuses(wrong, message):
@@ -90,3 +94,11 @@ def test_evaluation_of_a_task_takes_its_validation_split():
 def test_evaluation_refuses_a_split_of_what_is_held_out():
     with pytest.raises(ValueError, match="give one of the two"):
         EvaluateConfig(model="m", held_out=True, split="test")
+
+
+def test_input_directions_are_lorens():
+    with pytest.raises(ValueError, match="mezo has none"):
+        TrainConfig(optimizer=METHODS["mezo"].options(learning_rate=0.1), input_directions=2)
+    frozen = METHODS["loren"].options(learning_rate=0.1, covariance="frozen")
+    with pytest.raises(ValueError, match="give one"):
+        TrainConfig(optimizer=frozen, input_directions=2)

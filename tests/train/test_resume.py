@@ -148,8 +148,9 @@ def test_what_cannot_go_on(config, whole, tmp_path):
     [
         {"optimizer": METHODS["mezo_svrg"].options(learning_rate=0.01, every=3)},
         {"lora_rank": 2, "trainable": None, "micro_batch_size": 3, "dtype": "bfloat16"},
+        {"input_directions": 2, "input_power": 1.0},
     ],
-    ids=["svrg", "lora and micro-batches"],
+    ids=["svrg", "lora and micro-batches", "input directions"],
 )
 def test_other_runs_go_on_too(config, place, tmp_path, changes):
     short = dataclasses.replace(config, steps=6, warmup_steps=0, eval_every=3, **changes)

@@ -1,0 +1,117 @@
+"""Runs whose directions lie along the inputs."""
+
+import dataclasses
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_task import write_model, write_task
+
+from loren_jax import journal
+from loren_jax.models import bind
+from loren_jax.train import LorenOptions, TrainConfig, read_metrics, train
+from loren_jax.train.cluster import ALONE
+from loren_jax.train.preparation import prepare
+from loren_jax.train.reconstruction import export_step, verify
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    write_model(place / "encoder")
+    write_task(place / "tasks", train=80)
+    return TrainConfig(
+        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
+        model=str(place / "encoder"),
+        data="sst2",
+        data_dir=place / "tasks",
+        pooling="mean",
+        output=place / "run",
+        steps=6,
+        batch_size=8,
+        max_length=16,
+        train_examples=40,
+        dev_examples=16,
+        trainable=("classifier/kernel", "layers/up/kernel"),
+        input_directions=2,
+        eval_every=6,
+        eval_batch_size=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(config):
+    return train(config).directory
+
+
+def factors(run):
+    method = journal.read(run / "run.journal").header["method"]
+    return journal.factors.load(run / "run.journal", method["factors"])
+
+
+def test_they_are_the_principal_directions_of_the_training_inputs(config, run):
+    """Of the head: those of the mean-pooled features, computed by the model itself."""
+    found = factors(run)
+    assert found.keys() == {"classifier/kernel", "layers/up/kernel"}
+    assert found["layers/up/kernel"].shape == (2, 8, 2)
+    parts = prepare(config)
+    ids, mask, types, _ = (jnp.asarray(array) for array in parts.train)
+    hidden = bind(parts.model.config, parts.model.params).encode(ids, mask, types)
+    real = np.asarray(mask)[..., None].astype(np.float64)
+    features = (np.asarray(hidden, np.float64) * real).sum(1) / real.sum(1)
+    expected = np.linalg.svd(features - features.mean(0), full_matrices=False)[2][:2].T
+    vectors = found["classifier/kernel"]
+    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
+
+
+def test_the_matrices_move_along_them_alone(config, run):
+    start = prepare(config).model.params
+    again = journal.replay(start, run / "run.journal").params
+    for path, vectors in factors(run).items():
+        *folders, leaf = path.split("/")
+        before, after = start, again
+        for name in (*folders, leaf):
+            before, after = before[name], after[name]
+        moved = np.asarray(after - before, np.float64).reshape(-1, *after.shape[-2:])
+        span = vectors.reshape(-1, *vectors.shape[-2:])
+        outside = moved - span @ np.linalg.pinv(span) @ moved
+        assert np.abs(outside).max() < 1e-6 < 1e-3 < np.abs(moved).max()
+
+
+def test_what_finds_them_counts(run):
+    """Forty examples are five batches; a step is four passes."""
+    steps = [event for event in read_metrics(run) if event["event"] == "step"]
+    assert [step["forward_passes"] for step in steps[:2]] == [5 + 4, 5 + 8]
+
+
+def test_the_journal_needs_them(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert verify(copy).same
+    (copy / journal.factors.FACTORS).unlink()
+    with pytest.raises(journal.JournalError, match="is not beside it"):
+        export_step(copy, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_run_in_its_place_leaves_none_behind(config, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    train(dataclasses.replace(config, input_directions=None, output=copy, overwrite=True, steps=1))
+    assert not (copy / journal.factors.FACTORS).exists()
+
+
+def test_what_has_no_inputs(config, tmp_path):
+    changes = {"trainable": ("classifier/bias",), "output": tmp_path / "run"}
+    with pytest.raises(ValueError, match="input_directions: no trained leaf is a matrix"):
+        train(dataclasses.replace(config, **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mesh_is_refused(config, tmp_path, monkeypatch):
+    devices = ALONE.devices(adapters=False)
+    devices.text = "data=2"
+    monkeypatch.setattr(type(ALONE), "devices", lambda self, **options: devices)
+    with pytest.raises(ValueError, match="found on one device so far"):
+        train(dataclasses.replace(config, output=tmp_path / "run"))
+    assert jax.device_count() == 1

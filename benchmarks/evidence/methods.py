@@ -6,11 +6,13 @@ asked for, and the learning rate of ZO-Muon's vectors, which is that of MeZO on 
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import optax
 
 import loren_jax
+from loren_jax.evaluation import input_factors
 from loren_jax.schemes import forward_passes
 from loren_jax.train.methods import METHODS as KNOWN
 
@@ -26,12 +28,16 @@ class Method(NamedTuple):
       passes: `step -> forward passes`, of a minibatch.
       gradient: whether it takes gradients.
       full: whether it also needs the loss on all training rows.
+      prepare: `task -> arrays`, further arguments of `make` that a task's data give; None for none.
+      before: forward passes of a minibatch that `prepare` takes.
     """
 
     make: Callable[..., Any]
     passes: Callable[[int], int]
     gradient: bool = False
     full: bool = False
+    prepare: Callable[[Any], dict[str, Any]] | None = None
+    before: int = 0
 
     def steps_for(self, passes: float) -> int:
         """Steps that cost about so many forward passes, at least one."""
@@ -65,6 +71,27 @@ def svrg(every: int, batches: int, **knobs: Any) -> Method:
     return Method(make, lambda step: 4 if step % every else 2 * batches, full=True)
 
 
+def along_inputs(num_directions: int, batches: int, count: int = 10) -> Method:
+    """LOREN whose directions lie along the inputs of every matrix, as all training rows have them.
+
+    Args:
+      num_directions: K.
+      batches: minibatches that hold all training rows, which are seen once, without their labels.
+      count: directions of a matrix's inputs.
+    """
+
+    def prepare(task: Any) -> dict[str, Any]:
+        value_fn = lambda params: task.loss(params, task.train)
+        return {"covariance": input_factors(value_fn, task.params, count=count)}
+
+    def make(rate: Any, key: Any, covariance: Any = MappingProxyType({})) -> Any:
+        # The factors are in the state from `init` on.
+        knobs = {"num_directions": num_directions, "momentum": None}
+        return loren_jax.loren(rate, covariance=covariance, key=key, **knobs)
+
+    return Method(make, lambda step: num_directions, prepare=prepare, before=batches)
+
+
 def adamw() -> Method:
     """AdamW with gradients, the ceiling."""
     make = lambda rate, key: optax.adamw(rate)
@@ -86,6 +113,9 @@ def methods(batches: int, vector_rate: float, rank: int | None = None) -> Mappin
         "mezo": method("mezo", 3, rank=rank),
         "loren": method("loren", 6, rank=rank),
         "loren, no momentum": method("loren", 6, rank=rank, momentum=None),
+        "loren, along the inputs": along_inputs(6, batches),
+        "loren, along the inputs, K 4": along_inputs(4, batches),
+        "mezo, one pair": method("mezo", 1, rank=rank),
         "adamw, gradients": adamw(),
         "mezo_adam": method("mezo_adam", 3, rank=rank),
         "zo_muon": method("zo_muon", 5, vector_learning_rate=vector_rate),

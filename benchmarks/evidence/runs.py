@@ -93,7 +93,8 @@ def alone(
     advance, score = _compiled(task, method)
     steps = method.steps_for(budget / evaluations)
     params = jax.tree.map(jnp.array, task.params)
-    state = jax.jit(lambda p: method.make(rate, key=seed).init(p))(params)
+    knobs = method.prepare(task) if method.prepare else {}
+    state = jax.jit(lambda p: method.make(rate, key=seed, **knobs).init(p))(params)
     best = selected = None
     scores = []
     for i in range(evaluations + 1):
@@ -135,8 +136,9 @@ def together(
     stack = lambda *trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)
     train, dev, test = (stack(*(getattr(t, k) for t in tasks)) for k in ("train", "dev", "test"))
     start = stack(*(t.params for t in tasks))
-    init = lambda params, seed: method.make(1.0, key=seed).init(params)
-    state = jax.jit(jax.vmap(init))(start, jnp.asarray(seeds))
+    knobs = stack(*(method.prepare(t) for t in tasks)) if method.prepare else {}
+    init = lambda params, seed, knobs: method.make(1.0, key=seed, **knobs).init(params)
+    state = jax.jit(jax.vmap(init))(start, jnp.asarray(seeds), knobs)
     repeat = lambda tree: jax.tree.map(lambda x: jnp.stack([x] * len(rates)), tree)
     params, state = repeat(start), repeat(state)
     advance, score = _side_by_side(task, method)
@@ -168,7 +170,8 @@ def _better(task: Task, new: dict[str, float], old: dict[str, float]) -> bool:
 
 def _passes(method: Method, steps: int, evaluations: int) -> np.ndarray:
     costs = [method.passes(t) for t in range(steps * evaluations)]
-    return np.concatenate([[0], np.cumsum(costs)])[::steps]
+    spent = np.concatenate([[0], np.cumsum(costs) + method.before])
+    return spent[::steps]
 
 
 _PROGRAMS: dict[Any, Any] = {}

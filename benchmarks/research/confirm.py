@@ -4,12 +4,19 @@ Every method takes `--passes` forward passes a step on the same batches of 16. `
 `loren_jax.evaluation.input_factors` once, on 64 training rows without their labels, for the
 directions that the inputs of every matrix vary along: four forward passes more, which are counted.
 
+With `--tuning-seed` the rate is chosen first: of those given, the one with the least mean dev loss
+on that seed; while it is the first or the last, the range is extended by its own ratio.
+
     python benchmarks/research/confirm.py --data-dir DIR --method mezo --rates 1e-3 --seeds 0
+    python benchmarks/research/confirm.py --data-dir DIR --trained tail --method inputs \
+        --rates 6e-3 1.2e-2 2.4e-2 --tuning-seed 100 --seeds 0 1 2 3 4
 """
 
 import argparse
+import fcntl
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,22 +112,64 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, required=True)
     parser.add_argument("--rates", type=float, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--tuning-seed", type=int)
     parser.add_argument("--passes", type=int, default=6)
     parser.add_argument("--budget", type=int, default=1200)
     parser.add_argument("--trained", default="all")
     parser.add_argument("--power", type=float, default=1.0)
     options = parser.parse_args()
-    path = RESULTS / "research_confirm.json"
-    for seed, rate in itertools.product(options.seeds, options.rates):
-        settings = Run(
-            options.method, rate, seed, options.trained, options.passes, options.budget,
-            options.power,
-        )  # fmt: skip
-        rows = json.loads(path.read_text())["rows"] if path.exists() else []
-        if list(settings) not in [[row[name] for name in Run._fields] for row in rows]:
-            row = run(settings, options.data_dir)
-            print({k: v for k, v in row.items() if not isinstance(v, list)}, flush=True)
-            save("research_confirm", [*rows, row])
+    settings = Run(
+        options.method, 0.0, 0, options.trained, options.passes, options.budget, options.power
+    )  # fmt: skip
+    rates = options.rates
+    if options.tuning_seed is not None:
+        rates = [chosen(settings._replace(seed=options.tuning_seed), rates, options.data_dir)]
+    for seed, rate in itertools.product(options.seeds, rates):
+        row = kept(settings._replace(rate=rate, seed=seed), options.data_dir)
+        print({k: v for k, v in row.items() if not isinstance(v, list)}, flush=True)
+
+
+def kept(settings: Run, data_dir: Path) -> dict[str, Any]:
+    """The row of a run, from the file if it is there."""
+    name = "research_confirm"
+    path = RESULTS / f"{name}.json"
+
+    def rows() -> list[dict[str, Any]]:
+        return json.loads(path.read_text())["rows"] if path.exists() else []
+
+    for row in rows():
+        if [row[field] for field in Run._fields] == list(settings):
+            return row
+    row = run(settings, data_dir)
+    folder = os.open(RESULTS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # several of these programs may run side by side
+        save(name, [*rows(), row])
+    finally:
+        os.close(folder)
+    return row
+
+
+def chosen(settings: Run, rates: list[float], data_dir: Path) -> float:
+    """The best rate on one seed."""
+    rates = sorted(rates)
+    ratio = rates[1] / rates[0]
+
+    def score(rate: float) -> float:
+        row = kept(settings._replace(rate=rate), data_dir)
+        bound = 2 * np.log(2)  # a run that diverged stops early and counts as twice the start
+        losses = np.minimum(np.nan_to_num(row["dev loss"], nan=bound), bound)
+        missing = settings.budget // SCORED - len(losses)
+        return float(np.mean([*losses, *[bound] * max(0, missing)]))
+
+    while True:
+        best = min(rates, key=score)
+        if best == rates[0]:
+            rates.insert(0, float(f"{best / ratio:.2g}"))
+        elif best == rates[-1]:
+            rates.append(float(f"{best * ratio:.2g}"))
+        else:
+            return best
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from statistics import fmean
 
 from evidence.rows import Rows
 from evidence.tables import Row, contrast, finite, markdown, spread
@@ -23,7 +24,11 @@ def ablations(rows: Rows) -> str:
     )
     return "\n\n".join(
         [
-            "# Ablations", head, markdown(_questions(cells)),
+            "# Ablations", head,
+            "One factor at a time over the whole grid of 162 cells: the mean over all pairs of "
+            "cells that differ in it alone, seed by seed, and the pair that differs most:",
+            markdown(_main_effects(cells)),
+            "Single questions:", markdown(_questions(cells)),
             "Momentum 0.9 less no momentum, at each effective rate alike:",
             markdown(_momentum_by_rate(cells)),
             markdown(_listed(cells)),
@@ -51,6 +56,44 @@ def _listed(cells: Sequence[Row]) -> list[Row]:
         }
         for row in cells
     ]
+
+
+LEVELS = {
+    "covariance": ("isotropic", ("frozen", "learned")),
+    "momentum": (0.0, (0.9,)),
+    "scheme": ("leave-one-out", ("two-sided pairs", "one-sided with centre")),
+    "directions": ("Gaussian", ("rank 1", "rank 8")),
+    "passes": (6, (2, 16)),
+}
+"""Factors of the grid: the level that is compared with, and the others."""
+
+
+def _main_effects(cells: Sequence[Row]) -> list[Row]:
+    grid = [row for row in cells if row["rate"] == CELL["rate"]]
+    table = []
+    for factor, (base, others) in LEVELS.items():
+        for other in others:
+            pairs = []
+            for row in (row for row in grid if row[factor] == other):
+                twin = _cell(grid, {key: row[key] for key in LEVELS} | {factor: base})
+                if twin is not None:
+                    first, second = row["mean dev loss"], twin["mean dev loss"]
+                    pairs.append([a - b for a, b in zip(first, second, strict=True)])
+            if not pairs:
+                continue
+            by_seed = [fmean(values) for values in zip(*pairs, strict=True)]
+            text, verdict = contrast(by_seed, [0.0] * len(by_seed))
+            table.append(
+                {
+                    "first": _named({factor: other}, [factor]),
+                    "second": _named({factor: base}, [factor]),
+                    "pairs": len(pairs),
+                    "first less second": text,
+                    "the first is": verdict,
+                    "largest": f"{max(map(fmean, pairs), key=abs):+.4f}",
+                }
+            )
+    return table
 
 
 def _questions(cells: Sequence[Row]) -> list[Row]:

@@ -104,10 +104,15 @@ SETTINGS = {
         ("sst2",), 1, 1800, 24, 1.0, 1, 3,
         {
             "": (-9, -7), "loren": (-11, -9), "mezo_adam": (-8, -6), "zo_muon": (-6, -4),
-            "lozo": (-10, -8), "adamw, gradients": (-9, -7),
+            "lozo": (-10, -8), "adamw, gradients": (-9, -7), "loren, no momentum": (-9, -7),
+            "r_adazo": (-10, -8),
         },
         False,
-        ("mezo", "loren", "mezo_adam", "zo_muon", "hizoo", "lozo", "adamw, gradients"),
+        (
+            "mezo", "loren", "loren, no momentum", "loren, along the inputs", "mezo_adam",
+            "zo_muon", "hizoo", "r_adazo", "lozo", "tezo", "subzero", "kerzoo", "lozo_m",
+            "mezo_bcd", "mezo_svrg", "adamw, gradients",
+        ),
     ),
     "encoder": Setting(
         ("sst2",), 1, 360, 4, 1.0, 1, 3,

@@ -71,22 +71,28 @@ def svrg(every: int, batches: int, **knobs: Any) -> Method:
     return Method(make, lambda step: 4 if step % every else 2 * batches, full=True)
 
 
-def along_inputs(num_directions: int, batches: int, count: int = 10) -> Method:
+def along_inputs(
+    num_directions: int, batches: int, rank: int | None = None, count: int = 10, power: float = 0.0
+) -> Method:
     """LOREN whose directions lie along the inputs of every matrix, as all training rows have them.
 
     Args:
       num_directions: K.
       batches: minibatches that hold all training rows, which are seen once, without their labels.
+      rank: of directions of other leaves.
       count: directions of a matrix's inputs.
+      power: of the inputs' variance.
     """
 
     def prepare(task: Any) -> dict[str, Any]:
         value_fn = lambda params: task.loss(params, task.train)
-        return {"covariance": input_factors(value_fn, task.params, count=count)}
+        mask = task.train.get("mask")
+        factors = input_factors(value_fn, task.params, count=count, power=power, weights=mask)
+        return {"covariance": factors}
 
     def make(rate: Any, key: Any, covariance: Any = MappingProxyType({})) -> Any:
         # The factors are in the state from `init` on.
-        knobs = {"num_directions": num_directions, "momentum": None}
+        knobs = {"num_directions": num_directions, "momentum": None, "rank": rank}
         return loren_jax.loren(rate, covariance=covariance, key=key, **knobs)
 
     return Method(make, lambda step: num_directions, prepare=prepare, before=batches)
@@ -109,12 +115,14 @@ def methods(batches: int, vector_rate: float, rank: int | None = None) -> Mappin
     Returns:
       Methods by name, MeZO first.
     """
+    # A head has few inputs that carry a label; large matrices keep all directions, by variance.
+    inputs = {} if rank is None else {"rank": rank, "count": 64, "power": 1.0}
     return {
         "mezo": method("mezo", 3, rank=rank),
         "loren": method("loren", 6, rank=rank),
         "loren, no momentum": method("loren", 6, rank=rank, momentum=None),
-        "loren, along the inputs": along_inputs(6, batches),
-        "loren, along the inputs, K 4": along_inputs(4, batches),
+        "loren, along the inputs": along_inputs(6, batches, **inputs),
+        "loren, along the inputs, K 4": along_inputs(4, batches, **inputs),
         "mezo, one pair": method("mezo", 1, rank=rank),
         "adamw, gradients": adamw(),
         "mezo_adam": method("mezo_adam", 3, rank=rank),

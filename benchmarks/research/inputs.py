@@ -28,7 +28,7 @@ def _forward(params: Any, ids: jax.Array, mask: jax.Array) -> dict[str, jax.Arra
     if ids.ndim == 2:  # else the features of a tail
         tables = params["embeddings"]
         x = tables["word"]["embedding"][ids] + tables["token_type"]["embedding"][0]
-        x = _norm(x + tables["position"]["embedding"][: ids.shape[1]], tables["norm"])
+        x = norm(x + tables["position"]["embedding"][: ids.shape[1]], tables["norm"])
     for i in range(params["layers"]["up"]["bias"].shape[0]):
         layer = jax.tree.map(lambda w, i=i: w[i], params["layers"])
         x = _layer(layer, x, mask, f"{i}", found)
@@ -42,24 +42,30 @@ def _layer(layer: Any, x: jax.Array, mask: jax.Array, name: str, found: dict) ->
     heads = {}
     for block in ("query", "key", "value"):
         found[f"{name}/attention/{block}/kernel"] = x
-        y = _linear(attention[block], x)
-        heads[block] = y.reshape(*y.shape[:2], -1, HEAD_SIZE)
-    scores = jnp.einsum("bthd,bshd->bhts", heads["query"], heads["key"]) / HEAD_SIZE**0.5
-    weights = jax.nn.softmax(jnp.where(mask[:, None, None, :] != 0, scores, -jnp.inf))
-    mixed = jnp.einsum("bhts,bshd->bthd", weights, heads["value"]).reshape(x.shape)
+        heads[block] = _linear(attention[block], x)
+    mixed = attended(heads["query"], heads["key"], heads["value"], mask)
     found[f"{name}/attention/output/kernel"] = mixed
-    x = _norm(x + _linear(attention["output"], mixed), layer["attention_norm"])
+    x = norm(x + _linear(attention["output"], mixed), layer["attention_norm"])
     found[f"{name}/up/kernel"] = x
     hidden = jax.nn.gelu(_linear(layer["up"], x), approximate=False)
     found[f"{name}/down/kernel"] = hidden
-    return _norm(x + _linear(layer["down"], hidden), layer["mlp_norm"])
+    return norm(x + _linear(layer["down"], hidden), layer["mlp_norm"])
+
+
+def attended(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
+    """Attention of heads that lie side by side (B, T, D); what is masked (B, T) is not read."""
+    q, k, v = (x.reshape(*x.shape[:2], -1, HEAD_SIZE) for x in (query, key, value))
+    scores = jnp.einsum("bthd,bshd->bhts", q, k) / HEAD_SIZE**0.5
+    weights = jax.nn.softmax(jnp.where(mask[:, None, None, :] != 0, scores, -jnp.inf))
+    return jnp.einsum("bhts,bshd->bthd", weights, v).reshape(query.shape)
 
 
 def _linear(weights: Any, x: jax.Array) -> jax.Array:
     return x @ weights["kernel"] + weights["bias"]
 
 
-def _norm(x: jax.Array, weights: Any) -> jax.Array:
+def norm(x: jax.Array, weights: Any) -> jax.Array:
+    """A layer norm."""
     x = x - x.mean(-1, keepdims=True)
     x = x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON)
     return x * weights["scale"] + weights["bias"]

@@ -7,7 +7,8 @@ import numpy as np
 
 from evidence.tables import mean_curve
 
-_LEADING = ("loren", "mezo", "zo_muon", "mezo_adam", "lozo", "hizoo")
+_LEADING = ("loren", "mezo", "zo_muon", "mezo_adam", "lozo", "hizoo", "loren, along the inputs")
+_COLUMNS = 3
 
 
 def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
@@ -20,9 +21,15 @@ def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(panels), 4.8), layout="constrained")
+    columns = min(_COLUMNS, len(panels))
+    rows_of_panels = -(-len(panels) // columns)
+    size = (4.6 * columns, 3.6 * rows_of_panels + 1)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    grid = figure.subplots(rows_of_panels, columns, squeeze=False)
+    all_axes = grid.reshape(-1)[: len(panels)]
+    for unused in grid.reshape(-1)[len(panels) :]:
+        unused.set_visible(False)
     names = list(dict.fromkeys(name for methods in panels.values() for name in methods))
     for axes, (task, methods) in zip(all_axes, panels.items(), strict=True):
         for name, rows in methods.items():
@@ -31,7 +38,11 @@ def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) 
         axes.set_xlabel("forward passes")
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    all_axes[0].set_ylabel("dev loss, mean over seeds")
+        # What rises above the start has diverged; how far would flatten all others.
+        start = max(mean_curve(rows)[0] for rows in methods.values())
+        axes.set_ylim(top=min(axes.get_ylim()[1], start * 1.03))
+    for axes in grid[:, 0]:
+        axes.set_ylabel("dev loss, mean over seeds")
     lines = {line.get_label(): line for axes in all_axes for line in axes.lines}
     place = {"loc": "outside lower center", "ncols": 6, "frameon": False, "fontsize": 8}
     figure.legend(lines.values(), lines.keys(), **place)
@@ -44,7 +55,7 @@ def _line(axes: Any, name: str, rows: list[dict[str, Any]], number: int) -> None
     spread /= len(rows) ** 0.5
     gradient, leading = name.endswith("gradients"), name in _LEADING
     color = "black" if gradient else f"C{number % 10}"
-    style = "--" if gradient else "-" if number < 10 else ":"
+    style = "--" if gradient else "-" if number < 10 else "-."
     axes.plot(passes, mean, style, color=color, linewidth=1.8 if leading else 1, label=name)
     if leading:
         axes.fill_between(passes, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)

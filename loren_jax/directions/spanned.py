@@ -51,7 +51,7 @@ def spanned(
       Directions with a `SpannedState`: n q floats for an m x n matrix.
 
     Raises:
-      ValueError: `rank` below 1; on `init`, factors of the wrong shape.
+      ValueError: `rank` below 1; on `init`, factors of the wrong shape, or of no leaf at all.
 
     >>> params = {"kernel": jnp.zeros((4, 3)), "bias": jnp.zeros(3)}
     >>> directions = spanned({"kernel": jnp.eye(4)[:, :2]})
@@ -65,6 +65,12 @@ def spanned(
 
     def init(params, key):
         arguments.trainable_leaves(params)
+        paths = noise.leaf_paths(params)
+        if factors and not set(factors) & set(paths):
+            raise ValueError(
+                f"factors are of {', '.join(map(repr, factors))}, none of which is trained; the "
+                f"trained leaves are {', '.join(map(repr, paths))}"
+            )
 
         def given(path, leaf):
             name = "/".join(noise.path_names(path))

@@ -91,3 +91,11 @@ def test_loren_moves_within_the_span(rank):
 def test_factors_of_a_wrong_shape(factor):
     with pytest.raises(ValueError, match="factors of 'kernel' have the shape"):
         spanned({"kernel": factor}).init(PARAMS, noise.run_key(0))
+
+
+def test_factors_of_no_leaf_are_refused():
+    """A wrong path would train with isotropic directions and say nothing."""
+    directions = spanned({"kernel": FACTOR, "head/kernel": FACTOR})
+    directions.init(PARAMS, noise.run_key(0))
+    with pytest.raises(ValueError, match=r"'body/kernel', none of which is trained.*'kernel'"):
+        spanned({"body/kernel": FACTOR}).init(PARAMS, noise.run_key(0))

@@ -150,7 +150,8 @@ def _matrix_shapes(params: Any) -> dict[str, tuple[int, int]]:
     for block in ("query", "key", "value", "output"):
         shapes[f"attention/{block}"] = layers["attention"][block]["kernel"].shape[1:]
     count = layers["up"]["kernel"].shape[0]
-    return {f"{i}/{name}/kernel": shape for i in range(count) for name, shape in shapes.items()}
+    named = {f"{i}/{name}/kernel": shape for i in range(count) for name, shape in shapes.items()}
+    return named | {"classifier/kernel": params["classifier"]["kernel"].shape}
 
 
 def _input_bases(params: Any, data: problems.Data) -> dict[str, tuple[np.ndarray, np.ndarray]]:

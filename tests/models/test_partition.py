@@ -46,7 +46,7 @@ def test_what_cannot_be_divided_is_whole():
 @pytest.mark.xdist_group("eight devices")
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_each_part_of_a_checkpoint_is_read_once(kind):
-    own = found("reading")["reading"][kind]
+    own = found("trained", "reading")["reading"][kind]
     assert own["equal"]
     assert own["spec"] == "P(None, None, 'model')"
     assert own["part"] == [2, 32, 6]

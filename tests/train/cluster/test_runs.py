@@ -150,7 +150,6 @@ def played(place):
         "in use": (2, two("whole"), None, {}),
         "three devices": (2, tiny(place, "three", *group("population=3")), None, {}),
         "model": (2, tiny(place, "model", "--mesh", "model=2", "--distributed"), None, SLURM),
-        "four": (4, tiny(place, "four", *group("population=2,data=2")), None, {}),
         "expected": (1, tiny(place, "expected", **slow), None, {}),
         "stopped": (
             2,
@@ -167,18 +166,17 @@ def played(place):
 
 
 def test_the_mesh_changes_no_number(place, played):
-    """Weights shared by two processes, of which Slurm says who is who; and four of each a part."""
+    """Weights shared by two processes, of which Slurm says who is who."""
     fine(played["whole"])
-    for name, mesh in {"model": "model=2", "four": "population=2,data=2"}.items():
-        fine(played[name])
-        first, *others = [process["log"] for process in played[name]]
-        assert "written" in first
-        assert not any("written" in log or "dev loss" in log for log in others)
-        assert_same_run(place / name, place / "whole")
-        facts = json.loads((place / name / "config.json").read_text())
-        assert facts["axis_types"] == "auto"
-        sizes = {n: size for n, size in facts["mesh"].items() if size > 1}
-        assert ",".join(f"{n}={size}" for n, size in sizes.items()) == mesh
+    fine(played["model"])
+    first, second = [process["log"] for process in played["model"]]
+    assert "written" in first
+    assert "written" not in second
+    assert "dev loss" not in second
+    assert_same_run(place / "model", place / "whole")
+    facts = json.loads((place / "model" / "config.json").read_text())
+    assert facts["axis_types"] == "auto"
+    assert {n: size for n, size in facts["mesh"].items() if size > 1} == {"model": 2}
 
 
 def ended(processes, text, but=()):

@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def save(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
-    """Writes `results/<name>.json`.
+    """Writes `results/<name>.json`, a line for each row.
 
     Args:
       name: of the file, without its suffix.
@@ -29,7 +29,7 @@ def save(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
       The file.
     """
     record = {
-        "command": " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "command": command(),
         "date": time.strftime("%Y-%m-%d"),
         "environment": environment(),
         **facts,
@@ -37,8 +37,20 @@ def save(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    head = json.dumps(record | {"rows": []}, indent=2).removesuffix("[]\n}")
+    lines = ",\n".join("    " + json.dumps(row) for row in record["rows"])
+    path.write_text(f"{head}[\n{lines}\n  ]\n}}\n")
     return path
+
+
+def command() -> str:
+    """The command that runs, its folders of data and files by their names alone."""
+    words = ["python", os.path.relpath(sys.argv[0])]
+    for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False):
+        words.append({"--data-dir": "DIR", "--cache": "FILE"}.get(before, word))
+        if before == "--model-file":
+            words[-1] = Path(word).name
+    return " ".join(words)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -5,13 +5,13 @@ A line `{"run": ...}` holds command, date, versions and device; the rows after i
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from record import command
 
 from loren_jax.train.environment import environment
 
@@ -55,7 +55,7 @@ class Rows:
     def _begin(self) -> dict[str, Any]:
         return {
             "run": self._number,
-            "command": " ".join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+            "command": command(),
             "date": time.strftime("%Y-%m-%d"),
             "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
             "environment": environment(),

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import problem as problems
-from inputs import attended, norm
+from inputs import Linear, logits, matrix_inputs
 
 from loren_jax.tasks import batch_indices
 from loren_jax.train.loss import cross_entropy
@@ -71,38 +71,6 @@ PLAN = (
 )
 
 
-class Linear:
-    """The matrices of a forward pass: adds what is to be added to outputs, and keeps inputs."""
-
-    def __init__(self, added: dict[str, Any]):
-        self.added, self.inputs = added, {}
-
-    def __call__(self, weights: Any, x: jax.Array, name: str) -> jax.Array:
-        """The product and its bias."""
-        self.inputs[name] = x
-        y = x @ weights["kernel"] + weights["bias"]
-        return y + self.added[name] if name in self.added else y
-
-
-def logits(params: Any, data: problems.Data, linear: Linear) -> jax.Array:
-    """The encoder written out, with `linear` for its matrices."""
-    x, mask = jnp.asarray(data.inputs), jnp.asarray(data.mask)
-    if x.ndim == 2:
-        tables = params["embeddings"]
-        x = tables["word"]["embedding"][x] + tables["token_type"]["embedding"][0]
-        x = norm(x + tables["position"]["embedding"][: x.shape[1]], tables["norm"])
-    for i in range(params["layers"]["up"]["bias"].shape[0]):
-        layer = jax.tree.map(lambda w, i=i: w[i], params["layers"])
-        own = layer["attention"]
-        heads = [linear(own[n], x, f"{i}/{n}") for n in ("query", "key", "value")]
-        mixed = linear(own["output"], attended(*heads, mask), f"{i}/output")
-        x = norm(x + mixed, layer["attention_norm"])
-        hidden = jax.nn.gelu(linear(layer["up"], x, f"{i}/up"), approximate=False)
-        x = norm(x + linear(layer["down"], hidden, f"{i}/down"), layer["mlp_norm"])
-    real = mask[..., None].astype(x.dtype)
-    return linear(params["classifier"], (x * real).sum(1) / real.sum(1), "classifier")
-
-
 def estimated(deltas: Any, key: Any, directions: int) -> Any:
     """What K losses with their mean taken off tell of each example's gradient, in law."""
     leaves, treedef = jax.tree.flatten(deltas)
@@ -122,15 +90,15 @@ def estimated(deltas: Any, key: Any, directions: int) -> Any:
 def stepper(settings: Settings, means: dict[str, Any]) -> Callable[..., Any]:
     """`(params, key, data) -> params`."""
 
-    def kernels(params: Any, name: str) -> Any:
-        layer, _, own = name.rpartition("/")
-        if not layer:
-            return params[own]
-        tree = jax.tree.map(lambda w: w[int(layer)], params["layers"])
-        return tree[own] if own in tree else tree["attention"][own]
+    def weights(params: Any, name: str) -> Any:
+        first, *rest = name.split("/")
+        tree = jax.tree.map(lambda w: w[int(first)], params["layers"]) if rest else params[first]
+        for part in rest:
+            tree = tree[part]
+        return tree
 
     def step(params: Any, key: Any, data: problems.Data) -> Any:
-        seen = Linear({})
+        seen = Linear()
         shapes = jax.eval_shape(lambda: (logits(params, data, seen), seen.inputs)[1])
         chosen = [name for name in shapes if name.rpartition("/")[2] in settings.perturbed]
 
@@ -139,7 +107,7 @@ def stepper(settings: Settings, means: dict[str, Any]) -> Callable[..., Any]:
             return cross_entropy(logits(params, data, linear), data.labels).sum(), linear.inputs
 
         zeros = {
-            name: jnp.zeros((*shapes[name].shape[:-1], kernels(params, name)["bias"].shape[-1]))
+            name: jnp.zeros((*shapes[name].shape[:-1], weights(params, name)["bias"].shape[-1]))
             for name in chosen
         }
         deltas, inputs = jax.grad(loss, has_aux=True)(zeros)
@@ -150,7 +118,7 @@ def stepper(settings: Settings, means: dict[str, Any]) -> Callable[..., Any]:
             total = jnp.zeros(())
             for name in chosen:
                 x = inputs[name] - (means[name] if settings.centred else 0.0)
-                y = x @ kernels(params, name)["kernel"] + kernels(params, name)["bias"]
+                y = x @ weights(params, name)["kernel"] + weights(params, name)["bias"]
                 total += jnp.sum(y * deltas[name]) / len(data.labels)
             return total
 
@@ -163,12 +131,10 @@ def stepper(settings: Settings, means: dict[str, Any]) -> Callable[..., Any]:
 def run(settings: Settings, data_dir: Path) -> dict[str, Any]:
     """Trains, and scores every 25 steps."""
     problem = problems.load(data_dir, settings.seed, settings.trained)
-    some, seen = problem.train.rows(slice(128)), Linear({})
-    logits(problem.params, some, seen)
-    real = np.asarray(some.mask) != 0
+    seen = matrix_inputs(problem.params, problem.train.rows(slice(128)))
     means = {
-        name: jnp.asarray(np.asarray(x)[real] if x.ndim == 3 else x).mean(0)
-        for name, x in seen.inputs.items()
+        name.removesuffix("/kernel"): jnp.asarray(x.mean(0), jnp.float32)
+        for name, x in seen.items()
     }
     step, params = stepper(settings, means), jax.tree.map(jnp.array, problem.params)
     curve: dict[str, list[float]] = {"passes": [], "dev loss": [], "dev accuracy": []}

@@ -8,6 +8,7 @@ left out of a model is listed too, so nothing is skipped in silence.
 
 import fnmatch
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ ShardingOf = Callable[[str, tuple[int, ...]], NamedSharding]
 """``(path, shape) -> NamedSharding`` of a parameter."""
 
 FLOAT_DTYPES = ("F32", "F16", "BF16")
+
+SMALL = 1 << 16
+"""Numbers of a leaf that is put together on the host."""
 
 
 def flatten_params(params: Params) -> dict[str, Any]:
@@ -232,10 +236,11 @@ def read_params(
     """Fills the parameters from a checkpoint, one tensor at a time.
 
     Each tensor goes to the device as it lies in the checkpoint, and is there cast, transposed and
-    written into its leaf. The host holds the tensor that is being read and at most the one before;
-    the device the parameters and one tensor. With a sharding that holds for each device's part, and
-    of a safetensors file a process reads only what its own devices take: no host and no device ever
-    has the whole model.
+    written into its leaf; those of small leaves are put together on the host, as a program for each
+    shape would take longer to compile. The host holds the tensor that is being read and at most the
+    one before; the device the parameters and one tensor. With a sharding that holds for each
+    device's part, and of a safetensors file a process reads only what its own devices take: no host
+    and no device ever has the whole model.
 
     Args:
         source: The checkpoint.
@@ -263,6 +268,10 @@ def read_params(
             leaf = new_head_leaf(row.path, shape, dtype=dtype, rngs=rngs)
             flat[row.path] = leaf if place is None else jax.device_put(leaf, place)
             continue
+        if place is None and math.prod(shape) <= SMALL:
+            own = [matched[name] for name in names]
+            flat[row.path] = _assembled(source, own, row, shape, dtype)
+            continue
         leaf = jnp.zeros(shape, dtype, device=place)
         for layer, name in enumerate(names):
             tensor = _tensor(source, matched[name], row, place)
@@ -271,6 +280,17 @@ def read_params(
             leaf.block_until_ready()
         flat[row.path] = leaf
     return unflatten_params({row.path: flat[row.path] for row in table.rows})
+
+
+def _assembled(
+    source: TensorSource, names: list[str], row: WeightRow, shape: tuple[int, ...], dtype: Any
+) -> jax.Array:
+    """A leaf that is put together on the host, for one device."""
+    leaf = np.empty(shape, dtype)
+    for layer, name in enumerate(names):
+        tensor = source.read(name)
+        leaf[layer if row.stacked else ...] = tensor.T if row.transposed else tensor
+    return jnp.array(leaf)
 
 
 def _tensor(

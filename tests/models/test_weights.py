@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx, traverse_util
 
-from loren_jax.models import FAMILIES, init_classifier
+from loren_jax.models import FAMILIES, init_classifier, weights
 from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import (
     WeightRow,
@@ -178,8 +178,10 @@ class CountedTensors(Tensors):
         return tensor
 
 
+@pytest.mark.parametrize("small", [0, weights.SMALL])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_tensors_do_not_pile_up_on_the_host(dtype, tiny_checkpoint):
+def test_tensors_do_not_pile_up_on_the_host(dtype, small, tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(weights, "SMALL", small)
     checkpoint = tiny_checkpoint(num_hidden_layers=5)
     source = CountedTensors(checkpoint.tensors)
     table = FAMILIES["bert"].weight_table(checkpoint.config)

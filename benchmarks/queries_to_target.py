@@ -1,6 +1,6 @@
 """Loss and accuracy against forward passes: every method at equal budgets, rates tuned alike.
 
-Five settings, one a command; rows go to `results/queries_to_target.jsonl`, and what is there is
+Six settings, one a command; rows go to `results/queries_to_target.jsonl`, and what is there is
 not run again. `python benchmarks/tables.py` makes the tables and pictures of them.
 
 * head: MiniLM on SST-2 and CoLA, protocol `clean`, the head alone. The encoder is frozen, so its
@@ -13,6 +13,10 @@ not run again. `python benchmarks/tables.py` makes the tables and pictures of th
   seeds (about 60 % of AdamW's fall): how soon each method can be there, not how well it ends.
 * language: a language model of 260,000 parameters that has read stories, on sentences of SST-2;
   all parameters, rank-1 directions where a method has the choice, batches of 8 x 32 tokens.
+* prompted: SmolLM2 (135 million parameters) with the prompt of SST-2, protocol `clean`; trained is
+  what follows the last attention, 3 million numbers, as two vectors a text are then all that a loss
+  needs: they are computed once, and the difference from the whole forward pass is recorded.
+  Rank-1 directions where a method has the choice, batches of 16.
 * encoder: MiniLM on SST-2, protocol `clean`, all parameters, the same directions, batches of
   16 x 32 tokens.
 
@@ -25,6 +29,7 @@ reported ones: a rate that is best for a third of the budget is too large for al
     python benchmarks/queries_to_target.py close --data-dir DIR
     python benchmarks/queries_to_target.py race --data-dir DIR
     python benchmarks/queries_to_target.py language --data-dir DIR --model-file stories260K.bin
+    python benchmarks/queries_to_target.py prompted --data-dir DIR
     python benchmarks/queries_to_target.py encoder --data-dir DIR
 """
 
@@ -38,6 +43,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from evidence.methods import Method, methods
+from evidence.prompted import difference, prompted_task
 from evidence.rows import Rows, rounded
 from evidence.runs import Run, alone, together
 from evidence.tasks import Task, encoder_task, head_task, language_task
@@ -88,6 +94,13 @@ class Setting(NamedTuple):
         return float(run.passes[np.argmax(reached)]) if reached.any() else 2.0 * self.budget
 
 
+LARGE = (
+    "mezo", "loren", "loren, no momentum", "loren, along the inputs", "mezo_adam", "zo_muon",
+    "hizoo", "r_adazo", "lozo", "tezo", "subzero", "kerzoo", "lozo_m", "mezo_bcd", "mezo_svrg",
+    "adamw, gradients",
+)  # fmt: skip
+"""Methods on matrices; of a head there are further settings of the same."""
+
 CLOSE = Setting(
     ("sst2",), None, 3000, 125, 1.0, 3, 10, {"": (-7, 0)}, True,
     (
@@ -108,11 +121,16 @@ SETTINGS = {
             "r_adazo": (-10, -8),
         },
         False,
-        (
-            "mezo", "loren", "loren, no momentum", "loren, along the inputs", "mezo_adam",
-            "zo_muon", "hizoo", "r_adazo", "lozo", "tezo", "subzero", "kerzoo", "lozo_m",
-            "mezo_bcd", "mezo_svrg", "adamw, gradients",
-        ),
+        LARGE,
+    ),
+    "prompted": Setting(
+        ("sst2",), 1, 2400, 40, 1.0, 2, 5,
+        {
+            "": (-7, -5), "loren": (-9, -7), "mezo_adam": (-8, -6), "zo_muon": (-5, -3),
+            "adamw, gradients": (-9, -7), "r_adazo": (-10, -8),
+        },
+        False,
+        LARGE,
     ),
     "encoder": Setting(
         ("sst2",), 1, 360, 4, 1.0, 1, 3,
@@ -262,6 +280,9 @@ def _describe(options: argparse.Namespace, task: Task, rows: Rows) -> None:
     row = {"task": task.name, "kind": "task", "untrained test": floor, **task.facts}
     if options.setting in HEADS:
         row["largest difference of a loss"] = _difference(options, task)
+    if options.setting == "prompted":
+        data = task.name.split(",")[0]
+        row["largest difference of a loss"] = difference(data, 0, task, options.data_dir)
     rows.add(row)
 
 
@@ -281,6 +302,8 @@ def _task(options: argparse.Namespace, data: str, seed: int) -> Task:
     if options.setting in HEADS:
         task = head_task(data, seed, data_dir=options.data_dir)
         return task._replace(name=task.name + HEADS[options.setting])
+    if options.setting == "prompted":
+        return prompted_task(data, seed, data_dir=options.data_dir)
     if options.setting == "encoder":
         return encoder_task(data, seed, data_dir=options.data_dir)
     return language_task(options.model_file, seed, data=data, data_dir=options.data_dir)

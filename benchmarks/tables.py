@@ -2,10 +2,11 @@
 
     python benchmarks/tables.py
 
-reads `results/{queries_to_target,ablations,peers}.jsonl` and writes `.md` and `.png` beside them.
+reads `results/{queries_to_target,ablations,defaults,peers}.jsonl` and writes `.md` and `.png` beside them.
 """
 
 from evidence.ablation_tables import ablations
+from evidence.defaults_tables import defaults
 from evidence.peer_tables import peers
 from evidence.queries_tables import queries_to_target
 from evidence.rows import Rows
@@ -18,6 +19,7 @@ def main() -> None:
     makers = {
         "queries_to_target": lambda rows: queries_to_target(rows, picture),
         "ablations": ablations,
+        "defaults": defaults,
         "peers": peers,
     }
     for name, make in makers.items():

@@ -138,7 +138,7 @@ def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 
     Returns:
       The task.
     """
-    parts = _division(data, seed, data_dir)
+    parts = division(data, seed, data_dir)
     source = locate("minilm")
     model = load_classifier(source, num_labels=2, key=seed)
     rows = [
@@ -150,12 +150,12 @@ def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 
         params=model.params["classifier"],
         loss=_HEAD[0],
         score=_HEAD[1],
-        metric=_metric(data),
+        metric=metric_of(data),
         train=rows[0],
         dev=blocks(rows[1], len(rows[1]["labels"])),
         test=blocks(rows[2], len(rows[2]["labels"])),
         batch_size=batch_size,
-        facts={"model": "all-MiniLM-L6-v2", "trained": HEAD, **_facts(parts, batch_size)},
+        facts={"model": "all-MiniLM-L6-v2", "trained": HEAD, **division_facts(parts, batch_size)},
     )
 
 
@@ -181,7 +181,7 @@ def encoder_task(
     Returns:
       The task.
     """
-    parts = _division(data, seed, data_dir)
+    parts = division(data, seed, data_dir)
     source = locate("minilm")
     model = load_classifier(source, num_labels=2, key=seed)
     config, params = model.config, dict(model.params)
@@ -200,7 +200,7 @@ def encoder_task(
         params=params,
         loss=loss,
         score=score,
-        metric=_metric(data),
+        metric=metric_of(data),
         train=rows[0],
         dev=blocks(rows[1], 64),
         test=blocks(rows[2], 64),
@@ -209,7 +209,7 @@ def encoder_task(
             "model": "all-MiniLM-L6-v2",
             "trained": name,
             "tokens": max_length,
-            **_facts(parts, batch_size),
+            **division_facts(parts, batch_size),
         },
     )
 
@@ -238,7 +238,7 @@ def language_task(
     Returns:
       The task.
     """
-    parts = _division(data, seed, data_dir)
+    parts = division(data, seed, data_dir)
     model, tokenizer = load_language_model(model_file), open_tokenizer(model_file)
     rows = []
     for part in (parts.train, parts.dev, parts.test):
@@ -272,22 +272,25 @@ def language_task(
             "model": model_file.stem,
             "trained": ENCODER,
             "tokens": max_length,
-            **_facts(parts, batch_size),
+            **division_facts(parts, batch_size),
         },
     )
 
 
-def _division(data: str, seed: int, data_dir: Path | None) -> Division:
+def division(data: str, seed: int, data_dir: Path | None) -> Division:
+    """Training, dev and test rows of protocol `clean`, drawn by the seed."""
     protocol = PROTOCOLS["clean"]
     rows = {"train_examples": protocol.train_examples, "dev_examples": protocol.dev_examples}
     return divide(protocol, load_pool(data, data_dir=data_dir), **rows, seed=seed)
 
 
-def _metric(data: str) -> str:
+def metric_of(data: str) -> str:
+    """The name of the score by which a task selects."""
     return "matthews" if data == "cola" else "accuracy"
 
 
-def _facts(parts: Division, batch_size: int) -> dict[str, Any]:
+def division_facts(parts: Division, batch_size: int) -> dict[str, Any]:
+    """What a reader needs to know of the rows."""
     assert parts.test is not None
     return {
         "protocol": "clean",

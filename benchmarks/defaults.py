@@ -1,8 +1,8 @@
 """Every default that changes what a method learns, against other values: is it a good one?
 
 One knob at a time is moved from its default, the learning rate tuned anew for each value
-(`evidence.tuning`, with seeds of its own), and the mean dev loss over the run compared with that of
-the default, seed by seed, at equal forward passes. What changes only where or how fast a step is
+(`evidence.tuning`, in steps of 1.8 and with seeds of its own), and the mean dev loss over the run
+compared with that of the default, seed by seed, at equal forward passes. What changes only where or how fast a step is
 computed (`chunk_size`, `evaluation`), what it is applied to (`mask`, `matrix_axes`) and the key
 have no best value and are not here.
 
@@ -30,7 +30,7 @@ from evidence.prompted import prompted_task
 from evidence.rows import Rows, rounded
 from evidence.runs import Run, alone, together
 from evidence.tasks import Task, head_task, language_task
-from evidence.tuning import choose
+from evidence.tuning import choose, fine_rate
 from record import RESULTS
 
 FILE = RESULTS / "defaults.jsonl"
@@ -113,12 +113,12 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "head": Setting(HEAD, 3000, 40, (100, 101, 102), range(5), {"": -8}, 10, True),
+    "head": Setting(HEAD, 3000, 40, (100, 101, 102), range(5), {"": -15}, 16, True),
     "prompted": Setting(
         PROMPTED, 1200, 20, (100,), range(3),
-        {"": -7, "loren": -9, "zo_muon": -5, "loren, along the inputs": -7}, 3, False,
+        {"": -13, "loren": -17, "zo_muon": -8, "loren, along the inputs": -13}, 4, False,
     ),
-    "language": Setting(LANGUAGE, 1200, 20, (100,), range(3), {"": -9}, 3, False),
+    "language": Setting(LANGUAGE, 1200, 20, (100,), range(3), {"": -17}, 4, False),
 }  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def _side_by_side(
         return {r: statistics.fmean(runs[r][s].mean_loss for s in setting.tuning) for r in rates}
 
     low, start = _low(setting, name), _start(tasks[: len(setting.tuning)])
-    rate, _ = choose(scores, low, low + setting.rates - 1, start=start)
+    rate, _ = choose(scores, low, low + setting.rates - 1, start=start, rate=fine_rate)
     return rate, [runs[rate][seed] for seed in setting.seeds]
 
 
@@ -228,7 +228,7 @@ def _one_by_one(
         return {r: statistics.fmean(one(r, s) for s in setting.tuning) for r in rates}
 
     low, start = _low(setting, name), _start([task_of(seed) for seed in setting.tuning])
-    rate, _ = choose(scores, low, low + setting.rates - 1, start=start)
+    rate, _ = choose(scores, low, low + setting.rates - 1, start=start, rate=fine_rate)
     return rate, [alone(task_of(s), made, rate, s, **length) for s in setting.seeds]
 
 

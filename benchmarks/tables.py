@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py
 
-reads `results/{queries_to_target,ablations,defaults,peers}.jsonl` and writes `.md` and `.png` beside them.
+reads `results/{queries_to_target,ablations,defaults,peers}.jsonl` and writes `.md` and `.png`
+beside them.
 """
 
 from evidence.ablation_tables import ablations

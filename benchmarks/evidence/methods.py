@@ -30,6 +30,7 @@ class Method(NamedTuple):
       full: whether it also needs the loss on all training rows.
       prepare: `task -> arrays`, further arguments of `make` that a task's data give; None for none.
       before: forward passes of a minibatch that `prepare` takes.
+      scored: `(params, state) -> params` that are scored; None for the parameters as they are.
     """
 
     make: Callable[..., Any]
@@ -38,6 +39,7 @@ class Method(NamedTuple):
     full: bool = False
     prepare: Callable[[Any], dict[str, Any]] | None = None
     before: int = 0
+    scored: Callable[[Any, Any], Any] | None = None
 
     def steps_for(self, passes: float) -> int:
         """Steps that cost about so many forward passes, at least one."""

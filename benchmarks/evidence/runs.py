@@ -101,9 +101,10 @@ def alone(
         if i:
             rows = task.rows(seed, (i - 1) * steps, i * steps)
             params, state = advance(rate, params, state, task.train, rows)
-        scores.append(jax.tree.map(float, score(params, task.dev)))
+        scored = method.scored(params, state) if method.scored else params
+        scores.append(jax.tree.map(float, score(scored, task.dev)))
         if best is None or _better(task, scores[-1], scores[best]):
-            best, selected = i, jax.tree.map(np.asarray, params)
+            best, selected = i, jax.tree.map(np.asarray, scored)
     dev = {name: np.array([one[name] for one in scores]) for name in scores[0]}
     test = jax.tree.map(float, score(selected, task.test))
     spent = _passes(method, steps, evaluations)

@@ -1,10 +1,10 @@
 """The one procedure that chooses a learning rate, the same for every method.
 
 Rates lie on the grid 1, 3, 10, 30, ... times powers of ten, or on a finer one. A first range is run
-with the tuning seeds; the rate with the least mean dev loss over the evaluations (`Run.mean_loss`), averaged over
-the tuning seeds, is the best. A rate with which it is no better than the loss of the untrained
-parameters counts as diverged. While the best one is at an edge of what was run, the range is
-extended there by two rates, and downwards while all have diverged.
+with the tuning seeds; the rate with the least mean dev loss over the evaluations (`Run.mean_loss`),
+averaged over the tuning seeds, is the best. A rate with which it is no better than the loss of the
+untrained parameters counts as diverged. While the best one is at an edge of what was run, the range
+is extended there by two rates, and downwards while all have diverged.
 """
 
 import math

@@ -1,0 +1,207 @@
+"""What may follow LOREN's estimate in an Optax chain, and whether it saves forward passes.
+
+SmolLM2 with the prompt of SST-2, what follows the last attention trained (`evidence.prompted`), by
+real forward passes, six a step. Two estimates, along isotropic rank-1 directions and along the
+inputs of every matrix; after each one of
+
+* nothing: the learning rate alone.
+* orthogonalised: matrices to their nearest orthogonal ones, as ZO-Muon does with its own estimate;
+  the two vectors, which would need a rate of their own, stay where they are.
+* decay: the rate falls in a line to zero.
+* standardised: the update divided by its norm, as losses divided by their spread would make it.
+* clipped: the norm at most that of the middle step so far (a running median).
+* pull: a share of the way back to the start each step, so that noise does not pile up.
+* averaged: scored is a mean of the iterates that forgets the first ones (weight of the newest of t
+  is 4 / (t + 3)).
+
+Rates are tuned on a seed of their own, in steps of 1.8 (`evidence.tuning`), for each chain.
+
+    python benchmarks/research/chains.py --data-dir DIR
+"""
+
+import argparse
+import functools
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+sys.path.append(str(Path(__file__).parents[1]))
+from evidence.methods import Method, along_inputs
+from evidence.prompted import prompted_task
+from evidence.rows import Rows, rounded
+from evidence.runs import alone
+from evidence.tasks import Task
+from evidence.tuning import choose, fine_rate
+from record import RESULTS
+
+from loren_jax import scale_by_loren
+from loren_jax.directions.orthogonal import newton_schulz
+
+FILE = RESULTS / "research_chains.jsonl"
+K, BUDGET, EVALUATIONS = 6, 1200, 20
+STEPS = BUDGET // K
+TUNING, SEEDS = (100,), (0, 1, 2)
+
+
+class MedianState(NamedTuple):
+    """A running median of norms, ()."""
+
+    median: Any
+
+
+class StartState(NamedTuple):
+    """The first parameters."""
+
+    start: Any
+
+
+class AverageState(NamedTuple):
+    """Steps, and the mean of the iterates."""
+
+    count: Any
+    average: Any
+
+
+def orthogonalised() -> optax.GradientTransformation:
+    """Matrices to their nearest orthogonal ones, vectors to nothing."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        turn = lambda u: newton_schulz(u) if u.ndim == 2 else jnp.zeros_like(u)
+        return jax.tree.map(turn, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def standardised() -> optax.GradientTransformation:
+    """Of norm one."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        norm = optax.tree.norm(updates)
+        return jax.tree.map(lambda u: u / norm, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def clipped() -> optax.GradientTransformation:
+    """The norm at most its running median, which follows in steps of a tenth."""
+
+    def update(updates: Any, state: MedianState, params: Any = None) -> Any:
+        norm = optax.tree.norm(updates)
+        known = jnp.where(state.median > 0, state.median, norm)
+        median = known * jnp.exp(0.1 * jnp.sign(norm - known))
+        factor = jnp.minimum(1.0, median / norm)
+        return jax.tree.map(lambda u: factor * u, updates), MedianState(median)
+
+    return optax.GradientTransformation(lambda params: MedianState(jnp.float32(0)), update)
+
+
+def pulled(share: float) -> optax.GradientTransformation:
+    """After the learning rate: a share of the way back to the start."""
+
+    def update(updates: Any, state: StartState, params: Any = None) -> Any:
+        back = lambda u, w, start: u - share * (w - start)
+        return jax.tree.map(back, updates, params, state.start), state
+
+    return optax.GradientTransformation(lambda p: StartState(jax.tree.map(jnp.copy, p)), update)
+
+
+def averaged() -> optax.GradientTransformation:
+    """At the end of a chain: keeps the mean of the iterates."""
+
+    def update(updates: Any, state: AverageState, params: Any = None) -> Any:
+        count = state.count + 1
+        weight = jnp.minimum(1.0, 4.0 / (count + 3.0))
+        mean = lambda a, w, u: a + weight * (w + u - a)
+        return updates, AverageState(count, jax.tree.map(mean, state.average, params, updates))
+
+    start = lambda params: AverageState(jnp.int32(0), jax.tree.map(jnp.copy, params))
+    return optax.GradientTransformation(start, update)
+
+
+def _plain(rate: Any) -> tuple[Any, ...]:
+    return (optax.scale(-rate),)
+
+
+CHAINS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    "nothing": _plain,
+    "orthogonalised": lambda rate: (orthogonalised(), *_plain(rate)),
+    "decay": lambda rate: (optax.scale_by_learning_rate(optax.linear_schedule(rate, 0.0, STEPS)),),
+    "standardised": lambda rate: (standardised(), *_plain(rate)),
+    "clipped": lambda rate: (clipped(), *_plain(rate)),
+    "pull 0.003": lambda rate: (*_plain(rate), pulled(0.003)),
+    "pull 0.01": lambda rate: (*_plain(rate), pulled(0.01)),
+    "averaged": lambda rate: (*_plain(rate), averaged()),
+}
+ESTIMATES = ("isotropic", "along the inputs")
+# Numbers of the first rates; what is of another size than an estimate has a range of its own.
+LOW = {"": -13, "orthogonalised": -13, "standardised": -5}
+
+
+def contestant(estimate: str, chain: str, batches: int) -> Method:
+    """LOREN's estimate and what follows it."""
+    isotropic = estimate == "isotropic"
+
+    def make(rate: Any, key: Any, covariance: Any = "isotropic" if isotropic else {}) -> Any:
+        # Factors are in the state from `init` on.
+        estimator = scale_by_loren(num_directions=K, rank=1, covariance=covariance, key=key)
+        return optax.chain(estimator, *CHAINS[chain](rate))
+
+    scored = (lambda params, state: state[-1].average) if chain == "averaged" else None
+    if isotropic:
+        return Method(make, lambda step: K, scored=scored)
+    along = along_inputs(K, batches, rank=1, count=64, power=1.0)
+    return along._replace(make=make, scored=scored)
+
+
+def measure(data_dir: Path, rows: Rows) -> None:
+    """One row an estimate and chain."""
+
+    @functools.cache
+    def task_of(seed: int) -> Task:
+        return prompted_task("sst2", seed, data_dir=data_dir)
+
+    length = {"budget": BUDGET, "evaluations": EVALUATIONS}
+    for chain in CHAINS:
+        for estimate in ESTIMATES:
+            fields = {"estimate": estimate, "chain": chain}
+            if rows.has(**fields):
+                continue
+            task = task_of(SEEDS[0])
+            method = contestant(estimate, chain, task.examples // task.batch_size)
+
+            def scores(rates: Any, method: Method = method) -> dict[float, float]:
+                one = lambda r, s: alone(task_of(s), method, r, s, **length).mean_loss
+                return {r: statistics.fmean(one(r, s) for s in TUNING) for r in rates}
+
+            low = LOW.get(chain, LOW[""])
+            rate, found = choose(scores, low, low + 3, rate=fine_rate)
+            runs = [alone(task_of(s), method, rate, s, **length) for s in SEEDS]
+            row = {
+                "rate": rate, "seeds": SEEDS, "budget": BUDGET,
+                "mean dev loss": rounded([run.mean_loss for run in runs]),
+                "last dev loss": rounded([run.dev["loss"][-1] for run in runs]),
+                "test accuracy": rounded([run.test["accuracy"] for run in runs]),
+                "rates": sorted(found), "tuning": rounded([found[r] for r in sorted(found)]),
+                "passes": runs[0].passes,
+                "dev loss": [rounded(run.dev["loss"]) for run in runs],
+            }  # fmt: skip
+            rows.add(fields | row)
+            print(*fields.values(), rate, row["mean dev loss"], row["last dev loss"], flush=True)
+
+
+def main() -> None:
+    """Measures what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    options = parser.parse_args()
+    measure(options.data_dir, Rows(FILE))
+
+
+if __name__ == "__main__":
+    main()

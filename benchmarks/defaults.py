@@ -9,7 +9,8 @@ how fast a step is computed (`chunk_size`, `evaluation`), what it is applied to 
 * head: MiniLM's head on SST-2 on cached features (`evidence.tasks.head_task`), 770 numbers; knobs
   that do not depend on the shapes of matrices.
 * prompted: SmolLM2 with a prompt (`evidence.prompted`), matrices of 576 x 576 and 576 x 1536; knobs
-  of rank and of how long a subspace lasts.
+  of rank and of how long a subspace lasts. LOREN and MeZO have rank-1 directions there; for rank-1
+  against full Gaussian ones see `ablations.py ranks`.
 * language: a language model of 260,000 parameters; the order of blocks.
 
     python benchmarks/defaults.py head --data-dir DIR
@@ -71,8 +72,8 @@ HEAD: Mapping[str, Values] = {
     "loren, along the inputs": {"count": (2, 5, 20, 64), "power": (0.5, 1.0)},
 }
 PROMPTED: Mapping[str, Values] = {
-    "loren": {"rank": (1, 4), "num_directions": (2, 16)},
-    "mezo": {"rank": (1, 4), "num_directions": (3,), "perturbation_scale": (1e-4, 1e-2)},
+    "loren": {"rank": (4,), "num_directions": (2, 16), "perturbation_scale": (1e-4, 1e-2)},
+    "mezo": {"rank": (4,), "num_directions": (3,)},
     "lozo": {"rank": (1, 8), "every": (10, 200), "factor_scale": ("rank",)},
     "lozo_m": {"momentum": (0.5, 0.99)},
     "subzero": {"rank": (8, 64), "every": (100, NEVER)},
@@ -132,17 +133,24 @@ def variants(setting: Setting, only: Sequence[str] | None) -> Iterator[tuple[str
             yield from ((name, knob, value) for value in values)
 
 
-def contestant(name: str, knobs: Mapping[str, Any], batches: int, defaults: Any) -> Method:
+BASES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("prompted", "loren"): {"rank": 1},
+    ("prompted", "mezo"): {"rank": 1},
+    ("prompted", "loren, along the inputs"): {"count": 64, "power": 1.0},
+}
+"""What a setting has in place of a default."""
+
+
+def contestant(name: str, knobs: Mapping[str, Any], batches: int) -> Method:
     """A method with everything at its default but `knobs`.
 
     Args:
       name: of the method.
       knobs: what is moved.
       batches: minibatches that hold all training rows.
-      defaults: of the directions along the inputs: `count` and `power`.
     """
     if name == "loren, along the inputs":
-        return along_inputs(6, batches, **{**defaults, **knobs})
+        return along_inputs(6, batches, **knobs)
     if name == "mezo_svrg":
         return _svrg(knobs, batches)
     own = dict(knobs)
@@ -174,9 +182,8 @@ def measure(options: argparse.Namespace, setting: Setting, rows: Rows) -> None:
         if rows.has(**fields):
             continue
         task = task_of(setting.seeds[0])
-        defaults = {} if options.setting == "head" else {"count": 64, "power": 1.0}
-        moved = {knob: value} if knob else {}
-        made = contestant(own, moved, task.examples // task.batch_size, defaults)
+        moved = {**BASES.get((options.setting, own), {}), **({knob: value} if knob else {})}
+        made = contestant(own, moved, task.examples // task.batch_size)
         run = _side_by_side if setting.stacked else _one_by_one
         rate, runs = run(setting, own, made, task_of)
         losses = [run.mean_loss for run in runs]

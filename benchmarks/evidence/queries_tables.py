@@ -20,9 +20,7 @@ from evidence.tables import (
 
 def queries_to_target(rows: Rows, picture: Path) -> str:
     """A section a task: accuracy and forward passes to a target."""
-    panels: dict[str, dict[str, list[Row]]] = {}
-    for row in rows.where(kind="run"):
-        panels.setdefault(row["task"], {}).setdefault(row["method"], []).append(row)
+    panels = by_task(rows)
     if panels:
         draw_curves(panels, picture)
     sections = [_task_section(rows, task, methods) for task, methods in panels.items()]
@@ -38,8 +36,16 @@ def queries_to_target(rows: Rows, picture: Path) -> str:
     return "\n\n".join(["# Forward passes to a target", head, *sections])
 
 
-def _task_section(rows: Rows, task: str, methods: dict[str, list[Row]]) -> str:
-    about = rows.where(kind="task", task=task)[0]
+def by_task(rows: Rows) -> dict[str, dict[str, list[Row]]]:
+    """The reported runs, `task -> method -> runs`."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for row in rows.where(kind="run"):
+        found.setdefault(row["task"], {}).setdefault(row["method"], []).append(row)
+    return found
+
+
+def table_of(methods: dict[str, list[Row]]) -> list[Row]:
+    """A line a method: what it reached, and the forward passes to each target."""
     metric = next(iter(methods.values()))[0]["metric"]
     targets = _targets(methods, metric)
     base = {name: _all_seeds(find, methods.get("mezo", [])) for name, find in targets.items()}
@@ -55,14 +61,18 @@ def _task_section(rows: Rows, task: str, methods: dict[str, list[Row]]) -> str:
             row[f"passes to {title}"] = _reaching(find, own)
             row[f"ratio to MeZO, {title}"] = f"{mean / mezo:.2f}" if mean and mezo else None
         table.append(row)
-    table.sort(key=lambda row: float(row["lowest dev loss"].split()[0]))
+    return sorted(table, key=lambda row: float(row["lowest dev loss"].split()[0]))
+
+
+def _task_section(rows: Rows, task: str, methods: dict[str, list[Row]]) -> str:
+    about, runs = rows.where(kind="task", task=task)[0], next(iter(methods.values()))
     facts = {k: v for k, v in about.items() if k not in ("run", "task", "kind", "untrained test")}
-    if metric == "loss":
+    if runs[0]["metric"] == "loss":
         del facts["majority class"]
-    facts["budget"] = f"{max(methods[next(iter(methods))][0]['passes'])} forward passes"
+    facts["budget"] = f"{max(runs[0]['passes'])} forward passes"
     listed = "; ".join(f"{k} {_short(v)}" for k, v in facts.items())
     untrained = ", ".join(f"{k} {v:.4f}" for k, v in about["untrained test"].items())
-    return f"## {task}\n\n{listed}; untrained test: {untrained}.\n\n{markdown(table)}"
+    return f"## {task}\n\n{listed}; untrained test: {untrained}.\n\n{markdown(table_of(methods))}"
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,7 @@ inputs of every matrix; after each one of
 * decay: the rate falls in a line to zero.
 * standardised: the update divided by its norm, as losses divided by their spread would make it.
 * clipped: the norm at most that of the middle step so far (a running median).
-* pull: a share of the way back to the start each step, so that noise does not pile up.
+* pulled: a hundredth of the way back to the start each step, so that noise does not pile up.
 * averaged: scored is a mean of the iterates that forgets the first ones (weight of the newest of t
   is 4 / (t + 3)).
 
@@ -130,17 +130,16 @@ def _plain(rate: Any) -> tuple[Any, ...]:
 
 CHAINS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "nothing": _plain,
-    "orthogonalised": lambda rate: (orthogonalised(), *_plain(rate)),
     "decay": lambda rate: (optax.scale_by_learning_rate(optax.linear_schedule(rate, 0.0, STEPS)),),
     "standardised": lambda rate: (standardised(), *_plain(rate)),
     "clipped": lambda rate: (clipped(), *_plain(rate)),
-    "pull 0.003": lambda rate: (*_plain(rate), pulled(0.003)),
-    "pull 0.01": lambda rate: (*_plain(rate), pulled(0.01)),
+    "pulled": lambda rate: (*_plain(rate), pulled(0.01)),
     "averaged": lambda rate: (*_plain(rate), averaged()),
+    "orthogonalised": lambda rate: (orthogonalised(), *_plain(rate)),
 }
 ESTIMATES = ("isotropic", "along the inputs")
 # Numbers of the first rates; what is of another size than an estimate has a range of its own.
-LOW = {"": -13, "orthogonalised": -13, "standardised": -5}
+LOW = {"": -13, "orthogonalised": -13, "standardised": -4}
 
 
 def contestant(estimate: str, chain: str, batches: int) -> Method:

@@ -48,17 +48,17 @@ EXCERPTS = {
             "mezo, one pair": "`mezo`, one pair",
             "mezo": "`mezo`, three pairs",
         },
-        ("passes to", "ratio to MeZO"),
+        ("passes to 60%", "ratio to MeZO, 60%", "passes to accuracy 0.70"),
     ),
     "prompted": Excerpt(
         "sst2, prompted decoder",
         {
             **CEILING,
-            **{name: f"`{name}`" for name in ("hizoo", "mezo_adam", "zo_muon", "mezo")},
+            **{name: f"`{name}`" for name in ("tezo", "zo_muon", "mezo_adam", "mezo", "lozo")},
             "loren, no momentum": "`loren`, isotropic",
             **ALONG,
         },
-        ("test accuracy", "lowest dev loss", "passes to"),
+        ("test accuracy", "lowest dev loss", "passes to 80%", "passes to accuracy 0.65"),
     ),
 }
 

@@ -47,6 +47,7 @@ class Prompted(NamedTuple):
       tokenizer: its tokenizer.
       prompt: the task's.
       trained: the parameters that are trained, 2D arrays and vectors.
+      logits: `(trained, inputs) -> (B, 2)`.
       loss: see `Task`.
       score: see `Task`.
     """
@@ -55,6 +56,7 @@ class Prompted(NamedTuple):
     tokenizer: Any
     prompt: Prompt
     trained: Any
+    logits: Callable[[Any, Any], jax.Array]
     loss: Callable[[Any, Any], jax.Array]
     score: Callable[[Any, Any], dict[str, jax.Array]]
 
@@ -127,7 +129,7 @@ def prompted(data: str) -> Prompted:
         **{name: last[name] for name in TRAINED},
         "norm": model.params["norm"],
     }
-    return Prompted(model, tokenizer, prompt, trained, *classification(logits))
+    return Prompted(model, tokenizer, prompt, trained, logits, *classification(logits))
 
 
 def difference(data: str, seed: int, task: Task, data_dir: Path | None) -> float:

@@ -16,7 +16,11 @@ inputs of every matrix; after each one of
 
 Rates are tuned on a seed of their own, in steps of 1.8 (`evidence.tuning`), for each chain.
 
+`--calibrated` adds to the logits, before training, what makes the mean answer of the training rows
+their mean label, so that no run has to unlearn the model's preference for one of the answers.
+
     python benchmarks/research/chains.py --data-dir DIR
+    python benchmarks/research/chains.py --data-dir DIR --calibrated --chains nothing standardised
 """
 
 import argparse
@@ -29,14 +33,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from prompted_inputs import prior_bias
 
 sys.path.append(str(Path(__file__).parents[1]))
 from evidence.methods import Method, along_inputs
-from evidence.prompted import prompted_task
+from evidence.prompted import prompted, prompted_task
 from evidence.rows import Rows, rounded
 from evidence.runs import alone
-from evidence.tasks import Task
+from evidence.tasks import Task, classification
 from evidence.tuning import choose, fine_rate
 from record import RESULTS
 
@@ -74,16 +80,6 @@ def orthogonalised() -> optax.GradientTransformation:
     def update(updates: Any, state: Any, params: Any = None) -> Any:
         turn = lambda u: newton_schulz(u) if u.ndim == 2 else jnp.zeros_like(u)
         return jax.tree.map(turn, updates), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def standardised() -> optax.GradientTransformation:
-    """Of norm one."""
-
-    def update(updates: Any, state: Any, params: Any = None) -> Any:
-        norm = optax.tree.norm(updates)
-        return jax.tree.map(lambda u: u / norm, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -131,7 +127,7 @@ def _plain(rate: Any) -> tuple[Any, ...]:
 CHAINS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "nothing": _plain,
     "decay": lambda rate: (optax.scale_by_learning_rate(optax.linear_schedule(rate, 0.0, STEPS)),),
-    "standardised": lambda rate: (standardised(), *_plain(rate)),
+    "standardised": lambda rate: (optax.normalize_by_update_norm(), *_plain(rate)),
     "clipped": lambda rate: (clipped(), *_plain(rate)),
     "pulled": lambda rate: (*_plain(rate), pulled(0.01)),
     "averaged": lambda rate: (*_plain(rate), averaged()),
@@ -158,17 +154,40 @@ def contestant(estimate: str, chain: str, batches: int) -> Method:
     return along._replace(make=make, scored=scored)
 
 
-def measure(data_dir: Path, rows: Rows) -> None:
+def calibrated(task: Task) -> Task:
+    """The task with a constant on the second logit, which is data: nothing compiles anew."""
+    logits = jax.jit(prompted("sst2").logits)(task.params, task.train["inputs"])
+    bias = prior_bias(logits, task.train["labels"])
+
+    def with_bias(rows: Any) -> Any:
+        inputs = rows["inputs"] | {"bias": np.full(rows["labels"].shape, bias, np.float32)}
+        return rows | {"inputs": inputs}
+
+    held_out = {"dev": (with_bias(task.dev[0]), task.dev[1])}
+    held_out["test"] = (with_bias(task.test[0]), task.test[1])
+    loss, score = _calibrated_functions()
+    return task._replace(loss=loss, score=score, train=with_bias(task.train), **held_out)
+
+
+@functools.cache
+def _calibrated_functions() -> tuple[Any, Any]:
+    plain = prompted("sst2").logits
+    moved = lambda inputs: jnp.stack([jnp.zeros_like(inputs["bias"]), inputs["bias"]], -1)
+    return classification(lambda params, inputs: plain(params, inputs) + moved(inputs))
+
+
+def measure(options: argparse.Namespace, rows: Rows) -> None:
     """One row an estimate and chain."""
 
     @functools.cache
     def task_of(seed: int) -> Task:
-        return prompted_task("sst2", seed, data_dir=data_dir)
+        task = prompted_task("sst2", seed, data_dir=options.data_dir)
+        return calibrated(task) if options.calibrated else task
 
     length = {"budget": BUDGET, "evaluations": EVALUATIONS}
-    for chain in CHAINS:
+    for chain in options.chains:
         for estimate in ESTIMATES:
-            fields = {"estimate": estimate, "chain": chain}
+            fields = {"estimate": estimate, "chain": chain, "calibrated": options.calibrated}
             if rows.has(**fields):
                 continue
             task = task_of(SEEDS[0])
@@ -198,8 +217,9 @@ def main() -> None:
     """Measures what is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
-    options = parser.parse_args()
-    measure(options.data_dir, Rows(FILE))
+    parser.add_argument("--chains", nargs="+", choices=CHAINS, default=list(CHAINS))
+    parser.add_argument("--calibrated", action="store_true")
+    measure(parser.parse_args(), Rows(FILE))
 
 
 if __name__ == "__main__":

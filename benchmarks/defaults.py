@@ -79,9 +79,9 @@ PROMPTED: Mapping[str, Values] = {
     "subzero": {"rank": (8, 64), "every": (100, NEVER)},
     "tezo": {"rank": (8, 128), "momentum": (0.9,)},
     "zo_muon": {
-        "rank": (16, 256),
-        "every": (20, 500),
-        "num_directions": (2, 8),
+        "rank": (16,),
+        "every": (20,),
+        "num_directions": (8,),
         "vector_learning_rate": (1e-3,),
     },
     "loren, along the inputs": {"count": (16, 128), "power": (0.0, 0.5)},

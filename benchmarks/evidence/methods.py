@@ -30,7 +30,7 @@ class Method(NamedTuple):
       full: whether it also needs the loss on all training rows.
       prepare: `task -> arrays`, further arguments of `make` that a task's data give; None for none.
       before: forward passes of a minibatch that `prepare` takes.
-      scored: `(params, state) -> params` that are scored; None for the parameters as they are.
+      scored: `(params, state) -> params` that `runs.alone` scores; None for those of the run.
     """
 
     make: Callable[..., Any]

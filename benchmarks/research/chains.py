@@ -48,6 +48,7 @@ from evidence.methods import Method, along_inputs
 from evidence.prompted import prompted, prompted_task
 from evidence.rows import Rows, rounded
 from evidence.runs import alone
+from evidence.tables import Row, contrast, markdown, spread
 from evidence.tasks import Task, classification, language_task
 from evidence.tuning import choose, fine_rate
 from record import RESULTS
@@ -226,14 +227,29 @@ def measure(options: argparse.Namespace, rows: Rows) -> None:
             print(*fields.values(), rate, row["mean dev loss"], row["last dev loss"], flush=True)
 
 
+def compared(rows: Rows) -> list[Row]:
+    """Every chain, and its losses less those of the same estimate with nothing after it, paired."""
+    found = []
+    for row in rows:
+        same = {name: row[name] for name in ("task", "estimate", "calibrated")}
+        base = rows.where(chain="nothing", **same)
+        line = same | {"chain": row["chain"], "rate": row["rate"]}
+        for kind in ("mean dev loss", "last dev loss"):
+            line[kind] = spread(row[kind])
+            line[f"{kind} less"] = contrast(row[kind], base[0][kind])[0] if base else None
+        found.append(line)
+    return found
+
+
 def main() -> None:
-    """Measures what is not there yet."""
+    """Measures what is not there yet, and prints all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--model-file", type=Path, help="a llama2.c file")
     parser.add_argument("--chains", nargs="+", choices=CHAINS, default=list(CHAINS)[:-1])
     parser.add_argument("--calibrated", action="store_true")
     measure(parser.parse_args(), Rows(FILE))
+    print(markdown(compared(Rows(FILE))))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from loren_jax import lora as lora
 from loren_jax import schemes as schemes
 from loren_jax import transforms as transforms
 from loren_jax.estimators import estimate as estimate
+from loren_jax.estimators import with_aux as with_aux
 from loren_jax.optimizers import hizoo as hizoo
 from loren_jax.optimizers import kerzoo as kerzoo
 from loren_jax.optimizers import loren as loren
@@ -25,6 +26,7 @@ from loren_jax.optimizers import scale_by_loren as scale_by_loren
 from loren_jax.optimizers import subzero as subzero
 from loren_jax.optimizers import tezo as tezo
 from loren_jax.optimizers import zo_muon as zo_muon
+from loren_jax.parts import trained as trained
 from loren_jax.transforms import descend as descend
 from loren_jax.transforms import train_step as train_step
 from loren_jax.types import MatrixAxes as MatrixAxes

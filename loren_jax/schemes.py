@@ -18,6 +18,7 @@ step without it.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from loren_jax.precision import wide
 from loren_jax.types import Coefficients, Scheme
 
 HUGE = 1e15
@@ -59,7 +60,7 @@ def leave_one_out() -> Scheme:
     """
 
     def weigh(losses: Float[Array, "K 1"], scale: Float[Array, ""]) -> Coefficients:
-        score = _centred(losses[:, 0].astype(jnp.float32))
+        score = _centred(losses[:, 0].astype(wide(losses)))
         return Coefficients(slope=score / scale, score=score)
 
     return Scheme(points=(1.0,), weigh=weigh, min_directions=2)
@@ -110,7 +111,7 @@ def one_sided() -> Scheme:
         comparable = jnp.where(usable(losses[:, 0]), losses[:, 1], jnp.nan)
         return Coefficients(
             slope=(plus - centre) / (scale * used),
-            score=_centred(comparable.astype(jnp.float32)),
+            score=_centred(comparable.astype(wide(losses))),
         )
 
     return Scheme(points=(0.0, 1.0), weigh=weigh)
@@ -160,7 +161,7 @@ def forward_passes(scheme: Scheme, num_directions: int) -> int:
 
 def _finite_rows(losses: Float[Array, "K S"]) -> tuple[Float[Array, "S K"], Array]:
     """The losses point by point, zero in rows that are not finite, and how many rows are."""
-    losses = losses.astype(jnp.float32)
+    losses = losses.astype(wide(losses))
     finite = jnp.all(usable(losses), -1)
     return jnp.where(finite[:, None], losses, 0.0).T, jnp.maximum(jnp.sum(finite), 1)
 

@@ -16,7 +16,7 @@ Letters: `K` directions of one step, `S` points a direction, `m` fan-out, `n` fa
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Float, Int, Key, Shaped, UInt32
 
 PyTree: TypeAlias = Any
 """Any nested container of arrays; parameters, states and trees of directions are such."""
@@ -25,8 +25,12 @@ Scalar: TypeAlias = float | int | Array
 """A number, or what `optax.inject_hyperparams` makes of one."""
 
 Loss: TypeAlias = Float[Array, ""]
-ValueFn: TypeAlias = Callable[[PyTree], Loss]
-"""The user's own loss: parameters in, a scalar out. Data is closed over."""
+ValueFn: TypeAlias = Callable[[PyTree], Any]
+"""The user's own loss: parameters in, a scalar out. Data is closed over. What else it may return,
+`loren_jax.evaluation.loss_function` says."""
+
+LossAndAux: TypeAlias = tuple[Loss, PyTree]
+"""A loss and auxiliary outputs, `()` where there are none."""
 
 Mask: TypeAlias = PyTree | Callable[[str], bool]
 """Which leaves are trained: a pytree of bools like the parameters, or a function of the path."""
@@ -105,6 +109,8 @@ class Directions(NamedTuple):
       cases: None, or `(state, params) -> (number, distributions)` where a step follows one of
         several distributions, each of a structure of its own, and the number of that one is traced.
         Then draw and absorb are theirs; init and refresh are this one's, and so is the state.
+      linear: whether the estimate is linear in the coefficients, so that a learning rate can be
+        multiplied into them.
     """
 
     init: Callable[[PyTree, Key[Array, ""]], PyTree]
@@ -112,29 +118,33 @@ class Directions(NamedTuple):
     draw: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
     absorb: Callable[..., tuple[PyTree, PyTree]]
     cases: Callable[[PyTree, PyTree], tuple[Int[Array, ""], "list[Directions]"]] | None = None
+    linear: bool = True
 
 
 class Query(NamedTuple):
-    """How to query one loss at perturbed parameters.
+    """How to query a function at perturbed parameters.
 
     Attributes:
-      run: `(directions of one query, scale) -> loss` at `params + scale * directions`, float32.
+      run: `(directions of one query, scale) -> what the function returns`, any pytree of arrays, at
+        `params + scale * directions`.
       activation_bytes: the largest value that one query computes; None where a query costs a copy
         of the parameters, so that only one should run at a time.
       groups: of devices, that the queries of a step are spread over.
-      spread: `(numbers -> losses, number) -> losses`: those of all queries, each group evaluating
+      spread: `(numbers -> results, number) -> results`: those of all queries, each group evaluating
         its share; None where there is one group.
     """
 
-    run: Callable[[PyTree, Float[Array, ""]], Loss]
+    run: Callable[[PyTree, Float[Array, ""]], PyTree]
     activation_bytes: int | None = None
     groups: int = 1
-    spread: Callable[[Callable[[Array], Array], int], Array] | None = None
+    spread: Callable[[Callable[[Array], PyTree], int], PyTree] | None = None
 
 
-Evaluation: TypeAlias = Callable[[ValueFn, PyTree], Query]
-"""`(value_fn, params) -> Query`. The parameters are never modified, and the result does not depend
-on which evaluation is used."""
+Evaluation: TypeAlias = Callable[[Callable[[PyTree], PyTree], PyTree], Query]
+"""`(function, params) -> Query`. The parameters are never modified. Which evaluation is used
+changes the result by rounding alone. Where weights are, or are cast to, a narrow type, that can be
+much: perturbed copies round the perturbation together with the weight, so what is below half a
+spacing of the weight is lost; `perturbed` keeps it in float32 and is the better of the two."""
 
 
 class EstimateState(NamedTuple):
@@ -142,16 +152,21 @@ class EstimateState(NamedTuple):
 
     Attributes:
       count: steps taken.
-      key: the run's key; a step's noise is a function of it and of `count`.
+      key: the numbers of the run's key; a step's noise is a function of it and of `count`. Numbers,
+        as files and NumPy take no typed keys.
       directions: what the distribution has learned.
-      losses: every loss of the step as queried, finite or not.
+      losses: every loss of the step as queried, finite or not; float64 where JAX has that on.
       loss: mean of the finite ones, NaN where there is none; infinite before the first step.
       nonfinite: how many losses of the whole run were not finite.
+      aux: the auxiliary outputs of the step's queries, each array `(K, S, ...)`; `()` where the
+        loss has none, before the first step (see `loren_jax.with_aux`) and zeros after one that was
+        given losses.
     """
 
     count: Int[Array, ""]
-    key: Key[Array, ""]
+    key: UInt32[Array, "2"]
     directions: PyTree
     losses: Float[Array, "K S"]
     loss: Float[Array, ""]
     nonfinite: Int[Array, ""]
+    aux: PyTree = ()

@@ -32,7 +32,7 @@ def matrices(name, leaf):
 
 def evaluated(directions, state, params, number):
     """The directions of the step that `state` is about to take, and their state in that step."""
-    step = noise.fold(state.key, state.count)
+    step = noise.fold(noise.from_words(state.key), state.count)
     learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
     draw = lambda key: directions.draw(learned, params, key)
     return jax.vmap(draw)(noise.fold_all(step, (number,))), learned

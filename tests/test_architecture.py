@@ -16,6 +16,9 @@ MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 # Each layer may import from the ones before it, and from itself.
 LAYERS = [
     "types",
+    "precision",
+    "updates",
+    "transformation",
     "arguments",
     "noise",
     "covariance",
@@ -25,6 +28,7 @@ LAYERS = [
     "lora",
     "estimators",
     "transforms",
+    "parts",
     "optimizers",
     "diagnostics",
     "journal",
@@ -59,6 +63,8 @@ PUBLIC = {
     "subzero",
     "tezo",
     "train_step",
+    "trained",
+    "with_aux",
     "zo_muon",
 }
 

@@ -62,7 +62,7 @@ def materialised(
 
     closed = jax.make_jaxpr(value_fn)(params)
 
-    def query(params: PyTree) -> Array:
+    def query(params: PyTree) -> list[Array]:
         key = noise.run_key(0)
         drawn = directions.draw(directions.init(params, key), params, key)
         return interpret(closed, params, drawn, jnp.float32(1), Interpreter(RULES, record))

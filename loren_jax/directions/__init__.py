@@ -24,7 +24,6 @@ from loren_jax.directions.diagonal import diagonal as diagonal
 from loren_jax.directions.isotropic import isotropic as isotropic
 from loren_jax.directions.low_rank import LowRankState as LowRankState
 from loren_jax.directions.low_rank import low_rank as low_rank
-from loren_jax.directions.masked import masked as masked
 from loren_jax.directions.masked import resolve_mask as resolve_mask
 from loren_jax.directions.matrices import MatrixView as MatrixView
 from loren_jax.directions.matrices import attention_axes as attention_axes

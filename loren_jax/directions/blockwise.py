@@ -121,7 +121,7 @@ def blockwise(
     def unreachable(*_: Any) -> Any:
         raise TypeError("blockwise directions are drawn and absorbed through their cases.")
 
-    return Directions(init, refresh, unreachable, unreachable, cases)
+    return Directions(init, refresh, unreachable, unreachable, cases, directions.linear)
 
 
 def _plan(params: PyTree, blocks: Any, always: Mask | None, matrix_axes: Any) -> list[_Case]:
@@ -195,7 +195,8 @@ def _restricted(directions: Directions, case: _Case, layer: Array) -> Directions
 
     # What is drawn for a leaf knows how to be summed, one layer of it or none.
     keep = lambda state, params, key: state
-    return Directions(lambda params, key: (), keep, draw, directions.absorb)
+    init = lambda params, key: ()
+    return Directions(init, keep, draw, directions.absorb, linear=directions.linear)
 
 
 def _stacked(view: MatrixView, depth: int) -> MatrixView:

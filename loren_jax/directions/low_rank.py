@@ -133,7 +133,8 @@ def low_rank(
         sums = jax.tree.map(factors, params, directions)
         if momentum is not None:
             gain = jnp.where(state.steps == 1, 1.0, 1.0 - momentum)
-            sums = jax.tree.map(lambda m, u: momentum * m + gain * u, state.trace, sums)
+            average = lambda m, u: (momentum * m + gain * u).astype(m.dtype)
+            sums = jax.tree.map(average, state.trace, sums)
             state = state._replace(trace=sums)
 
         def apply(step, direction, basis, target):
@@ -145,7 +146,7 @@ def low_rank(
         held = (directions, state.right, targets(params, into))
         return jax.tree.map(apply, sums, *held), state
 
-    return Directions(init, refresh, draw, absorb)
+    return Directions(init, refresh, draw, absorb, linear=momentum is None)
 
 
 def _into_row_space(leaf: Any, trace: Array, old: Array | None, new: Array | None) -> Array:

@@ -101,4 +101,4 @@ def subspace(rank: int = 64, every: int = 100, matrix_axes: AxesOf | None = None
         held = (directions, state.left, targets(params, into))
         return jax.tree.map(apply, params, *held), state
 
-    return Directions(init, refresh, draw, absorb)
+    return Directions(init, refresh, draw, absorb, linear=False)

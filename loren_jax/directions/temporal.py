@@ -98,7 +98,7 @@ def temporal(rank: int = 32, momentum: Any = None, matrix_axes: AxesOf | None = 
 
         steps = jax.tree.map(coordinates, params, directions, state.left)
         if momentum is not None:
-            average = lambda m, tau: momentum * m + (1.0 - momentum) * tau
+            average = lambda m, tau: (momentum * m + (1.0 - momentum) * tau).astype(m.dtype)
             steps = jax.tree.map(average, state.trace, steps)
             state = state._replace(trace=steps)
 
@@ -110,7 +110,8 @@ def temporal(rank: int = 32, momentum: Any = None, matrix_axes: AxesOf | None = 
         held = (directions, state.left, state.right, targets(params, into))
         return jax.tree.map(apply, steps, *held), state
 
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    keep = lambda state, params, key: state
+    return Directions(init, keep, draw, absorb, linear=momentum is None)
 
 
 def _weights(factor: Array, basis: Array) -> Array:

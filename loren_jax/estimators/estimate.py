@@ -7,6 +7,7 @@ second.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,30 +16,22 @@ import optax
 
 from loren_jax import arguments, noise, schemes
 from loren_jax.directions.queries import draw_queries, one_query
+from loren_jax.estimators.update_arguments import (
+    of_shape,
+    require_no_updates,
+    require_one,
+    require_params,
+    require_spelling,
+)
+from loren_jax.evaluation.loss_function import loss_and_aux
 from loren_jax.evaluation.materialised import displaced
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
 from loren_jax.evaluation.sharded.layout import Layout, Whole, layout_of
+from loren_jax.precision import loss_dtype, wide
+from loren_jax.transformation import Update, ZerothOrder
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
-
-
-class Estimator(optax.GradientTransformationExtraArgs):
-    """An estimate that can also be added to a tree without being built first.
-
-    Attributes:
-      accumulate: `(state, params, into, factor, *, value_fn=None, losses=None) -> (tree, state)`:
-        `into + factor * estimate`, in the dtypes of `into` and leaf by leaf, layer by layer.
-      ask: `(params, state, direction, point) -> params`: a copy of the parameters, perturbed as for
-        the loss in that row and column of the step's `losses`.
-    """
-
-    accumulate: Callable[..., tuple[PyTree, EstimateState]]
-    ask: Callable[..., PyTree]
-
-    def __new__(cls, init, update, accumulate, ask):  # noqa: D102
-        self = super().__new__(cls, init, update)
-        self.accumulate, self.ask = accumulate, ask
-        return self
+from loren_jax.updates import cast_like
 
 
 def estimate(
@@ -50,19 +43,23 @@ def estimate(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Estimator:
+) -> ZerothOrder:
     r"""Replaces the updates by a zeroth-order estimate of the gradient.
 
     .. math:: \hat g = \sum_{k=1}^{K} c_k y_k, \qquad y_k \sim \text{directions},
         \quad c = \text{scheme}\big(f(x + \varepsilon p_s y_k)\big)
 
-    `update(updates, state, params, *, value_fn=None, losses=None, **extra)` takes exactly one of
+    `update(updates, state, params, *, value_fn=None, losses=None, has_aux=False, **extra)` takes
+    exactly one of
 
     * `value_fn`: the loss, `params -> scalar`. Close over the batch; it stays the same for all
-      queries of a step. Costs `num_directions * len(scheme.points)` forward passes.
+      queries of a step. Costs `num_directions * len(scheme.points)` forward passes. With
+      `has_aux=True` it returns `(loss, aux)`; it may also return an object with the field `loss`.
+      The auxiliary outputs of all queries are in the state, `(K, S, ...)`: see `with_aux`.
     * `losses`: the `(K, S)` losses of this very step, queried elsewhere. Costs no forward pass.
 
-    `updates` is ignored and may be None. Unknown extra arguments are ignored, as Optax asks.
+    `updates` is None: there is no gradient to take. Zeros are taken too. Unknown extra arguments
+    are ignored, as Optax asks.
 
     Args:
       directions: the distribution of perturbations, and what it learns.
@@ -75,12 +72,14 @@ def estimate(
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` with an `EstimateState`, `accumulate`, `ask`. Its
-      update has the parameters' shapes and dtypes and points uphill, as a gradient does.
+      An Optax transformation with an `EstimateState`, `accumulate`, `ask`. Its update has the
+      parameters' shapes and dtypes and points uphill, as a gradient does.
 
     Raises:
-      ValueError: an argument out of range; in `update`, `params` missing, or none or both of
-        `value_fn` and `losses`.
+      ValueError: an argument out of range; in `update`, `params` missing, none or both of
+        `value_fn` and `losses`, or updates that are not zero.
+      TypeError: in `update`, a misspelt argument, or a `value_fn` that is no function or returns no
+        floating-point scalar.
 
     >>> from loren_jax import directions, schemes
     >>> tx = estimate(directions.isotropic(), schemes.two_sided(), num_directions=1)
@@ -95,59 +94,93 @@ def estimate(
     arguments.positive("perturbation_scale", perturbation_scale)
     if chunk_size is not None:
         arguments.count("chunk_size", chunk_size)
-    shape = (num_directions, len(scheme.points))
-    layout = layout_of(evaluation)
+    own = _Estimate(directions, scheme, num_directions, perturbation_scale, chunk_size, evaluation)
 
     def init(params: PyTree) -> EstimateState:
         run = noise.run_key(key)
         return EstimateState(
             count=jnp.zeros((), jnp.int32),
-            key=run,
+            key=noise.words(run),
             directions=directions.init(_given(params), noise.fold_name(run, "init")),
-            losses=jnp.full(shape, jnp.inf, jnp.float32),
-            loss=jnp.asarray(jnp.inf, jnp.float32),
+            losses=jnp.full(own.shape, jnp.inf, loss_dtype()),
+            loss=jnp.asarray(jnp.inf, loss_dtype()),
             nonfinite=jnp.zeros((), jnp.int32),
         )
 
-    def update(updates, state, params=None, *, value_fn=None, losses=None, **extra):
-        del updates, extra
-        estimated, state = step(state, params, value_fn, losses, None, 1.0)
-        cast = lambda leaf, gradient: gradient.astype(jnp.result_type(leaf))
-        return jax.tree.map(cast, params, estimated), state
+    def update(updates, state, params=None, *, value_fn=None, losses=None, has_aux=False, **extra):
+        require_spelling(extra)
+        require_one(value_fn, losses, extra)
+        require_no_updates(updates)
+        estimated, state = own.step(state, params, value_fn, losses, has_aux)
+        return cast_like(params, estimated), state
 
-    def accumulate(state, params, into, factor, *, value_fn=None, losses=None):
-        return step(state, params, value_fn, losses, into, factor)
+    def accumulate(
+        state, params, into, factor, *, value_fn=None, losses=None, has_aux=False, **extra
+    ):
+        require_spelling(extra)
+        require_one(value_fn, losses, extra)
+        return own.step(state, params, value_fn, losses, has_aux, into, factor)
 
-    def ask(params, state, direction, point):
-        params = _given(params)
-        scale = arguments.scheduled(perturbation_scale, state.count)
-        multiple = jnp.asarray(scheme.points, jnp.float32)[point] * scale
-        moved = lambda drawn: displaced(params, one_query(drawn, direction), multiple)
+    linear = directions.linear
+    return ZerothOrder(init, Update(update, ask=own.ask, accumulate=accumulate if linear else None))
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """The arguments of `estimate`, and what it does with them."""
+
+    directions: Directions
+    scheme: Scheme
+    num_directions: int
+    perturbation_scale: Any
+    chunk_size: int | None
+    evaluation: Evaluation | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(K, S)`."""
+        return self.num_directions, len(self.scheme.points)
+
+    def step(self, state, params, value_fn, losses, has_aux, into=None, factor=1.0):
+        """`(into + factor * estimate, state)`."""
+        params, layout = require_params(params), layout_of(self.evaluation)
+        scale = arguments.scheduled(self.perturbation_scale, state.count)
+        aux = optax.tree.zeros_like(state.aux)
         with layout.context():
-            step = _Step(directions, state, params, num_directions, layout)
-            return layout.placed(step.probe(moved))
-
-    def query(value_fn, params, scale, drawn):
-        settings = {"evaluation": evaluation or perturbed, "chunk_size": chunk_size}
-        where = {"points": scheme.points, "scale": scale, "axes": drawn[1]}
-        return evaluate_queries(value_fn, params, drawn[0], **where, **settings)
-
-    def step(state, params, value_fn, losses, into, factor):
-        params = _given(params)
-        _check_exactly_one(value_fn, losses)
-        scale = arguments.scheduled(perturbation_scale, state.count)
-        with layout.context():
-            step = _Step(directions, state, params, num_directions, layout)
+            step = _Step(self.directions, state, params, self.num_directions, layout)
             if value_fn is not None:
-                losses = step.probe(lambda drawn: query(value_fn, params, scale, drawn))
-            losses = layout.everywhere(_of_shape(losses, shape))
-            coefficients = scheme.weigh(losses, scale)
-            coefficients = coefficients._replace(slope=coefficients.slope * factor)
+                function = loss_and_aux(value_fn, has_aux)
+                query = lambda drawn: self._query(function, params, scale, drawn)
+                losses, aux = step.probe(query)
+            losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
+            slope, score = self.scheme.weigh(losses, scale)
+            # What is learned is kept in float32.
+            coefficients = Coefficients(slope * factor, score.astype(jnp.float32))
             total, learned = step.absorb(coefficients, into)
             total, learned = layout.placed(total), layout.learned(learned, params)
-        return total, _next(state, learned, losses)
+        return total, _next(state, learned, losses, aux)
 
-    return Estimator(init, update, accumulate, ask)
+    def ask(self, params, state, direction, point):
+        """The parameters at which one loss is asked for."""
+        params, layout = require_params(params), layout_of(self.evaluation)
+        scale = arguments.scheduled(self.perturbation_scale, state.count)
+        multiple = jnp.asarray(self.scheme.points, jnp.float32)[point] * scale
+        moved = lambda drawn: displaced(params, one_query(drawn, direction), multiple)
+        with layout.context():
+            step = _Step(self.directions, state, params, self.num_directions, layout)
+            return layout.placed(step.probe(moved))
+
+    def _query(self, function, params, scale, drawn):
+        return evaluate_queries(
+            function,
+            params,
+            drawn[0],
+            points=self.scheme.points,
+            scale=scale,
+            evaluation=self.evaluation or perturbed,
+            chunk_size=self.chunk_size,
+            axes=drawn[1],
+        )
 
 
 class _Step:
@@ -161,7 +194,7 @@ class _Step:
         number: int,
         layout: Layout | Whole,
     ):
-        key = noise.fold(state.key, state.count)
+        key = noise.fold(noise.from_words(state.key), state.count)
         self.layout, self.params = layout, layout.described(params)
         learned = directions.refresh(state.directions, self.params, noise.fold_name(key, "refresh"))
         self.learned = layout.learned(learned, params)
@@ -196,7 +229,8 @@ class _Step:
         if self.case is None:
             return add(self.cases[0], self.drawn[0], into)
         if into is None:
-            into = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.float32), self.params)
+            zeros = lambda x: jnp.zeros(jnp.shape(x), wide(coefficients.slope))
+            into = jax.tree.map(zeros, self.params)
         for i, case in enumerate(self.cases):
             turns = (self.case == i).astype(jnp.int32)
             turn = lambda _, into, case=case: add(case, self.draw(case)[0], into)[0]
@@ -204,7 +238,7 @@ class _Step:
         return into, self.learned
 
 
-def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateState:
+def _next(state: EstimateState, learned: PyTree, losses: jax.Array, aux: PyTree) -> EstimateState:
     finite = schemes.usable(losses)
     return EstimateState(
         count=jnp.asarray(optax.safe_increment(state.count)),
@@ -213,6 +247,7 @@ def _next(state: EstimateState, learned: PyTree, losses: jax.Array) -> EstimateS
         losses=losses,
         loss=jnp.sum(jnp.where(finite, losses, 0.0)) / jnp.sum(finite),
         nonfinite=state.nonfinite + jnp.sum(~finite, dtype=jnp.int32),
+        aux=aux,
     )
 
 
@@ -227,28 +262,5 @@ def _why(scheme: Scheme) -> str:
 
 
 def _given(params: PyTree) -> PyTree:
-    if params is None:
-        raise ValueError(
-            "params is None: directions are drawn around the parameters. Pass them, as in "
-            "update(None, state, params, value_fn=loss)."
-        )
-    return params
-
-
-def _check_exactly_one(value_fn: Any, losses: Any) -> None:
-    if (value_fn is None) == (losses is None):
-        raise ValueError(
-            f"update got {'neither' if value_fn is None else 'both'} of value_fn and losses: pass "
-            "value_fn=loss, a function of the parameters, to query the loss, or losses=array to "
-            "absorb losses that were queried elsewhere."
-        )
-
-
-def _of_shape(losses: Any, shape: tuple[int, int]) -> jax.Array:
-    losses = jnp.asarray(losses, jnp.float32)
-    if losses.shape != shape:
-        raise ValueError(
-            f"losses has shape {losses.shape}, expected {shape}: one row for each of the "
-            f"{shape[0]} directions, one column for each of the scheme's {shape[1]} points."
-        )
-    return losses
+    """The parameters; a tree without leaves passes, as Optax initialises with one."""
+    return require_params(params) if params is None else params

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from loren_jax import arguments, schemes
-from loren_jax.directions.structured import Zero
 from loren_jax.estimators.estimate import estimate
+from loren_jax.estimators.update_arguments import require_no_updates, require_spelling
+from loren_jax.precision import wide
+from loren_jax.transformation import Update, ZerothOrder
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
+from loren_jax.updates import cast_like
 
 
 class SvrgState(NamedTuple):
@@ -26,19 +29,20 @@ class SvrgState(NamedTuple):
       losses: the latest step's as queried, finite or not: S columns at the parameters, of the full
         loss on a full step, and S at the snapshot, which are zero on a full step.
       loss: mean of the finite ones at the parameters.
-      snapshot: the parameters of the latest full step, a copy in their dtypes; leaves that are not
-        perturbed are left out (`optax.MaskedNode`).
-      full_estimate: the estimate of that step, float32, of the same leaves; zero before the first.
+      snapshot: the parameters of the latest full step, a copy in their dtypes.
+      full_estimate: the estimate of that step, float32 at least; zero before the first.
+      aux: the auxiliary outputs, placed as the losses are.
     """
 
     count: Int[Array, ""]
-    key: Key[Array, ""]
+    key: UInt32[Array, "2"]
     directions: PyTree
     losses: Float[Array, "K twice_S"]
     loss: Float[Array, ""]
     nonfinite: Int[Array, ""]
     snapshot: PyTree
     full_estimate: PyTree
+    aux: PyTree = ()
 
 
 def svrg(
@@ -51,7 +55,7 @@ def svrg(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""Replaces the updates by a variance-reduced zeroth-order estimate of the gradient.
 
     .. math::
@@ -84,7 +88,7 @@ def svrg(
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` with a `SvrgState`; its update points uphill.
+      An Optax transformation with a `SvrgState`; its update points uphill.
 
     Raises:
       ValueError: an argument out of range; in `update`, `params` or a function missing.
@@ -101,11 +105,7 @@ def svrg(
       MeZO-SVRG, https://arxiv.org/abs/2404.08080; Johnson and Zhang, 2013 (SVRG).
     """
     arguments.count("every", every)
-    if directions.cases is not None:
-        raise ValueError(
-            "directions must perturb the same leaves at every step, which blockwise ones do not: "
-            "the full estimate is used for many steps. Restrict them with masked instead."
-        )
+    _require_usable(directions)
     make = functools.partial(
         estimate,
         num_directions=num_directions,
@@ -117,24 +117,27 @@ def svrg(
     queried, difference = make(directions, scheme), make(directions, _difference(scheme))
 
     def init(params: PyTree) -> SvrgState:
-        start: Any = difference.init(params)
-        drawn = jax.eval_shape(directions.draw, start.directions, params, start.key)
-        # A true copy: an array shared with the parameters could not be donated together with them.
-        copy = lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True)
-        keep = lambda leaf, kind: optax.MaskedNode() if isinstance(kind, Zero) else copy(leaf)
-        snapshot = jax.tree.map(keep, params, drawn)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), snapshot)
-        return SvrgState(**start._asdict(), snapshot=snapshot, full_estimate=zeros)
+        return _with_snapshot(difference.init(params), params)
 
     def update(
-        updates, state, params=None, *, value_fn=None, full_value_fn=None, losses=None, **extra
+        updates,
+        state,
+        params=None,
+        *,
+        value_fn=None,
+        full_value_fn=None,
+        losses=None,
+        has_aux=False,
+        **extra,
     ):
-        del updates, extra
+        require_spelling(extra)
         _check_sources(value_fn, full_value_fn, losses)
+        require_no_updates(updates)
         full = state.count % every == 0
-        own = EstimateState(*state[: len(EstimateState._fields)])
+        own, aux = _own(state), optax.tree.zeros_like(state.aux)
         if losses is None:
-            losses = probe(full, own, params, state.snapshot, value_fn, full_value_fn)
+            functions = (value_fn, full_value_fn)
+            losses, aux = probe(full, own, params, state.snapshot, functions, has_aux)
         enough = jnp.sum(schemes.usable(jnp.atleast_2d(losses)).all(-1)) >= scheme.min_directions
         total, after = difference.accumulate(own, params, None, 1.0, losses=losses)
         here = after.losses[:, : len(scheme.points)]
@@ -143,21 +146,58 @@ def svrg(
         held = _replace(full & enough, total, state.full_estimate)
         # From the new estimate, which then is the old one: that one is read once and goes in place.
         gradient = _add(params, total, held, ~full & enough)
-        rest = after._replace(loss=loss)._asdict()
+        rest = after._replace(loss=loss, aux=aux)._asdict()
         return gradient, SvrgState(**rest, snapshot=snapshot, full_estimate=held)
 
-    def probe(full, own, params, snapshot, value_fn, full_value_fn):
+    def probe(full, own, params, snapshot, functions, has_aux):
         # What the losses add up to is not used, so that a compiler leaves it out.
-        ask = lambda fn, at: queried.accumulate(own, at, None, 1.0, value_fn=fn)[1].losses
-        fill = lambda leaf, kept: leaf if isinstance(kept, optax.MaskedNode) else kept
-        there = lambda: ask(value_fn, jax.tree.map(fill, params, snapshot))
+        def ask(function, at):
+            step = queried.accumulate(own, at, None, 1.0, value_fn=function, has_aux=has_aux)[1]
+            return step.losses, step.aux
+
+        part, whole = functions
         return jax.lax.cond(
             full,
-            lambda: jnp.pad(ask(full_value_fn, params), ((0, 0), (0, len(scheme.points)))),
-            lambda: jnp.concatenate([ask(value_fn, params), there()], -1),
+            lambda: _beside_zeros(ask(whole, params)),
+            lambda: _side_by_side(ask(part, params), ask(part, snapshot)),
         )
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return ZerothOrder(init, Update(update))
+
+
+def _require_usable(directions: Directions) -> None:
+    if directions.cases is not None:
+        raise ValueError(
+            "directions must perturb the same leaves at every step, which blockwise ones do not: "
+            "the full estimate is used for many steps."
+        )
+    if not directions.linear:
+        raise ValueError(
+            "directions must give an estimate that is linear in the losses, as the difference of "
+            "two is taken: leave momentum within the directions, or orthogonalisation, out."
+        )
+
+
+def _with_snapshot(start: Any, params: PyTree) -> SvrgState:
+    # A true copy: an array shared with the parameters could not be donated together with them.
+    copy = lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True)
+    zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), wide(x)), params)
+    return SvrgState(**start._asdict(), snapshot=jax.tree.map(copy, params), full_estimate=zeros)
+
+
+def _own(state: SvrgState) -> EstimateState:
+    """The state of the two estimates, which know of no auxiliary outputs."""
+    known = {name: getattr(state, name) for name in EstimateState._fields}
+    return EstimateState(**known | {"aux": ()})
+
+
+def _side_by_side(here: PyTree, there: PyTree) -> PyTree:
+    """What was queried at the parameters, then what was at the snapshot: `(K, 2 S, ...)`."""
+    return jax.tree.map(lambda *both: jnp.concatenate(both, 1), here, there)
+
+
+def _beside_zeros(here: PyTree) -> PyTree:
+    return _side_by_side(here, optax.tree.zeros_like(here))
 
 
 def _difference(scheme: Scheme) -> Scheme:
@@ -175,16 +215,13 @@ def _difference(scheme: Scheme) -> Scheme:
 def _add(params: PyTree, total: PyTree, held: PyTree, condition: Bool[Array, ""]) -> PyTree:
     """The total plus what is held where the condition holds, in the parameters' dtypes."""
     add = lambda own, full: own + jnp.where(condition, full, 0.0)
-    choose = lambda own, full: own if isinstance(full, optax.MaskedNode) else add(own, full)
-    whole = jax.tree.map(choose, total, held)
-    return jax.tree.map(lambda leaf, own: own.astype(jnp.result_type(leaf)), params, whole)
+    return cast_like(params, jax.tree.map(add, total, held))
 
 
 def _replace(condition: Bool[Array, ""], new: PyTree, kept: PyTree) -> PyTree:
-    """`new` in place of `kept` where the condition holds, on the leaves that are kept."""
+    """`new` in place of `kept` where the condition holds."""
     either = lambda new, old: jnp.where(condition, new, old).astype(old.dtype)
-    choose = lambda new, old: old if isinstance(old, optax.MaskedNode) else either(new, old)
-    return jax.tree.map(choose, new, kept)
+    return jax.tree.map(either, new, kept)
 
 
 def _check_sources(value_fn: Any, full_value_fn: Any, losses: Any) -> None:

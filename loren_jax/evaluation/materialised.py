@@ -9,16 +9,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax.directions.structured import Zero
+from loren_jax.precision import wide
 from loren_jax.types import PyTree, Query, ValueFn
 
 
 def materialised(value_fn: ValueFn, params: PyTree) -> Query:
-    """The loss at `params + scale * directions`, by building the perturbed parameters.
+    """A function at `params + scale * directions`, by building the perturbed parameters.
 
-    The sum is taken in float32 and cast last, so that parameters of low precision are rounded once.
+    The sum is taken in float32 at least and cast last, so that parameters of low precision are
+    rounded once.
 
     Args:
-      value_fn: the loss.
+      value_fn: the loss, or any function of the parameters.
       params: the parameters; never modified.
 
     Returns:
@@ -26,7 +28,7 @@ def materialised(value_fn: ValueFn, params: PyTree) -> Query:
     """
 
     def run(directions, scale):
-        return value_fn(displaced(params, directions, scale)).astype(jnp.float32)
+        return value_fn(displaced(params, directions, scale))
 
     return Query(run)
 
@@ -46,7 +48,7 @@ def displaced(params: PyTree, directions: PyTree, scale: Float[Array, ""]) -> Py
     def perturb(leaf, direction):
         if isinstance(direction, Zero):
             return leaf
-        moved = jnp.asarray(leaf, jnp.float32) + scale * direction.to_dense()
+        moved = jnp.asarray(leaf, wide(leaf)) + scale * direction.to_dense()
         return moved.astype(jnp.result_type(leaf))
 
     return jax.tree.map(perturb, params, directions)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax import arguments
+from loren_jax.precision import loss_dtype
 from loren_jax.types import Loss, PyTree, ValueFn
 
 
@@ -35,7 +36,7 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
       size: rows at a time; at least 1. With all rows or more this is `loss` on the batch.
 
     Returns:
-      `value_fn(params)`, float32, for `update` of any optimiser.
+      `value_fn(params)` for `update` of any optimiser.
 
     Raises:
       TypeError: `size` is not an int.
@@ -60,7 +61,7 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
         # Every full-th row, so that devices which share a batch share each micro-batch too; taken
         # where it is needed, as a batch in another order would be a copy.
         split = jax.tree.map(lambda x: x[: full * size].reshape(size, full, *x.shape[1:]), batch)
-        total = size * jax.lax.scan(add, jnp.zeros((), jnp.float32), jnp.arange(full))[0]
+        total = size * jax.lax.scan(add, jnp.zeros((), loss_dtype()), jnp.arange(full))[0]
         if rest:
             last = jax.tree.map(lambda x: x[full * size :], batch)
             total = total + rest * _scalar(loss(params, last))
@@ -89,4 +90,4 @@ def _scalar(value: Any) -> Float[Array, ""]:
         raise TypeError(
             f"loss must return a scalar, got shape {jnp.shape(value)}: reduce it with jnp.mean."
         )
-    return jnp.asarray(value, jnp.float32)
+    return jnp.asarray(value, loss_dtype())

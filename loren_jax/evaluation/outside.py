@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from loren_jax.precision import loss_dtype
 from loren_jax.types import PyTree
 
 
@@ -45,10 +45,10 @@ def outside(function: Callable[..., Any]) -> Callable[..., Float[Array, ""]]:
 
     def called(*arguments: Any) -> np.ndarray:
         arrays = jax.tree.map(np.asarray, arguments)
-        return np.asarray(function(*arrays), np.float32).reshape(())
+        return np.asarray(function(*arrays), loss_dtype()).reshape(())
 
     def loss(params: PyTree, *batch: Any) -> Float[Array, ""]:
-        shape = jax.ShapeDtypeStruct((), jnp.float32)
+        shape = jax.ShapeDtypeStruct((), loss_dtype())
         return jax.pure_callback(called, shape, params, *batch, vmap_method="sequential")
 
     return loss

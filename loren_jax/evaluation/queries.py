@@ -1,18 +1,17 @@
 """Runs the K directions x S points of a step, in chunks."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax.directions.structured import Seeded
-from loren_jax.types import Evaluation, PyTree, Query, ValueFn
+from loren_jax.types import Evaluation, PyTree, Query
 
 
 def evaluate_queries(
-    value_fn: ValueFn,
+    function: Callable[[PyTree], PyTree],
     params: PyTree,
     directions: PyTree,
     *,
@@ -21,30 +20,27 @@ def evaluate_queries(
     evaluation: Evaluation,
     chunk_size: int | None = None,
     axes: PyTree = 0,
-) -> Float[Array, "K S"]:
-    """The losses of all queries of a step.
+) -> PyTree:
+    """What a function returns at all queries of a step.
 
     Args:
-      value_fn: the loss, `params -> scalar`.
+      function: of the parameters, any pytree of arrays out: a loss, or a loss and more.
       params: the parameters.
       directions: a tree of directions with a leading axis K.
       points: the scheme's S multiples; a multiple of zero, the parameters themselves, costs one
         forward pass for all directions.
       scale: the perturbation scale.
       evaluation: how one query runs.
-      chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query,
-        K S or more is a single `vmap`. None takes all at once if their activations stay small
-        beside the parameters, else 1; of noise that is drawn on demand, those of one direction.
+      chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query, in
+        which nothing is mapped; K S or more is a single `vmap`. None takes all at once if their
+        activations stay small beside the parameters, else 1; of noise that is drawn on demand,
+        those of one direction.
       axes: as `vmap`'s `in_axes` for `directions`; None marks an array that all queries share.
 
     Returns:
-      The losses, float32.
-
-    Raises:
-      TypeError: `value_fn` does not return a floating-point scalar.
+      What the function returns, each array with leading axes `(K, S)`.
     """
-    value_fn = _checked(value_fn)
-    query = evaluation(value_fn, params)
+    query = evaluation(function, params)
     away = [point for point in points if point != 0]
     multiples = jnp.asarray(away, jnp.float32) * scale
     number = _length(directions, axes)
@@ -66,18 +62,22 @@ def evaluate_queries(
         return _map(lambda pair: query.run(*pair), pairs, chunk, (own, 0))
 
     if query.spread is None:
-        losses = of_directions(directions)
+        results = of_directions(directions)
     elif whole:
-        losses = query.spread(lambda n: of_directions(_some(directions, axes, n)), number)
+        results = query.spread(lambda n: of_directions(_some(directions, axes, n)), number)
     else:  # a direction's points may fall to several groups
-        losses = query.spread(of_pairs, number * len(away)).reshape(number, len(away))
+        pairs = query.spread(of_pairs, number * len(away))
+        results = jax.tree.map(lambda x: x.reshape(number, len(away), *x.shape[1:]), pairs)
     if len(away) == len(points):
-        return losses
-    # At a point of zero every direction would give the same loss.
-    centre = value_fn(params).astype(jnp.float32)
-    columns = iter(losses.T)
-    every = [jnp.broadcast_to(centre, len(losses)) if p == 0 else next(columns) for p in points]
-    return jnp.stack(every, -1)
+        return results
+
+    def with_centre(centre: Array, others: Array) -> Array:
+        columns = iter(jnp.moveaxis(others, 1, 0))
+        same = jnp.broadcast_to(centre, (number, *centre.shape))
+        return jnp.stack([same if p == 0 else next(columns) for p in points], 1)
+
+    # At a point of zero every direction would give the same.
+    return jax.tree.map(with_centre, jax.tree.map(jnp.asarray, function(params)), results)
 
 
 def _default_chunk_size(
@@ -99,20 +99,41 @@ def _default_chunk_size(
     return total if total * query.activation_bytes <= size / 8 else 1
 
 
-def _map(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> Array:
-    """`fn` over the leading axis of those `xs` that have one: one by one, all, or in between."""
-    if batch_size >= _length(xs, axes):
-        return jax.vmap(fn, in_axes=(axes,))(xs)
+def _map(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> PyTree:
+    """`fn` over the leading axis of those `xs` that have one: one by one, all, or in between.
+
+    One by one means without `vmap`, which not every function takes, and under which a branch
+    becomes a choice between both.
+    """
+    number = _length(xs, axes)
+    if batch_size >= number > 1:
+        return _mapped(jax.vmap(fn, in_axes=(axes,)), xs)
     leaves, treedef = jax.tree.flatten(xs)
     own = _owned(xs, axes)
 
-    def one(members: list[Array]) -> Array:
+    def one(members: list[Array]) -> PyTree:
         rest = iter(members)
         leaf = lambda x, has_axis: next(rest) if has_axis else x
         return fn(treedef.unflatten(map(leaf, leaves, own)))
 
     members = [x for x, has_axis in zip(leaves, own, strict=True) if has_axis]
-    return jax.lax.map(one, members, batch_size=None if batch_size == 1 else batch_size)
+    if number == 1:
+        return jax.tree.map(lambda x: x[None], one([x[0] for x in members]))
+    if batch_size == 1:
+        return jax.lax.map(one, members)
+    return _mapped(lambda x: jax.lax.map(one, x, batch_size=batch_size), members)
+
+
+def _mapped(run: Callable, xs: PyTree) -> PyTree:
+    """`run(xs)`, which maps the loss; what fails there worked by itself."""
+    try:
+        return run(xs)
+    except Exception as error:
+        error.add_note(
+            "The loss was traced by itself before jax.vmap over the queries of the step failed: "
+            "if it has no batching rule, chunk_size=1 evaluates one query after another."
+        )
+        raise
 
 
 def _owned(xs: PyTree, axes: PyTree) -> list[bool]:
@@ -131,17 +152,3 @@ def _some(xs: PyTree, axes: PyTree, numbers: Array) -> PyTree:
 
 def _length(xs: PyTree, axes: PyTree) -> int:
     return next(x.shape[0] for x, o in zip(jax.tree.leaves(xs), _owned(xs, axes), strict=True) if o)
-
-
-def _checked(value_fn: ValueFn) -> ValueFn:
-    def checked(params: PyTree) -> Any:
-        value = value_fn(params)
-        shape, dtype = jnp.shape(value), jnp.result_type(value)
-        if shape != () or not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(
-                f"value_fn must return a floating-point scalar, got shape {shape} and dtype "
-                f"{dtype}: reduce it, for example with jnp.mean; auxiliary outputs are not taken."
-            )
-        return jnp.asarray(value)
-
-    return checked

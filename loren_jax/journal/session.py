@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from loren_jax.journal.records import Journal, read
 from loren_jax.journal.replay import optimizer_of, replay, required
 from loren_jax.journal.writer import JournalWriter
-from loren_jax.transforms import Chain, compiled_absorb
+from loren_jax.transformation import form
+from loren_jax.transforms import compiled_absorb
 from loren_jax.types import PyTree
 
 
@@ -56,7 +57,7 @@ class Session:
         state: PyTree = None,
         steps: int = 0,
     ):
-        if not isinstance(optimizer, Chain):
+        if form(optimizer, "ask") is None:
             raise TypeError(
                 "optimizer does not say where it asks for losses: pass one of loren_jax (but "
                 "mezo_svrg), or loren_jax.transforms.chain(estimate, ...) in place of optax.chain; "
@@ -65,7 +66,7 @@ class Session:
         self.params = jax.tree.map(jnp.copy, params)
         self.state = jax.jit(optimizer.init)(params) if state is None else state
         self.steps, self._log = steps, log
-        self._ask, self._absorb = jax.jit(optimizer.ask), compiled_absorb(optimizer)
+        self._ask, self._absorb = jax.jit(form(optimizer, "ask")), compiled_absorb(optimizer)
 
     @classmethod
     def resumed(

@@ -4,12 +4,13 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import masked
 from loren_jax.directions.diagonal import SMOOTHING, diagonal
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import three_point
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -27,7 +28,7 @@ def hizoo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""HiZOO: descent on an SPSA estimate that a learned diagonal Hessian preconditions.
 
     .. math::
@@ -98,9 +99,9 @@ def hizoo(
       Zhao et al., Second-Order Fine-Tuning without Pain for LLMs: a Hessian Informed Zeroth-Order
       Optimizer, 2024, https://arxiv.org/abs/2402.15173
     """
-    return fusible_chain(
+    optimizer = chain(
         estimate(
-            masked(diagonal(smoothing, bounds, use_same_diagonal, matrix_axes), mask),
+            diagonal(smoothing, bounds, use_same_diagonal, matrix_axes),
             three_point(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -108,5 +109,6 @@ def hizoo(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

@@ -4,12 +4,14 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import isotropic, masked
+from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.smoothed import smoothed
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -28,7 +30,7 @@ def kerzoo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""KerZOO: MeZO with a random radius for each pair, weighted against the bias of order two.
 
     .. math::
@@ -98,9 +100,9 @@ def kerzoo(
       Mi et al., KerZOO: Kernel Function Informed Zeroth-Order Optimization for Accurate and
       Accelerated LLM Fine-Tuning, 2025, https://arxiv.org/abs/2505.18886
     """
-    return fusible_chain(
+    optimizer = chain(
         estimate(
-            masked(smoothed(isotropic(rank, matrix_axes), half_width, kernel, constant), mask),
+            smoothed(isotropic(rank, matrix_axes), half_width, kernel, constant),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -108,5 +110,6 @@ def kerzoo(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

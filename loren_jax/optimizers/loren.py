@@ -6,12 +6,14 @@ from typing import Any
 from optax import ScalarOrSchedule
 
 from loren_jax import arguments
-from loren_jax.directions import isotropic, masked, rank_one, tiled
+from loren_jax.directions import isotropic, rank_one, tiled
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.spanned import spanned
-from loren_jax.estimators import Estimator, estimate
+from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import leave_one_out
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Directions, Evaluation, Mask, Scalar
 
 
@@ -32,7 +34,7 @@ def loren(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance, with momentum.
 
     .. math::
@@ -144,14 +146,13 @@ def loren(
         covariance=covariance,
         structure=structure,
         rank=rank,
-        mask=mask,
         matrix_axes=matrix_axes,
         chunk_size=chunk_size,
         evaluation=evaluation,
         key=key,
     )
-    after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay, mask=mask)
-    return fusible_chain(scale_by, after)
+    after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay)
+    return trained(chain(scale_by, after), mask)
 
 
 def scale_by_loren(
@@ -168,7 +169,7 @@ def scale_by_loren(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Estimator:
+) -> ZerothOrder:
     """LOREN's estimate alone, to be followed by any Optax chain.
 
     Args:
@@ -191,7 +192,6 @@ def scale_by_loren(
     Raises:
       ValueError: an argument out of range.
 
-    >>> import optax
     >>> optimizer = optax.chain(scale_by_loren(rank=1), optax.scale_by_adam(), optax.scale(-1e-4))
 
     References:
@@ -199,8 +199,8 @@ def scale_by_loren(
     """
     rate = 0.0 if covariance == "frozen" else covariance_learning_rate
     directions = _directions(covariance, structure, damping, rate, rank, matrix_axes)
-    return estimate(
-        masked(directions, mask),
+    estimator = estimate(
+        directions,
         leave_one_out(),
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,
@@ -208,6 +208,7 @@ def scale_by_loren(
         evaluation=evaluation,
         key=key,
     )
+    return trained(estimator, mask)
 
 
 def _directions(

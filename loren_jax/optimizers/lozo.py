@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import optax
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import masked
 from loren_jax.directions.low_rank import low_rank
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import Fusible, chain, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -28,7 +28,7 @@ def lozo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""LOZO: gradient descent on an SPSA estimate along low-rank directions, lazily sampled.
 
     .. math::
@@ -97,9 +97,9 @@ def lozo(
       Chen et al., Enhancing Zeroth-order Fine-tuning for Language Models with Low-rank Structures,
       2025, https://arxiv.org/abs/2410.07698
     """
-    return fusible_chain(
+    optimizer = chain(
         estimate(
-            masked(low_rank(rank, every, factor_scale, matrix_axes=matrix_axes), mask),
+            low_rank(rank, every, factor_scale, matrix_axes=matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -107,8 +107,9 @@ def lozo(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)
 
 
 def lozo_m(
@@ -126,7 +127,7 @@ def lozo_m(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""LOZO-M: LOZO with momentum at the size of the factor, not of the matrix.
 
     .. math::
@@ -179,9 +180,9 @@ def lozo_m(
     References:
       LOZO, https://arxiv.org/abs/2410.07698
     """
-    return chain(
+    optimizer = chain(
         estimate(
-            masked(low_rank(rank, every, factor_scale, momentum, matrix_axes), mask),
+            low_rank(rank, every, factor_scale, momentum, matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -189,5 +190,6 @@ def lozo_m(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

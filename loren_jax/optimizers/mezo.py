@@ -4,11 +4,13 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import isotropic, masked
+from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -25,7 +27,7 @@ def mezo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""MeZO (ZO-SGD): gradient descent on an SPSA estimate.
 
     .. math::
@@ -86,9 +88,9 @@ def mezo(
       Malladi et al., Fine-Tuning Language Models with Just Forward Passes, 2023,
       https://arxiv.org/abs/2305.17333
     """
-    return fusible_chain(
+    optimizer = chain(
         estimate(
-            masked(isotropic(rank, matrix_axes), mask),
+            isotropic(rank, matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -96,5 +98,6 @@ def mezo(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, momentum=momentum, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, momentum=momentum, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

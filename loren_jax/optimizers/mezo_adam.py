@@ -6,11 +6,13 @@ import optax
 from optax import ScalarOrSchedule
 
 from loren_jax import arguments
-from loren_jax.directions import isotropic, masked
+from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import chain, descend, on_trained
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.transforms.precision import in_float32
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -30,7 +32,7 @@ def mezo_adam(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""MeZO-Adam: Adam on an SPSA estimate, with decoupled weight decay.
 
     .. math::
@@ -108,9 +110,9 @@ def mezo_adam(
     arguments.fraction("b2", b2)
     arguments.non_negative("eps", eps)
     adam = in_float32(optax.scale_by_adam(b1, b2, eps))
-    return chain(
+    optimizer = chain(
         estimate(
-            masked(isotropic(rank, matrix_axes), mask),
+            isotropic(rank, matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -118,6 +120,7 @@ def mezo_adam(
             evaluation=evaluation,
             key=key,
         ),
-        on_trained(adam, mask),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        adam,
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

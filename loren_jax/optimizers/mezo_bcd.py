@@ -5,12 +5,14 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import isotropic, masked
+from loren_jax.directions import isotropic
 from loren_jax.directions.blockwise import blockwise
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask
 
 
@@ -28,7 +30,7 @@ def mezo_bcd(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""MeZO-BCD: MeZO on one block of leaves a step, each block once a cycle.
 
     .. math::
@@ -99,7 +101,7 @@ def mezo_bcd(
         order=order, blocks=blocks, always=always, matrix_axes=matrix_axes,
     )  # fmt: skip
     estimator = estimate(
-        masked(directions, mask),
+        directions,
         two_sided(),
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,
@@ -107,4 +109,4 @@ def mezo_bcd(
         evaluation=evaluation,
         key=key,
     )
-    return fusible_chain(estimator, descend(learning_rate))
+    return trained(chain(estimator, descend(learning_rate)), mask)

@@ -7,10 +7,12 @@ import optax
 from optax import ScalarOrSchedule
 
 from loren_jax import arguments
-from loren_jax.directions import isotropic, masked
+from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators.svrg import svrg
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
+from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -29,7 +31,7 @@ def mezo_svrg(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""MeZO-SVRG: every q-th step on all data, the others on a minibatch less its noise.
 
     .. math::
@@ -114,7 +116,7 @@ def mezo_svrg(
       https://arxiv.org/abs/2404.08080
     """
     estimator = svrg(
-        masked(isotropic(rank, matrix_axes), mask),
+        isotropic(rank, matrix_axes),
         two_sided(),
         every=every,
         num_directions=num_directions,
@@ -124,7 +126,7 @@ def mezo_svrg(
         key=key,
     )
     rate = _alternating(learning_rate, full_learning_rate, every)
-    return optax.chain(estimator, descend(rate, weight_decay=weight_decay, mask=mask))
+    return trained(optax.chain(estimator, descend(rate, weight_decay=weight_decay)), mask)
 
 
 def _alternating(learning_rate: Any, full_learning_rate: Any, every: int) -> optax.Schedule:

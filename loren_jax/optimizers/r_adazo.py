@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import optax
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import isotropic, masked
+from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import chain, descend, on_trained
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.transforms.adazo import scale_by_adazo
 from loren_jax.types import Evaluation, Mask, Scalar
 
@@ -29,7 +30,7 @@ def r_adazo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""R-AdaZO: Adam on an SPSA estimate, with the second moment of the first moment.
 
     .. math::
@@ -101,9 +102,9 @@ def r_adazo(
       https://arxiv.org/abs/2502.01014
     """
     scale = scale_by_adazo(b1, b2, eps)
-    return chain(
+    optimizer = chain(
         estimate(
-            masked(isotropic(rank, matrix_axes), mask),
+            isotropic(rank, matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -111,6 +112,7 @@ def r_adazo(
             evaluation=evaluation,
             key=key,
         ),
-        on_trained(scale, mask),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        scale,
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

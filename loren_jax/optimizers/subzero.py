@@ -4,12 +4,13 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import masked
 from loren_jax.directions.core_subspace import core_subspace
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import Fusible, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -26,7 +27,7 @@ def subzero(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> Fusible:
+) -> ZerothOrder:
     r"""SubZero: gradient descent on an SPSA estimate in lazily renewed random subspaces.
 
     .. math::
@@ -93,9 +94,9 @@ def subzero(
       Yu et al., Zeroth-Order Fine-Tuning of LLMs in Random Subspaces, 2025,
       https://arxiv.org/abs/2410.08989
     """
-    return fusible_chain(
+    optimizer = chain(
         estimate(
-            masked(core_subspace(rank, every, matrix_axes), mask),
+            core_subspace(rank, every, matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -103,5 +104,6 @@ def subzero(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import optax
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import masked
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.temporal import temporal
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
-from loren_jax.transforms import chain, descend, fusible_chain
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -27,7 +27,7 @@ def tezo(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""TeZO: gradient descent on an SPSA estimate with r random numbers a matrix and step.
 
     .. math::
@@ -97,11 +97,9 @@ def tezo(
       Sun et al., TeZO: Empowering the Low-Rankness on the Temporal Dimension in the Zeroth-Order
       Optimization for Fine-tuning LLMs, 2025, https://arxiv.org/abs/2501.19057
     """
-    # Momentum in the weights is not linear in the step's coefficients and cannot be fused.
-    join = fusible_chain if momentum is None else chain
-    return join(
+    optimizer = chain(
         estimate(
-            masked(temporal(rank, momentum, matrix_axes), mask),
+            temporal(rank, momentum, matrix_axes),
             two_sided(),
             num_directions=num_directions,
             perturbation_scale=perturbation_scale,
@@ -109,5 +107,6 @@ def tezo(
             evaluation=evaluation,
             key=key,
         ),
-        descend(learning_rate, weight_decay=weight_decay, mask=mask),
+        descend(learning_rate, weight_decay=weight_decay),
     )
+    return trained(optimizer, mask)

@@ -8,11 +8,12 @@ import optax
 from optax import ScalarOrSchedule
 
 from loren_jax import arguments
-from loren_jax.directions import masked, resolve_mask
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.subspace import subspace
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.schemes import one_sided
+from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, PyTree, Scalar
 
@@ -31,7 +32,7 @@ def zo_muon(
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
-) -> optax.GradientTransformationExtraArgs:
+) -> ZerothOrder:
     r"""ZO-Muon: descent along the orthogonalised estimate in a random subspace of the outputs.
 
     .. math::
@@ -108,7 +109,7 @@ def zo_muon(
     """
     arguments.positive("vector_learning_rate", vector_learning_rate)
     estimator = estimate(
-        masked(subspace(rank, every, matrix_axes), mask),
+        subspace(rank, every, matrix_axes),
         one_sided(),
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,
@@ -119,21 +120,14 @@ def zo_muon(
     after: dict[Hashable, optax.GradientTransformation] = {
         "matrix": descend(learning_rate, weight_decay=weight_decay),
         "vector": descend(vector_learning_rate, weight_decay=weight_decay),
-        "frozen": optax.set_to_zero(),
     }
-    return chain(estimator, optax.partition(after, _kinds(mask, matrix_axes)))
+    return trained(chain(estimator, optax.partition(after, _kinds(matrix_axes))), mask)
 
 
-def _kinds(mask: Mask | None, matrix_axes: AxesOf | None) -> Callable[[PyTree], PyTree]:
-    """Says of each leaf whether it is a matrix, a vector or frozen."""
+def _kinds(matrix_axes: AxesOf | None) -> Callable[[PyTree], PyTree]:
+    """Says of each leaf whether it is a matrix or a vector."""
 
-    def kind(path, leaf, trained):
-        if not trained:
-            return "frozen"
+    def kind(path, leaf):
         return "vector" if view_of(path, leaf, matrix_axes).is_vector else "matrix"
 
-    def kinds(params):
-        every = (lambda path: True) if mask is None else mask
-        return jax.tree_util.tree_map_with_path(kind, params, resolve_mask(every, params))
-
-    return kinds
+    return lambda params: jax.tree_util.tree_map_with_path(kind, params)

@@ -109,7 +109,9 @@ def make_train_step(
             return jnp.mean(cross_entropy(apply(params, *tokens[:3], *frozen), tokens.labels))
 
         rows = len(tokens.labels) if micro_batch_size is None else micro_batch_size
-        more = {} if full is None else {"full_value_fn": micro_batched(loss, full, rows)}
+        more: dict[str, Any] = (
+            {} if full is None else {"full_value_fn": micro_batched(loss, full, rows)}
+        )
         value_fn = micro_batched(loss, tokens, rows)
         return probed(optimizer, params, opt_state, value_fn=value_fn, **more)
 

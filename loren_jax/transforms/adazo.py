@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments
+from loren_jax.precision import wide
 from loren_jax.types import PyTree
 
 
@@ -63,13 +64,13 @@ def scale_by_adazo(
     arguments.non_negative("eps", eps)
 
     def init(params):
-        zeros = lambda: optax.tree.zeros_like(params, dtype=jnp.float32)
+        zeros = lambda: jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), wide(p)), params)
         return ScaleByAdazoState(mu=zeros(), nu=zeros())
 
     def update(updates, state, params=None, **extra):
         del params, extra
         average = lambda decay: lambda old, new: decay * old + (1 - decay) * new
-        gradient = optax.tree.cast(updates, jnp.float32)
+        gradient = jax.tree.map(lambda u: u.astype(wide(u)), updates)
         mu = jax.tree.map(average(b1), state.mu, gradient)
         nu = jax.tree.map(average(b2), state.nu, jax.tree.map(jnp.square, mu))
         scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)

@@ -1,40 +1,28 @@
-"""`optax.chain` behind an estimate, which still tells where the losses of a step are asked for."""
+"""`optax.chain` behind an estimate, which keeps the other forms of a step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import optax
 
-from loren_jax.estimators.estimate import Estimator
+from loren_jax.transformation import Update, ZerothOrder, form
 from loren_jax.types import PyTree
 
 
-class Chain(optax.GradientTransformationExtraArgs):
-    """An `optax.chain` whose first part is an estimate.
-
-    Attributes:
-      ask: `(params, state, direction, point) -> params`: the parameters at which the loss in that
-        row and column of the step's `losses` is taken, a perturbed copy.
-    """
-
-    ask: Callable[..., PyTree]
-
-    def __new__(cls, init, update, ask):  # noqa: D102
-        self = super().__new__(cls, init, update)
-        self.ask = ask
-        return self
-
-
-def chain(estimator: Estimator, *after: optax.GradientTransformation) -> Chain:
+def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> ZerothOrder:
     """Chains an estimate and what follows it.
+
+    Where `descend` alone follows, the step also has the form `apply`, in place: the estimate is
+    added to the parameters, or to the momentum, as it is computed, leaf by leaf, in a stack of
+    layers layer by layer. Optax's tree of updates would be a second copy of every leaf, if only for
+    a moment.
 
     Args:
       estimator: as `estimate` makes it.
       after: any of Optax's transformations, in their order.
 
     Returns:
-      `optax.chain(estimator, *after)`, and `ask`.
+      `optax.chain(estimator, *after)`, with `ask`, and `apply` where that is possible.
 
     >>> import jax.numpy as jnp
     >>> from loren_jax import directions, estimate, schemes
@@ -47,13 +35,18 @@ def chain(estimator: Estimator, *after: optax.GradientTransformation) -> Chain:
     True
     """
     tx = optax.chain(estimator, *after)
-    return Chain(tx.init, tx.update, asking(estimator))
-
-
-def asking(estimator: Estimator) -> Callable[..., PyTree]:
-    """The estimate's `ask`, given the state of a chain that it is the first part of."""
+    linear = form(estimator, "accumulate") is not None
+    fused: Any = form(after[0], "fused") if linear and len(after) == 1 else None
 
     def ask(params: PyTree, state: Any, direction: int | jax.Array, point: int | jax.Array):
         return estimator.ask(params, state[0], direction, point)
 
-    return ask
+    def apply(params, state, **sources):
+        estimate_state, after_state = state
+        accumulate = lambda into, factor: estimator.accumulate(
+            estimate_state, params, into, factor, **sources
+        )
+        params, estimate_state, after_state = fused(accumulate, params, after_state)
+        return params, (estimate_state, after_state)
+
+    return ZerothOrder(tx.init, Update(tx.update, ask=ask, apply=fused and apply))

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jaxtyping import Array, Float
 
 from loren_jax.evaluation.sharded import automatic
-from loren_jax.transforms.fused import Fusible
+from loren_jax.transformation import form
 from loren_jax.types import PyTree
 
 
@@ -22,12 +21,13 @@ class Halves(NamedTuple):
     """A step in two compiled programs.
 
     Attributes:
-      probe: `(params, state, *batch) -> losses`, all forward passes of the step.
+      probe: `(params, state, *batch) -> losses`, all forward passes of the step; with auxiliary
+        outputs `(losses, aux)`.
       absorb: `(params, state, losses) -> (params, state)`, no forward pass. Parameters and state
         are donated: they are changed in place and must not be used again.
     """
 
-    probe: Callable[..., Float[Array, "K S"]]
+    probe: Callable[..., Any]
     absorb: Callable[..., tuple[PyTree, PyTree]]
 
 
@@ -36,6 +36,7 @@ def halves(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     full_loss: Callable[[PyTree], Any] | None = None,
+    has_aux: bool = False,
 ) -> Halves:
     """A step as two compiled programs, where `train_step` makes one.
 
@@ -44,6 +45,8 @@ def halves(
       optimizer: one of this library's, or any Optax transformation that takes `value_fn` and
         `losses` and whose state has `losses`.
       full_loss: `params -> scalar` on all data, for a method that needs it as `mezo_svrg` does.
+      has_aux: whether `loss` returns `(scalar, aux)`; `probe` then returns `(losses, aux)`, the
+        auxiliary outputs of all queries, each array `(K, S, ...)`.
 
     Returns:
       The halves; the losses may be stored, sent or changed in between.
@@ -61,9 +64,9 @@ def halves(
     """
 
     def ask(params, state, *batch):
-        more = {} if full_loss is None else {"full_value_fn": full_loss}
+        more: dict[str, Any] = {} if full_loss is None else {"full_value_fn": full_loss}
         value_fn = lambda params: loss(params, *batch)
-        return probe(optimizer, params, state, value_fn=value_fn, **more)
+        return probe(optimizer, params, state, has_aux=has_aux, value_fn=value_fn, **more)
 
     return Halves(jax.jit(automatic(ask)), compiled_absorb(optimizer))
 
@@ -72,22 +75,36 @@ def probe(
     optimizer: optax.GradientTransformationExtraArgs,
     params: PyTree,
     state: PyTree,
+    has_aux: bool = False,
     **functions: Any,
-) -> Float[Array, "K S"]:
+) -> Any:
     """The losses of a step; to be compiled, as the rest of the step is then left out.
 
     Args:
       optimizer: see `halves`.
       params: the parameters.
       state: the optimiser's state.
+      has_aux: whether the functions return `(scalar, aux)`.
       **functions: what `update` needs: `value_fn`, and `full_value_fn` for some.
 
     Returns:
-      The losses, float32.
+      The losses; with `has_aux` also the auxiliary outputs.
+
+    Raises:
+      TypeError: there are auxiliary outputs that nobody asked for.
     """
+    given = functions | ({"has_aux": True} if has_aux else {})
     # The estimate takes no gradient, which Optax has no type for.
-    _, state = optimizer.update(None, state, params, **functions)  # pyrefly: ignore
-    return optax.tree.get(state, "losses")
+    _, state = optimizer.update(None, state, params, **given)  # pyrefly: ignore
+    losses, aux = optax.tree.get(state, "losses"), optax.tree.get(state, "aux", ())
+    if has_aux:
+        return losses, aux
+    if jax.tree.leaves(aux):
+        raise TypeError(
+            "loss returns auxiliary outputs, of which nobody would hear: pass has_aux=True, or "
+            "return the scalar alone."
+        )
+    return losses
 
 
 def absorb(
@@ -104,8 +121,8 @@ def absorb(
     Returns:
       The new parameters and the new state.
     """
-    if isinstance(optimizer, Fusible):
-        return optimizer.apply(params, state, losses=losses)
+    if apply := form(optimizer, "apply"):
+        return apply(params, state, losses=losses)
     updates, state = optimizer.update(None, state, params, losses=losses)  # pyrefly: ignore
     return optax.apply_updates(params, updates), state
 

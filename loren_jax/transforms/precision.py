@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from loren_jax.precision import wide
 from loren_jax.types import PyTree
 
 
 def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    r"""Runs `tx` with float32 state and float32 updates for parameters of any floating dtype.
+    r"""Runs `tx` with state and updates of float32 at least, whatever float the parameters are.
 
     Most of Optax keeps its state in the parameters' dtype. In bfloat16, whose spacing is 1/128 of
     a number, a second moment with a decay of 0.999 never decays: each step takes less than half a
@@ -43,10 +44,10 @@ def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformation
 
 
 def _float32(tree: PyTree) -> PyTree:
-    """The tree with its floating-point leaves cast; integers and other nodes as they are."""
+    """The tree with narrow floats made float32; all else as it is."""
 
     def cast(leaf: Any) -> Any:
         floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-        return jnp.asarray(leaf, jnp.float32) if floating else leaf
+        return jnp.asarray(leaf, wide(leaf)) if floating else leaf
 
     return jax.tree.map(cast, tree)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 from loren_jax import noise
 from loren_jax.types import PyTree
@@ -30,11 +30,11 @@ class StochasticRoundingState(NamedTuple):
 
     Attributes:
       count: steps taken.
-      key: with `count` and a leaf's path it determines the noise.
+      key: the numbers of a key; with `count` and a leaf's path they determine the noise.
     """
 
     count: Int[Array, ""]
-    key: Key[Array, ""]
+    key: UInt32[Array, "2"]
 
 
 class CompensatedSumState(NamedTuple):
@@ -80,11 +80,12 @@ def stochastic_rounding(key: Any = 0) -> optax.GradientTransformationExtraArgs:
 
     def init(params):
         del params
-        return StochasticRoundingState(jnp.zeros((), jnp.int32), noise.run_key(key))
+        start = noise.words(noise.run_key(key))
+        return StochasticRoundingState(jnp.zeros((), jnp.int32), start)
 
     def update(updates, state, params=None, **extra):
         del extra
-        step = noise.fold(state.key, state.count)
+        step = noise.fold(noise.from_words(state.key), state.count)
 
         def one(path, p, u):
             if not _is_narrow(p):

@@ -9,7 +9,7 @@ import pytest
 
 import loren_jax
 from loren_jax import noise
-from loren_jax.directions import Dense, Seeded, isotropic, masked, sampling
+from loren_jax.directions import Dense, Seeded, isotropic, sampling
 from loren_jax.directions.diagonal import DiagonalState, diagonal
 from loren_jax.directions.queries import draw_queries
 from loren_jax.types import Coefficients
@@ -147,15 +147,6 @@ def test_a_loss_that_is_not_finite_teaches_nothing():
     for name, d in DIAGONAL.items():
         np.testing.assert_allclose(state.diagonal[name], 0.9 * d, rtol=1e-6)
         np.testing.assert_array_equal(estimate[name], np.zeros(d.shape))
-
-
-def test_a_masked_leaf_has_no_diagonal():
-    some = masked(diagonal(), lambda path: path == "bias")
-    state = some.init(PARAMS, noise.run_key(0))
-    assert [x.shape for x in jax.tree.leaves(state)] == [(3, 8)]
-    drawn = draw(some, state, 2)
-    estimate, state = some.absorb(state, PARAMS, drawn, Coefficients(jnp.ones(2), jnp.ones(2)))
-    np.testing.assert_array_equal(estimate["kernel"], np.zeros((3, 6, 8)))
 
 
 def test_warns_where_float32_swallows_the_decay_and_not_at_the_default():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import LowRank, Zero, masked
+from loren_jax.directions import LowRank
 from loren_jax.directions.low_rank import low_rank
 from loren_jax.types import Coefficients
 
@@ -115,24 +115,6 @@ def test_state_in_closed_form():
     key = noise.run_key(0)
     assert floats(low_rank(2).init(PARAMS, key)) == 2 * 3 * 2
     assert floats(low_rank(2, momentum=0.9).init(PARAMS, key)) == 2 * (3 + 4) * 2 + 4
-
-
-def test_a_mask_changes_nothing_for_the_others():
-    whole, part = (
-        low_rank(2, momentum=0.9),
-        masked(low_rank(2, momentum=0.9), lambda p: p == "bias"),
-    )
-    state = refreshed(part, 1)[0]
-    assert jax.tree.leaves(state.right) == []
-    drawn = part.draw(state, PARAMS, noise.run_key(2))
-    assert isinstance(drawn["kernel"], Zero)
-    expected = whole.draw(refreshed(whole, 1)[0], PARAMS, noise.run_key(2))
-    np.testing.assert_array_equal(drawn["bias"].to_dense(), expected["bias"].to_dense())
-    queries = jax.tree.map(lambda x: x[None], drawn)
-    estimate, after = part.absorb(state, PARAMS, queries, ONE)
-    assert jax.tree.structure(after) == jax.tree.structure(state)
-    assert not np.asarray(estimate["kernel"]).any()
-    np.testing.assert_allclose(estimate["bias"], drawn["bias"].to_dense(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,61 +1,27 @@
-"""Frozen leaves are neither perturbed nor updated, and cost no state."""
+"""Masks: which leaves are meant."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import Zero, masked, rank_one, resolve_mask
+from loren_jax.directions import rank_one, resolve_mask
 from loren_jax.directions.masked import matching
-from loren_jax.types import Coefficients
 
 PARAMS = {
     "head": {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)},
     "body": {"kernel": jnp.ones((4, 4)), "ids": jnp.arange(3)},
 }
-HEAD = lambda path: path.startswith("head/")
-
-
-@pytest.mark.parametrize("mask", [HEAD, resolve_mask(HEAD, PARAMS)], ids=["path", "tree"])
-def test_frozen_leaves(mask):
-    directions = masked(rank_one(), mask)
-    state = directions.init(PARAMS, noise.run_key(0))
-    assert len(jax.tree.leaves(state)) == 2
-    keys = noise.fold_all(noise.run_key(1), (3,))
-    drawn = jax.vmap(lambda key: directions.draw(state, PARAMS, key))(keys)
-    assert isinstance(drawn["body"]["kernel"], Zero)
-    ones = Coefficients(jnp.ones(3), jnp.ones(3))
-    estimate, after = directions.absorb(state, PARAMS, drawn, ones)
-    assert jax.tree.structure(after) == jax.tree.structure(state)
-    np.testing.assert_array_equal(estimate["body"]["kernel"], np.zeros((4, 4)))
-    assert estimate["body"]["ids"].dtype == PARAMS["body"]["ids"].dtype
-    assert np.abs(estimate["head"]["kernel"]).min() > 0
-
-
-def test_noise_is_that_of_the_unmasked_run():
-    whole, part = rank_one(), masked(rank_one(), HEAD)
-    params = {"head": PARAMS["head"], "body": {"kernel": PARAMS["body"]["kernel"]}}
-    draw = lambda d: d.draw(d.init(params, noise.run_key(0)), params, noise.run_key(1))
-    for name in ("kernel", "bias"):
-        np.testing.assert_array_equal(
-            draw(whole)["head"][name].to_dense(), draw(part)["head"][name].to_dense()
-        )
 
 
 def test_a_mask_of_another_structure_is_refused():
     with pytest.raises(ValueError, match=r"mask has the structure.*one bool for each leaf"):
-        masked(rank_one(), {"head": True}).init(PARAMS, noise.run_key(0))
+        resolve_mask({"head": True}, PARAMS)
 
 
 def test_a_mask_of_numbers_is_refused():
     with pytest.raises(ValueError, match="mask must hold Python bools"):
         resolve_mask(jax.tree.map(lambda _: 1.0, PARAMS), PARAMS)
-
-
-def test_a_mask_that_leaves_nothing_is_refused():
-    with pytest.raises(ValueError, match="no trainable leaf"):
-        masked(rank_one(), lambda path: False).init(PARAMS, noise.run_key(0))
 
 
 def test_integer_leaves_must_be_masked():

@@ -7,7 +7,6 @@ import oracles_low_rank as oracles
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import masked
 from loren_jax.directions.subspace import subspace
 from loren_jax.types import Coefficients
 
@@ -35,10 +34,9 @@ def test_p_is_orthonormal_clamped_and_renewed_every_second_step():
     assert floats == 2 * 2 + 2 * 4 * 3
 
 
-@pytest.mark.parametrize("mask", [None, lambda path: path != "head"])
-def test_the_estimate_is_orthogonalised_in_coordinates(mask):
+def test_the_estimate_is_orthogonalised_in_coordinates():
     """P msign(sum c Psi) of each layer, sum c z of a vector; K directions share one P."""
-    directions = masked(subspace(rank=2), mask)
+    directions = subspace(rank=2)
     state = directions.init(PARAMS, noise.run_key(0))
     state = directions.refresh(state, PARAMS, noise.run_key(1))
     slope = jnp.asarray([1.0, -2.0, 0.5])
@@ -60,8 +58,6 @@ def test_the_estimate_is_orthogonalised_in_coordinates(mask):
         np.testing.assert_allclose(estimate["kernel"][layer], expected, atol=1e-5)
     bias = np.tensordot(slope, np.asarray(drawn["bias"].array), 1)
     np.testing.assert_allclose(estimate["bias"], bias, rtol=1e-5)
-    if mask is not None:
-        assert not np.asarray(estimate["head"]).any()
     for name in PARAMS:
         np.testing.assert_allclose(added[name], np.asarray(estimate[name]) + 1, atol=1e-6)
 

@@ -27,7 +27,7 @@ def test_the_estimate_is_the_sum_of_coefficients_times_directions():
     tx = estimate(isotropic(), two_sided(), num_directions=2, perturbation_scale=1e-2)
     state = tx.init(PARAMS)
     got, after = tx.update(None, state, PARAMS, value_fn=loss)
-    step = noise.fold(state.key, 0)
+    step = noise.fold(noise.from_words(state.key), 0)
     expected = jax.tree.map(jnp.zeros_like, PARAMS)
     for k in range(2):
         key = noise.fold(step, k)
@@ -86,7 +86,7 @@ def test_a_schedule_of_the_perturbation_scale():
         _, state = tx.update(None, state, PARAMS, value_fn=linear)
         seen.append(state.losses)
     for t in range(2):
-        key = noise.fold(noise.fold(state.key, t), 0)
+        key = noise.fold(noise.fold(noise.from_words(state.key), t), 0)
         z = isotropic().draw((), PARAMS, key)["bias"].to_dense()
         np.testing.assert_allclose(seen[t][0, 0], 1e-2 * (t + 1) * z.sum(), rtol=1e-4)
 

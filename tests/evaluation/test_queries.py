@@ -89,18 +89,6 @@ def test_the_loss_is_traced_once_or_twice(chunk_size):
     chex.clear_trace_counter()
 
 
-@pytest.mark.parametrize(
-    ("value_fn", "message"),
-    [
-        (lambda p: p["bias"], r"got shape \(5,\) and dtype float32"),
-        (lambda p: jnp.asarray(1), r"got shape \(\) and dtype int32"),
-    ],
-)
-def test_a_loss_that_is_no_float_scalar_is_refused(value_fn, message):
-    with pytest.raises(TypeError, match="value_fn must return a floating-point scalar, " + message):
-        queries(1, value_fn=value_fn)(PARAMS)
-
-
 @pytest.mark.parametrize("tree", [dict, nnx.State])
 @pytest.mark.parametrize(("rank", "points", "at_once"), [(1, 2, 6), (None, 2, 2), (None, 1, 1)])
 def test_how_many_run_at_once_by_default(tree, rank, points, at_once, monkeypatch):

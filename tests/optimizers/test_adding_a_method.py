@@ -9,10 +9,10 @@ import optax
 
 import loren_jax
 from loren_jax import noise
-from loren_jax.directions import Dense, masked
+from loren_jax.directions import Dense
 from loren_jax.directions.matrices import view_of
 from loren_jax.estimators import estimate
-from loren_jax.transforms import descend, fusible_chain
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Coefficients, Directions, Scheme
 
 
@@ -54,8 +54,8 @@ def backward():
 
 def toy(learning_rate, *, num_directions=4, mask=None, key=0):
     """Step 3: the alias."""
-    estimator = estimate(masked(signs(), mask), backward(), num_directions=num_directions, key=key)
-    return fusible_chain(estimator, descend(learning_rate, mask=mask))
+    estimator = estimate(signs(), backward(), num_directions=num_directions, key=key)
+    return trained(chain(estimator, descend(learning_rate)), mask)
 
 
 PARAMS = {"bias": jnp.ones(3), "kernel": jnp.cos(jnp.arange(12.0)).reshape(4, 3)}

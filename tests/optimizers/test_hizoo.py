@@ -48,7 +48,7 @@ def test_steps_equal_the_oracle(same):
 
     @jax.jit
     def draw(state, params):
-        keys = noise.fold_all(noise.fold(state.key, state.count), (2,))
+        keys = noise.fold_all(noise.fold(noise.from_words(state.key), state.count), (2,))
         one = lambda key: diagonal().draw(state.directions, params, key)
         return jax.lax.map(lambda key: {n: y.to_dense() for n, y in one(key).items()}, keys)
 

@@ -33,7 +33,7 @@ def test_steps_equal_the_oracle(steps, kernel, degree):
     rng = np.random.default_rng(0)
     for _ in range(steps):
         losses = (3.0 + rng.normal(size=(2, 2)) * 1e-2).astype(np.float32)
-        keys = noise.fold_all(noise.fold(state[0].key, state[0].count), (2,))
+        keys = noise.fold_all(noise.fold(noise.from_words(state[0].key), state[0].count), (2,))
         drawn = [smoothed(isotropic()).draw((), params, key) for key in keys]
         for name in x:
             u = [np.asarray(d[name].inner.to_dense(), np.float64) for d in drawn]
@@ -52,7 +52,7 @@ def test_queries_at_the_radius():
     x = jnp.asarray([0.5, -0.3])
     tx = kerzoo(0.1, perturbation_scale=0.1)
     state = tx.init(x)
-    key = noise.fold(noise.fold(state[0].key, 0), 0)
+    key = noise.fold(noise.fold(noise.from_words(state[0].key), 0), 0)
     drawn = smoothed(isotropic()).draw((), x, key)
     moved = 0.1 * drawn.radius * drawn.inner.to_dense()
     weights = jnp.asarray([2.0, 3.0])

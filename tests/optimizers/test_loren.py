@@ -30,7 +30,7 @@ def optimizer(rank=None):
 def evaluated_directions(state, params):
     """The K directions of the step that `state` is about to take, dense, fan-out x fan-in."""
     inner = state[0]
-    keys = noise.fold_all(noise.fold(inner.key, inner.count), (4,))
+    keys = noise.fold_all(noise.fold(noise.from_words(inner.key), inner.count), (4,))
     draw = lambda key: rank_one(KNOBS["damping"]).draw(inner.directions, params, key)
     dense = [draw(key)["kernel"].to_dense() for key in keys]
     return np.stack([np.asarray(y, np.float64).T for y in dense])
@@ -92,7 +92,7 @@ def test_ablations_of_the_covariance(covariance):
     before, learned = (optax.tree.get(s, "covariance") for s in (state, after))
     if covariance == "isotropic":
         assert before is None
-        keys = noise.fold_all(noise.fold(state[0].key, 0), (6,))
+        keys = noise.fold_all(noise.fold(noise.from_words(state[0].key), 0), (6,))
         u = [isotropic().draw((), params, key)["kernel"].to_dense() for key in keys]
         c = oracles.leave_one_out(np.arange(6.0)) / 1e-3
         np.testing.assert_allclose(updates["kernel"], -1e-3 * np.tensordot(c, u, 1), rtol=1e-4)

@@ -22,7 +22,7 @@ def test_three_steps_of_spsa():
     expected = np.asarray(X, np.float64)
     update = jax.jit(lambda state, x: tx.update(None, state, x, value_fn=loss))
     for t in range(3):
-        step = noise.fold(state[0].key, t)
+        step = noise.fold(noise.from_words(state[0].key), t)
         gradient = np.zeros(3)
         for k in range(2):
             key = noise.fold(step, k)

@@ -39,7 +39,7 @@ def test_steps_equal_the_oracle(steps):
     rng = np.random.default_rng(0)
     for t in range(steps):
         losses = (3.0 + rng.normal(size=(2, 2)) * 1e-2).astype(np.float32)
-        keys = noise.fold_all(noise.fold(state[0].key, state[0].count), (2,))
+        keys = noise.fold_all(noise.fold(noise.from_words(state[0].key), state[0].count), (2,))
         drawn = [isotropic().draw((), params, key) for key in keys]
         for name in x:
             u = [np.asarray(d[name].to_dense(), np.float64) for d in drawn]

@@ -28,7 +28,7 @@ def loss(params):
 def evaluated(tx, state, params):
     """The K directions of the coming step, dense; a fresh look at what `estimate` does."""
     directions = loren_jax.directions.blockwise(loren_jax.directions.isotropic(), order="ascending")
-    step = noise.fold(state.key, state.count)
+    step = noise.fold(noise.from_words(state.key), state.count)
     learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
     number, cases = directions.cases(learned, params)
     draw = lambda key: cases[int(number)].draw(learned, params, key)

@@ -27,16 +27,6 @@ def test_without_momentum_there_is_no_buffer():
     assert floats(descend(0.1, momentum=0.9))
 
 
-def test_frozen_leaves_have_no_buffer_and_no_decay():
-    tx = descend(0.1, momentum=0.9, weight_decay=1.0, mask=lambda path: path == "a")
-    state = tx.init(PARAMS)
-    assert sum(x.size for x in jax.tree.leaves(state)) == 2
-    zero = jax.tree.map(jnp.zeros_like, PARAMS)
-    updates, _ = tx.update(zero, state, PARAMS)
-    np.testing.assert_array_equal(updates["b"], [0.0])
-    np.testing.assert_allclose(updates["a"], [-0.1, -0.2], rtol=1e-6)
-
-
 def test_momentum_is_float32_for_low_precision_parameters():
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), PARAMS)
     state = descend(0.1, momentum=0.9).init(params)

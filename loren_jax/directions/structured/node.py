@@ -4,8 +4,9 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
+
+from loren_jax.precision import wide
 
 Kind = TypeVar("Kind")
 
@@ -36,4 +37,4 @@ def pytree(cls: type[Kind]) -> type[Kind]:
 
 def plus(into: Array | None, total: Array) -> Array:
     """The sum, rounded once; `total` alone if there is nothing to add it to."""
-    return total if into is None else (into.astype(jnp.float32) + total).astype(into.dtype)
+    return total if into is None else (into.astype(wide(into)) + total).astype(into.dtype)

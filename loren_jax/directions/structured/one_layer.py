@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured.node import pytree
+from loren_jax.precision import wide
 
 
 @pytree
@@ -41,7 +42,7 @@ class OneLayer:
         into: Array | None = None,
     ) -> tuple[Array, Array | None]:
         """Adds to one layer and leaves the others where they are."""
-        into = jnp.zeros(self.view.shape, jnp.float32) if into is None else into
+        into = jnp.zeros(self.view.shape, wide(slope)) if into is None else into
         layer = jax.lax.dynamic_index_in_dim(into, self.number, keepdims=False)
         total, _ = self.inner.combine(slope, score, None, layer)
         return jax.lax.dynamic_update_index_in_dim(into, total, self.number, 0), None

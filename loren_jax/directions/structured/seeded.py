@@ -13,6 +13,7 @@ from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured.node import plus, pytree
+from loren_jax.precision import wide
 
 
 @pytree
@@ -67,10 +68,10 @@ class Seeded:
 
             shape = layer.block_shape(width)
             empty = None if covariance is None else jnp.zeros(covariance.vector.shape[-1])
-            zeros = (jnp.zeros(shape, jnp.float32), empty)
+            zeros = (jnp.zeros(shape, wide(slope)), empty)
             return jax.lax.scan(query, zeros, (layer.keys, slope, score))[0]
 
-        into = jnp.zeros(self.view.shape, jnp.float32) if into is None else into
+        into = jnp.zeros(self.view.shape, wide(slope)) if into is None else into
         return _piece_by_piece(own, into, learned, add)
 
     def squares(self, score: Array) -> Array:

@@ -24,6 +24,7 @@ from loren_jax.evaluation.perturbed.leaves import (
     contract,
     is_perturbed,
 )
+from loren_jax.precision import wide
 
 PART = -2
 """Number of the axis that tells the devices' parts of a sum apart."""
@@ -114,16 +115,25 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
     factors = {LEFT: leaf.left, RIGHT: leaf.right}
     inward_axes = [*leaf.axes(inward), RANK]
     reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
-    projected = contract(x, x_axes, factors[inward].astype(x.dtype), inward_axes, reached)
+    projected = contract(_wide(x), x_axes, factors[inward], inward_axes, reached)
     delta = contract(projected, reached, factors[outward], [*leaf.axes(outward), RANK], out_axes)
 
     # In half precision the two terms are added before they are rounded.
     base = bind(
         equation,
         _sided(side, leaf.weight, x),
-        preferred_element_type=jnp.promote_types(_out_dtype(equation), jnp.float32),
+        preferred_element_type=wide(_out_dtype(equation)),
     )
     return (base + delta.astype(base.dtype)).astype(_out_dtype(equation))
+
+
+def _wide(x: Array) -> Array:
+    """The activation as a factor meets it.
+
+    A factor cast to the type of integers, flags or 8-bit floats would be rounded away: it carries
+    the perturbation's scale.
+    """
+    return x.astype(wide(x))
 
 
 def _out_dtype(equation: Any) -> Any:
@@ -153,10 +163,10 @@ def _dot_in_parts(
 
     weight, weight_axes = divide(leaf.weight, list(range(leaf.weight.ndim)))
     activation, activation_axes = divide(x, x_axes)
-    factor, factor_axes = divide(factors[inward].astype(x.dtype), [*leaf.axes(inward), RANK])
+    factor, factor_axes = divide(factors[inward], [*leaf.axes(inward), RANK])
     base = contract(activation, activation_axes, weight, weight_axes, [PART, *out_axes])
     reached = [a for a in dict.fromkeys((*activation_axes, RANK)) if a != axis]
-    projected = contract(activation, activation_axes, factor, factor_axes, reached)
+    projected = contract(_wide(activation), activation_axes, factor, factor_axes, reached)
     factor_axes = [*leaf.axes(outward), RANK]
     delta = contract(projected, reached, factors[outward], factor_axes, [PART, *out_axes])
     total = (base + delta).astype(_out_dtype(equation))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
 from loren_jax.evaluation.perturbed.leaves import Factored, Noisy, cast, is_perturbed
+from loren_jax.precision import wide
 
 
 @stacks_pass
@@ -34,7 +35,7 @@ def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         "div": lambda x, by: x / by,
         "neg": lambda x: -x,
     }[equation.primitive.name]
-    by = [jnp.asarray(x, jnp.float32) for x in others]
+    by = [jnp.asarray(x, wide(x)) for x in others]
     if isinstance(leaf, Noisy):
         return replace(leaf, weight=weight, scale=multiplied(leaf.scale, *by))
     return replace(leaf, weight=weight, left=multiplied(leaf.left, *by))

@@ -22,6 +22,7 @@ from loren_jax.evaluation.perturbed.leaves import (
     contract,
     is_perturbed,
 )
+from loren_jax.precision import wide
 
 
 def _in_own_order(rule: Rule) -> Rule:
@@ -64,7 +65,7 @@ def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         labels = (STACK,) * len(batch) + tuple(leaf.labels[i] for i in kept)
         return replace(leaf, weight=weight, left=left, right=right, labels=labels)
     delta = contract(left, left_axes, right, right_axes, out_axes)
-    return (weight.astype(jnp.float32) + delta).astype(weight.dtype)
+    return (weight.astype(wide(weight)) + delta).astype(weight.dtype)
 
 
 def _drawn_rows(equation: Any, leaf: Noisy, indices: Array) -> Any:
@@ -85,7 +86,10 @@ def _drawn_rows(equation: Any, leaf: Noisy, indices: Array) -> Any:
     y = jnp.moveaxis(y, [units.ndim + i for i in range(len(view.fan_in))], numbers.offset_dims)
     if leaf.direction.std is not None:
         y = y * bind(equation, (leaf.direction.std, indices))
-    value = rows.astype(jnp.float32) + leaf.scale * y
+    if equation.params["mode"] == jax.lax.GatherScatterMode.FILL_OR_DROP:
+        found = (indices[..., 0] >= 0) & (indices[..., 0] < view.m)
+        y = jnp.where(jnp.expand_dims(found, numbers.offset_dims), y, 0.0)
+    value = rows.astype(wide(rows)) + leaf.scale * y
     return value.astype(leaf.weight.dtype).astype(leaf.dtype)
 
 
@@ -111,7 +115,8 @@ def _rows(
         ),
         slice_sizes=tuple(1 if i in places else s for i, s in enumerate(factor.shape)),
         mode=equation.params["mode"],
-        fill_value=equation.params["fill_value"],
+        # Where the weight gives its fill value nothing is perturbed, whatever that value is.
+        fill_value=0,
     )
     return rows, [*batch, *kept, RANK]
 

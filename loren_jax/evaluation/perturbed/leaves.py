@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured import Dense, LowRank, OneLayer, Scaled, Seeded, Zero
+from loren_jax.precision import wide
 
 STACK, LEFT, RIGHT = "stack", "left", "right"
 RANK = -1
@@ -58,7 +59,7 @@ class Factored:
         return self.left_split if side == LEFT else self.right_split
 
     def dense(self) -> Array:
-        """The sum, in float32 and cast last."""
+        """The sum, cast last."""
         delta = contract(
             self.left,
             [*self.axes(LEFT), RANK],
@@ -66,7 +67,7 @@ class Factored:
             [*self.axes(RIGHT), RANK],
             list(range(len(self.labels))),
         )
-        return (self.weight.astype(jnp.float32) + delta).astype(self.weight.dtype)
+        return (self.weight.astype(wide(self.weight)) + delta).astype(self.weight.dtype)
 
     def layers(self) -> tuple[Any, ...] | None:
         """Arrays to scan over the leading axis; None where that axis is no stack."""
@@ -112,9 +113,9 @@ class Noisy:
         return self.order != tuple(range(len(self.order)))
 
     def dense(self) -> Array:
-        """The sum, in float32 and cast last; drawn block by block into a copy of the weight."""
+        """The sum, cast last; drawn block by block into a copy of the weight."""
         direction = replace(self.direction, keys=self.direction.keys[None])
-        scale = jnp.asarray(self.scale, jnp.float32)[None]
+        scale = jnp.asarray(self.scale, wide(self.scale))[None]
         value = direction.combine(scale, scale, None, self.weight)[0].astype(self.dtype)
         return jnp.transpose(value, self.order)
 
@@ -123,7 +124,7 @@ class Noisy:
         weight, axis = self.weight, self.direction.blocked_axis
         if not self.direction.view.is_split:
             weight = jax.lax.dynamic_slice_in_dim(weight, start, width, axis)
-        value = weight.astype(jnp.float32) + self.scale * self.direction.block(start, width)
+        value = weight.astype(wide(weight)) + self.scale * self.direction.block(start, width)
         return jnp.transpose(value.astype(weight.dtype).astype(self.dtype), self.order)
 
     def changed(self, weight: Array, view: MatrixView, change: Any) -> "Noisy":
@@ -224,7 +225,7 @@ def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
     if isinstance(direction, Zero):
         return weight
     if isinstance(direction, Dense):
-        return (weight.astype(jnp.float32) + scale * direction.array).astype(weight.dtype)
+        return (weight.astype(wide(weight)) + scale * direction.array).astype(weight.dtype)
     if isinstance(direction, Scaled):
         return enter(name, weight, direction.inner, scale * direction.radius)
     if isinstance(direction, OneLayer):
@@ -264,7 +265,7 @@ def is_perturbed(value: Any) -> bool:
 def contract(
     a: Array, a_axes: list[int], b: Array, b_axes: list[int], out_axes: list[int]
 ) -> Array:
-    """Einstein's sum over everything that is not in `out_axes`, the rank above all; float32.
+    """Einstein's sum over everything that is not in `out_axes`, the rank above all; in a wide type.
 
     A rank of one is a product with broadcasting, which XLA fuses into what follows; as a matrix
     product of inner size one it would cost a pass over the result.
@@ -279,7 +280,7 @@ def contract(
     numbers = lambda axes: [number[axis] for axis in axes]
     return jnp.einsum(
         a, numbers(a_axes), b, numbers(b_axes), numbers(out_axes),
-        preferred_element_type=jnp.float32,
+        preferred_element_type=wide(a, b),
     )  # fmt: skip
 
 

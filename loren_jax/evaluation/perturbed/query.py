@@ -11,14 +11,14 @@ from loren_jax.evaluation.perturbed.activations import largest_activation
 from loren_jax.evaluation.perturbed.interpreter import Interpreter
 from loren_jax.evaluation.perturbed.leaves import enter
 from loren_jax.evaluation.perturbed.rules import RULES
-from loren_jax.types import Loss, PyTree, Query, ValueFn
+from loren_jax.types import PyTree, Query, ValueFn
 
 
 def perturbed(value_fn: ValueFn, params: PyTree) -> Query:
     """Evaluates `value_fn` at `params + scale * directions` without building that sum.
 
     Args:
-      value_fn: the loss, any JAX code; traced once.
+      value_fn: the loss, or any function of the parameters; any JAX code, traced once.
       params: the parameters; never modified.
 
     Returns:
@@ -37,9 +37,10 @@ def perturbed(value_fn: ValueFn, params: PyTree) -> Query:
     >>> bool(jnp.allclose(value, jnp.sum(moved), rtol=1e-5))
     True
     """
-    closed = jax.make_jaxpr(value_fn)(params)
+    closed, shape = jax.make_jaxpr(value_fn, return_shape=True)(params)
+    rebuild = jax.tree.structure(shape).unflatten
     return Query(
-        run=lambda directions, scale: interpret(closed, params, directions, scale),
+        run=lambda directions, scale: rebuild(interpret(closed, params, directions, scale)),
         activation_bytes=largest_activation(closed.jaxpr),
     )
 
@@ -50,8 +51,8 @@ def interpret(
     directions: PyTree,
     scale: jax.Array,
     interpreter: Interpreter | None = None,
-) -> Loss:
-    """The loss of a traced `value_fn` at perturbed parameters.
+) -> list[Any]:
+    """What a traced `value_fn` returns at perturbed parameters.
 
     Args:
       closed: jaxpr of `value_fn`, one input for each leaf of `params`.
@@ -61,7 +62,7 @@ def interpret(
       interpreter: with other rules, or with an ear for materialised leaves.
 
     Returns:
-      The loss, float32.
+      The outputs of the jaxpr, as arrays.
     """
     values = enter_all(params, directions, scale)
     if not any_used(closed.jaxpr, jax.tree.leaves(params), values):
@@ -70,8 +71,9 @@ def interpret(
             "the queries apart. It must read the parameters from its argument, as in "
             "value_fn=lambda params: loss(params, batch), not close over them."
         )
-    (value,) = (interpreter or Interpreter(RULES)).run(closed.jaxpr, closed.consts, values)
-    return jnp.asarray(value).astype(jnp.float32)
+    interpreter = interpreter or Interpreter(RULES)
+    outputs = interpreter.run(closed.jaxpr, closed.consts, values)
+    return [jnp.asarray(x) for x in interpreter.dense(outputs, "output of the loss")]
 
 
 def enter_all(params: PyTree, directions: PyTree, scale: jax.Array) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.sharded.layout import Layout, Weights
@@ -34,7 +34,7 @@ def sharded(
 
     What the devices send in a step with K directions at S points:
 
-    * `population`: one gather of the K S losses, float32.
+    * `population`: one gather of the K S losses, and of what else the loss returns.
     * `data`: what the loss itself adds up, for a mean one float32 a query; nothing in the update.
     * `weights`: what K S forward passes send; nothing in the update. There is one exception. Full
       Gaussian directions with a covariance, as `loren` draws them without a `rank`, need sums over
@@ -101,25 +101,23 @@ class Sharded(Layout):
             spread=self.spread if self._size(self.population) > 1 else None,
         )
 
-    def spread(
-        self, losses: Callable[[Array], Float[Array, "..."]], number: int
-    ) -> Float[Array, "..."]:
-        """The losses of all queries on every device, each evaluated by one group of devices.
+    def spread(self, results: Callable[[Array], PyTree], number: int) -> PyTree:
+        """The results of all queries on every device, each evaluated by one group of devices.
 
         Args:
-          losses: `numbers -> losses` of the queries of these numbers.
+          results: `numbers -> results` of the queries of these numbers.
           number: how many there are.
 
         Returns:
-          The losses, in their order.
+          The results, in their order.
         """
         groups = self._size(self.population)
         share = -(-number // groups)
         # Groups with nothing left to do evaluate some query once more.
         numbers = np.arange(groups * share, dtype=np.int32) % number
         numbers = self.put(numbers.reshape(groups, share), PartitionSpec(self.population))
-        every = jax.vmap(losses, spmd_axis_name=self.population)(numbers)
-        return self.everywhere(every).reshape(-1, *every.shape[2:])[:number]
+        every = self.everywhere(jax.vmap(results, spmd_axis_name=self.population)(numbers))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:number], every)
 
     def place(self, params: PyTree) -> PyTree:
         """Parameters on the mesh, as `weights` says.

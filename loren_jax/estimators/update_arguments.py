@@ -1,0 +1,81 @@
+"""The arguments of an estimate's `update`: what is missing, misspelt or of no effect is named."""
+
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from loren_jax.precision import loss_dtype
+from loren_jax.types import PyTree
+
+NAMES = ("value_fn", "losses", "has_aux", "full_value_fn")
+OF_OPTAX = ("value", "grad", "loss")
+"""Extra arguments that other transformations of a chain take, and that look like those above."""
+
+
+def require_params(params: PyTree) -> PyTree:
+    """The parameters, if there are any."""
+    if params is None:
+        raise ValueError(
+            "params is None: directions are drawn around the parameters. Pass them, as in "
+            "update(None, state, params, value_fn=loss)."
+        )
+    if not jax.tree.leaves(params):
+        raise ValueError(
+            f"params is {params!r}, a tree without arrays: there is nothing to perturb. Pass the "
+            "parameters of the model."
+        )
+    return params
+
+
+def require_one(value_fn: Any, losses: Any, extra: Mapping[str, Any] = {}) -> None:
+    """Raises unless exactly one of the two is there."""
+    if (value_fn is None) != (losses is None):
+        return
+    unknown = f" Of {', '.join(extra)} nothing is known here." if extra else ""
+    raise ValueError(
+        f"update got {'neither' if value_fn is None else 'both'} of value_fn and losses: pass "
+        "value_fn=loss, a function of the parameters, to query the loss, or losses=array to "
+        f"absorb losses that were queried elsewhere.{unknown}"
+    )
+
+
+def require_spelling(extra: Iterable[str]) -> None:
+    """Raises for a keyword that is nearly one of ours; Optax lets any other pass."""
+    for name in extra:
+        close = difflib.get_close_matches(name, NAMES, 1, 0.75)
+        if close and name not in (*NAMES, *OF_OPTAX):
+            raise TypeError(f"update takes no {name}=: did you mean {close[0]}=?")
+
+
+def require_no_updates(updates: PyTree) -> None:
+    """Names updates that would have no effect.
+
+    Raises:
+      ValueError: they are not zero. While a step is compiled that cannot be seen, and there is a
+        warning instead.
+    """
+    leaves = jax.tree.leaves(updates)
+    message = (
+        "update got updates, but a zeroth-order estimate takes none: a gradient, or what stands "
+        "before the estimate in a chain, as clipping or weight decay, would have no effect. Pass "
+        "None, and put what should act on the estimate behind it."
+    )
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        warnings.warn(message, stacklevel=4)
+    elif any(np.any(np.asarray(leaf)) for leaf in leaves):
+        raise ValueError(message)
+
+
+def of_shape(losses: Any, shape: tuple[int, int]) -> jax.Array:
+    """The losses as an array, if they are as many as were asked for."""
+    losses = jax.numpy.asarray(losses, loss_dtype())
+    if losses.shape != shape:
+        raise ValueError(
+            f"losses has shape {losses.shape}, expected {shape}: one row for each of the "
+            f"{shape[0]} directions, one column for each of the scheme's {shape[1]} points."
+        )
+    return losses

@@ -1,0 +1,102 @@
+"""A part of the parameters that is trained: the rest is neither perturbed nor updated."""
+
+from typing import Any
+
+import jax
+import optax
+
+from loren_jax.directions.masked import resolve_mask
+from loren_jax.transformation import Update, ZerothOrder, form
+from loren_jax.types import Mask, PyTree
+from loren_jax.updates import no_update
+
+FUNCTIONS = ("value_fn", "full_value_fn")
+
+
+def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> ZerothOrder:
+    """The optimiser on those leaves alone where the mask is True.
+
+    The others stay as they are to the bit and may be of any type: integers, random keys, packed
+    codes. They get no noise, no state and no decay. The noise of the trained leaves is the same
+    with and without a mask.
+
+    Args:
+      optimizer: an estimate or an optimiser of this library, or any chain around one.
+      mask: a pytree of bools like the parameters, or a function of a leaf's path, such as
+        `"layers/up/kernel"`; None trains all.
+
+    Returns:
+      An optimiser for the whole tree; the outermost wrapper, around whatever follows the estimate.
+
+    Raises:
+      ValueError: in `init`, the mask leaves no trainable leaf.
+
+    >>> import jax.numpy as jnp
+    >>> import loren_jax
+    >>> params = {"steps": jnp.asarray([16777217]), "w": jnp.ones(3)}
+    >>> optimizer = trained(loren_jax.mezo(0.1), lambda path: path == "w")
+    >>> loss = lambda params: jnp.sum(params["w"] ** 2)
+    >>> updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=loss)
+    >>> int(optax.apply_updates(params, updates)["steps"][0])
+    16777217
+    """
+    inner = optax.with_extra_args_support(optimizer)
+    if mask is None:
+        return ZerothOrder(*inner)
+
+    def init(params: PyTree) -> PyTree:
+        some = _take(resolve_mask(mask, params), params)
+        if jax.tree.leaves(params) and not jax.tree.leaves(some):
+            raise ValueError(
+                "mask leaves no trainable leaf: nothing would be perturbed. It must be True for "
+                "at least one leaf of params."
+            )
+        return inner.init(some)
+
+    def functions_of(flags: PyTree, params: PyTree, given: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a step, with functions of the trained leaves in place of all."""
+        of_some = lambda function: lambda some: function(_put(flags, params, some))
+        wrap = {n: of_some(f) for n, f in given.items() if n in FUNCTIONS and callable(f)}
+        return given | wrap
+
+    def update(updates, state, params=None, **given):
+        if params is None:
+            return inner.update(updates, state, params, **given)
+        flags = resolve_mask(mask, params)
+        given = functions_of(flags, params, given)
+        some, state = inner.update(updates, state, _take(flags, params), **given)
+        return _put(flags, jax.tree.map(no_update, params), some), state
+
+    def ask(params, state, direction, point):
+        flags = resolve_mask(mask, params)
+        some = form(optimizer, "ask")(_take(flags, params), state, direction, point)
+        return _put(flags, params, some)
+
+    def apply(params, state, **given):
+        flags = resolve_mask(mask, params)
+        given = functions_of(flags, params, given)
+        some, state = form(optimizer, "apply")(_take(flags, params), state, **given)
+        return _put(flags, params, some), state
+
+    def accumulate(state, params, into, factor, **given):
+        flags = resolve_mask(mask, params)
+        given = functions_of(flags, params, given)
+        whole = jax.tree.map(no_update, params) if into is None else into
+        target = None if into is None else _take(flags, into)
+        step = form(optimizer, "accumulate")
+        some, state = step(state, _take(flags, params), target, factor, **given)
+        return _put(flags, whole, some), state
+
+    own = lambda function: function if form(optimizer, function.__name__) else None
+    whole = Update(update, ask=own(ask), accumulate=own(accumulate), apply=own(apply))
+    return ZerothOrder(init, whole)
+
+
+def _take(flags: PyTree, tree: PyTree) -> PyTree:
+    """The trained leaves."""
+    return jax.tree.map(lambda flag, x: x if flag else optax.MaskedNode(), flags, tree)
+
+
+def _put(flags: PyTree, whole: PyTree, some: PyTree) -> PyTree:
+    """The whole tree with other trained leaves."""
+    return jax.tree.map(lambda flag, x, own: own if flag else x, flags, whole, some)

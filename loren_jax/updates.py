@@ -1,0 +1,74 @@
+"""The update of a leaf that is not trained: nothing, whatever the leaf is.
+
+A zero would do for most floats. Of other leaves it would not: what follows in a chain multiplies it
+by a float, and an integer above 2^24 that a float zero is added to is rounded, a random key refuses
+the addition.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from loren_jax.types import PyTree
+
+
+class NoUpdate:
+    """An update of no arrays, which `optax.apply_updates` adds to a leaf of any type.
+
+    A pytree without leaves: transformations that follow pass it on untouched.
+
+    >>> import optax
+    >>> codes = {"codes": jnp.asarray([16777217])}
+    >>> int(optax.apply_updates(codes, {"codes": NoUpdate()})["codes"][0])
+    16777217
+    """
+
+    # NumPy and JAX leave the sum to `__radd__` then.
+    __array_ufunc__ = None
+
+    def __radd__(self, leaf: Any) -> Any:
+        """The leaf itself."""
+        return leaf
+
+    def __eq__(self, other: object) -> bool:
+        """One is as good as another."""
+        return isinstance(other, NoUpdate)
+
+    def __hash__(self) -> int:
+        return hash(NoUpdate)
+
+    def __repr__(self) -> str:
+        return "NoUpdate()"
+
+
+jax.tree_util.register_pytree_node(NoUpdate, lambda _: ((), None), lambda _, __: NoUpdate())
+
+
+def no_update(leaf: Any) -> Any:
+    """What leaves a leaf as it is when it is added.
+
+    Args:
+      leaf: of any type.
+
+    Returns:
+      Zeros where sums keep the leaf's type, as state of what follows is shaped like those; else
+      `NoUpdate()`.
+    """
+    # Not `jnp.result_type` of all, which refuses float0.
+    dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
+    if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize > 1:
+        # Negative zeros: with the others, a parameter of -0.0 would become 0.0.
+        return jnp.full_like(leaf, -0.0)
+    return NoUpdate()
+
+
+def cast_like(params: PyTree, updates: PyTree) -> PyTree:
+    """The updates in the parameters' types."""
+
+    def cast(leaf: Any, update: Any) -> Any:
+        if isinstance(update, NoUpdate):
+            return update
+        return update.astype(jnp.result_type(leaf))
+
+    return jax.tree.map(cast, params, updates)

@@ -56,12 +56,13 @@ def stepper(optimizer, value_fn=loss):
     return step
 
 
-def looped(optimizer, value_fn=loss):
+def looped(optimizer, value_fn=loss, options=None):
     """`(params, state, number) -> (params, state)`, compiled once for every number of steps."""
     step = stepper(optimizer, value_fn)
     body = lambda _, carry: step(*carry)
     return jax.jit(
-        lambda params, state, number: jax.lax.fori_loop(0, number, body, (params, state))
+        lambda params, state, number: jax.lax.fori_loop(0, number, body, (params, state)),
+        compiler_options=options,
     )
 
 
@@ -75,10 +76,10 @@ def started(name, key=0):
     return jax.jit(build(METHODS[name], key=key).init)(PARAMS)
 
 
-def absorbing(optimizer):
+def absorbing(optimizer, options=None):
     """A step from losses alone, `(params, state, losses) -> (params, state, updates)`."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=options)
     def absorb(params, state, losses):
         updates, state = optimizer.update(None, state, params, losses=losses)
         return optax.apply_updates(params, updates), state, updates
@@ -260,15 +261,24 @@ def test_08_every_chunk_size_and_evaluation_agrees(method):
         np.testing.assert_allclose(other, expected, rtol=1e-5)
 
 
+def assert_replayed(run, absorb, state):
+    params, twin, twin_state = PARAMS, PARAMS, state
+    for _ in range(30):  # enough that a rounding which differs now and then is found
+        params, state = run(params, state, 1)
+        twin, twin_state, _ = absorb(twin, twin_state, optax.tree.get(state, "losses"))
+    assert_equal((twin, twin_state), (params, state))
+
+
 def test_09_losses_alone_replay_the_run(method):
     name = name_of(method)
-    params, state = PARAMS, started(name)
-    twin, twin_state = params, state
-    for _ in range(30):  # enough that a rounding which differs now and then is found
-        params, state = runner(name)(params, state, 1)
-        losses = optax.tree.get(state, "losses")
-        twin, twin_state, _ = absorber(name)(twin, twin_state, losses)
-    assert_equal((twin, twin_state), (params, state))
+    assert_replayed(runner(name), absorber(name), started(name))
+
+
+def test_09_losses_alone_replay_the_run_of_a_program_that_the_compiler_optimised(method):
+    """As users compile, and not as the suite does: products and sums become one operation."""
+    optimizer, level = build(method, num_directions=3), {"xla_backend_optimization_level": 3}
+    run, absorb = looped(optimizer, options=level), absorbing(optimizer, level)
+    assert_replayed(run, absorb, jax.jit(optimizer.init)(PARAMS))
 
 
 def test_10_the_mean_of_many_estimates_is_the_preconditioned_gradient(method):

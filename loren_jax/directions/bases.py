@@ -181,11 +181,6 @@ def _normals(
     return list(zip(views, numbers, strict=True))
 
 
-def over_queries(slope: Float[Array, " K"], numbers: Float[Array, "K ..."]) -> Float[Array, "..."]:
-    """`sum_k slope_k numbers_k`: the estimate in coordinates, before anything is lifted."""
-    return jnp.tensordot(slope, numbers, 1)
-
-
 def add_to(into: Array | None, direction: Dense | LowRank) -> Array:
     """One direction as an array of its leaf's shape; added to `into`, in its dtype, if given."""
     single = jax.tree.map(lambda x: x[None], direction)

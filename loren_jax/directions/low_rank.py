@@ -8,13 +8,13 @@ import optax
 from jaxtyping import Array, Int
 
 from loren_jax import arguments
+from loren_jax.directions.apart import over_queries
 from loren_jax.directions.bases import (
     add_to,
     draw_directions,
     every_steps,
     gaussian,
     left_shape,
-    over_queries,
     right_shape,
     targets,
     zeros,

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array, Key
 
 from loren_jax import noise
+from loren_jax.directions.apart import apart
 from loren_jax.types import PyTree
 
 
@@ -65,16 +65,13 @@ def one_query(drawn: tuple[PyTree, PyTree], number: Any) -> PyTree:
 def _apart(own: Callable[[Any], list[Any]], keys: Key[Array, " one"]) -> list[Any]:
     """One query's arrays, from a computation that nothing is fused with.
 
-    A compiler rounds one expression in several ways, as what it is fused with suggests. A replay
-    from losses must get the bits that the step got, though nothing there is evaluated. Several
-    queries come from a loop, which is a boundary; here a branch that is always taken is one.
+    A replay from losses must get the bits that the step got, though nothing there is evaluated.
+    Several queries come from a loop, which is a boundary.
     """
     key = keys[0]
     shapes = jax.eval_shape(own, key)
     data = lambda x: noise.words(x) if _is_key(x) else x
-    taken = lambda: [data(x) for x in own(key)]
-    other = lambda: [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(taken)]
-    arrays = jax.lax.cond(noise.zero_after(noise.words(key)) == 0, taken, other)
+    arrays = apart(lambda: [data(x) for x in own(key)], noise.words(key))
     wrap = lambda x, shape: noise.from_words(x) if _is_key(shape) else x
     return [wrap(x, shape)[None] for x, shape in zip(arrays, shapes, strict=True)]
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax import arguments
+from loren_jax.directions.apart import apart, over_queries
 from loren_jax.directions.bases import (
     add_to,
     draw_directions,
     gaussian,
     left_shape,
-    over_queries,
     rank_of,
     right_shape,
     targets,
@@ -91,15 +91,21 @@ def temporal(rank: int = 32, momentum: Any = None, matrix_axes: AxesOf | None = 
         return draw_directions(key, params, "weights", weights, matrix_axes, lift, *bases)
 
     def absorb(state, params, directions, coefficients, into=None):
-        def coordinates(_, direction, basis):
-            if isinstance(direction, Dense):
-                return over_queries(coefficients.slope, direction.array)
-            return _weights(over_queries(coefficients.slope, direction.left), basis)
+        def average(old, new):
+            if momentum is None:
+                return new
+            return (momentum * old + (1.0 - momentum) * new).astype(old.dtype)
 
-        steps = jax.tree.map(coordinates, params, directions, state.left)
+        def move(_, direction, basis, old=None):
+            if isinstance(direction, Dense):
+                return average(old, over_queries(coefficients.slope, direction.array))
+            total = lambda: over_queries(coefficients.slope, direction.left)
+            # A loop over steps would take the norms of the basis out, and round the rest otherwise.
+            return apart(lambda: average(old, _weights(total(), basis)), coefficients.slope)
+
+        traces = () if momentum is None else (state.trace,)
+        steps = jax.tree.map(move, params, directions, state.left, *traces)
         if momentum is not None:
-            average = lambda m, tau: (momentum * m + (1.0 - momentum) * tau).astype(m.dtype)
-            steps = jax.tree.map(average, state.trace, steps)
             state = state._replace(trace=steps)
 
         def apply(step, direction, left, right, target):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax.covariance import DampedRankOne
+from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured.node import plus, pytree
 
@@ -72,7 +73,7 @@ class Dense:
         into: Array | None = None,
     ) -> tuple[Array, Array | None]:
         """The sums over K of the module's docstring; O(K times the leaf) work and memory."""
-        total = plus(into, jnp.tensordot(slope, self.array, 1))
+        total = plus(into, over_queries(slope, self.array))
         if covariance is None:
             return total, None
         scores = jax.vmap(lambda y: _score(covariance, y, self.view))(self.array)

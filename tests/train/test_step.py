@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import jaxlib.version
 import numpy as np
 import pytest
 
@@ -94,7 +95,11 @@ def test_losses_that_are_not_finite_are_counted():
 
 
 def test_bfloat16_layers_are_not_converted_all_at_once():
-    """On a CPU XLA would; the programs of a run are compiled so that it does not."""
+    """On a CPU some versions of XLA would; the programs of a run are compiled so that none does.
+
+    Measured, in units of the parameters: jax 0.10.2 takes 2.20 as it is and 0.18 with the product's
+    precaution; 0.12.0.1, which has no float32 copy of the layers in its program, 0.21 and 0.19.
+    """
 
     def deep(params, input_ids, attention_mask, token_type_ids):
         x = params["table"][input_ids].sum(1)
@@ -106,11 +111,14 @@ def test_bfloat16_layers_are_not_converted_all_at_once():
     optimizer = loren(1e-3, rank=1, num_directions=2, momentum=None, chunk_size=1)
     step = make_train_step(deep, optimizer)
     arguments = (params, optimizer.init(params), make_tokens(0), None, ())
-    _, temporary = step.compiled(*arguments)
-    plain = step.probe.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+    programs, temporary = step.compiled(*arguments)
+    plain = step.probe.lower(*arguments).compile()
+    planned = lambda program: program.memory_analysis().temp_size_in_bytes
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     assert temporary < 0.6 * size
-    assert jax.default_backend() != "cpu" or plain > 1.5 * size
+    assert planned(programs.probe) <= planned(plain)  # the precaution never costs anything
+    if jax.default_backend() == "cpu" and jaxlib.version.__version_info__ < (0, 11):
+        assert planned(plain) > 1.5 * size
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])

@@ -126,8 +126,8 @@ def _reported(opt_state: PyTree) -> StepMetrics:
 def _options(weights: PyTree) -> dict[str, str] | None:
     """On a CPU bfloat16 is multiplied in float32, and XLA would convert all layers beforehand.
 
-    With jax 0.10 that takes twice the parameters. 0.12 converts layer by layer by itself and knows
-    the option still, which then changes next to nothing.
+    With jax 0.10.2 that takes twice the parameters. 0.12.0.1 plans no copy of all layers and still
+    knows the option, which then changes next to nothing: 0.19 of the parameters instead of 0.21.
     """
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(weights))
     if not narrow or jax.default_backend() != "cpu":

@@ -4,6 +4,7 @@ A zeroth-order step is *directions* x *scheme* x *evaluation*, followed by an or
 `loren_jax.types` has the contracts, `loren_jax.optimizers` the methods as points of that design.
 """
 
+from loren_jax import diagnostics as diagnostics
 from loren_jax import directions as directions
 from loren_jax import evaluation as evaluation
 from loren_jax import journal as journal
@@ -30,3 +31,6 @@ from loren_jax.parts import trained as trained
 from loren_jax.transforms import descend as descend
 from loren_jax.transforms import train_step as train_step
 from loren_jax.types import MatrixAxes as MatrixAxes
+from loren_jax.version import installed as _installed
+
+__version__ = _installed("loren-jax")

@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 # Each layer may import from the ones before it, and from itself.
 LAYERS = [
+    "version",
     "types",
     "precision",
     "updates",
@@ -44,6 +47,7 @@ BESIDE = {"checkpoints": set(), "models": {"checkpoints"}, "tasks": {"checkpoint
 PUBLIC = {
     "MatrixAxes",
     "descend",
+    "diagnostics",
     "directions",
     "estimate",
     "evaluation",
@@ -93,6 +97,22 @@ def test_imports_go_one_way(module):
         return
     before = BESIDE.get(here, set(LAYERS[: LAYERS.index(here)]))
     assert imported_layers(module) <= before | {here}
+
+
+def test_everything_that_the_readme_names_is_there_after_the_import():
+    """In a process of its own: another test's import would make a submodule appear."""
+    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
+    named = sorted(set(re.findall(r"`(loren_jax(?:\.\w+)+)", readme)))
+    # What only the commands need is imported by its own name.
+    named = [n for n in named if n.split(".")[1] not in ("checkpoints", "models", "tasks", "train")]
+    assert {"loren_jax.diagnostics.VitalSigns", "loren_jax.diagnostics.materialised"} <= set(named)
+    code = f"import loren_jax; print([eval(name) and None for name in {named!r}])"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert loren_jax.__version__ == metadata.version("loren-jax")
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", loren_jax.__version__)
 
 
 def test_importing_the_core_is_light():

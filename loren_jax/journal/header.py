@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from loren_jax import noise
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import JournalError
 from loren_jax.types import PyTree
+from loren_jax.version import installed
 
 
 def header(
@@ -105,7 +105,7 @@ def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
 
 def written_with(mesh: str = "") -> dict[str, str]:
     """What decides how a float is rounded: versions, back end, processor and mesh."""
-    versions = {name: _version(name) for name in ("jax", "jaxlib", "optax", "loren-jax")}
+    versions = {name: installed(name) for name in ("jax", "jaxlib", "optax", "loren-jax")}
     return {
         **versions,
         "backend": jax.default_backend(),
@@ -132,13 +132,6 @@ def differences(header: Mapping[str, Any], mesh: str = "") -> list[str]:
         for name in now
         if then.get(name) != now[name]
     ]
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:  # run from its sources
-        return "unknown"
 
 
 def _processor() -> str:

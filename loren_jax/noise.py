@@ -31,31 +31,60 @@ FEW = 4096
 KeyPath = tuple
 
 
-def run_key(key: "int | Integer[Array, ''] | Key[Array, '']") -> Key[Array, ""]:
-    """The key of a whole run, from a seed or a typed key.
+def run_key(key: Any) -> Key[Array, ""]:
+    """The key of a whole run, from a seed or a threefry key.
 
     Args:
-      key: an integer seed, traced or not, or a typed threefry key.
+      key: an integer seed, or a threefry key, typed (`jax.random.key`) or raw
+        (`jax.random.PRNGKey`); traced or not.
 
     Returns:
       A typed threefry key.
 
     Raises:
-      ValueError: a key of another generator.
+      TypeError: neither an integer nor a key.
+      ValueError: a key of another generator, or more than one.
 
     >>> run_key(0).dtype
     key<fry>
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", ())
+    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        _require_generator(str(jax.random.key_impl(key)))
+        if shape:
+            raise ValueError(f"key is an array of keys of shape {shape}: pass one of them, key[0].")
+        return jnp.asarray(key)
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(key, impl=GENERATOR)
-    key = jnp.asarray(key)
-    if str(jax.random.key_impl(key)) != GENERATOR:
+    if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(f"key is {_what(key)}: {_PASS}.")
+    if shape == ():
+        return jax.random.key(key, impl=GENERATOR)
+    if dtype == jnp.uint32 and shape == (2,):
+        return from_words(jnp.asarray(key))
+    if dtype == jnp.uint32 and shape == (4,):
+        _require_generator("rbg")
+    raise ValueError(f"key is {_what(key)}, neither a seed nor one key: {_PASS}.")
+
+
+_PASS = "pass an integer seed, or a threefry key such as jax.random.key(0)"
+
+
+def _what(key: Any) -> str:
+    """What was given, in a few words."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None:
+        return f"an array of type {dtype} and shape {key.shape}"
+    text = repr(key)
+    return text if len(text) < 40 else f"a {type(key).__name__}"
+
+
+def _require_generator(name: str) -> None:
+    if name != GENERATOR:
         raise ValueError(
-            f"key uses the generator {jax.random.key_impl(key)}, which draws other numbers under "
-            f"vmap than in a loop: pass an integer or jax.random.key(seed, impl={GENERATOR!r})."
+            f"key uses the generator {name}, which draws other numbers under vmap than in a loop: "
+            f"pass an integer or jax.random.key(seed, impl={GENERATOR!r})."
         )
-    return key
 
 
 def words(key: Key[Array, "..."]) -> Integer[Array, "... 2"]:

@@ -107,9 +107,48 @@ def test_run_key_takes_seeds_and_typed_keys_alike():
     np.testing.assert_array_equal(jax.random.key_data(noise.run_key(jax.random.key(7))), expected)
 
 
-def test_other_generators_are_refused():
+def test_a_raw_key_is_the_threefry_key_that_it_is():
+    for seed in (0, 7):
+        raw, typed = jax.random.PRNGKey(seed), jax.random.key_data(noise.run_key(seed))
+        np.testing.assert_array_equal(jax.random.key_data(noise.run_key(raw)), typed)
+        np.testing.assert_array_equal(jax.random.key_data(noise.run_key(np.asarray(raw))), typed)
+
+
+@pytest.mark.parametrize("make", [jnp.asarray, jax.random.key, jax.random.PRNGKey])
+def test_seeds_and_keys_may_be_traced(make):
+    words = lambda key: jax.random.key_data(noise.run_key(key))
+    expected = np.stack([words(seed) for seed in (3, 4)])
+    keys = jnp.stack([make(3), make(4)])
+    np.testing.assert_array_equal(jax.jit(words)(keys[0]), expected[0])
+    np.testing.assert_array_equal(jax.vmap(words)(keys), expected)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_other_generators_are_refused(raw):
+    make = jax.random.PRNGKey if raw else jax.random.key
     with pytest.raises(ValueError, match=r"key uses the generator rbg.*threefry2x32"):
-        noise.run_key(jax.random.key(0, impl="rbg"))
+        noise.run_key(make(0, impl="rbg"))
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        (1.5, "1.5"),
+        ("a", "'a'"),
+        (None, "None"),
+        (True, "True"),
+        ([0, 1], r"\[0, 1\]"),
+        (np.float32(1), r"an array of type float32 and shape \(\)"),
+        (np.zeros(3, np.uint32), r"an array of type uint32 and shape \(3,\)"),
+        (np.zeros((2, 2), np.uint32), r"an array of type uint32 and shape \(2, 2\)"),
+        (np.zeros(2, np.int32), r"an array of type int32 and shape \(2,\)"),
+        (jax.random.split(jax.random.key(0)), r"an array of keys of shape \(2,\)"),
+    ],
+    ids=str,
+)
+def test_what_is_no_key_is_named_with_the_remedy(key, given):
+    with pytest.raises((TypeError, ValueError), match=f"^key is {given}.*pass [^\n]*$"):
+        noise.run_key(key)
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (7, 128), (700, 300)])

@@ -5,6 +5,10 @@ the other leaves, nor on how the queries run: adding a leaf leaves the noise of 
 was, two leaves of equal shape share nothing, and `vmap`, loop, `scan` and sharding give the same
 bits. That last promise holds for threefry keys alone (`rbg` draws other numbers under `vmap`), so
 no other generator is taken.
+
+Nor do numbers depend on JAX's flags: `jax_threefry_partitionable` decides, when a program is
+compiled, what `jax.random.normal` draws, and `jax_random_seed_offset` and `jax_enable_x64` what key
+a seed is. So seeds become keys and bits become numbers here, by the generator's own primitive.
 """
 
 import contextlib
@@ -35,8 +39,8 @@ def run_key(key: Any) -> Key[Array, ""]:
     """The key of a whole run, from a seed or a threefry key.
 
     Args:
-      key: an integer seed, or a threefry key, typed (`jax.random.key`) or raw
-        (`jax.random.PRNGKey`); traced or not.
+      key: an integer seed, of which the lowest 32 bits count, or a threefry key, typed
+        (`jax.random.key`) or raw (`jax.random.PRNGKey`); traced or not.
 
     Returns:
       A typed threefry key.
@@ -55,16 +59,21 @@ def run_key(key: Any) -> Key[Array, ""]:
             raise ValueError(f"key is an array of keys of shape {shape}: pass one of them, key[0].")
         return jnp.asarray(key)
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return jax.random.key(key, impl=GENERATOR)
+        return _of_seed(np.uint32(int(key) % 2**32))
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"key is {_what(key)}: {_PASS}.")
     if shape == ():
-        return jax.random.key(key, impl=GENERATOR)
+        return _of_seed(jnp.asarray(key).astype(jnp.uint32))
     if dtype == jnp.uint32 and shape == (2,):
         return from_words(jnp.asarray(key))
     if dtype == jnp.uint32 and shape == (4,):
         _require_generator("rbg")
     raise ValueError(f"key is {_what(key)}, neither a seed nor one key: {_PASS}.")
+
+
+def _of_seed(low: Any) -> Key[Array, ""]:
+    """The key that JAX makes of a seed by default, with 64-bit numbers switched off."""
+    return from_words(jnp.stack([jnp.zeros((), jnp.uint32), jnp.asarray(low)]))
 
 
 _PASS = "pass an integer seed, or a threefry key such as jax.random.key(0)"
@@ -249,7 +258,16 @@ def normal_rows(
 
 
 def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
-    return jax.vmap(lambda key: jax.random.normal(key, (length,), jnp.float32))(keys)
+    """What `jax.random.normal` draws for each key under `jax_threefry_partitionable`."""
+    numbers = jnp.arange(length, dtype=jnp.uint32)
+    # The keys are not spread over the numbers beforehand: it would take twice the time and memory.
+    draw = lambda key: threefry2x32_p.bind(key[0], key[1], jnp.zeros_like(numbers), numbers)
+    first, second = jax.vmap(draw)(jax.random.key_data(keys))
+    # 23 bits are the mantissa of a number in [1, 2); stretched, of one in (-1, 1).
+    mantissa = jax.lax.shift_right_logical(first ^ second, jnp.uint32(9))
+    unit = jax.lax.bitcast_convert_type(mantissa | jnp.uint32(0x3F800000), jnp.float32) - 1
+    least = np.nextafter(np.float32(-1), np.float32(0))
+    return np.float32(math.sqrt(2)) * jax.lax.erf_inv(jnp.maximum(least, 2 * unit + least))
 
 
 def _in_blocks(draw: Any, rows: Array, length: int, zero: Any = 0.0) -> Array:

@@ -175,12 +175,76 @@ def test_two_words_are_folded_as_two_numbers_would_be():
     )
 
 
+def everything(key):
+    """A bit of all that is drawn, `vmap`ped, looped and alone."""
+    key = noise.run_key(key)
+    rows = lambda key: noise.normal_rows(key, jnp.arange(3), 200)
+    streams = [noise.Stream(("w",), "left", (2,), (5, 3)), noise.Stream(("b",), "vector", (), (7,))]
+    keys = noise.fold_all(noise.fold(key, 3), (2,))
+    layers = [jax.random.key_data(k) for k in noise.layer_keys(key, streams)]
+    return (
+        rows(key),
+        jax.vmap(rows)(keys),
+        jax.lax.map(rows, keys),
+        noise.normals(key, streams),
+        layers,
+    )
+
+
+FLAGS = {
+    "jax_threefry_partitionable": False,
+    "jax_random_seed_offset": 5,
+    "jax_enable_x64": True,
+    "jax_default_prng_impl": "rbg",
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("seed", [-3, 2**40 + 5])
+def test_flags_of_jax_change_no_number(flag, seed):
+    """Not when a program is traced, and not when it is compiled, which is later."""
+    fresh, argument = lambda: jax.jit(lambda _: everything(seed)), np.float32(0)
+    expected, traced = fresh()(argument), fresh().trace(argument)
+    before = getattr(jax.config, flag)
+    jax.config.update(flag, FLAGS[flag])
+    try:
+        found = [everything(seed), fresh()(argument), traced.lower().compile()(argument)]
+    finally:
+        jax.config.update(flag, before)
+    for numbers in found:
+        jax.tree.map(np.testing.assert_array_equal, numbers, expected)
+
+
+def test_numbers_are_those_of_jax_with_its_default_flags():
+    """So that they can be made again without this code, and an old journal replays."""
+    for seed in (0, -3, 2**40 + 5, np.int32(9)):
+        expected = jax.random.key_data(jax.random.key(seed))
+        np.testing.assert_array_equal(jax.random.key_data(noise.run_key(seed)), expected)
+    key = noise.run_key(7)
+    rows = [jax.random.normal(jax.random.fold_in(key, i), (1000,), jnp.float32) for i in range(3)]
+    np.testing.assert_array_equal(noise.normal_rows(key, jnp.arange(3), 1000), np.stack(rows))
+
+
+def test_noise_forces_no_retrace():
+    draw = jax.jit(lambda key: noise.normal_rows(noise.run_key(key), jnp.arange(3), 20))
+    for seed in range(3):
+        draw(seed)
+    assert draw._cache_size() == 1
+
+
 def test_large_draws_hold_little_beside_their_result():
     size = 2048
     draw = lambda w, key: w + noise.normal_rows(key, jnp.arange(size), size)
     w = jax.ShapeDtypeStruct((size, size), jnp.float32)
     compiled = jax.jit(draw).lower(w, noise.run_key(0)).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 1.2 * 4 * size**2
+
+
+def test_a_block_takes_no_more_memory_than_with_jax_itself():
+    keys = noise.fold_all(noise.run_key(0), (32,))
+    jaxs = jax.vmap(lambda key: jax.random.normal(key, (2048,), jnp.float32))
+    memory = lambda draw: jax.jit(draw).lower(keys).compile().memory_analysis().temp_size_in_bytes
+    assert memory(lambda keys: noise._normal(keys, 2048)) <= memory(jaxs)
 
 
 def test_standard_normal():

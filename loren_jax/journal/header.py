@@ -15,6 +15,10 @@ from loren_jax.journal.records import JournalError
 from loren_jax.types import PyTree
 from loren_jax.version import installed
 
+GENERATED_BY: Mapping[str, Any] = {"generator": noise.GENERATOR, "partitionable": True}
+"""What decides the numbers that are drawn: the generator, and that it is used as JAX does under
+`jax_threefry_partitionable`. `loren_jax.noise` keeps to both, whatever JAX's flags say."""
+
 
 def header(
     params: PyTree,
@@ -44,7 +48,7 @@ def header(
     """
     return {
         "losses": list(losses_shape),
-        "generator": noise.GENERATOR,
+        **GENERATED_BY,
         "method": None if method is None else method.as_json(),
         "params": described(params, read),
         "written_with": written_with(mesh),
@@ -99,6 +103,31 @@ def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str)
         )
 
 
+def require_generator(header: Mapping[str, Any], path: Any) -> None:
+    """Raises unless the directions of a run can be drawn again.
+
+    Args:
+      header: a journal's header. One that does not say is of a version that had no choice.
+      path: the journal's file, for the message.
+
+    Raises:
+      JournalError: its numbers were drawn in another way.
+    """
+    if different := _drawn_otherwise(header):
+        raise JournalError(
+            f"{path}: its directions were drawn otherwise than here ({'; '.join(different)}), so "
+            "that a replay would move along others; use the program that wrote it"
+        )
+
+
+def _drawn_otherwise(header: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {header[name]} then, {now} now"
+        for name, now in GENERATED_BY.items()
+        if header.get(name, now) != now
+    ]
+
+
 def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
     return "absent" if facts is None else f"{facts[1]}{list(facts[0])}"
 
@@ -127,7 +156,7 @@ def differences(header: Mapping[str, Any], mesh: str = "") -> list[str]:
       Phrases such as `jax 0.10.2 then, 0.12.0 now`; empty if a replay gives the same bits.
     """
     then, now = {"mesh": "", **header["written_with"]}, written_with(mesh)
-    return [
+    return _drawn_otherwise(header) + [
         f"{name} {then.get(name, 'unknown') or 'none'} then, {now[name] or 'none'} now"
         for name in now
         if then.get(name) != now[name]

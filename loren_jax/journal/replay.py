@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax.journal import factors
-from loren_jax.journal.header import described, differences, require_same
+from loren_jax.journal.header import described, differences, require_generator, require_same
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import Journal, JournalError, read
 from loren_jax.transforms import compiled_absorb
@@ -58,7 +58,8 @@ def replay(
 
     Raises:
       JournalError: the parameters are not those that the run began with, the journal is damaged
-        before `until`, has fewer steps, or does not say what the optimiser was.
+        before `until`, has fewer steps, was drawn by another generator, or does not say what the
+        optimiser was.
 
     >>> import tempfile
     >>> from loren_jax import journal as journals
@@ -114,6 +115,7 @@ def optimizer_of(
     journal: Journal, optimizer: optax.GradientTransformationExtraArgs | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser of a run: the one that is given, or the one that its journal describes."""
+    require_generator(journal.header, journal.path)
     if optimizer is not None:
         return optimizer
     if journal.header.get("method") is None:

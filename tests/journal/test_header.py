@@ -48,3 +48,32 @@ def test_what_decides_how_floats_are_rounded_is_compared():
     header["written_with"]["jax"] = "0.0.1"
     (difference,) = journal.differences(header)
     assert difference.startswith("jax 0.0.1 then, ")
+
+
+def test_a_header_says_what_its_numbers_were_drawn_by():
+    header = journal.header(PARAMS, (6, 1))
+    assert (header["generator"], header["partitionable"]) == ("threefry2x32", True)
+    # As older versions wrote it, which had the same numbers by default.
+    del header["partitionable"]
+    assert journal.differences(header) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "said"),
+    [
+        ("partitionable", False, "partitionable False then, True now"),
+        ("generator", "threefry4x32", "generator threefry4x32 then, threefry2x32 now"),
+    ],
+)
+def test_a_run_whose_numbers_were_drawn_otherwise_is_named_and_not_replayed(
+    name, then, said, tmp_path
+):
+    method = journal.Method("mezo", {"learning_rate": 0.1})
+    start = {"w": jnp.ones(3)}
+    header = journal.header(start, (1, 2), method=method) | {name: then}
+    assert journal.differences(header) == [said]
+    with journal.create(tmp_path / "j", header) as log:
+        log.append(0, np.ones((1, 2), np.float32))
+    for again in (journal.replay, journal.Session.resumed):
+        with pytest.raises(journal.JournalError, match=f"drawn otherwise than here .{said}"):
+            again(start, tmp_path / "j")

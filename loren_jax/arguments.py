@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from loren_jax.types import PyTree
 
@@ -16,29 +17,78 @@ def is_concrete_number(value: Any) -> bool:
 
 
 def positive(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is positive and finite; schedules and tracers pass.
+    """Raises unless `value` is a number, positive and finite; schedules and tracers pass.
+
+    Raises:
+      TypeError: `value` is no number, as for all of these checks.
+      ValueError: it is zero, negative, infinite or NaN.
 
     >>> positive("damping", 0.0)
     Traceback (most recent call last):
     ...
     ValueError: damping must be positive and finite, got 0.0: pass a number above zero.
     """
-    if is_concrete_number(value) and not (math.isfinite(value) and value > 0):
+    if _looked_at(name, value) and not (math.isfinite(value) and value > 0):
         raise ValueError(
             f"{name} must be positive and finite, got {value}: pass a number above zero."
         )
 
 
 def non_negative(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is zero or more and finite; schedules and tracers pass."""
-    if is_concrete_number(value) and not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be zero or more and finite, got {value}.")
+    """Raises unless `value` is a number, zero or more and finite; schedules and tracers pass."""
+    if _looked_at(name, value) and not (math.isfinite(value) and value >= 0):
+        raise ValueError(
+            f"{name} must be zero or more and finite, got {value}: pass a number such as 0.0."
+        )
 
 
 def fraction(name: str, value: Any) -> None:
-    """Raises ValueError unless `0 <= value < 1`; schedules and tracers pass."""
-    if is_concrete_number(value) and not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value}.")
+    """Raises unless `value` is a number and `0 <= value < 1`; schedules and tracers pass."""
+    if _looked_at(name, value) and not 0 <= value < 1:
+        raise ValueError(
+            f"{name} must be at least 0 and below 1, got {value}: pass a number such as 0.9."
+        )
+
+
+def positive_at_start(name: str, value: Any) -> None:
+    """`positive`, and of a schedule its value at step 0, where a rate may be zero but no scale.
+
+    Raises:
+      TypeError: the value is no number.
+      ValueError: it is out of range.
+
+    >>> positive_at_start("scale", lambda step: -1.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: scale(0) must be positive and finite, got -1.0: pass a number above zero.
+    """
+    if not callable(value):
+        return positive(name, value)
+    with jax.ensure_compile_time_eval():
+        return positive(f"{name}(0)", value(jnp.zeros((), jnp.int32)))
+
+
+def _looked_at(name: str, value: Any) -> bool:
+    """Whether `value` is a number that can be looked at; raises if it is something else."""
+    if not is_concrete_number(value):
+        return False
+    dtype = getattr(value, "dtype", None)
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    if dtype is not None:  # an array or a scalar of NumPy; bfloat16 is a number for JAX alone
+        numeric = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    if not numeric or np.shape(value):
+        raise TypeError(
+            f"{name} must be one number, got {_shown(value)}: pass a Python float such as 1e-3."
+        )
+    return True
+
+
+def _shown(value: Any) -> str:
+    """What was given, in one short line."""
+    if hasattr(value, "dtype"):
+        return f"an array of type {value.dtype} and shape {value.shape}"
+    text = f"{value!r} of type {type(value).__name__}"
+    return text if len(text) < 80 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -62,8 +112,8 @@ def count(name: str, value: Any, minimum: int = 1, why: str = "") -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
-            f"{name} must be a Python int, got {type(value).__name__}: it fixes shapes. Under "
-            f"optax.inject_hyperparams name it in static_args."
+            f"{name} must be a Python int, got {_shown(value)}: pass a whole number such as 4, as "
+            "it fixes shapes. Under optax.inject_hyperparams name it in static_args."
         )
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}{why}.")

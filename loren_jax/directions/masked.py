@@ -2,8 +2,10 @@
 
 import fnmatch
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import numpy as np
 
 from loren_jax import noise
 from loren_jax.types import Mask, PyTree
@@ -13,29 +15,79 @@ def resolve_mask(mask: Mask, params: PyTree) -> PyTree:
     """The mask as a pytree of bools like `params`.
 
     Args:
-      mask: a pytree of bools, or a function of a leaf's path such as `"layers/up/kernel"`.
+      mask: a pytree of bools; a function of a leaf's path such as `"layers/up/kernel"`, to a bool;
+        or, as Optax's masks, a function of the parameters, to a pytree of bools. A function is
+        called with the tree first, and counts as one of the path if that gives no tree of bools.
       params: the parameters.
 
     Returns:
       A pytree of Python bools; True is trained.
 
     Raises:
-      ValueError: the mask's structure is not that of `params`, or it holds something but bools.
+      ValueError: the mask's structure is not that of `params`, it holds something but bools, or a
+        function gives bools neither for a path nor for the tree.
 
     >>> resolve_mask(lambda path: "bias" in path, {"bias": 1.0, "kernel": 2.0})
     {'bias': True, 'kernel': False}
+    >>> resolve_mask(lambda params: jax.tree.map(lambda x: x > 1, params), {"a": 1.0, "b": 2.0})
+    {'a': False, 'b': True}
     """
-    if callable(mask):
-        name = lambda path: "/".join(noise.path_names(path))
-        return jax.tree_util.tree_map_with_path(lambda path, _: bool(mask(name(path))), params)
-    if jax.tree.structure(mask) != jax.tree.structure(params):
+    # A module of bools may be callable too, but it is no leaf.
+    if not (callable(mask) and jax.tree_util.treedef_is_leaf(jax.tree.structure(mask))):
+        return _of_bools(mask, params)
+    forms = {"for the tree it": _of_tree, "for a path it": _of_paths}
+    if jax.tree_util.treedef_is_leaf(jax.tree.structure(params)):
+        forms = dict(reversed(forms.items()))  # one bool might be meant as either
+    said = []
+    for form, resolve in forms.items():
+        try:
+            return resolve(mask, params)
+        except Exception as error:  # whatever a function raises that is given what it cannot take
+            said.append(f"{form} {_first_line(error)}")
+    raise ValueError(
+        f"mask is a function of neither form ({'; '.join(said)}): return True or False for a path "
+        "such as 'layers/up/kernel', or for params a tree of bools like it."
+    )
+
+
+class _NoBoolError(ValueError):
+    """What a mask gave that is no bool."""
+
+
+def _of_tree(mask: Any, params: PyTree) -> PyTree:
+    flags = mask(params)
+    if jax.tree.structure(flags) != jax.tree.structure(params):
+        raise _NoBoolError(f"returned {flags!r}")
+    return _of_bools(flags, params)
+
+
+def _of_paths(mask: Any, params: PyTree) -> PyTree:
+    flags = []
+    for path in noise.leaf_paths(params):
+        flags.append(mask(path))
+        if not isinstance(flags[-1], bool | np.bool_):
+            raise _NoBoolError(f"returned {flags[-1]!r} at {path!r}")
+    return jax.tree.unflatten(jax.tree.structure(params), map(bool, flags))
+
+
+def _of_bools(flags: PyTree, params: PyTree) -> PyTree:
+    if jax.tree.structure(flags) != jax.tree.structure(params):
         raise ValueError(
-            f"mask has the structure {jax.tree.structure(mask)}, params has "
+            f"mask has the structure {jax.tree.structure(flags)}, params has "
             f"{jax.tree.structure(params)}: give one bool for each leaf, or a function of its path."
         )
-    if not all(isinstance(leaf, bool) for leaf in jax.tree.leaves(mask)):
-        raise ValueError("mask must hold Python bools: True is trained, False is frozen.")
-    return mask
+    other = [x for x in jax.tree.leaves(flags) if not isinstance(x, bool | np.bool_)]
+    if other:
+        raise _NoBoolError(
+            f"mask must hold Python bools, not {other[0]!r}: True is trained, False is frozen."
+        )
+    return jax.tree.map(bool, flags)
+
+
+def _first_line(error: Exception) -> str:
+    kind = "" if isinstance(error, _NoBoolError) else f"raised {type(error).__name__}: "
+    line = f"{kind}{error}".split("\n", 1)[0]
+    return line if len(line) < 120 else f"{line[:117]}..."
 
 
 def matching(patterns: Sequence[str], params: PyTree, argument: str) -> Callable[[str], bool]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from loren_jax import noise
 from loren_jax.types import PyTree
 
 
@@ -132,10 +133,9 @@ def trainable_leaves(params: PyTree) -> None:
     Raises:
       ValueError: a leaf cannot be perturbed.
     """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    for name, leaf in zip(noise.leaf_paths(params), jax.tree.leaves(params), strict=True):
         dtype = jnp.result_type(leaf)
         if not jnp.issubdtype(dtype, jnp.floating):
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
             raise ValueError(
                 f"params leaf {name!r} has dtype {dtype} and cannot be perturbed: leave it out "
                 f"with mask=lambda path: path != {name!r}, or cast it to a float."

@@ -24,6 +24,12 @@ import numpy as np
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Integer, Key, Shaped
 
+from loren_jax.paths import KeyPath as KeyPath
+from loren_jax.paths import leaf_paths as leaf_paths
+from loren_jax.paths import noise_paths as noise_paths
+from loren_jax.paths import path_names as path_names
+from loren_jax.paths import without_value as without_value
+
 GENERATOR = "threefry2x32"
 
 ROW = 128
@@ -31,8 +37,6 @@ ROW = 128
 
 FEW = 4096
 """Numbers that are not worth a loop."""
-
-KeyPath = tuple
 
 
 def run_key(key: Any) -> Key[Array, ""]:
@@ -214,28 +218,6 @@ def _words(name: str) -> tuple[int, int]:
     """64 bits of a hash that is the same on every machine."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
-
-
-def path_names(path: KeyPath) -> tuple[str, ...]:
-    """The names along a leaf's path.
-
-    An NNX `State` ends its paths in the attribute `.value`, a pure dict of the same parameters does
-    not; dropping it gives both the same noise.
-    """
-    names = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
-    if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and names[-1] == "value":
-        names.pop()
-    return tuple(names)
-
-
-def leaf_paths(tree: Any) -> list[str]:
-    """The path of every leaf, its names joined by slashes, in the order of the leaves.
-
-    >>> leaf_paths({"layers": {"kernel": 0.0, "bias": 0.0}})
-    ['layers/bias', 'layers/kernel']
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return ["/".join(path_names(path)) for path, _ in leaves]
 
 
 def normal_rows(

@@ -1,13 +1,17 @@
 """Checks of arguments pass what cannot be looked at and name what is wrong."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import loren_jax
 from loren_jax import arguments
+from loren_jax.directions import resolve_mask
 
 
 def test_schedules_and_tracers_pass():
@@ -91,6 +95,15 @@ def test_a_schedule_is_looked_at_where_it_begins():
 def test_a_learning_rate_that_is_text_is_named_by_the_optimiser():
     with pytest.raises(TypeError, match=r"^learning_rate must be one number, got '1e-3'"):
         loren_jax.descend("1e-3")
+
+
+def test_the_remedy_names_the_path_that_masks_see():
+    state = nnx.state(nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match="mask=lambda path: path != ") as error:
+        arguments.trainable_leaves(state)
+    path = re.search("path != '(.*?)'", str(error.value)).group(1)
+    flags = jax.tree.leaves(resolve_mask(lambda p: p != path, state))
+    assert flags.count(False) == 1
 
 
 def test_complex_leaves_are_refused():

@@ -1,8 +1,13 @@
 """Noise is identified by (run, step, query, leaf path, layer), whatever else there is."""
 
+import dataclasses
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -41,6 +46,47 @@ def test_an_nnx_state_has_the_noise_of_its_pure_dict():
     as_state = draw_tree(noise.run_key(0), state)
     as_dict = draw_tree(noise.run_key(0), nnx.to_pure_dict(state))
     np.testing.assert_array_equal(jax.tree.leaves(as_state)[1], as_dict["kernel"])
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["query", "key", "value"], meta_fields=[]
+)
+@dataclasses.dataclass
+class Attention:
+    """Arrays by the names that an attention has."""
+
+    query: Any
+    key: Any
+    value: Any
+
+
+ATTENTION = Attention(jnp.ones((2, 3)), jnp.ones((2, 3)), jnp.ones((2, 3)))
+
+
+def test_a_field_named_value_is_part_of_its_path_where_it_has_siblings():
+    expected = ["attn/query", "attn/key", "attn/value"]
+    assert noise.leaf_paths({"attn": ATTENTION}) == expected
+    assert noise.leaf_paths(ATTENTION) == ["query", "key", "value"]
+    assert noise.leaf_paths({"a": {"value": 0.0}, "b": [Attention(None, None, 1.0)]}) == [
+        "a/value",
+        "b/0/value",
+    ]
+    # A mask puts empty nodes where a leaf was.
+    kept = Attention(optax.MaskedNode(), optax.MaskedNode(), jnp.ones(2))
+    assert noise.leaf_paths({"attn": kept}) == ["attn/value"]
+
+
+def test_the_value_of_an_nnx_variable_is_not():
+    model = nnx.MultiHeadAttention(2, 4, rngs=nnx.Rngs(0))
+    state = nnx.state(model, nnx.Param)
+    assert noise.leaf_paths(state) == noise.leaf_paths(nnx.to_pure_dict(state))
+    assert "value/kernel" in noise.leaf_paths(model)
+
+
+def test_noise_of_a_field_named_value_is_that_of_older_versions():
+    drawn = draw_tree(noise.run_key(0), {"attn": ATTENTION})["attn"]
+    stream = noise.Stream(("attn",), "vector", (), (2, 3))
+    np.testing.assert_array_equal(drawn.value, noise.normals(noise.run_key(0), [stream])[0])
 
 
 def test_vmap_loop_and_scan_draw_the_same_bits():

@@ -132,9 +132,8 @@ def _plan(params: PyTree, blocks: Any, always: Mask | None, matrix_axes: Any) ->
         kept = treedef.flatten_up_to(resolve_mask(always, params))
     labels: dict[Hashable, list[int]] = {}
     views = [view_of(path, leaf, matrix_axes) for path, leaf in leaves]
-    for i, (path, _) in enumerate(leaves):
+    for i, name in enumerate(noise.leaf_paths(params)):
         if not kept[i]:
-            name = "/".join(noise.path_names(path))
             label = _default_label(name, views[i]) if blocks is None else blocks(name)
             labels.setdefault(label, []).append(i)
     ascending = sorted(labels, key=_rank) if blocks is None else list(labels)

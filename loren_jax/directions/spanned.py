@@ -66,19 +66,22 @@ def spanned(
     def init(params, key):
         arguments.trainable_leaves(params)
         paths = noise.leaf_paths(params)
-        if factors and not set(factors) & set(paths):
+        # Factors that lie beside an older journal are of paths without `value`.
+        known = [path if path in factors else noise.without_value(path) for path in paths]
+        if factors and not set(factors) & set(known):
             raise ValueError(
                 f"factors are of {', '.join(map(repr, factors))}, none of which is trained; the "
                 f"trained leaves are {', '.join(map(repr, paths))}"
             )
 
-        def given(path, leaf):
-            name = "/".join(noise.path_names(path))
+        def given(name, path, leaf):
             if name not in factors:
                 return None
             return _checked(name, factors[name], view_of(path, leaf, matrix_axes))
 
-        return SpannedState(jax.tree_util.tree_map_with_path(given, params))
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+        found = [given(name, *leaf) for name, leaf in zip(known, leaves, strict=True)]
+        return SpannedState(treedef.unflatten(found))
 
     def draw(state, params, key):
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)

@@ -64,10 +64,10 @@ def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) ->
       read: gives a leaf's numbers; see `header`.
 
     Returns:
-      `leaves`, of each its path, shape and dtype; `digest`, SHA-256 in hexadecimal.
+      `leaves`, of each its `noise_paths`, shape and dtype; `digest`, SHA-256 in hexadecimal.
     """
     leaves, digest = [], hashlib.sha256()
-    for path, leaf in zip(noise.leaf_paths(params), jax.tree.leaves(params), strict=True):
+    for path, leaf in zip(noise.noise_paths(params), jax.tree.leaves(params), strict=True):
         array = read(leaf)
         facts = [path, list(array.shape), array.dtype.name]
         leaves.append(facts)

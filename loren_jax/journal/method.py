@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from loren_jax import directions, optimizers
+from loren_jax import directions, noise, optimizers
 from loren_jax.journal import schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
@@ -86,7 +86,8 @@ class Method:
             arguments["learning_rate"] = schedules.built(self.schedule)
         if self.trained is not None:
             paths = frozenset(self.trained)
-            arguments["mask"] = lambda path: path in paths
+            # An older journal leaves `value` out of a path.
+            arguments["mask"] = lambda path: path in paths or noise.without_value(path) in paths
         if self.matrix_axes is not None:
             arguments["matrix_axes"] = AXES[self.matrix_axes]
         if factors is not None:

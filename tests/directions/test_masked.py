@@ -104,6 +104,21 @@ def test_an_empty_tree_has_an_empty_mask():
         loren_jax.loren(0.1, mask=mask).init({})
 
 
+def test_a_mask_finds_a_field_named_value():
+    class Attention(equinox.Module):
+        query: jax.Array
+        key: jax.Array
+        value: jax.Array
+
+    params = {"attn": Attention(jnp.ones((2, 2)), jnp.ones((2, 2)), jnp.ones((2, 2)))}
+    optimizer = loren_jax.loren(0.1, rank=1, mask=lambda path: path.endswith("/value"))
+    loss = lambda params: sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
+    updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=loss)
+    moved = [bool(np.abs(x).max() > 0) for x in jax.tree.leaves(updates)]
+    assert moved == [False, False, True]
+    assert jax.tree.leaves(resolve_mask(matching(["*/value"], params, "x"), params)) == moved
+
+
 def test_integer_leaves_must_be_masked():
     with pytest.raises(ValueError, match=r"leaf 'body/ids' has dtype int32.*mask=lambda path"):
         rank_one().init(PARAMS, noise.run_key(0))

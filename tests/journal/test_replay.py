@@ -1,5 +1,9 @@
 """Replays: to the bit, of any step, of every kind of run, and never of the wrong model."""
 
+import dataclasses
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,3 +120,31 @@ def test_a_run_of_an_optimiser_of_ones_own(tmp_path):
     with pytest.raises(journal.JournalError, match="pass optimizer="):
         journal.replay(START, tmp_path / "j")
     assert_bits(journal.replay(START, tmp_path / "j", optimizer=optimizer).params, params)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["key", "value"], meta_fields=[])
+@dataclasses.dataclass
+class Attention:
+    """Whose last field older versions left out of its path."""
+
+    key: Any
+    value: Any
+
+
+@pytest.mark.parametrize("trained", ["attn", "attn/value"])
+def test_a_field_named_value_is_known_by_its_path_and_as_older_journals_spell_it(trained, tmp_path):
+    start = {"attn": Attention(jnp.ones((3, 2)), jnp.cos(jnp.arange(6.0)).reshape(3, 2))}
+    factors = {trained: np.ones((3, 1), np.float32)}
+    knobs = {"learning_rate": 0.1, "momentum": None}
+    digest = journal.factors.digest(factors)
+    method = journal.Method("loren", knobs, trained=[trained], factors=digest)
+    header = journal.header(start, (6, 1), method=method)
+    assert [path for path, _, _ in header["params"]["leaves"]] == ["attn/key", "attn"]
+    with journal.create(tmp_path / "j", header) as log:
+        log.append(0, np.arange(6, dtype=np.float32)[:, None])
+    journal.factors.save(tmp_path / "j", factors)
+    after = journal.replay(start, tmp_path / "j").params["attn"]
+    np.testing.assert_array_equal(after.key, start["attn"].key)
+    moved = after.value - start["attn"].value
+    assert np.abs(moved).min() > 0
+    np.testing.assert_allclose(moved[0], moved[1], rtol=1e-5)  # along the one fan-in vector

@@ -125,6 +125,23 @@ def scheduled(value: Any, step: jax.Array) -> jax.Array:
     return jnp.asarray(value(step) if isinstance(value, Callable) else value, jnp.float32)
 
 
+def not_deleted(name: str, tree: PyTree) -> None:
+    """Raises unless every array of a tree is still there.
+
+    Raises:
+      ValueError: one was donated, as `train_step` and `halves(...).absorb` do with what they change
+        in place.
+    """
+    for path, leaf in zip(noise.leaf_paths(tree), jax.tree.leaves(tree), strict=True):
+        known = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+        if known and leaf.is_deleted():
+            raise ValueError(
+                f"{name}: the array of leaf {path!r} has been deleted, as a step changes arrays "
+                "that it is given in place: keep a copy before the first step, "
+                f"jax.tree.map(jnp.copy, {name})."
+            )
+
+
 def trainable_leaves(params: PyTree) -> None:
     """Raises unless every leaf is a floating-point array.
 

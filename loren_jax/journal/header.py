@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from loren_jax import noise
+from loren_jax import arguments, noise
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import JournalError
 from loren_jax.types import PyTree
@@ -65,7 +65,11 @@ def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) ->
 
     Returns:
       `leaves`, of each its `noise_paths`, shape and dtype; `digest`, SHA-256 in hexadecimal.
+
+    Raises:
+      ValueError: an array has been deleted, as a step deletes those that it changes in place.
     """
+    arguments.not_deleted("params", params)
     leaves, digest = [], hashlib.sha256()
     for path, leaf in zip(noise.noise_paths(params), jax.tree.leaves(params), strict=True):
         array = read(leaf)

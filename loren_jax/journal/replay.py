@@ -60,6 +60,7 @@ def replay(
       JournalError: the parameters are not those that the run began with, the journal is damaged
         before `until`, has fewer steps, was drawn by another generator, or does not say what the
         optimiser was.
+      ValueError: an array of the parameters has been deleted.
 
     >>> import tempfile
     >>> from loren_jax import journal as journals

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from loren_jax import arguments
 from loren_jax.journal.records import Journal, read
 from loren_jax.journal.replay import optimizer_of, replay, required
 from loren_jax.journal.writer import JournalWriter
@@ -38,6 +39,7 @@ class Session:
 
     Raises:
       TypeError: the optimiser cannot say where it asks for losses.
+      ValueError: an array of the parameters or the state has been deleted.
 
     >>> import loren_jax
     >>> metric = lambda params: float(np.abs(np.asarray(params) - 1).sum())
@@ -63,6 +65,8 @@ class Session:
                 "mezo_svrg), or loren_jax.transforms.chain(estimate, ...) in place of optax.chain; "
                 "loren_jax.evaluation.outside works with all of them"
             )
+        arguments.not_deleted("params", params)
+        arguments.not_deleted("state", state)
         self.params = jax.tree.map(jnp.copy, params)
         self.state = jax.jit(optimizer.init)(params) if state is None else state
         self.steps, self._log = steps, log

@@ -29,10 +29,14 @@ method       directions                     scheme           after              
 3. Alias: a file here, at most eight statements: `fusible_chain(estimate(masked(directions, mask),
    scheme, ...), descend(...))`, or `chain(estimate(...), ...)` with any of Optax's, under a
    docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
-   `References`.
-4. Tables: an import below, a row of `tests/methods.py` (the contract suite then runs on it, beside
-   its own float64 oracle), a row of `loren_jax/train/methods.py` (the command line then has it,
-   with its arguments as options).
+   `References`. A run gives or reads `learning_rate`, `num_directions`, `perturbation_scale`,
+   `mask`, `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar`
+   where it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in
+   `Args`, which the command line's options are made of.
+4. Tables: an import below and in `loren_jax/__init__.py`, with its name in `PUBLIC` of
+   `tests/test_architecture.py`; a row of `tests/methods.py` (the contract suite then runs on it,
+   beside its own float64 oracle); a row of `loren_jax/train/methods.py` (the command line then has
+   it, with its arguments as options) and its options' name in `loren_jax/train/__init__.py`.
 
 `tests/optimizers/test_adding_a_method.py` does the first three for a toy.
 """

@@ -7,6 +7,7 @@ the words are the factory's own. Nothing is declared twice, so nothing can be fo
 import dataclasses
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from loren_jax.arguments import positive
 
 NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "spans"})
 """Arguments that are functions or trees, or that the run itself decides."""
+
+NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "mask", "evaluation", "key")
+"""Arguments that a run, its journal and its reports give or read by name."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,26 @@ def options_of(factory: Callable[..., Any]) -> Any:
     Returns:
         A subclass of `MethodOptions`.
 
+    Raises:
+        TypeError: If the factory lacks an argument that a run gives, an annotation, or words on
+            one of its arguments; the message names it.
+
     Example:
         >>> from loren_jax.optimizers import mezo
         >>> options_of(mezo)(learning_rate=1e-6)
         MezoOptions(learning_rate=1e-06, num_directions=1, ..., chunk_size=None)
     """
-    parameters = [
-        p for p in inspect.signature(factory).parameters.values() if p.name not in NOT_OPTIONS
-    ]
+    arguments = inspect.signature(factory, eval_str=True).parameters
+    if missing := [name for name in NEEDED if name not in arguments]:
+        raise TypeError(
+            f"{factory.__name__}: argument {missing[0]!r} is missing, which a run gives to every "
+            "optimiser: add it, as mezo in loren_jax/optimizers/mezo.py has it."
+        )
+    parameters = [p for p in arguments.values() if p.name not in NOT_OPTIONS]
     fields: list[Any] = [
-        (p.name, _plain(p.annotation))
+        (p.name, _plain(factory, p))
         if p.default is p.empty
-        else (p.name, _plain(p.annotation), dataclasses.field(default=p.default))
+        else (p.name, _plain(factory, p), dataclasses.field(default=p.default))
         for p in parameters
     ]
     name = "".join(part.capitalize() for part in factory.__name__.split("_")) + "Options"
@@ -75,19 +87,48 @@ def options_of(factory: Callable[..., Any]) -> Any:
     return made
 
 
-def _plain(annotation: Any) -> Any:
+def _plain(factory: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     """What can be written in a shell: a number stands for whatever else may take its place."""
+    annotation, where = parameter.annotation, f"{factory.__name__}: argument {parameter.name!r}"
+    if annotation is parameter.empty:
+        raise TypeError(
+            f"{where} has no annotation, which its option is read from: annotate it, as float or "
+            "int | None."
+        )
+    kind = _kind(annotation)
+    if kind is None:
+        raise TypeError(
+            f"{where} is annotated {annotation}, which no option can hold: make it a float, int, "
+            "bool or str, or add its name to NOT_OPTIONS in loren_jax/train/options.py."
+        )
+    return kind
+
+
+def _kind(annotation: Any) -> Any:
     if get_origin(annotation) is tuple:
-        return tuple[tuple(_plain(a) for a in get_args(annotation))]  # type: ignore[misc]
+        kinds = tuple(_kind(a) for a in get_args(annotation))
+        return None if None in kinds else tuple[kinds]  # type: ignore[misc]
     members = get_args(annotation) or (annotation,)
-    kind = next(k for k in (float, bool, int, str) if k in members)
-    return kind | None if types.NoneType in members else kind
+    kind = next((k for k in (float, bool, int, str) if k in members), None)
+    return kind | None if kind is not None and types.NoneType in members else kind
 
 
 def _documentation(factory: Callable[..., Any], names: list[str]) -> str:
     """The factory's first line and the words of its arguments, as attributes."""
     text = inspect.getdoc(factory) or ""
+    if not text and sys.flags.optimize > 1:  # python -OO takes all docstrings away
+        return f"{factory.__name__}."
+    if "\nArgs:\n" not in text:
+        raise TypeError(
+            f"{factory.__name__}: the docstring has no section 'Args:', which the options' help is "
+            "read from: add one that describes each argument, as 'name: words.'"
+        )
     section = text.split("\nArgs:\n", 1)[1].split("\n\n", 1)[0]
     words = dict(re.findall(r"^  (\w+): (.*(?:\n    .*)*)", section, re.MULTILINE))
+    if missing := [name for name in names if name not in words]:
+        raise TypeError(
+            f"{factory.__name__}: argument {missing[0]!r} is not in the docstring's section "
+            f"'Args:', which its option's help is read from: add a line '  {missing[0]}: words.'"
+        )
     lines = [f"    {name}: {' '.join(words[name].split())}" for name in names]
     return "\n".join([text.split("\n", 1)[0], "", "Attributes:", *lines])

@@ -3,6 +3,9 @@
 import dataclasses
 import inspect
 import json
+import subprocess
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +22,7 @@ from loren_jax.train.methods import (
     methods_table,
     passes_of_step,
 )
-from loren_jax.train.options import MethodOptions
+from loren_jax.train.options import MethodOptions, options_of
 
 NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always"}
 
@@ -117,3 +120,79 @@ def test_every_method_survives_a_file(name):
     read = Method.from_json(json.loads(json.dumps(description.as_json())))
     plain, again = (jax.eval_shape(made.build().init, params) for made in (description, read))
     assert jax.tree.structure(again) == jax.tree.structure(plain)
+
+
+def zo_sign(
+    learning_rate: float,
+    *,
+    num_directions: int = 1,
+    perturbation_scale: float = 1e-3,
+    pair: tuple[int, float] = (1, 2.0),
+    mask=None,
+    evaluation=None,
+    key=0,
+):
+    """A method of one's own.
+
+    Args:
+      learning_rate: the step.
+      num_directions: K.
+      perturbation_scale: how far.
+      pair: two numbers.
+    """
+
+
+def changed(factory, **changes):
+    """The factory with other annotations or another docstring, or less an argument."""
+    made = types.FunctionType(factory.__code__, factory.__globals__, factory.__name__)
+    made.__doc__ = changes.get("doc", factory.__doc__)
+    made.__annotations__ = factory.__annotations__ | changes.get("annotations", {})
+    parameters = inspect.signature(factory).parameters
+    made.__signature__ = inspect.Signature(
+        [
+            p.replace(annotation=changes.get("annotations", {}).get(n, p.annotation))
+            for n, p in parameters.items()
+            if n != changes.get("without")
+        ]
+    )
+    return made
+
+
+def test_a_method_of_ones_own_has_options():
+    assert [f.name for f in dataclasses.fields(options_of(zo_sign))] == [
+        "learning_rate",
+        "num_directions",
+        "perturbation_scale",
+        "pair",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"annotations": {"num_directions": inspect.Parameter.empty}},
+            "'num_directions' has no ann",
+        ),
+        ({"annotations": {"pair": list}}, "'pair' is annotated <class 'list'>, which no option"),
+        ({"annotations": {"pair": tuple[int, list]}}, r"'pair' is annotated tuple\[int, list\], "),
+        ({"doc": None}, "the docstring has no section 'Args:'"),
+        ({"doc": "A method.\n\nArgs: none."}, "the docstring has no section 'Args:'"),
+        ({"doc": zo_sign.__doc__.replace("pair", "pairs")}, "'pair' is not in the docstring's sec"),
+        ({"without": "evaluation"}, "argument 'evaluation' is missing"),
+        ({"without": "num_directions"}, "argument 'num_directions' is missing"),
+        ({"without": "key"}, "argument 'key' is missing"),
+    ],
+)
+def test_what_a_method_of_ones_own_lacks_is_named_in_one_line(changes, said):
+    with pytest.raises(
+        TypeError, match=rf"^zo_sign: [^\n]*{said}[^\n]*: (add|annotate|make)[^\n]*$"
+    ):
+        options_of(changed(zo_sign, **changes))
+
+
+def test_without_docstrings_there_is_no_help_but_every_method():
+    """As `python -OO` runs."""
+    code = "from loren_jax.train import METHODS; print(len(METHODS))"
+    result = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == str(len(METHODS)), result.stderr

@@ -117,6 +117,7 @@ class TrainConfig(Generic[Options]):
     seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         for name in (
             "steps",
             "batch_size",
@@ -292,6 +293,7 @@ class EvaluateConfig:
     batch_size: int = 100
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         if self.max_length is not None:
             count("max_length", self.max_length)
         count("batch_size", self.batch_size)
@@ -321,8 +323,41 @@ class CompareConfig:
     output: Path | None = Path("comparison.png")
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         if not self.runs:
             raise ValueError("runs is empty: name the directories of one or more runs.")
+
+
+def _take_plain(config: Any) -> None:
+    """Takes text where a path is meant, and one word where several may be; refuses what is no text.
+
+    As the command line does, which knows the types; whoever calls from Python writes what reads
+    best.
+    """
+    for field in dataclasses.fields(config):
+        value, kind = getattr(config, field.name), str(field.type)
+        if "tuple" in kind and isinstance(value, str | Path | int):
+            value = (value,)
+        elif "tuple" in kind and isinstance(value, list):
+            value = tuple(value)
+        if "Path" in kind and "tuple" in kind:
+            value = tuple(map(Path, value))
+        elif "Path" in kind and isinstance(value, str):
+            value = Path(value)
+        elif field.name in ("data", "model", "held_out_data"):
+            value = _as_text(field.name, value)
+        object.__setattr__(config, field.name, value)
+
+
+def _as_text(name: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if value is not None and not isinstance(value, str):
+        remedy = "give a name or the path of a file or folder"
+        if name != "model":
+            remedy = f"write it to a .csv or .jsonl file and give {name} its path"
+        raise TypeError(f"{name} must be text, got a {type(value).__name__}: {remedy}.")
+    return value
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:

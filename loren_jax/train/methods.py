@@ -1,6 +1,7 @@
 """The optimisers by name: the table that the command line and a run choose from.
 
-A new optimiser is one row of `METHODS`; its options are its factory's own arguments.
+A new optimiser is one line of options and one row of `METHODS`; its options are its factory's own
+arguments.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,45 +41,41 @@ class Method(NamedTuple):
         return self.options.factory
 
 
-LorenOptions, MezoOptions = options_of(optimizers.loren), options_of(optimizers.mezo)
+LorenOptions = options_of(optimizers.loren)
+MezoOptions = options_of(optimizers.mezo)
+MezoAdamOptions = options_of(optimizers.mezo_adam)
+MezoSvrgOptions = options_of(optimizers.mezo_svrg)
+MezoBcdOptions = options_of(optimizers.mezo_bcd)
+LozoOptions = options_of(optimizers.lozo)
+LozoMOptions = options_of(optimizers.lozo_m)
+HizooOptions = options_of(optimizers.hizoo)
+ZoMuonOptions = options_of(optimizers.zo_muon)
+SubzeroOptions = options_of(optimizers.subzero)
+TezoOptions = options_of(optimizers.tezo)
+RAdazoOptions = options_of(optimizers.r_adazo)
+KerzooOptions = options_of(optimizers.kerzoo)
 
 METHODS: Mapping[str, Method] = {
     "loren": Method(LorenOptions, leave_one_out(), "K", "n, with momentum + N", "arXiv 2511.07971"),
     "mezo": Method(MezoOptions, two_sided(), "2 K", "0, with momentum N", "arXiv 2305.17333"),
-    "mezo_adam": Method(
-        options_of(optimizers.mezo_adam), two_sided(), "2 K", "2 N", "arXiv 2305.17333"
-    ),
+    "mezo_adam": Method(MezoAdamOptions, two_sided(), "2 K", "2 N", "arXiv 2305.17333"),
     "mezo_svrg": Method(
-        options_of(optimizers.mezo_svrg),
+        MezoSvrgOptions,
         two_sided(),
         "4 K, or 2 K on all data",
         "2 N",
         "arXiv 2404.08080",
         full_every=lambda options: options.every,
     ),
-    "mezo_bcd": Method(
-        options_of(optimizers.mezo_bcd), two_sided(), "2 K", "0", "arXiv 2501.19099"
-    ),
-    "lozo": Method(options_of(optimizers.lozo), two_sided(), "2 K", "n r", "arXiv 2410.07698"),
-    "lozo_m": Method(
-        options_of(optimizers.lozo_m), two_sided(), "2 K", "(m + n) r", "arXiv 2410.07698"
-    ),
-    "hizoo": Method(
-        options_of(optimizers.hizoo), three_point(), "2 K + 1", "N", "arXiv 2402.15173"
-    ),
-    "zo_muon": Method(
-        options_of(optimizers.zo_muon), one_sided(), "K + 1", "m r", "arXiv 2602.17155"
-    ),
-    "subzero": Method(
-        options_of(optimizers.subzero), two_sided(), "2 K", "(m + n) r", "arXiv 2410.08989"
-    ),
-    "tezo": Method(
-        options_of(optimizers.tezo), two_sided(), "2 K", "(m + n) r", "arXiv 2501.19057"
-    ),
-    "r_adazo": Method(
-        options_of(optimizers.r_adazo), two_sided(), "2 K", "2 N", "arXiv 2502.01014"
-    ),
-    "kerzoo": Method(options_of(optimizers.kerzoo), two_sided(), "2 K", "0", "arXiv 2505.18886"),
+    "mezo_bcd": Method(MezoBcdOptions, two_sided(), "2 K", "0", "arXiv 2501.19099"),
+    "lozo": Method(LozoOptions, two_sided(), "2 K", "n r", "arXiv 2410.07698"),
+    "lozo_m": Method(LozoMOptions, two_sided(), "2 K", "(m + n) r", "arXiv 2410.07698"),
+    "hizoo": Method(HizooOptions, three_point(), "2 K + 1", "N", "arXiv 2402.15173"),
+    "zo_muon": Method(ZoMuonOptions, one_sided(), "K + 1", "m r", "arXiv 2602.17155"),
+    "subzero": Method(SubzeroOptions, two_sided(), "2 K", "(m + n) r", "arXiv 2410.08989"),
+    "tezo": Method(TezoOptions, two_sided(), "2 K", "(m + n) r", "arXiv 2501.19057"),
+    "r_adazo": Method(RAdazoOptions, two_sided(), "2 K", "2 N", "arXiv 2502.01014"),
+    "kerzoo": Method(KerzooOptions, two_sided(), "2 K", "0", "arXiv 2505.18886"),
 }
 
 

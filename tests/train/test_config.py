@@ -1,11 +1,20 @@
 """Configurations refuse what cannot work, and say where a run goes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from loren_jax.train import METHODS, EvaluateConfig, LorenOptions, MezoOptions, TrainConfig
+from loren_jax import train
+from loren_jax.train import (
+    METHODS,
+    EvaluateConfig,
+    LorenOptions,
+    MezoOptions,
+    TrainConfig,
+)
 
 OPTIONS = LorenOptions(learning_rate=0.1)
 
@@ -102,3 +111,63 @@ def test_input_directions_are_lorens():
     frozen = METHODS["loren"].options(learning_rate=0.1, covariance="frozen")
     with pytest.raises(ValueError, match="give one"):
         TrainConfig(optimizer=frozen, input_directions=2)
+
+
+# As scripts do it, where nothing but the configuration itself looks at types.
+TAKEN = """
+import json
+from pathlib import Path
+from loren_jax.train import CompareConfig, EvaluateConfig, LorenOptions, TrainConfig
+
+options = LorenOptions(learning_rate=0.1)
+config = TrainConfig(
+    optimizer=options,
+    output="runs/x",
+    data=Path("d.csv"),
+    data_dir="d",
+    trainable="classifier/*",
+    text_columns=["a", "b"],
+    lora_targets="*/kernel",
+    seeds=3,
+)
+assert (config.output, config.data, config.data_dir) == (Path("runs/x"), "d.csv", Path("d"))
+assert (config.trainable, config.text_columns) == (("classifier/*",), ("a", "b"))
+assert (config.lora_targets, config.seeds) == (("*/kernel",), (3,))
+assert TrainConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
+evaluated = EvaluateConfig(model=Path("m"), data_dir="d", text_columns="text")
+assert (evaluated.model, evaluated.data_dir) == ("m", Path("d"))
+assert evaluated.text_columns == ("text",)
+compared = CompareConfig(runs="runs/x", output="x.png")
+assert compared == CompareConfig(runs=(Path("runs/x"),), output=Path("x.png"))
+"""
+
+REFUSED = """
+from loren_jax.train import EvaluateConfig, LorenOptions, TrainConfig
+
+class DataFrame:
+    __hash__ = None  # as that of pandas
+
+for given in (DataFrame(), [{"text": "a"}], 3):
+    for made in (
+        lambda **more: TrainConfig(optimizer=LorenOptions(learning_rate=0.1), **more),
+        lambda **more: EvaluateConfig(**{"model": "m"} | more),
+    ):
+        for name in ("data", "model"):
+            try:
+                made(**{name: given})
+            except TypeError as error:
+                told = str(error)
+            assert told.startswith(f"{name} must be text, got a {type(given).__name__}: "), told
+            assert "path" in told and "\\n" not in told, told
+"""
+
+
+@pytest.mark.parametrize("script", [TAKEN, REFUSED], ids=["taken", "refused"])
+def test_text_is_taken_for_a_path_one_word_for_several_and_a_frame_for_no_data(script):
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_options_of_every_method_can_be_imported():
+    for method in METHODS.values():
+        assert getattr(train, method.options.__name__) is method.options

@@ -77,7 +77,9 @@ def kerzoo(
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`.
+      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
+      are not finite have no weight: where none is finite the estimate is zero, and
+      `optax.tree.get(state, "nonfinite")` counts them.
 
     Raises:
       ValueError: an argument out of range.

@@ -83,7 +83,8 @@ def mezo_adam(
 
     Returns:
       An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Updates are
-      float32.
+      float32. Losses that are not finite have no weight: where none is finite the estimate is zero,
+      and `optax.tree.get(state, "nonfinite")` counts them.
 
     Raises:
       ValueError: an argument out of range.

@@ -87,7 +87,8 @@ def mezo_svrg(
 
     Returns:
       An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` and `full_value_fn`, at
-      every call, or `losses`.
+      every call, or `losses`. Losses that are not finite have no weight: where none is finite the
+      estimate is zero, and `optax.tree.get(state, "nonfinite")` counts them.
 
     Raises:
       ValueError: an argument out of range, or one of the two functions missing.

@@ -78,7 +78,8 @@ def r_adazo(
 
     Returns:
       An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Updates are
-      float32.
+      float32. Losses that are not finite have no weight: where none is finite the estimate is zero,
+      and `optax.tree.get(state, "nonfinite")` counts them.
 
     Raises:
       ValueError: an argument out of range.

@@ -74,7 +74,9 @@ def tezo(
 
     Returns:
       An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Without
-      momentum its step can be fused, see `loren_jax.train_step`.
+      momentum its step can be fused, see `loren_jax.train_step`. Losses that are not finite have no
+      weight: where none is finite the estimate is zero, and `optax.tree.get(state, "nonfinite")`
+      counts them.
 
     Raises:
       ValueError: an argument out of range.

@@ -1,15 +1,20 @@
 """What the README shows runs as it is pasted."""
 
+import importlib.util
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
+import loren_jax
 from loren_jax import journal
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -56,3 +61,58 @@ def test_who_does_not_copy_is_told_so(pasted, monkeypatch):
     state[0].losses.delete()
     with pytest.raises(ValueError, match=r"^state: the array of leaf '0/losses' has been deleted"):
         journal.Session(names["params"], optimizer, state=state)
+
+
+X = jax.random.normal(jax.random.key(0), (32, 8))
+
+
+def test_a_train_state(pasted):
+    names = pasted("TrainState.create")
+    state, y = names["state"], X[:, :1]
+    for _ in range(100):
+        state = names["step"](state, X, y)
+    assert state.step == 100
+    assert jnp.mean((X @ state.params["kernel"] - y) ** 2) < 0.5 * jnp.mean(y**2)
+
+
+class Net(nnx.Module):
+    """With layers that change themselves in a forward pass."""
+
+    def __init__(self, rngs):
+        self.norm, self.drop = nnx.BatchNorm(8, rngs=rngs), nnx.Dropout(0.1, rngs=rngs)
+        self.head = nnx.Linear(8, 1, use_bias=False, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.drop(self.norm(x)))
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["linear", "norm and dropout"])
+def test_an_nnx_optimizer(pasted, own):
+    names = pasted("nnx.Optimizer")
+    model, optimizer, y = names["model"], names["optimizer"], X[:, :1]
+    if own:
+        model = Net(nnx.Rngs(0))
+        optimizer = nnx.Optimizer(model, loren_jax.loren(3e-3, rank=1), wrt=nnx.Param)
+    error = lambda: float(jnp.mean((nnx.merge(*nnx.split(model), copy=True)(X) - y) ** 2))
+    before = error()
+    with jax.numpy_rank_promotion("allow"):  # a bias and a norm are added as they are
+        for _ in range(100):
+            names["step"](model, optimizer, X, y)
+        assert error() < 0.6 * before
+    assert optimizer.step[...] == 100
+
+
+def test_the_default_finds_slopes_in_bfloat16_and_copies_do_not():
+    spec = importlib.util.spec_from_file_location(
+        "low_precision", ROOT / "benchmarks" / "low_precision.py"
+    )
+    measured = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(measured)
+    exact = measured.exact_slopes()
+    copies = measured.found_slopes(jnp.bfloat16, loren_jax.evaluation.materialised)
+    default = measured.found_slopes(jnp.bfloat16)
+    assert np.abs(default / exact - 1).max() < 0.02
+    assert np.abs(copies / exact - 1).min() > 0.1
+    listed = lambda slopes: "{:.1f}, {:.1f} and {:.1f}".format(*slopes)
+    for slopes in (exact, default, copies):
+        assert listed(slopes) in README

@@ -66,8 +66,8 @@ def hizoo(
       bounds: least and largest entry of `D`, around its start at 1.
       use_same_diagonal: whether the update uses `D` like the queries, not `D'`.
       weight_decay: `lambda`, decoupled, once a step, never on `D`.
-      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
-        perturbed nor updated and has no `D`.
+      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
+        the parameters; the rest is neither perturbed nor updated and has no `D`.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.

@@ -63,8 +63,8 @@ def mezo_bcd(
         stacks of equally many layers. None for the default above.
       always: leaves that every step moves, as a new head that would else learn B times slower.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
-      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
-        perturbed nor updated.
+      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
+        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell;
         negative axes, as it is asked about stacks and about single layers.
       chunk_size: forward passes that run at once; None is all 2 K, which share what lies before

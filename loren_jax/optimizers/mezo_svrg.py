@@ -76,8 +76,8 @@ def mezo_svrg(
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: decoupled, once a step, times that step's learning rate.
-      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
-        perturbed nor updated nor kept in the snapshot.
+      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
+        the parameters; the rest is neither perturbed nor updated nor kept in the snapshot.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.

@@ -67,8 +67,8 @@ def r_adazo(
       eps: added to the root, in units of the gradient; zero or more.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step.
-      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
-        perturbed nor updated and has no moments.
+      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
+        the parameters; the rest is neither perturbed nor updated and has no moments.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.

@@ -64,8 +64,8 @@ def tezo(
       momentum: `beta` in [0, 1); None keeps no average.
       rank: r, clamped to the lesser dimension of each matrix.
       weight_decay: decoupled, once a step.
-      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
-        perturbed nor updated.
+      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
+        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.

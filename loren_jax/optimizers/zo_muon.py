@@ -75,8 +75,8 @@ def zo_muon(
       rank: r, clamped to the lesser dimension of each matrix.
       every: steps that a P is kept.
       weight_decay: decoupled, once a step, at each leaf's learning rate.
-      mask: leaves to train, a pytree of bools or a function of a leaf's path; the rest is neither
-        perturbed nor updated.
+      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
+        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K, or
         those of one direction where noise is drawn on demand, if memory allows it, else 1.

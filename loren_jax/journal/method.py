@@ -1,6 +1,6 @@
 """An optimiser as a few words and numbers, from which it is built again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -85,9 +85,7 @@ class Method:
         if self.schedule is not None:
             arguments["learning_rate"] = schedules.built(self.schedule)
         if self.trained is not None:
-            paths = frozenset(self.trained)
-            # An older journal leaves `value` out of a path.
-            arguments["mask"] = lambda path: path in paths or noise.without_value(path) in paths
+            arguments["mask"] = _among(frozenset(self.trained))
         if self.matrix_axes is not None:
             arguments["matrix_axes"] = AXES[self.matrix_axes]
         if factors is not None:
@@ -115,3 +113,8 @@ class Method:
             seed=values.get("seed", 0),
             factors=values.get("factors"),
         )
+
+
+def _among(paths: frozenset[str]) -> Callable[[str], bool]:
+    """A mask of these leaves; an older journal leaves a last `value` out of a path."""
+    return lambda path: path in paths or noise.without_value(path) in paths

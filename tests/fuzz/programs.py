@@ -1,0 +1,157 @@
+"""Random programs: weights, directions, and a chain of operations that ends in one number."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import operations as operations
+from . import perturbations
+from .drafts import Draft, Step, UnfitError, Value, run
+from .operations.table import TABLE
+from .precision import FLOATS, Types, is_floating, spacing, text_of
+from .sums import summary, terms
+
+MODES = ["one", "vmap"] + ["jit one"] * 8 + ["jit vmap"] * 8 + ["queries"] * 3
+"""How the queries run: eagerly, where all is compiled by itself, or as a step does."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A drawn program, and what is asked of it.
+
+    Attributes:
+      seed: draws it.
+      exact: whether sums and products of its numbers are exact, however narrow.
+      x64: whether JAX's double types are on.
+      mode: how the queries run.
+      scale: of the directions.
+      weights: arrays.
+      kinds: of each weight's directions, in words.
+      directions: for each query, one for each weight.
+      axes: `vmap`'s, for the directions.
+      steps: on the weights.
+      outputs: numbers of the values that make the loss.
+      refused: how many steps JAX refused while drawing.
+    """
+
+    seed: int
+    exact: bool
+    x64: bool
+    mode: str
+    scale: float
+    weights: tuple[np.ndarray, ...]
+    kinds: tuple[str, ...]
+    directions: tuple[tuple[Any, ...], ...]
+    axes: tuple[Any, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[int, ...]
+    refused: int = 0
+
+    @property
+    def wide(self) -> bool:
+        """Whether the loss is summed in double precision."""
+        return any(w.dtype == np.float64 for w in self.weights)
+
+    def loss(self, types: Types, params: tuple[Any, ...]) -> jax.Array:
+        """The loss of the program's own types, or of double ones."""
+        values = run(self.steps, types, params)
+        return summary(types, [values[i] for i in self.outputs], self.wide)
+
+    def loss_and_size(self, types: Types, params: tuple[Any, ...]) -> tuple[Any, Any]:
+        """The loss, and the sum of the absolute terms that it is made of."""
+        values = run(self.steps, types, params)
+        parts = terms(types, [values[i] for i in self.outputs], self.wide)
+        return sum(p.sum() for p in parts), sum(abs(p).sum() for p in parts)
+
+    @property
+    def dtypes(self) -> set[Any]:
+        """The floating-point types in it, nested functions left out."""
+        kinds = {w.dtype for w in self.weights}
+        for step in self.steps:
+            kinds |= {v.dtype for v in step.outputs}
+            kinds |= {i.dtype for i in step.inputs if isinstance(i, np.ndarray)}
+        return {np.dtype(k) for k in kinds if is_floating(k)}
+
+    @property
+    def spacing(self) -> float:
+        """Relative distance of neighbouring numbers of the narrowest type."""
+        return max(map(spacing, self.dtypes))
+
+    @property
+    def text(self) -> str:
+        """The program as a list."""
+        flags = ", exact" * self.exact + ", x64" * self.x64
+        lines = [f"seed {self.seed}: {self.mode}, scale {self.scale}{flags}"]
+        for i, (w, kind) in enumerate(zip(self.weights, self.kinds, strict=True)):
+            lines.append(f"  %{i} = weight {text_of(w.dtype, w.shape)}, {kind}")
+        lines += [f"  {step.text}" for step in self.steps]
+        return "\n".join([*lines, f"  loss of {', '.join(f'%{i}' for i in self.outputs)}"])
+
+    def with_steps(self, steps: tuple[Step, ...]) -> "Program":
+        """The same with fewer steps; the loss is of all values that no step takes."""
+        made = list(range(len(self.weights)))
+        made += [v.number for step in steps for v in step.outputs]
+        taken = {i for step in steps for i in step.inputs if isinstance(i, int)}
+        outputs = tuple(i for i in made if i not in taken and i >= len(self.weights))
+        return dataclasses.replace(self, steps=steps, outputs=outputs or (0,))
+
+
+def draw(seed: int, only: str | None = None) -> Program:
+    """The program of a seed.
+
+    Args:
+      seed: a number; neighbours take turns through the table, so that each entry gets its share.
+      only: an entry that each program is to hold.
+
+    Returns:
+      The program.
+    """
+    names = sorted(TABLE)
+    wanted = only or names[seed % len(names)]
+    for attempt in range(40):
+        rng = np.random.default_rng((seed, attempt))
+        x64 = bool(rng.random() < 0.4)
+        with jax.enable_x64(x64):
+            try:
+                return _attempt(rng, seed, x64, wanted)
+            except UnfitError:
+                continue
+    raise UnfitError(f"{wanted} fits no program of seed {seed}")
+
+
+def _attempt(rng: np.random.Generator, seed: int, x64: bool, wanted: str) -> Program:
+    names = ["f32"] * 4 + ["bf16", "bf16", "f16", "f8e4m3", "f8e5m2"] + ["f64"] * 4 * x64
+    main = str(rng.choice(names))
+    exact = bool(rng.random() < (0.2 if main == "f32" else 0.75)) or main == "f64"
+    draft = Draft(rng, exact, TABLE)
+    exacts = [1.0, 0.5, -0.5, 2.0]
+    scale = float(rng.choice(exacts if exact else [*exacts, 0.3, -0.1, 0.01]))
+    count = draft.choice([1, 2, 2, 3])
+    weights, kinds, moves, axes = [], [], [], []
+    for i in range(draft.choice([1, 1, 2, 2, 3])):
+        dtype = FLOATS[main if i == 0 or draft.flip(0.7) else draft.choice(names)]
+        alike = i and draft.flip(0.4)
+        w = weights[0][::-1].astype(dtype) if alike else perturbations.weight(draft, dtype)
+        kind, made, own = perturbations.directions(draft, w, scale, count)
+        weights.append(w)
+        kinds.append(kind)
+        moves.append(made)
+        axes.append(own)
+        draft.values.append(Value(i, w.shape, w.dtype, kind != "Zero"))
+    if all(kind == "Zero" for kind in kinds):
+        raise UnfitError
+    before = draft.choice([0, 0, 1, 1, 2])
+    for _ in range(before):
+        draft.grow()
+    if not draft.grow(wanted, attempts=6):
+        raise UnfitError
+    for _ in range(draft.choice([0, 0, 1, 2, 3])):
+        draft.grow()
+    program = Program(
+        seed, exact, x64, draft.choice(MODES), scale, tuple(weights), tuple(kinds),
+        tuple(zip(*moves, strict=True)), tuple(axes), (), (), draft.refused,
+    )  # fmt: skip
+    return program.with_steps(tuple(draft.steps))

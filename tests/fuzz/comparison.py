@@ -198,8 +198,13 @@ def _stacked(program: Program) -> Any:
     axes = treedef.flatten_up_to(_spread(program))
     columns = zip(*leaves, strict=True)
     return treedef.unflatten(
-        [c[0] if a is None else jnp.stack(c) for c, a in zip(columns, axes, strict=True)]
+        [c[0] if a is None else _stack(c) for c, a in zip(columns, axes, strict=True)]
     )
+
+
+def _stack(leaves: Sequence[Any]) -> Any:
+    keys = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
+    return jnp.stack(leaves) if keys else np.stack(leaves)
 
 
 def _spread(program: Program) -> Any:
@@ -214,7 +219,8 @@ def materialised_losses(program: Program) -> np.ndarray:
         params = tuple(jnp.asarray(w) for w in program.weights)
         query = materialised(lambda p: program.loss(OWN, p), params)
         scale = jnp.asarray(program.scale, jnp.float32)
-        return np.asarray([float(query.run(move, scale)) for move in program.directions])
+        compiled = jax.jit(lambda move: query.run(move, scale))
+        return np.asarray([float(compiled(move)) for move in program.directions])
 
 
 def _raised(program: Program, error: Exception, exact: np.ndarray) -> Verdict:

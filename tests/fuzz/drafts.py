@@ -167,11 +167,11 @@ class Draft:
             return np.asarray(self.rng.random(shape) < 0.5)
         if is_integer(dtype):
             low = 0 if positive or np.issubdtype(dtype, np.unsignedinteger) else -3
-            return np.asarray(self.rng.integers(low, 4, shape)).astype(dtype)
+            return np.asarray(self.rng.integers(low, 4, shape), dtype)
         if not is_floating(dtype):
-            return (self.numbers(shape) + 1j * self.numbers(shape)).astype(dtype)
+            return np.asarray(self.numbers(shape) + 1j * self.numbers(shape), dtype)
         numbers = self.numbers(shape)
-        return np.asarray(np.abs(numbers) + 0.5 if positive else numbers).astype(dtype)
+        return np.asarray(np.abs(numbers) + 0.5 if positive else numbers, dtype)
 
     def numbers(self, shape: Sequence[int]) -> np.ndarray:
         """Real numbers, dyadic if all is to be exact."""

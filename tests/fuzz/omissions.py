@@ -17,6 +17,7 @@ OMITTED = {
     "pbroadcast": "has no implementation on CPUs",
     "precv": "receives from another device, of which there is none",
     "psend": "sends to another device, of which there is none",
+    "psum_scatter_start": "half of an exchange of which `psum_scatter` is the whole",
     "reduce_window_shape_tuple": "takes shapes",
     "rng_uniform": "draws anew at each call, so that no two runs agree",
     "shape_as_value": "takes a shape",

@@ -40,8 +40,8 @@ def view(draft: Draft, shape: tuple[int, ...]) -> MatrixView:
     return view_of((), like, lambda path, shape: axes)
 
 
-def directions(draft: Draft, weight: np.ndarray, scale: float, count: int) -> tuple[str, list, Any]:
-    """A few directions of one kind, and `vmap`'s axes for them."""
+def directions(draft: Draft, weight: np.ndarray, scale: float, count: int) -> tuple[str, list]:
+    """A few directions of one kind, and the kind in words."""
     seen = view(draft, weight.shape)
     kind = draft.choice(KINDS)
     if kind == "one layer":
@@ -49,15 +49,15 @@ def directions(draft: Draft, weight: np.ndarray, scale: float, count: int) -> tu
             kind = "low rank"
         else:
             inner_view = _layer_view(seen)
-            name, inners, axes = _plain(draft, inner_view, scale, count)
+            name, inners = _plain(draft, inner_view, scale, count)
             number = jnp.asarray(draft.integer(0, weight.shape[0] - 1))
             made = [OneLayer(inner, number, seen) for inner in inners]
-            return f"OneLayer({name})", made, OneLayer(axes, None, seen)
+            return f"OneLayer({name})", made
     if kind == "scaled":
-        name, inners, axes = _plain(draft, seen, scale, count)
+        name, inners = _plain(draft, seen, scale, count)
         made = [Scaled(inner, jnp.float32(0.5 * (i + 1)), jnp.float32(1)) for i, inner in
                 enumerate(inners)]  # fmt: skip
-        return f"Scaled({name})", made, Scaled(axes, 0, 0)
+        return f"Scaled({name})", made
     return _plain(draft, seen, scale, count, kind)
 
 
@@ -68,13 +68,13 @@ def _layer_view(seen: MatrixView) -> MatrixView:
 
 def _plain(
     draft: Draft, seen: MatrixView, scale: float, count: int, kind: str | None = None
-) -> tuple[str, list, Any]:
+) -> tuple[str, list]:
     kind = kind or draft.choice(["low rank", "low rank", "seeded", "dense"])
     if kind == "zero":
-        return "Zero", [Zero(seen)] * count, Zero(seen)
+        return "Zero", [Zero(seen)] * count
     if kind == "dense" or seen.is_vector:
         arrays = [_numbers(draft, seen.shape, scale) for _ in range(count)]
-        return "Dense", [Dense(a, seen) for a in arrays], Dense(0, seen)
+        return "Dense", [Dense(a, seen) for a in arrays]
     axes = f"in {seen.fan_in} out {seen.fan_out}"
     if kind == "seeded":
         return _seeded(draft, seen, count, axes)
@@ -88,7 +88,7 @@ def _plain(
     if shared:
         right = [right[0]] * count
     made = [LowRank(a, b, seen) for a, b in zip(left, right, strict=True)]
-    return f"LowRank(rank {rank}, {axes})", made, LowRank(0, None if shared else 0, seen)
+    return f"LowRank(rank {rank}, {axes}{', one right factor' * shared})", made
 
 
 def _powers(draft: Draft, shape: tuple[int, ...], size: float) -> jax.Array:
@@ -107,7 +107,7 @@ def _numbers(draft: Draft, shape: tuple[int, ...], scale: float) -> jax.Array:
     return jnp.asarray(numbers, jnp.float32)
 
 
-def _seeded(draft: Draft, seen: MatrixView, count: int, axes: str) -> tuple[str, list, Any]:
+def _seeded(draft: Draft, seen: MatrixView, count: int, axes: str) -> tuple[str, list]:
     covariance = std = None
     kind = draft.choice(["", "", "covariance", "std"])
     if kind == "covariance":
@@ -118,9 +118,18 @@ def _seeded(draft: Draft, seen: MatrixView, count: int, axes: str) -> tuple[str,
     seeds = [draft.integer(0, 10**6) for _ in range(count)]
     keys = [noise.fold_all(noise.run_key(seed), seen.stack) for seed in seeds]
     made = [Seeded(key, covariance, seen, std) for key in keys]
-    none = None if covariance is None else DampedRankOne(None, None)
     text = f"Seeded({axes}{', ' if kind else ''}{kind})"
-    return text, made, Seeded(0, none, seen, None)
+    return text, made
+
+
+def axes(moves: Any) -> Any:
+    """`vmap`'s axes for the directions of one query: None for what all queries share."""
+
+    def axis(path: Any, leaf: Any) -> int | None:
+        names = {getattr(key, "name", None) for key in path}
+        return None if names & {"number", "std", "covariance"} else 0
+
+    return jax.tree_util.tree_map_with_path(axis, moves)
 
 
 def dense(direction: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from .operations.table import TABLE
 from .precision import FLOATS, Types, is_floating, spacing, text_of
 from .sums import summary, terms
 
-MODES = ["one", "vmap"] + ["jit one"] * 8 + ["jit vmap"] * 8 + ["queries"] * 3
+MODES = ["one", "vmap"] + ["jit one"] * 20 + ["jit vmap"] * 20 + ["queries"] * 8
 """How the queries run: eagerly, where all is compiled by itself, or as a step does."""
 
 
@@ -130,16 +130,15 @@ def _attempt(rng: np.random.Generator, seed: int, x64: bool, wanted: str) -> Pro
     exacts = [1.0, 0.5, -0.5, 2.0]
     scale = float(rng.choice(exacts if exact else [*exacts, 0.3, -0.1, 0.01]))
     count = draft.choice([1, 2, 2, 3])
-    weights, kinds, moves, axes = [], [], [], []
+    weights, kinds, moves = [], [], []
     for i in range(draft.choice([1, 1, 2, 2, 3])):
         dtype = FLOATS[main if i == 0 or draft.flip(0.7) else draft.choice(names)]
         alike = i and draft.flip(0.4)
         w = weights[0][::-1].astype(dtype) if alike else perturbations.weight(draft, dtype)
-        kind, made, own = perturbations.directions(draft, w, scale, count)
+        kind, made = perturbations.directions(draft, w, scale, count)
         weights.append(w)
         kinds.append(kind)
         moves.append(made)
-        axes.append(own)
         draft.values.append(Value(i, w.shape, w.dtype, kind != "Zero"))
     if all(kind == "Zero" for kind in kinds):
         raise UnfitError
@@ -150,8 +149,19 @@ def _attempt(rng: np.random.Generator, seed: int, x64: bool, wanted: str) -> Pro
         raise UnfitError
     for _ in range(draft.choice([0, 0, 1, 2, 3])):
         draft.grow()
+    queries = tuple(zip(*moves, strict=True))
     program = Program(
-        seed, exact, x64, draft.choice(MODES), scale, tuple(weights), tuple(kinds),
-        tuple(zip(*moves, strict=True)), tuple(axes), (), (), draft.refused,
-    )  # fmt: skip
+        seed,
+        exact,
+        x64,
+        draft.choice(MODES),
+        scale,
+        tuple(weights),
+        tuple(kinds),
+        queries,
+        perturbations.axes(queries[0]),
+        (),
+        (),
+        draft.refused,
+    )
     return program.with_steps(tuple(draft.steps))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .precision import Types
 
@@ -13,7 +14,7 @@ from .precision import Types
 def terms(types: Types, values: Sequence[Any], wide: bool = False) -> list[jax.Array]:
     """Every entry by a fixed random factor; what is not finite counts as a constant.
 
-    Large numbers count by their logarithm, so that one of them does not hide all others.
+    Entries count by `asinh`, so that a large one does not hide all others.
     """
     dtype = types(np.float64 if wide else np.float32)
     found = []
@@ -21,12 +22,10 @@ def terms(types: Types, values: Sequence[Any], wide: bool = False) -> list[jax.A
         parts = [value.real, value.imag] if jnp.iscomplexobj(value) else [value]
         for part, v in enumerate(parts):
             v = v.astype(dtype)
-            v = jnp.where(jnp.isfinite(v), v, jnp.asarray(0.37, dtype))
-            size = jnp.maximum(jnp.abs(v), jnp.asarray(100, dtype))
-            v = jnp.where(jnp.abs(v) < 100, v, jnp.sign(v) * (100 + jnp.log(size / 100)))
-            factors = np.random.default_rng((number, part)).uniform(0.5, 1.5, v.shape)
-            signs = np.random.default_rng((number, part, 1)).choice([-1, 1], v.shape)
-            found.append(v * jnp.asarray(factors * signs, dtype))
+            v = lax.select(lax.is_finite(v), lax.asinh(v), lax.full_like(v, 0.37))
+            rng = np.random.default_rng((number, part))
+            factors = rng.uniform(0.5, 1.5, v.shape) * rng.choice([-1, 1], v.shape)
+            found.append(v * jnp.asarray(factors, dtype))
     return found
 
 

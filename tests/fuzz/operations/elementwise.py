@@ -37,6 +37,8 @@ UNARY = [
     "lgamma",
     "log",
     "log1p",
+    "log2",
+    "one_minus_square",
     "logistic",
     "reciprocal",
     "round",
@@ -223,6 +225,18 @@ def integer_pow(draft: Draft, x: Value) -> Any:
     """Small powers, negative ones too."""
     power = draft.choice([0, 1, 2, 3, -1])
     return f"{power}", lambda t, v: lax.integer_pow(v, power), ()
+
+
+@operation("polynomial")
+def polynomial(draft: Draft, x: Value) -> Any:
+    """The value as the variable or as a coefficient."""
+    y = draft.operand(x.shape, x.dtype)
+    as_variable = draft.flip()
+
+    def apply(t: Any, v: Any, y: Any) -> Any:
+        return lax.polynomial(v, [y, y, v]) if as_variable else lax.polynomial(y, [v, y, v])
+
+    return "", apply, (y,)
 
 
 @operation("betainc")

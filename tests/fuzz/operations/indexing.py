@@ -95,9 +95,14 @@ def dynamic_slice(draft: Draft, x: Value) -> Any:
     """A part at a traced place, out of range too."""
     need(x.ndim)
     sizes = [s if draft.flip() else draft.integer(1, s) for s in x.shape]
-    dtype = draft.choice([np.int32, np.int8, np.uint8, np.int16])
-    starts = [np.asarray(draft.integer(0 if dtype == np.uint8 else -2, s), dtype) for s in x.shape]
-    text = f"{[int(s) for s in starts]} {np.dtype(dtype)} {sizes}"
+    kinds = [draft.choice([np.int32, np.int8, np.uint8, np.int16])] * x.ndim
+    if draft.flip(0.3):
+        kinds = [draft.choice([np.int32, np.int8, np.int16]) for _ in x.shape]
+    starts = [
+        np.asarray(draft.integer(0 if kind == np.uint8 else -2, s), kind)
+        for s, kind in zip(x.shape, kinds, strict=True)
+    ]
+    text = f"{[f'{s.dtype} {s}' for s in starts]} {sizes}"
     return text, lambda t, v, *i: lax.dynamic_slice(v, i, sizes), starts
 
 

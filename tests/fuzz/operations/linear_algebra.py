@@ -108,7 +108,8 @@ def triangular_solve(draft: Draft, x: Value) -> Any:
     """The value as the matrix, its diagonal set to one, or as the right-hand sides."""
     need(x.ndim >= 2 and np.dtype(x.dtype) in (np.float32, np.float64))
     left, lower, transposed = draft.flip(), draft.flip(), draft.flip()
-    options = dict(left_side=left, lower=lower, transpose_a=transposed, unit_diagonal=True)
+    options = {"left_side": left, "lower": lower, "transpose_a": transposed}
+    options["unit_diagonal"] = True
     if draft.flip():
         size = x.shape[-2] if left else x.shape[-1]
         a = draft.operand((*x.shape[:-2], size, size), x.dtype)

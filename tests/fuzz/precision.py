@@ -48,9 +48,12 @@ class Types:
 
     Attributes:
       double: whether all inexact types are double.
+      device: whether constants are on a device before the program is traced, as a batch is; else
+        they are NumPy's, as those that a user writes into a loss.
     """
 
     double: bool
+    device: bool = True
 
     def __call__(self, dtype: Any) -> Any:
         """The type that stands for the drawn one."""
@@ -62,7 +65,11 @@ class Types:
 
     def array(self, constant: np.ndarray) -> jax.Array:
         """A constant of the program."""
-        return jnp.asarray(constant.astype(self(constant.dtype)))
+        constant = constant.astype(self(constant.dtype))
+        if not self.device:
+            return jnp.asarray(constant)
+        with jax.ensure_compile_time_eval():
+            return jnp.asarray(constant)
 
 
 OWN, DOUBLE = Types(False), Types(True)

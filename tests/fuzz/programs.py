@@ -1,7 +1,6 @@
 """Random programs: weights, directions, and a chain of operations that ends in one number."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ class Program:
       exact: whether sums and products of its numbers are exact, however narrow.
       x64: whether JAX's double types are on.
       mode: how the queries run.
+      device: whether constants are a device's arrays or NumPy's.
       scale: of the directions.
       weights: arrays.
       kinds: of each weight's directions, in words.
@@ -41,6 +41,7 @@ class Program:
     exact: bool
     x64: bool
     mode: str
+    device: bool
     scale: float
     weights: tuple[np.ndarray, ...]
     kinds: tuple[str, ...]
@@ -57,12 +58,12 @@ class Program:
 
     def loss(self, types: Types, params: tuple[Any, ...]) -> jax.Array:
         """The loss of the program's own types, or of double ones."""
-        values = run(self.steps, types, params)
+        values = run(self.steps, replace(types, device=self.device), params)
         return summary(types, [values[i] for i in self.outputs], self.wide)
 
     def loss_and_size(self, types: Types, params: tuple[Any, ...]) -> tuple[Any, Any]:
         """The loss, and the sum of the absolute terms that it is made of."""
-        values = run(self.steps, types, params)
+        values = run(self.steps, replace(types, device=self.device), params)
         parts = terms(types, [values[i] for i in self.outputs], self.wide)
         return sum(p.sum() for p in parts), sum(abs(p).sum() for p in parts)
 
@@ -83,7 +84,9 @@ class Program:
     @property
     def text(self) -> str:
         """The program as a list."""
-        flags = ", exact" * self.exact + ", x64" * self.x64
+        flags = (
+            ", exact" * self.exact + ", x64" * self.x64 + ", NumPy constants" * (not self.device)
+        )
         lines = [f"seed {self.seed}: {self.mode}, scale {self.scale}{flags}"]
         for i, (w, kind) in enumerate(zip(self.weights, self.kinds, strict=True)):
             lines.append(f"  %{i} = weight {text_of(w.dtype, w.shape)}, {kind}")
@@ -96,7 +99,7 @@ class Program:
         made += [v.number for step in steps for v in step.outputs]
         taken = {i for step in steps for i in step.inputs if isinstance(i, int)}
         outputs = tuple(i for i in made if i not in taken and i >= len(self.weights))
-        return dataclasses.replace(self, steps=steps, outputs=outputs or (0,))
+        return replace(self, steps=steps, outputs=outputs or (0,))
 
 
 def draw(seed: int, only: str | None = None) -> Program:
@@ -155,6 +158,7 @@ def _attempt(rng: np.random.Generator, seed: int, x64: bool, wanted: str) -> Pro
         exact,
         x64,
         draft.choice(MODES),
+        draft.flip(0.8),
         scale,
         tuple(weights),
         tuple(kinds),

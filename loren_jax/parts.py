@@ -22,8 +22,8 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
 
     Args:
       optimizer: an estimate or an optimiser of this library, or any chain around one.
-      mask: a pytree of bools like the parameters, or a function of a leaf's path, such as
-        `"layers/up/kernel"`; None trains all.
+      mask: a pytree of bools like the parameters, a function of a leaf's path, such as
+        `"layers/up/kernel"`, or one of the tree; None trains all.
 
     Returns:
       An optimiser for the whole tree; the outermost wrapper, around whatever follows the estimate.

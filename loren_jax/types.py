@@ -32,8 +32,9 @@ ValueFn: TypeAlias = Callable[[PyTree], Any]
 LossAndAux: TypeAlias = tuple[Loss, PyTree]
 """A loss and auxiliary outputs, `()` where there are none."""
 
-Mask: TypeAlias = PyTree | Callable[[str], bool]
-"""Which leaves are trained: a pytree of bools like the parameters, or a function of the path."""
+Mask: TypeAlias = PyTree | Callable[[str], bool] | Callable[[PyTree], PyTree]
+"""Which leaves are trained: a pytree of bools like the parameters, a function of a leaf's path, or
+one of the tree that returns such a pytree, as Optax has them."""
 
 
 class MatrixAxes(NamedTuple):

@@ -91,7 +91,7 @@ def estimate(
     (1, 2)
     """
     arguments.count("num_directions", num_directions, scheme.min_directions, _why(scheme))
-    arguments.positive("perturbation_scale", perturbation_scale)
+    arguments.positive_at_start("perturbation_scale", perturbation_scale)
     if chunk_size is not None:
         arguments.count("chunk_size", chunk_size)
     own = _Estimate(directions, scheme, num_directions, perturbation_scale, chunk_size, evaluation)

@@ -16,13 +16,14 @@ from jax.experimental import io_callback
 from jaxtyping import Array, Float
 
 from loren_jax import arguments, noise
+from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.structured import LowRank, Zero
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import RIGHT, Factored, is_perturbed
 from loren_jax.evaluation.perturbed.query import interpret
 from loren_jax.evaluation.perturbed.rules import RULES
-from loren_jax.types import PyTree
+from loren_jax.types import Mask, PyTree
 
 ROWS = 1024
 """Input vectors of a matrix that are looked at: enough for a few dozen directions."""
@@ -36,7 +37,7 @@ def input_factors(
     power: float = 0.0,
     batches: Sequence[PyTree] | None = None,
     weights: Any = None,
-    mask: Callable[[str], bool] | None = None,
+    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
 ) -> dict[str, Float[Array, "*stack n q"]]:
     r"""The leading principal directions of every matrix's inputs, as `spanned` takes them.
@@ -59,7 +60,7 @@ def input_factors(
       batches: what the inputs are taken from, one after the other; None if `value_fn` has it.
       weights: array of zeros and ones of the leading axes of the inputs, such as an attention mask
         (B, T): inputs where it is zero are left out. With `batches`, `batch -> array`.
-      mask: `path -> whether the leaf's inputs are wanted`; None for all.
+      mask: the leaves whose inputs are wanted; None for all.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
@@ -93,8 +94,9 @@ def input_factors(
     if not seen:
         raise ValueError("value_fn multiplies no matrix of params with an activation.")
     found = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        name, stack = "/".join(noise.path_names(path)), view_of(path, leaf, matrix_axes).stack
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for name, (path, leaf) in zip(noise.leaf_paths(params), leaves, strict=True):
+        stack = view_of(path, leaf, matrix_axes).stack
         layers = [seen.get((name, i)) for i in range(int(np.prod(stack)))]
         if all(layers):
             bases = [_principal(np.concatenate(rows), count, power) for rows in layers if rows]
@@ -106,18 +108,18 @@ def _watching(
     value_fn: Callable[..., Any],
     params: PyTree,
     weights: Callable[[Any], Any],
-    mask: Callable[[str], bool] | None,
+    mask: Mask | None,
     matrix_axes: AxesOf | None,
     kept: int,
 ) -> Callable[..., Any]:
     """`(keep, params, batch)` hands each matrix's inputs on, with its number in the stack."""
 
-    def numbered(path: noise.KeyPath, leaf: Any) -> Any:
+    def numbered(path: noise.KeyPath, leaf: Any, wanted: bool) -> Any:
         view = view_of(path, leaf, matrix_axes)
-        wanted = mask is None or mask("/".join(noise.path_names(path)))
         return _numbered(view) if wanted and not view.is_vector else _nothing(view)
 
-    marked = jax.tree_util.tree_map_with_path(numbered, params)
+    flags = resolve_mask((lambda path: True) if mask is None else mask, params)
+    marked = jax.tree_util.tree_map_with_path(numbered, params, flags)
 
     def watch(keep: Callable[[str, Any, Any], None], params: PyTree, batch: PyTree) -> Any:
         def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

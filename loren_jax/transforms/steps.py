@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import optax
 
-from loren_jax import noise
+from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
 from loren_jax.evaluation.sharded import automatic
 from loren_jax.transformation import form
@@ -101,6 +101,8 @@ class TrainStep:
         try:
             return self.compiled(params, state, *batch)
         except Exception as error:
+            arguments.not_deleted("params", params)
+            arguments.not_deleted("state", state)
             _name_shared(params, error)
             raise
 

@@ -78,11 +78,9 @@ def interpret(
 
 def enter_all(params: PyTree, directions: PyTree, scale: jax.Array) -> list[Any]:
     """The leaves of `params` as the interpreter first sees them: arrays, or perturbed leaves."""
-    leaf = lambda path, weight, direction: enter(
-        "/".join(noise.path_names(path)), weight, direction, scale
-    )
-    entered = jax.tree_util.tree_map_with_path(leaf, params, directions)
-    return jax.tree.structure(params).flatten_up_to(entered)
+    leaves, treedef = jax.tree.flatten(params)
+    columns = (noise.leaf_paths(params), leaves, treedef.flatten_up_to(directions))
+    return [enter(*row, scale) for row in zip(*columns, strict=True)]
 
 
 def any_used(jaxpr: Any, weights: list[Any], values: list[Any]) -> bool:

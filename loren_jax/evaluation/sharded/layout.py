@@ -48,14 +48,15 @@ class Layout:
             return jax.tree.map(lambda leaf: PartitionSpec(), params)
         weights = self.weights
 
-        def spec(path: Any, leaf: Any) -> PartitionSpec:
-            entries = list(weights("/".join(noise.path_names(path)), jnp.shape(leaf)))
+        def spec(path: str, leaf: Any) -> PartitionSpec:
+            entries = list(weights(path, jnp.shape(leaf)))
             # As compiled programs spell it: a step's results are then as its arguments were.
             while entries and entries[-1] is None:
                 entries.pop()
             return PartitionSpec(*entries)
 
-        return jax.tree_util.tree_map_with_path(spec, params)
+        leaves, treedef = jax.tree.flatten(params)
+        return treedef.unflatten(map(spec, noise.leaf_paths(params), leaves))
 
     def described(self, params: PyTree) -> PyTree:
         """Shapes, dtypes and places of the parameters: what it takes to draw directions."""

@@ -58,7 +58,7 @@ def run_key(key: Any) -> Key[Array, ""]:
     """
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", ())
     if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        _require_generator(str(jax.random.key_impl(key)))
+        _require_replayable(str(jax.random.key_impl(key)))
         if shape:
             raise ValueError(f"key is an array of keys of shape {shape}: pass one of them, key[0].")
         return jnp.asarray(key)
@@ -71,7 +71,7 @@ def run_key(key: Any) -> Key[Array, ""]:
     if dtype == jnp.uint32 and shape == (2,):
         return from_words(jnp.asarray(key))
     if dtype == jnp.uint32 and shape == (4,):
-        _require_generator("rbg")
+        _require_replayable("rbg")
     raise ValueError(f"key is {_what(key)}, neither a seed nor one key: {_PASS}.")
 
 
@@ -92,7 +92,7 @@ def _what(key: Any) -> str:
     return text if len(text) < 40 else f"a {type(key).__name__}"
 
 
-def _require_generator(name: str) -> None:
+def _require_replayable(name: str) -> None:
     if name != GENERATOR:
         raise ValueError(
             f"key uses the generator {name}, which draws other numbers under vmap than in a loop: "

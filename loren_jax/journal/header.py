@@ -12,6 +12,7 @@ import numpy as np
 from loren_jax import arguments, noise
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import JournalError
+from loren_jax.precision import loss_dtype
 from loren_jax.types import PyTree
 from loren_jax.version import installed
 
@@ -48,12 +49,18 @@ def header(
     """
     return {
         "losses": list(losses_shape),
+        **_of_type(loss_dtype()),
         **GENERATED_BY,
         "method": None if method is None else method.as_json(),
         "params": described(params, read),
         "written_with": written_with(mesh),
         "run": {} if run is None else dict(run),
     }
+
+
+def _of_type(dtype: Any) -> dict[str, str]:
+    """Nothing for float32, so that older versions read the journal."""
+    return {} if dtype == np.float32 else {"losses_dtype": np.dtype(dtype).name}
 
 
 def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str)
         )
 
 
-def require_generator(header: Mapping[str, Any], path: Any) -> None:
+def require_replayable(header: Mapping[str, Any], path: Any) -> None:
     """Raises unless the directions of a run can be drawn again.
 
     Args:
@@ -117,6 +124,11 @@ def require_generator(header: Mapping[str, Any], path: Any) -> None:
     Raises:
       JournalError: its numbers were drawn in another way.
     """
+    if _losses_type(header) == "float64" != loss_dtype().name:
+        raise JournalError(
+            f"{path}: its losses are float64, which JAX has switched off here: set "
+            "JAX_ENABLE_X64=1, or jax.config.update('jax_enable_x64', True)"
+        )
     if different := _drawn_otherwise(header):
         raise JournalError(
             f"{path}: its directions were drawn otherwise than here ({'; '.join(different)}), so "
@@ -160,11 +172,21 @@ def differences(header: Mapping[str, Any], mesh: str = "") -> list[str]:
       Phrases such as `jax 0.10.2 then, 0.12.0 now`; empty if a replay gives the same bits.
     """
     then, now = {"mesh": "", **header["written_with"]}, written_with(mesh)
-    return _drawn_otherwise(header) + [
-        f"{name} {then.get(name, 'unknown') or 'none'} then, {now[name] or 'none'} now"
-        for name in now
-        if then.get(name) != now[name]
-    ]
+    losses = (_losses_type(header), loss_dtype().name)
+    kept = [f"losses in {losses[0]} then, {losses[1]} now"] if losses[0] != losses[1] else []
+    return (
+        kept
+        + _drawn_otherwise(header)
+        + [
+            f"{name} {then.get(name, 'unknown') or 'none'} then, {now[name] or 'none'} now"
+            for name in now
+            if then.get(name) != now[name]
+        ]
+    )
+
+
+def _losses_type(header: Mapping[str, Any]) -> str:
+    return header.get("losses_dtype", "float32")
 
 
 def _processor() -> str:

@@ -6,7 +6,7 @@ All numbers are little-endian. A file has, in this order:
 field                 bytes      content
 ====================  =========  ==========================================================
 magic                 8          ``LORENJNL``
-version               2          1
+version               2          1, or 2 where losses are float64
 length of the header  4          h
 header                h          a JSON object in UTF-8; ``losses`` in it is ``[K, S]``
 checksum              4          CRC-32 of all bytes before it
@@ -16,7 +16,8 @@ and then for each step
 
 ====================  =========  ==========================================================
 step                  4          its number, from 0, without a gap
-losses                4 K S      float32, row by row: one row a direction, one column a point
+losses                4 K S      float32, row by row: one row a direction, one column a point;
+                                 in version 2 float64, of 8 bytes each
 checksum              4          CRC-32 of the two fields, begun with the checksum before it
 ====================  =========  ==========================================================
 
@@ -33,10 +34,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt32
+from jaxtyping import Float, UInt32
 
 MAGIC = b"LORENJNL"
 VERSION = 1
+"""Of all journals but those of float64 losses, so that older versions read what they can read."""
+
+VERSION_OF = {"float32": VERSION, "float64": 2}
 _PREFIX = struct.Struct("<8sHI")
 _WORD = struct.Struct("<I")
 
@@ -59,7 +63,7 @@ class Journal(NamedTuple):
 
     path: Path
     header: Mapping[str, Any]
-    losses: Float32[np.ndarray, "steps K S"]
+    losses: Float[np.ndarray, "steps K S"]
     checksums: UInt32[np.ndarray, "steps_and_one"]
     start: int
     leftover: int
@@ -70,9 +74,14 @@ class Journal(NamedTuple):
         return len(self.losses)
 
     @property
+    def record_size(self) -> int:
+        """Bytes of one record."""
+        return record_size(self.losses.shape[1:], self.losses.dtype)
+
+    @property
     def end(self) -> int:
         """Where the last whole record ends, in bytes."""
-        return self.start + self.steps * record_size(self.losses.shape[1:])
+        return self.start + self.steps * self.record_size
 
     def shortened(self, steps: int) -> "Journal":
         """The journal as it was after its first records; the others count as left over.
@@ -94,16 +103,16 @@ class Journal(NamedTuple):
     @property
     def damaged(self) -> bool:
         """Whether more than one torn record lies behind the last whole one."""
-        return self.leftover > record_size(self.losses.shape[1:])
+        return self.leftover > self.record_size
 
 
-def record_size(shape: tuple[int, ...]) -> int:
-    """Bytes of a record with losses of this shape.
+def record_size(shape: tuple[int, ...], dtype: Any = np.float32) -> int:
+    """Bytes of a record with losses of this shape and type.
 
     >>> record_size((6, 1))
     32
     """
-    return 2 * _WORD.size + 4 * int(np.prod(shape))
+    return 2 * _WORD.size + np.dtype(dtype).itemsize * int(np.prod(shape))
 
 
 def encode_header(header: Mapping[str, Any]) -> bytes:
@@ -113,13 +122,15 @@ def encode_header(header: Mapping[str, Any]) -> bytes:
     b'LORENJNL'
     """
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
-    start = _PREFIX.pack(MAGIC, VERSION, len(text)) + text
+    version = VERSION_OF[header.get("losses_dtype", "float32")]
+    start = _PREFIX.pack(MAGIC, version, len(text)) + text
     return start + _WORD.pack(zlib.crc32(start))
 
 
-def encode_record(step: int, losses: Any, checksum: int) -> bytes:
-    """One record; `checksum` is the last of the file so far."""
-    fields = _WORD.pack(step) + np.ascontiguousarray(losses, "<f4").tobytes()
+def encode_record(step: int, losses: np.ndarray, checksum: int) -> bytes:
+    """One record, float32 or float64; `checksum` is the last of the file so far."""
+    ordered = np.ascontiguousarray(losses, losses.dtype.newbyteorder("<"))
+    fields = _WORD.pack(step) + ordered.tobytes()
     return fields + _WORD.pack(zlib.crc32(fields, checksum))
 
 
@@ -141,7 +152,8 @@ def read(path: str | os.PathLike) -> Journal:
     data = path.read_bytes()
     header, end = _decode_header(path, data)
     shape = _losses_shape(path, header)
-    size, start = record_size(shape), end
+    dtype = np.dtype(header.get("losses_dtype", "float32")).newbyteorder("<")
+    size, start = record_size(shape, dtype), end
     checksums, records = [_WORD.unpack_from(data, end - _WORD.size)[0]], []
     while end + size <= len(data):
         fields, stored = (
@@ -151,10 +163,10 @@ def read(path: str | os.PathLike) -> Journal:
         checksum = zlib.crc32(fields, checksums[-1])
         if (_WORD.unpack_from(fields)[0], _WORD.unpack_from(stored)[0]) != (len(records), checksum):
             break
-        records.append(np.frombuffer(fields, "<f4", offset=_WORD.size).reshape(shape))
+        records.append(np.frombuffer(fields, dtype, offset=_WORD.size).reshape(shape))
         checksums.append(checksum)
         end += size
-    losses = np.asarray(records, np.float32).reshape(-1, *shape)
+    losses = np.asarray(records, dtype.newbyteorder("=")).reshape(-1, *shape)
     return Journal(
         path, header, losses, np.array(checksums, np.uint32), start, leftover=len(data) - end
     )
@@ -166,10 +178,10 @@ def _decode_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
     if len(data) < _PREFIX.size:
         raise JournalError(f"{path} ends inside its header: no step was recorded; delete it")
     _, version, length = _PREFIX.unpack_from(data)
-    if version != VERSION:
+    if version not in VERSION_OF.values():
         raise JournalError(
             f"{path} has version {version} of the format, or a damaged header; this library reads "
-            f"version {VERSION}"
+            f"the versions {', '.join(map(str, VERSION_OF.values()))}"
         )
     end = _PREFIX.size + length
     if len(data) < end + _WORD.size:

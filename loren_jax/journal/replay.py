@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax.journal import factors
-from loren_jax.journal.header import described, differences, require_generator, require_same
+from loren_jax.journal.header import described, differences, require_replayable, require_same
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import Journal, JournalError, read
 from loren_jax.transforms import compiled_absorb
@@ -116,7 +116,7 @@ def optimizer_of(
     journal: Journal, optimizer: optax.GradientTransformationExtraArgs | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser of a run: the one that is given, or the one that its journal describes."""
-    require_generator(journal.header, journal.path)
+    require_replayable(journal.header, journal.path)
     if optimizer is not None:
         return optimizer
     if journal.header.get("method") is None:

@@ -14,6 +14,7 @@ from loren_jax import arguments
 from loren_jax.journal.records import Journal, read
 from loren_jax.journal.replay import optimizer_of, replay, required
 from loren_jax.journal.writer import JournalWriter
+from loren_jax.precision import loss_dtype
 from loren_jax.transformation import form
 from loren_jax.transforms import compiled_absorb
 from loren_jax.types import PyTree
@@ -133,7 +134,7 @@ class Session:
         Raises:
           ValueError: there are more or fewer losses.
         """
-        array = np.asarray(losses, np.float32)
+        array = np.asarray(losses, loss_dtype())
         if array.size != np.prod(self.losses_shape):
             directions, points = self.losses_shape
             raise ValueError(

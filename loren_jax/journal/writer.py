@@ -40,7 +40,7 @@ class JournalWriter:
     def __init__(self, journal: Journal, *, fsync_every: int = 1):
         arguments.count("fsync_every", fsync_every)
         self.path, self._fsync_every = journal.path, fsync_every
-        self._shape = journal.losses.shape[1:]
+        self._shape, self._dtype = journal.losses.shape[1:], journal.losses.dtype
         self._steps, self._end = journal.steps, journal.end
         self._checksum = int(journal.checksums[-1])
         self._file = os.open(self.path, os.O_RDWR)
@@ -63,7 +63,7 @@ class JournalWriter:
 
         Args:
           step: its number, which must be the next.
-          losses: float32, `(K, S)`.
+          losses: `(K, S)`; kept in the type that the header names.
 
         Raises:
           ValueError: the step is not the next one, or the losses have another shape.
@@ -71,7 +71,7 @@ class JournalWriter:
           OSError: the system cannot write, as on a full disk; the file then ends with the record
             before this one.
         """
-        losses = np.asarray(losses, np.float32)
+        losses = np.asarray(losses, self._dtype)
         if step != self._steps:
             raise ValueError(f"step is {step}, but the journal's next step is {self._steps}")
         if losses.shape != self._shape:

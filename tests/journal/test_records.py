@@ -86,7 +86,7 @@ def test_every_flipped_bit_of_a_record_ends_the_journal_before_it(file, header, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:8] + struct.pack("<H", 2) + data[10:], "version 2"),
+        (lambda data: data[:8] + struct.pack("<H", 3) + data[10:], "version 3"),
         (lambda data: b"PK" + data[2:], "no journal"),
         (lambda data: b"", "no journal"),
     ],

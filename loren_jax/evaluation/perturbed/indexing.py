@@ -107,7 +107,6 @@ def _rows(
     kept = [i for i in axes if i not in indexed]
     rows = jax.lax.gather(
         factor,
-        # NumPy's numbers: indices that are constants of the loss may be NumPy's own.
         indices[..., np.asarray(columns)],
         jax.lax.GatherDimensionNumbers(
             offset_dims=tuple(range(len(batch), len(batch) + len(kept) + 1)),

@@ -8,6 +8,9 @@ as it was.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from loren_jax.evaluation.perturbed.leaves import OneMoved, Perturbed, is_perturbed
@@ -40,7 +43,7 @@ class Interpreter(NamedTuple):
         """The outputs of a jaxpr, arrays or perturbed leaves."""
         values: dict[Any, Any] = {}
         read = lambda var: var.val if isinstance(var, core.Literal) else values[var]
-        values.update(zip(jaxpr.constvars, consts, strict=True))
+        values.update(zip(jaxpr.constvars, map(_of_jax, consts), strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
         for equation in jaxpr.eqns:
             outputs = self.equation(equation, [read(var) for var in equation.invars])
@@ -77,6 +80,12 @@ class Interpreter(NamedTuple):
             return value
         self.on_materialise(value, primitive)
         return value.dense()
+
+
+def _of_jax(constant: Any) -> Any:
+    """A constant of the loss, which may be NumPy's, as an array that rules can index and cast."""
+    is_numpy = isinstance(constant, np.ndarray) and constant.dtype != jax.dtypes.float0
+    return jnp.asarray(constant) if is_numpy else constant
 
 
 def bind(equation: Any, inputs: Sequence[Any], **changes: Any) -> Any:

@@ -17,7 +17,9 @@ from loren_jax.precision import loss_dtype
 from loren_jax.types import LossAndAux, PyTree, ValueFn
 
 
-def loss_and_aux(value_fn: ValueFn, has_aux: bool = False) -> Callable[[PyTree], LossAndAux]:
+def loss_and_aux(
+    value_fn: ValueFn | object, has_aux: bool = False
+) -> Callable[[PyTree], LossAndAux]:
     """The same function, which always returns a loss and auxiliary outputs.
 
     Args:
@@ -47,7 +49,7 @@ def loss_and_aux(value_fn: ValueFn, has_aux: bool = False) -> Callable[[PyTree],
     return value_and_aux
 
 
-def _split(value: Any, has_aux: bool) -> LossAndAux:
+def _split(value: Any, has_aux: bool) -> tuple[Any, PyTree]:
     loss, aux = value, ()
     if _field(value) is not None:
         loss, aux = value.loss, value

@@ -14,12 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from loren_jax.precision import loss_dtype
-from loren_jax.types import LossAndAux, PyTree, ValueFn
+from loren_jax.types import LossAndAux, PyTree
 
 
-def loss_and_aux(
-    value_fn: ValueFn | object, has_aux: bool = False
-) -> Callable[[PyTree], LossAndAux]:
+def loss_and_aux(value_fn: object, has_aux: bool = False) -> Callable[[PyTree], LossAndAux]:
     """The same function, which always returns a loss and auxiliary outputs.
 
     Args:

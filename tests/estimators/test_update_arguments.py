@@ -39,16 +39,15 @@ def test_a_gradient_in_a_compiled_step_is_named(make):
         jax.jit(lambda g: update(optimizer, g)[0])(GRADIENT)
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
-        optax.clip_by_global_norm(1.0),
-        optax.clip(0.1),
-        optax.add_decayed_weights(0.1),
-        optax.trace(0.9),
-    ],
-    ids=["norm", "clip", "decay", "momentum"],
-)
+BEFORE = {
+    "norm": optax.clip_by_global_norm(1.0),
+    "clip": optax.clip(0.1),
+    "decay": optax.add_decayed_weights(0.1),
+    "momentum": optax.trace(0.9),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
 def test_what_stands_before_the_estimate_is_refused(before):
     with pytest.raises(ValueError, match="what stands before the estimate in a chain"):
         update(optax.chain(before, loren_jax.loren(0.1)), GRADIENT)
@@ -94,5 +93,5 @@ def test_a_keyword_that_nobody_takes_is_named_where_one_is_missing():
 @EACH
 @pytest.mark.parametrize("params", [{}, [], {"a": None}])
 def test_a_tree_without_arrays(make, params):
-    with pytest.raises(ValueError, match="params is .*a tree without arrays: there is nothing"):
+    with pytest.raises(ValueError, match=r"params is .*a tree without arrays: there is nothing"):
         update(make(0.1), params=params)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import loren_jax
 from evidence.methods import Method
 from loren_jax import directions, schemes
-from loren_jax.transforms import descend, fusible_chain
+from loren_jax.transforms import chain, descend
 
 SCHEMES = {
     "leave-one-out": (schemes.leave_one_out, lambda passes: passes),
@@ -40,9 +40,7 @@ class Cell(NamedTuple):
                 key=key,
             )
             momentum = self.momentum or None
-            return fusible_chain(
-                estimator, descend(effective * (1 - self.momentum), momentum=momentum)
-            )
+            return chain(estimator, descend(effective * (1 - self.momentum), momentum=momentum))
 
         return Method(make, lambda step: self.passes)
 

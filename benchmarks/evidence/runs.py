@@ -17,7 +17,7 @@ import optax
 
 from evidence.methods import Method
 from evidence.tasks import Task, take
-from loren_jax.transforms import Fusible
+from loren_jax.transformation import form
 
 
 class Run(NamedTuple):
@@ -62,8 +62,8 @@ def stepper(task: Task, method: Method) -> Callable[..., tuple[Any, Any]]:
                 gradient = jax.grad(value_fn)(params)
                 updates, state = optimizer.update(gradient, state, params)
                 return (optax.apply_updates(params, updates), state), None
-            if isinstance(optimizer, Fusible):
-                return optimizer.apply(params, state, value_fn=value_fn), None
+            if apply := form(optimizer, "apply"):
+                return apply(params, state, value_fn=value_fn), None
             more = {"full_value_fn": lambda params: task.loss(params, train)} if method.full else {}
             updates, state = optimizer.update(None, state, params, value_fn=value_fn, **more)
             return (optax.apply_updates(params, updates), state), None

@@ -26,9 +26,9 @@ method       directions                     scheme           after              
    a `NamedTuple` of arrays. Perturbed evaluation, masks, replay and sharding come with it.
 2. Scheme: if none fits, a function in `loren_jax/schemes.py` that returns
    `Scheme(points, weigh)`; a point of 0 is queried once for all directions.
-3. Alias: a file here, at most eight statements: `fusible_chain(estimate(masked(directions, mask),
-   scheme, ...), descend(...))`, or `chain(estimate(...), ...)` with any of Optax's, under a
-   docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
+3. Alias: a file here, at most eight statements: `trained(chain(estimate(directions, scheme, ...),
+   ...), mask)` with any of Optax's transformations; before `descend` alone a step is in place.
+   Under a docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
    `References`. A run gives or reads `learning_rate`, `num_directions`, `perturbation_scale`,
    `mask`, `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar`
    where it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in

@@ -82,3 +82,54 @@ def test_memory_beside_the_donated_trees(rank, matrices):
     step = loren_jax.train_step(deep, optimizer)
     held = temporary(step.lower(params, optimizer.init(params)).compile()) - bare
     assert held < matrices * 4 * width**2
+
+
+PAIR = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+PAIR_LOSS = lambda params: jnp.sum(params["w"] ** 2) + jnp.sum(params["b"] ** 2)
+
+
+def test_arguments_the_wrong_way_round():
+    with pytest.raises(TypeError, match=r"loss is an optimiser: .*train_step\(loss, optimizer\)"):
+        train_step(loren_jax.loren(0.1), PAIR_LOSS)
+
+
+def test_a_loss_that_is_no_function():
+    with pytest.raises(TypeError, match="loss must be a function"):
+        train_step(PAIR_LOSS(PAIR), loren_jax.loren(0.1))
+
+
+@pytest.mark.parametrize("optimizer", [0.1, loren_jax.loren, None])
+def test_an_optimizer_that_is_none(optimizer):
+    with pytest.raises(TypeError, match="optimizer must be an Optax transformation, got a"):
+        train_step(PAIR_LOSS, optimizer)
+
+
+@pytest.mark.parametrize("optimizer", [optax.adam(1e-3), optax.sgd(0.1, momentum=0.9)])
+def test_an_optimizer_that_needs_a_gradient(optimizer):
+    step = train_step(PAIR_LOSS, optimizer)
+    with pytest.raises(TypeError, match="optimizer has no zeroth-order estimate in it"):
+        step(jax.tree.map(jnp.copy, PAIR), optimizer.init(PAIR))
+
+
+def test_one_array_in_two_leaves():
+    shared = jnp.ones(3)
+    params = {"in": shared, "out": shared}
+    optimizer = loren_jax.mezo(0.1)
+    step = train_step(lambda p: jnp.sum(p["in"] * p["out"]), optimizer)
+    with pytest.raises(ValueError, match=r"leaves 'in' and 'out' are one array.*jnp.copy"):
+        step(params, optimizer.init(params))
+
+
+def test_arrays_of_an_earlier_step():
+    optimizer = loren_jax.mezo(0.1)
+    step = train_step(PAIR_LOSS, optimizer)
+    params, state = jax.tree.map(jnp.copy, PAIR), optimizer.init(PAIR)
+    step(params, state)
+    with pytest.raises(ValueError, match="params: the array of leaf 'b' has been deleted"):
+        step(params, optimizer.init(PAIR))
+
+
+def test_a_step_can_be_lowered():
+    optimizer = loren_jax.mezo(0.1)
+    lowered = train_step(PAIR_LOSS, optimizer).lower(PAIR, optimizer.init(PAIR))
+    assert lowered.compile().memory_analysis() is not None

@@ -9,6 +9,7 @@ from loren_jax import directions as directions
 from loren_jax import evaluation as evaluation
 from loren_jax import journal as journal
 from loren_jax import lora as lora
+from loren_jax import parts as parts
 from loren_jax import schemes as schemes
 from loren_jax import transforms as transforms
 from loren_jax.estimators import estimate as estimate

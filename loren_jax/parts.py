@@ -1,5 +1,10 @@
-"""A part of the parameters that is trained: the rest is neither perturbed nor updated."""
+"""A part of the parameters that is trained: the rest is neither perturbed nor updated.
 
+`trained` is the wrapper for a whole optimiser. Where Optax has divided the parameters already, as
+`optax.partition` does, `completed` gives a loss what is missing.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -90,6 +95,37 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
     own = lambda function: function if form(optimizer, function.__name__) else None
     whole = Update(update, ask=own(ask), accumulate=own(accumulate), apply=own(apply))
     return ZerothOrder(init, whole)
+
+
+def completed(value_fn: Callable[[PyTree], Any], params: PyTree) -> Callable[[PyTree], Any]:
+    """A loss of the leaves that an estimate is given by `optax.partition` or `optax.masked`.
+
+    Both put `optax.MaskedNode` in the place of all other leaves.
+
+    Args:
+      value_fn: the loss of all parameters.
+      params: all parameters, which the missing ones are taken from.
+
+    Returns:
+      A function of the parameters, some of them masked out.
+
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import loren_jax
+    >>> parts = {"forward": loren_jax.mezo(0.1), "backward": optax.sgd(0.1)}
+    >>> optimizer = optax.partition(parts, {"a": "forward", "b": "backward"})
+    >>> params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+    >>> loss = lambda params: jnp.sum(params["a"] ** 2) + jnp.sum(params["b"] ** 2)
+    >>> gradient = {"a": np.zeros(3), "b": 2 * params["b"]}  # of `a` none is needed
+    >>> state = optimizer.init(params)
+    >>> value_fn = completed(loss, params)
+    >>> updates, state = optimizer.update(gradient, state, params, value_fn=value_fn)
+    >>> updates["b"]
+    Array([-0.2, -0.2], dtype=float32)
+    """
+    masked = lambda node: isinstance(node, optax.MaskedNode)
+    fill = lambda some, leaf: leaf if masked(some) else some
+    return lambda some: value_fn(jax.tree.map(fill, some, params, is_leaf=masked))
 
 
 def _take(flags: PyTree, tree: PyTree) -> PyTree:

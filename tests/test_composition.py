@@ -12,6 +12,7 @@ from flax.training.train_state import TrainState
 
 import loren_jax
 from loren_jax.evaluation.micro_batches import micro_batched
+from loren_jax.parts import completed
 from loren_jax.transforms.precision import in_float32
 from loren_jax.transforms.rounding import compensated_sum, stochastic_rounding
 
@@ -200,3 +201,37 @@ def test_scan_over_batches(make):
         start, _ = single(start, batch)
     assert_close(scanned, start[0])
     assert losses.shape == (4,)
+
+
+@pytest.mark.parametrize("mask", [None, lambda path: path == "kernel"])
+def test_a_forward_branch_beside_a_backward_branch(mask):
+    """`optax.partition`: the loss gets all parameters, each branch steps as it does alone."""
+    forward = loren_jax.loren(0.05, momentum=None, mask=mask)
+    labels = {"kernel": "forward", "bias": "backward"}
+    tx = optax.partition({"forward": forward, "backward": optax.adam(0.1)}, labels)
+
+    @jax.jit
+    def step(params, state):
+        gradient = jax.grad(lambda bias: loss(params | {"bias": bias}, X))(params["bias"])
+        updates = {"kernel": np.zeros(params["kernel"].shape), "bias": gradient}
+        value_fn = completed(lambda p: loss(p, X), params)
+        updates, state = tx.update(updates, state, params, value_fn=value_fn)
+        return optax.apply_updates(params, updates), state
+
+    alone = loren_jax.trained(loren_jax.loren(0.05, momentum=None), lambda path: path == "kernel")
+    moved, _ = step(PARAMS, tx.init(PARAMS))
+    value_fn = lambda p: loss(p, X)
+    updates, _ = alone.update(None, alone.init(PARAMS), PARAMS, value_fn=value_fn)
+    expected = optax.apply_updates(PARAMS, updates)
+    np.testing.assert_allclose(moved["kernel"], expected["kernel"], rtol=1e-5)
+    assert not np.array_equal(moved["bias"], PARAMS["bias"])
+
+
+def test_a_loss_that_misses_its_other_leaves_is_told_why():
+    labels = {"kernel": "forward", "bias": "backward"}
+    parts = {"forward": loren_jax.loren(0.1), "backward": optax.sgd(0.1)}
+    tx = optax.partition(parts, labels)
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape), PARAMS)
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        tx.update(zeros, tx.init(PARAMS), PARAMS, value_fn=lambda p: loss(p, X))
+    assert any("loren_jax.parts.completed(loss, params)" in n for n in caught.value.__notes__)

@@ -62,7 +62,7 @@ def require_no_updates(updates: PyTree) -> None:
     message = (
         "update got updates, but a zeroth-order estimate takes none: a gradient, or what stands "
         "before the estimate in a chain, as clipping or weight decay, would have no effect. Pass "
-        "None, and put what should act on the estimate behind it."
+        "None, or zeros of NumPy where a tree is needed; what acts on the estimate goes behind it."
     )
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         warnings.warn(message, stacklevel=4)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from loren_jax.precision import loss_dtype
 from loren_jax.types import LossAndAux, PyTree
@@ -41,10 +42,26 @@ def loss_and_aux(value_fn: object, has_aux: bool = False) -> Callable[[PyTree], 
         )
 
     def value_and_aux(params: PyTree) -> LossAndAux:
-        loss, aux = _split(value_fn(params), has_aux)
+        try:
+            value = value_fn(params)
+        except Exception as error:
+            _note_masked(params, error)
+            raise
+        loss, aux = _split(value, has_aux)
         return jnp.asarray(loss, loss_dtype()), aux
 
     return value_and_aux
+
+
+def _note_masked(params: PyTree, error: Exception) -> None:
+    """Says so where the loss failed on a tree of which Optax has masked out a part."""
+    masked = lambda node: isinstance(node, optax.MaskedNode)
+    if any(map(masked, jax.tree.leaves(params, is_leaf=masked))):
+        error.add_note(
+            "Some leaves of params are optax.MaskedNode, as inside of optax.partition and "
+            "optax.masked: pass value_fn=loren_jax.parts.completed(loss, params), or in place of "
+            "optax.masked take loren_jax.trained(optimizer, mask)."
+        )
 
 
 def _split(value: Any, has_aux: bool) -> tuple[Any, PyTree]:

@@ -1,10 +1,12 @@
 """Random programs by hand, for minutes or hours: `python -m tests.fuzz --hours 2`.
 
-Run it from the root of the repository. Exit code 1 if any program failed.
+Run it from the root of the repository. Exit code 1 if any program failed. The process has two
+devices for its meshes; one with another number of devices draws other programs of the same seeds.
 """
 
 import argparse
 import itertools
+import json
 import os
 import sys
 
@@ -15,6 +17,8 @@ os.environ["XLA_FLAGS"] = " ".join(
     [
         "--xla_backend_optimization_level=0",
         "--xla_cpu_parallel_codegen_split_count=1",
+        # Meshes are of two devices.
+        "--xla_force_host_platform_device_count=2",
         *["--xla_cpu_use_fusion_emitters=false"] * (jaxlib.version.__version_info__ < (0, 11)),
         os.environ.get("XLA_FLAGS", ""),
     ]
@@ -23,10 +27,14 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs programs as the command line says."""
+    options = _options(arguments)
+    if options.typed:
+        import jaxtyping
+
+        jaxtyping.install_import_hook("loren_jax", "beartype.beartype")
     from . import campaign
     from .operations.table import TABLE
 
-    options = _options(arguments)
     if options.only is not None and options.only not in TABLE:
         print(f"--only {options.only} is no operation: one of {', '.join(sorted(TABLE))}.")
         return 2
@@ -61,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     for title, counts in (("failures", report.failures), ("skipped", report.skips)):
         for name, number in counts.most_common():
             print(f"{title}: {number} x {name}")
+    if options.json:
+        print(json.dumps({"programs": report.programs, **report.kinds}))
     return int(report.kinds["wrong"] > 0)
 
 
@@ -74,6 +84,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--replay", type=int, metavar="SEED", help="one program again")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between progress lines")
     parser.add_argument("--whole", action="store_true", help="do not make failing programs smaller")
+    parser.add_argument("--typed", action="store_true", help="check annotated shapes, as tests do")
+    parser.add_argument("--json", action="store_true", help="end with counts, as JSON")
     return parser.parse_args(arguments)
 
 

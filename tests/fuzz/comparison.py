@@ -1,10 +1,11 @@
 """The oracle: copies in double precision, and how far rounding excuses a difference.
 
-Three losses of each query are compared: `exact`, of the program with all inexact types made double
-on copies that are summed in double; `copies`, of the program as it is on copies rounded to the
-weights' types; `perturbed`, the one that is tested. What `copies` differs from `exact` by is
-rounding, and the program's own; perturbed evaluation may round a few times as much. A program
-whose copies do not round has to be met to float32, or to double if all of it is.
+Three losses of each query are compared, and numbers of what leaves beside them: `exact`, of the
+program with all inexact types made double on copies that are summed in double; `copies`, of the
+program as it is on copies rounded to the weights' types; `perturbed`, the one that is tested.
+What `copies` differs from `exact` by is rounding, and the program's own; perturbed evaluation may
+round a few times as much. A program whose copies do not round has to be met to float32, or to
+double if all of it is.
 """
 
 import traceback
@@ -38,7 +39,7 @@ class Verdict:
       what: for a wrong one, what; else why it was skipped.
       exact: losses in double precision.
       actual: losses of perturbed evaluation.
-      tolerance: what was allowed.
+      tolerance: what was allowed, of the loss and of what leaves beside it.
       where: a short name of the failure, to tell kinds apart.
     """
 
@@ -46,7 +47,7 @@ class Verdict:
     what: str = ""
     exact: Any = None
     actual: Any = None
-    tolerance: float = 0.0
+    tolerance: Any = 0.0
     where: str = ""
 
 
@@ -73,45 +74,64 @@ def _moved(program: Program, move: Sequence[Any]) -> list[np.ndarray]:
 def _losses(program: Program, points: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """In the program's own types; every copy is rounded once."""
     with jax.enable_x64(program.x64):
-        compiled = jax.jit(lambda params: program.loss(OWN, params))
+        compiled = jax.jit(lambda params: program.value(OWN, params))
         found = []
         for point in points:
             pairs = zip(point, program.weights, strict=True)
-            found.append(float(compiled(tuple(jnp.asarray(p.astype(w.dtype)) for p, w in pairs))))
-    return np.asarray(found)
+            found.append(compiled(tuple(jnp.asarray(p.astype(w.dtype)) for p, w in pairs)))
+        return _numbers(program, found)
 
 
-def _exact(program: Program, points: Sequence[Sequence[np.ndarray]]) -> tuple[np.ndarray, float]:
-    """The losses, and the largest sum of absolute terms."""
+def _numbers(program: Program, results: Sequence[Any]) -> np.ndarray:
+    """What each query returned, as a row of numbers; raises where shapes or types are not its."""
+    for result in results if program.more else ():
+        for i in program.more:
+            (array,) = result["more"][f"value {i}"]
+            shape, dtype = program.shape_and_dtype(i)
+            if (array.shape, array.dtype) != (shape, dtype):
+                raise TypeError(f"%{i} is {array.dtype}{array.shape}, not {dtype}{shape}")
+    results = [jax.tree.map(np.asarray, result) for result in results]
+    return np.asarray([program.numbers(result) for result in results], np.float64)
+
+
+def _exact(
+    program: Program, points: Sequence[Sequence[np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers, and the largest sums of absolute terms."""
     with jax.enable_x64(True):
-        compiled = jax.jit(lambda params: program.loss_and_size(DOUBLE, params))
+        compiled = jax.jit(lambda params: program.numbers_and_sizes(DOUBLE, params))
         pairs = [compiled(tuple(map(jnp.asarray, point))) for point in points]
-        return np.asarray([float(loss) for loss, _ in pairs]), max(float(s) for _, s in pairs)
+        return np.asarray([n for n, _ in pairs]), np.max([s for _, s in pairs], axis=0)
 
 
 def _compared(
-    program: Program, points: Any, copies: np.ndarray, exact: np.ndarray, size: float
+    program: Program, points: Any, copies: np.ndarray, exact: np.ndarray, size: np.ndarray
 ) -> Verdict:
     try:
         actual = run(program)
     except Exception as error:
         return _raised(program, error, exact)
-    spread = float(np.max(np.abs(exact[1:] - exact[0])))
+    spread = np.max(np.abs(exact[1:] - exact[0]), axis=0)
     floor = _floor(program, size, spread)
-    tolerance = floor + MARGIN * float(np.max(np.abs(copies - exact)))
-    error = float(np.max(np.abs(actual - exact[1:])))
-    kind = "right" if spread > 4 * tolerance else "weak"
+    tolerance = floor + MARGIN * np.max(np.abs(copies - exact), axis=0)
+    error = np.max(np.abs(actual - exact[1:]), axis=0)
+    kind = "right" if spread[0] > 4 * tolerance[0] else "weak"
     if not np.isfinite(exact).all() or not np.isfinite(copies).all():
         return Verdict("skipped", "the copies' loss is not finite")
-    if error <= tolerance:
+    if (error <= tolerance).all():
         verdict = Verdict(kind, exact=exact[1:], actual=actual, tolerance=tolerance)
         return _by_package(program, verdict)
     allowed = tolerance + MARGIN * _jitter(program, points, copies, exact)
     verdict = Verdict("rounding", "", exact[1:], actual, allowed)
-    if error <= allowed:
+    if (error <= allowed).all():
         return verdict
+    # Of what leaves beside the loss, the worst; the loss itself comes first.
+    place = int(np.argmax(~(error <= allowed)))
+    copies, exact, actual = copies[:, place], exact[:, place], actual[:, place]
+    error, spread, allowed, size = (x[place] for x in (error, spread, allowed, size))
     double_only = program.dtypes == {np.dtype(np.float64)}
-    what = f"losses {actual}, copies {copies[1:]}, in double {exact[1:]}, unmoved {exact[0]:.8g}"
+    what = f"%{program.more[place - 1]} beside the loss: " if place else ""
+    what += f"losses {actual}, copies {copies[1:]}, in double {exact[1:]}, unmoved {exact[0]:.8g}"
     share = error / spread if spread else np.inf
     what += f"; wrong by {share:.2g} of the spread, allowed {allowed:.2g}"
     single = double_only and error <= 1e-6 * (size + spread)
@@ -129,13 +149,13 @@ def _by_package(program: Program, verdict: Verdict) -> Verdict:
         line = str(error).splitlines()[0][:200]
         what = f"`materialised` raises {type(error).__name__}: {line}"
         return replace(verdict, kind="wrong", what=what, where="materialised raises")
-    if float(np.max(np.abs(actual - verdict.exact))) <= verdict.tolerance:
+    if (np.max(np.abs(actual - verdict.exact), axis=0) <= verdict.tolerance).all():
         return verdict
     what = f"losses of `materialised` {actual}, in double {verdict.exact}"
     return replace(verdict, kind="wrong", what=what, actual=actual, where="materialised is wrong")
 
 
-def _floor(program: Program, size: float, spread: float) -> float:
+def _floor(program: Program, size: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """What counts as equal where copies do not round."""
     double = program.dtypes == {np.dtype(np.float64)}
     drawn = any("covariance" in kind or "Seeded" in kind for kind in program.kinds)
@@ -144,14 +164,14 @@ def _floor(program: Program, size: float, spread: float) -> float:
     return 2e-6 * (size + 1) + 2e-5 * spread
 
 
-def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray) -> float:
-    """How far losses go when weights move by about one unit in the last place.
+def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray) -> Any:
+    """How far numbers go when weights move by about one unit in the last place.
 
     Where copies do not round at all, a narrow type is no excuse: then the unit is float32's.
     """
     rng = np.random.default_rng(program.seed)
     rounds = float(np.max(np.abs(copies - exact))) > 1e-6 * (1 + float(np.max(np.abs(exact))))
-    widest = 0.0
+    widest = np.zeros(exact.shape[1])
     for _ in range(3):
         near = []
         for point in points:
@@ -166,30 +186,36 @@ def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray
             found = [_exact(program, near)[0], _losses(program, near) if rounds else exact]
         except Exception:
             continue
-        widest = max(widest, *(float(np.max(np.abs(f - exact))) for f in found))
+        widest = np.max([widest, *(np.max(np.abs(f - exact), axis=0) for f in found)], axis=0)
     return widest
 
 
 def run(program: Program) -> np.ndarray:
     """The losses by perturbed evaluation, in the program's mode."""
-    with jax.enable_x64(program.x64):
+    with jax.enable_x64(program.x64), program.limits.set():
         params = tuple(jnp.asarray(w) for w in program.weights)
-        value_fn = lambda p: program.loss(OWN, p)
+        value_fn = lambda p: program.value(OWN, p)
         scale = jnp.asarray(program.scale, jnp.float32)
         if program.mode == "queries":
             moves = _stacked(program)
             run = lambda moves: evaluate_queries(
                 value_fn, params, moves, points=(1.0,), scale=scale, evaluation=perturbed,
                 chunk_size=1 + program.seed % 2, axes=program.axes,
-            )[:, 0]  # fmt: skip
-            return np.asarray(jax.jit(run)(moves), np.float64)
+            )  # fmt: skip
+            return _unstacked(program, jax.tree.map(lambda x: x[:, 0], jax.jit(run)(moves)))
         one = lambda move: perturbed(value_fn, params).run(move, scale)
         one = jax.jit(one) if program.mode == "jit one" else one
         if "one" in program.mode:
-            return np.asarray([float(one(move)) for move in program.directions])
+            return _numbers(program, [one(move) for move in program.directions])
         every = jax.vmap(one, in_axes=(program.axes,))
         every = jax.jit(every) if program.mode == "jit vmap" else every
-        return np.asarray(every(_stacked(program)), np.float64)
+        return _unstacked(program, every(_stacked(program)))
+
+
+def _unstacked(program: Program, results: Any) -> np.ndarray:
+    """The numbers of results that have an axis of the queries."""
+    results, each = jax.tree.map(np.asarray, results), range(len(program.directions))
+    return _numbers(program, [jax.tree.map(lambda x, i=i: x[i], results) for i in each])
 
 
 def _stacked(program: Program) -> Any:
@@ -215,17 +241,17 @@ def _spread(program: Program) -> Any:
 
 def materialised_losses(program: Program) -> np.ndarray:
     """By the package's own copies."""
-    with jax.enable_x64(program.x64):
+    with jax.enable_x64(program.x64), program.limits.set():
         params = tuple(jnp.asarray(w) for w in program.weights)
-        query = materialised(lambda p: program.loss(OWN, p), params)
+        query = materialised(lambda p: program.value(OWN, p), params)
         scale = jnp.asarray(program.scale, jnp.float32)
         compiled = jax.jit(lambda move: query.run(move, scale))
-        return np.asarray([float(compiled(move)) for move in program.directions])
+        return _numbers(program, [compiled(move) for move in program.directions])
 
 
 def _raised(program: Program, error: Exception, exact: np.ndarray) -> Verdict:
     """A failure, unless the copies cannot be run in this way either."""
-    if "uses none of the perturbed leaves" in str(error) and np.ptp(exact) == 0:
+    if "uses none of the perturbed leaves" in str(error) and not np.ptp(exact, axis=0).any():
         return Verdict("skipped", "no perturbed weight matters")
     if program.mode != "one":
         try:
@@ -245,7 +271,7 @@ def _copies_in_mode(program: Program) -> None:
     """The copies, compiled and mapped as the queries were; raises where that cannot be."""
     with jax.enable_x64(program.x64):
         params = tuple(jnp.asarray(w) for w in program.weights)
-        one = lambda p: program.loss(OWN, p)
+        one = lambda p: program.value(OWN, p)
         # A loop over queries is no `vmap`, so their programs need no rule for one.
         loop = "one" in program.mode or (program.mode == "queries" and program.seed % 2 == 0)
         if loop:

@@ -65,12 +65,14 @@ class Operation:
       make: `(draft, value) -> (text, apply, operands)`; `apply` gets the value first.
       covers: the public functions of `jax.lax` that it runs.
       keeps: whether a lazily perturbed value may stay so.
+      wants: the weights of a program that is drawn for it, if they are to be of a special kind.
     """
 
     name: str
     make: Callable[["Draft", Value], tuple[str, Apply, Sequence[Operand]]]
     covers: tuple[str, ...]
     keeps: bool
+    wants: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Draft:
       values: inputs and what the steps make.
       steps: drawn so far.
       depth: how many functions deep this one is.
+      meshes: whether meshes have several devices. XLA's partitioner then meets every operation,
+        and ends the process at narrow indices.
       refused: how often JAX refused a step, which was then drawn anew.
     """
 
@@ -120,6 +124,7 @@ class Draft:
     values: list[Value] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     depth: int = 0
+    meshes: bool = False
     refused: int = 0
 
     def integer(self, low: int, high: int) -> int:
@@ -160,6 +165,11 @@ class Draft:
         """A type for an operand: mostly the value's own, or any other."""
         return np.dtype(own) if self.flip(0.8) else self.choice(list(OTHERS.values()))
 
+    def index_type(self, kinds: Sequence[Any]) -> Any:
+        """A type for indices."""
+        kind = self.choice(kinds)
+        return np.int32 if self.meshes else kind
+
     def array(self, shape: Sequence[int], dtype: Any, *, positive: bool = False) -> np.ndarray:
         """A constant."""
         dtype = np.dtype(dtype)
@@ -198,7 +208,8 @@ class Draft:
         touched = [getattr(x, "touched", True) for x in inputs]
         pairs = enumerate(zip(inputs, touched, strict=True))
         values = [Value(i, tuple(x.shape), np.dtype(x.dtype), t) for i, (x, t) in pairs]
-        inner = Draft(self.rng, self.exact, self.table, values, depth=self.depth + 1)
+        inner = Draft(self.rng, self.exact, self.table, values)
+        inner.depth, inner.meshes = self.depth + 1, self.meshes
         for _ in range(self.integer(1, most)):
             inner.grow()
         self.refused += inner.refused

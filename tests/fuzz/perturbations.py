@@ -16,16 +16,42 @@ from .drafts import Draft
 
 KINDS = ["low rank"] * 6 + ["seeded"] * 3 + ["dense", "zero", "one layer", "scaled"]
 
+WANTED = {
+    "embedding": ["seeded"] * 4 + ["low rank", "scaled"],
+    "pair": ["low rank", "seeded", "dense", "one layer", "scaled"],
+    "stacks": ["low rank", "seeded", "one layer", "one layer", "dense"],
+    "even": ["low rank"] * 4 + ["seeded", "one layer"],
+    "even stacks": ["low rank"] * 4 + ["one layer"],
+}
+"""The same for the operations that want weights of a special kind."""
 
-def weight(draft: Draft, dtype: Any) -> np.ndarray:
-    """An array of one to four short axes."""
-    ndim = draft.choice([1, 2, 2, 2, 3, 3, 4])
-    shape = tuple(draft.choice([1, 2, 2, 3, 3, 4, 5]) for _ in range(ndim))
-    while np.prod(shape) > 72:
-        shape = shape[1:]
+
+def shape(draft: Draft, wants: str) -> tuple[int, ...]:
+    """One to four short axes, or what an operation wants: see `Operation.wants`."""
+    even = [2, 2, 2, 4]
+    if wants == "embedding":
+        rest = [draft.choice([1, 2, 2, 3, 3, 4]) for _ in range(draft.choice([1, 1, 1, 2]))]
+        rest.insert(draft.integer(0, len(rest)), draft.choice([5, 6, 7]))
+        return tuple(rest)
+    if wants == "even stacks":
+        return (draft.choice([2, 2, 4]), *(draft.choice(even) for _ in range(2)))
+    if wants == "even":
+        return tuple(draft.choice([*even, 3]) for _ in range(draft.choice([2, 2, 3])))
+    if wants == "stacks":
+        return (draft.choice([2, 3]), *(draft.choice([1, 2, 3, 4]) for _ in range(2)))
+    ndim = draft.choice([2, 2, 3] if wants == "pair" else [1, 2, 2, 2, 3, 3, 4])
+    axes = tuple(draft.choice([1, 2, 2, 3, 3, 4, 5]) for _ in range(ndim))
+    while np.prod(axes) > 72:
+        axes = axes[1:]
+    return axes
+
+
+def weight(draft: Draft, dtype: Any, wants: str = "") -> np.ndarray:
+    """An array of such a shape."""
+    shape_ = shape(draft, wants)
     if draft.exact and dtype != np.float64:
-        return np.asarray(draft.rng.choice([-1.0, -0.5, 0.5, 1.0], shape)).astype(dtype)
-    return draft.rng.normal(size=shape).astype(dtype)
+        return np.asarray(draft.rng.choice([-1.0, -0.5, 0.5, 1.0], shape_)).astype(dtype)
+    return draft.rng.normal(size=shape_).astype(dtype)
 
 
 def view(draft: Draft, shape: tuple[int, ...]) -> MatrixView:
@@ -40,10 +66,21 @@ def view(draft: Draft, shape: tuple[int, ...]) -> MatrixView:
     return view_of((), like, lambda path, shape: axes)
 
 
-def directions(draft: Draft, weight: np.ndarray, scale: float, count: int) -> tuple[str, list]:
+def embedding_view(shape: tuple[int, ...]) -> MatrixView:
+    """One matrix whose fan-out is the longest axis."""
+    axis = int(np.argmax(shape))
+    axes = MatrixAxes(tuple(i for i in range(len(shape)) if i != axis), (axis,))
+    return view_of((), jax.ShapeDtypeStruct(shape, np.float32), lambda path, shape: axes)
+
+
+def directions(
+    draft: Draft, weight: np.ndarray, scale: float, count: int, wants: str = ""
+) -> tuple[str, list]:
     """A few directions of one kind, and the kind in words."""
     seen = view(draft, weight.shape)
-    kind = draft.choice(KINDS)
+    if wants == "embedding":
+        seen = embedding_view(weight.shape)
+    kind = draft.choice(WANTED.get(wants, KINDS))
     if kind == "one layer":
         if weight.ndim < 3 or 0 not in seen.stack_axes:
             kind = "low rank"

@@ -7,6 +7,7 @@ import jax
 
 from loren_jax.directions.structured import Zero
 
+from . import limits
 from .comparison import Verdict, judge
 from .programs import Program
 
@@ -34,7 +35,8 @@ def _candidates(program: Program) -> Iterator[Program]:
         yield program.with_steps(steps[:end])
     for gone in reversed(range(len(steps))):
         numbers = {v.number for v in steps[gone].outputs}
-        if not any(numbers & {i for i in s.inputs if isinstance(i, int)} for s in steps):
+        taken = any(numbers & {i for i in s.inputs if isinstance(i, int)} for s in steps)
+        if not taken:
             kept = program.outputs
             outputs = tuple(i for i in kept if i not in numbers)
             if outputs and gone == len(steps) - 1:
@@ -45,6 +47,12 @@ def _candidates(program: Program) -> Iterator[Program]:
     for i, kind in enumerate(program.kinds):
         if kind != "Zero" and sum(k != "Zero" for k in program.kinds) > 1:
             yield _frozen(program, i)
+    if program.more:
+        yield dataclasses.replace(program, more=())
+        for value in program.more:
+            yield dataclasses.replace(program, more=(value,))
+    if program.limits != limits.USUAL:
+        yield dataclasses.replace(program, limits=limits.USUAL)
     if program.mode != "jit one":
         yield dataclasses.replace(program, mode="jit one")
     if len(program.directions) > 1:

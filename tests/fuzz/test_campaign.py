@@ -1,13 +1,17 @@
 """A minute of random programs; `python -m tests.fuzz` runs them for hours."""
 
-import itertools
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import pytest
 
-from loren_jax.evaluation.perturbed import rules
-from loren_jax.evaluation.perturbed.interpreter import bind
+from loren_jax.evaluation.perturbed import contraction, indexing, rules
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 
 from . import campaign
 
@@ -20,14 +24,21 @@ def ranks_are_promoted_as_for_users():
 
 @pytest.mark.slow
 def test_perturbed_evaluation_agrees_with_copies_in_double_precision():
-    """Seeds in a fixed order; the time limit says how many of them, not which."""
-    failed = []
-    note = lambda program, verdict: failed.append(f"{program.text}\n  {verdict.what}")
-    report = campaign.run(itertools.count(0), seconds=60, on_failure=note)
-    assert not failed, f"{report}\n\n" + "\n\n".join(failed)
+    """Seeds in a fixed order, in a process with two devices; the time says how many of them."""
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--seconds", "60", "--typed", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr[-4000:]}"
+    counts = {"right": 0, "skipped": 0, "undrawn": 0, **json.loads(result.stdout.splitlines()[-1])}
     # What compares nothing finds nothing.
-    assert report.kinds["right"] > report.programs / 2, report
-    assert report.kinds["skipped"] + report.kinds["undrawn"] < report.programs / 5, report
+    assert counts["right"] > counts["programs"] / 2, counts
+    assert counts["skipped"] + counts["undrawn"] < counts["programs"] / 5, counts
 
 
 def test_a_wrong_rule_is_found(monkeypatch):
@@ -39,4 +50,48 @@ def test_a_wrong_rule_is_found(monkeypatch):
 
     monkeypatch.setitem(rules.RULES, "rev", forgetful)
     report = campaign.run(iter(range(8)), only="rev", reduce=False)
+    assert report.kinds["wrong"] > 0
+
+
+def test_a_lost_tail_of_noise_is_found(monkeypatch):
+    """The narrower block behind the others is left out of a product."""
+    over_blocks = contraction.over_blocks
+
+    def without_tail(direction, carry, fn):
+        widths = []
+
+        def whole_blocks(carry, start, width):
+            widths.append(width)
+            return fn(carry, start, width) if width == widths[0] else carry
+
+        return over_blocks(direction, carry, whole_blocks)
+
+    monkeypatch.setattr(contraction, "over_blocks", without_tail)
+    report = campaign.run(iter(range(40)), only="rows", reduce=False)
+    assert report.kinds["wrong"] > 0
+
+
+def test_rows_that_are_not_there_are_found_where_they_should_be_filled(monkeypatch):
+    """Indices out of range, taken for the nearest in range."""
+    drawn_rows, clip = indexing._drawn_rows, jax.lax.GatherScatterMode.CLIP
+
+    def nearest(equation, leaf, indices):
+        return drawn_rows(equation.replace(params=equation.params | {"mode": clip}), leaf, indices)
+
+    monkeypatch.setattr(indexing, "_drawn_rows", nearest)
+    report = campaign.run(iter(range(16)), only="rows", reduce=False)
+    assert report.kinds["wrong"] > 0
+
+
+def test_what_leaves_beside_the_loss_is_compared(monkeypatch):
+    """A weight that leaves as it came, without its perturbation."""
+
+    def forgetful(interpreter, values, primitive):
+        every = [interpreter.dense_one(x, primitive) for x in values]
+        if primitive != "output of the loss":
+            return every
+        return [getattr(x, "weight", y) for x, y in zip(values, every, strict=True)]
+
+    monkeypatch.setattr(Interpreter, "dense", forgetful)
+    report = campaign.run(iter(range(16)), only="neg", reduce=False)
     assert report.kinds["wrong"] > 0

@@ -1,4 +1,4 @@
-"""Exchanges between devices: over a mesh of one device, or over a mapped axis."""
+"""Exchanges between devices: over a mesh, or over a mapped axis."""
 
 from typing import Any
 
@@ -9,28 +9,21 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from ..drafts import Draft, Value, need
+from .meshes import AXIS, kind_for, mapped_over, mesh, sharded_axis, size, spec
 from .table import add, operation
 
-AXIS = "devices"
 
-
-def mesh() -> Any:
-    """One device."""
-    return jax.make_mesh((1,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
-
-
-def mapped(draft: Draft, x: Value, function: Any, *, square: bool = False) -> Any:
-    """`function(types, value)` over one device, or over the value's first axis."""
+def mapped(
+    draft: Draft, x: Value, function: Any, *, square: bool = False, how: str | None = None
+) -> Any:
+    """`function(types, value)` on every device, or over the value's first axis."""
     if draft.flip() and x.ndim > 1 and not square:
         apply = lambda t, v: jax.vmap(lambda y: function(t, y), axis_name=AXIS)(v)
         return f"vmap over {x.shape[0]}", apply, ()
-    spec = PartitionSpec()
-
-    def apply(t: Any, v: Any) -> Any:
-        whole = lambda y: function(t, y)
-        return jax.shard_map(whole, mesh=mesh(), in_specs=spec, out_specs=spec, check_vma=False)(v)
-
-    return "on one device", apply, ()
+    axis = None if square else sharded_axis(draft, x)
+    how = how or kind_for(draft, x.dtype)
+    apply = lambda t, v: mapped_over(how, lambda y: function(t, y), [spec(x, axis)])(v)
+    return f"{how} mesh, axis {axis} sharded", apply, ()
 
 
 def _plain(name: str) -> Any:
@@ -80,12 +73,15 @@ def _across(name: str) -> Any:
     def make(draft: Draft, x: Value) -> Any:
         need(x.ndim)
         keywords = {"psum_scatter": {"tiled": True}, "all_to_all": {}, "pswapaxes": {}}[name]
-        need(name == "psum_scatter" or x.shape[0] == 1 or (x.ndim > 1 and x.shape[0] == x.shape[1]))
+        how = kind_for(draft, x.dtype)
+        parts = size(how)
+        divided = x.shape[0] % parts == 0 if name == "psum_scatter" else x.shape[0] == parts
+        need(divided or (x.ndim > 1 and x.shape[0] == x.shape[1]))
         axes = {"all_to_all": (0, 0), "pswapaxes": (0,), "psum_scatter": ()}[name]
         work = lambda t, y: function(y, AXIS, *axes, **keywords)
         if name != "psum_scatter" and x.ndim > 1 and x.shape[0] == x.shape[1]:
             return "vmap", lambda t, v: jax.vmap(lambda y: work(t, y), axis_name=AXIS)(v), ()
-        return mapped(draft, x, work, square=True)
+        return mapped(draft, x, work, square=True, how=how)
 
     return make
 
@@ -101,27 +97,30 @@ def pcast(draft: Draft, x: Value) -> Any:
     need(jnp.issubdtype(dtype, jnp.floating))
     rows = draft.array((2, x.shape[0]), dtype) if x.ndim else draft.array((), dtype)
 
+    how = "whole" if draft.meshes else "single"
+
     def apply(t: Any, v: Any, rows: Any) -> Any:
         def local(y: Any) -> Any:
             y = lax.pcast(y, AXIS, to="varying")
             return lax.psum(jnp.tensordot(rows, y, 1) if y.ndim else y * rows, AXIS)
 
         spec = PartitionSpec()
-        return jax.shard_map(local, mesh=mesh(), in_specs=spec, out_specs=spec)(v)
+        return jax.shard_map(local, mesh=mesh(how), in_specs=spec, out_specs=spec)(v)
 
     return "", apply, (rows,)
 
 
 @operation("ragged_all_to_all", "ragged_all_to_all")
 def ragged_all_to_all(draft: Draft, x: Value) -> Any:
-    """From one device to itself."""
+    """Every device's rows to all; CPUs cannot, so that it is skipped there."""
     need(x.ndim)
-    number = np.asarray([x.shape[0]], np.int32)
-    zero = np.zeros(1, np.int32)
+    how = kind_for(draft, x.dtype)
+    number = np.full(size(how), x.shape[0], np.int32)
+    zero = np.zeros(size(how), np.int32)
 
     def move(t: Any, y: Any) -> Any:
         return lax.ragged_all_to_all(
             y, jnp.zeros_like(y), zero, number, zero, number, axis_name=AXIS
         )
 
-    return mapped(draft, x, move, square=True)
+    return mapped(draft, x, move, square=True, how=how)

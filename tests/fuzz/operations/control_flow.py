@@ -6,12 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import PartitionSpec
 
 from ..drafts import Body, Draft, Value, need
 from ..precision import is_floating
 from ..sums import summary
-from .collectives import mesh
 from .table import operation
 
 
@@ -113,25 +111,6 @@ def in_map(draft: Draft, x: Value) -> Any:
     size = draft.choice([None, 2])
     apply = lambda t, v, y: lax.map(lambda z: body(t, z, y), v, batch_size=size)
     return f"batch_size {size} {body.text}", apply, (y,)
-
-
-@operation("in shard_map", "jax.shard_map", keeps=True)
-def in_shard_map(draft: Draft, x: Value) -> Any:
-    """On one device, the value's first axis divided or not."""
-    y = draft.other()
-    body = draft.body([x, y])
-    spec = PartitionSpec("devices") if x.ndim and draft.flip() else PartitionSpec()
-
-    def apply(t: Any, v: Any, y: Any) -> Any:
-        return jax.shard_map(
-            lambda *xs: body(t, *xs),
-            mesh=mesh(),
-            in_specs=(spec, PartitionSpec()),
-            out_specs=PartitionSpec(),
-            check_vma=False,
-        )(v, y)
-
-    return f"{spec} {body.text}", apply, (y,)
 
 
 @operation("in scan", "scan", keeps=True)

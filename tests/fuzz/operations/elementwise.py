@@ -9,6 +9,7 @@ from jax import lax
 
 from ..drafts import Draft, Value, need
 from ..precision import FLOATS, OTHERS, is_floating, is_integer, text_of
+from .meshes import mesh, sharded_axis, spec
 from .table import add, operation
 
 UNARY = [
@@ -293,10 +294,11 @@ def full_like(draft: Draft, x: Value) -> Any:
 
 @operation("with_sharding_constraint", keeps=True)
 def constraint(draft: Draft, x: Value) -> Any:
-    """On a mesh of one device."""
-    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
-    spec = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    return "", lambda t, v: lax.with_sharding_constraint(v, spec), ()
+    """On a mesh, one axis sharded or none."""
+    axis = sharded_axis(draft, x)
+    how = "whole" if draft.meshes else "single"
+    place = lambda: jax.sharding.NamedSharding(mesh(how), spec(x, axis))
+    return f"axis {axis}", lambda t, v: lax.with_sharding_constraint(v, place()), ()
 
 
 @operation("iota", "iota", "broadcasted_iota")

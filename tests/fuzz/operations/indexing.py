@@ -15,7 +15,7 @@ INDEX_TYPES = [np.int32, np.int32, np.int8, np.uint8, np.int16, np.uint32]
 
 def starts_of(draft: Draft, limits: list[int], shape: tuple[int, ...], mode: str) -> np.ndarray:
     """Starting indices, out of range too where the mode allows; the last axis numbers `limits`."""
-    dtype = draft.choice(INDEX_TYPES)
+    dtype = draft.index_type(INDEX_TYPES)
     outside = mode != "promise_in_bounds" and draft.flip(0.6)
     low = -2 if outside and not np.issubdtype(dtype, np.unsignedinteger) else 0
     columns = [draft.rng.integers(low, limit + (4 if outside else 1), shape) for limit in limits]
@@ -95,9 +95,9 @@ def dynamic_slice(draft: Draft, x: Value) -> Any:
     """A part at a traced place, out of range too."""
     need(x.ndim)
     sizes = [s if draft.flip() else draft.integer(1, s) for s in x.shape]
-    kinds = [draft.choice([np.int32, np.int8, np.uint8, np.int16])] * x.ndim
+    kinds = [draft.index_type([np.int32, np.int8, np.uint8, np.int16])] * x.ndim
     if draft.flip(0.3):
-        kinds = [draft.choice([np.int32, np.int8, np.int16]) for _ in x.shape]
+        kinds = [draft.index_type([np.int32, np.int8, np.int16]) for _ in x.shape]
     starts = [
         np.asarray(draft.integer(0 if kind == np.uint8 else -2, s), kind)
         for s, kind in zip(x.shape, kinds, strict=True)
@@ -163,7 +163,7 @@ def _scatter(name: str) -> Any:
             index = draft.rng.permutation(size)[:count]
         else:
             index = draft.rng.integers(low, high + 1, count)
-        index = np.asarray(index, draft.choice([np.int32, np.int16, np.int8]))[:, None]
+        index = np.asarray(index, draft.index_type([np.int32, np.int16, np.int8]))[:, None]
         window = tuple(i for i in range(x.ndim) if i != axis)
         numbers = lax.ScatterDimensionNumbers(
             update_window_dims=window,

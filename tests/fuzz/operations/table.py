@@ -10,22 +10,26 @@ from ..drafts import Operation
 TABLE: dict[str, Operation] = {}
 
 
-def operation(name: str, *covers: str, keeps: bool = False) -> Callable[[Any], Any]:
+def operation(
+    name: str, *covers: str, keeps: bool = False, wants: str = ""
+) -> Callable[[Any], Any]:
     """Registers `(draft, value) -> (text, apply, operands)`; skips what this JAX does not have."""
 
     def register(make: Any) -> Any:
         wanted = covers or (name,)
-        add(name, make, wanted, keeps)
+        add(name, make, wanted, keeps, wants)
         return make
 
     return register
 
 
-def add(name: str, make: Any, covers: tuple[str, ...], keeps: bool = False) -> None:
+def add(
+    name: str, make: Any, covers: tuple[str, ...], keeps: bool = False, wants: str = ""
+) -> None:
     """The same, as a call."""
     there = [c for c in covers if exists(c)]
     if there:
-        TABLE[name] = Operation(name, make, tuple(there), keeps)
+        TABLE[name] = Operation(name, make, tuple(there), keeps, wants)
 
 
 def exists(name: str) -> bool:

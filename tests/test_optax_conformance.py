@@ -30,7 +30,8 @@ def sophia(
     )
 
     def update(updates, state, params=None, *, obj_fn=None, **extra):
-        return inner.update(updates, state, params, value_fn=obj_fn, **extra)
+        del updates  # a gradient
+        return inner.update(None, state, params, value_fn=obj_fn, **extra)
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
 

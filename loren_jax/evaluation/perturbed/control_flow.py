@@ -168,14 +168,16 @@ def shard_map(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
         outputs = interpreter.closed(params["jaxpr"], _with_parts(inputs, local))
         return [_dense(interpreter, o) for o in outputs]
 
-    return jax.shard_map(
+    mapped = jax.shard_map(
         body,
         mesh=params["mesh"],
         in_specs=tuple(specs),
         out_specs=list(params["out_specs"]),
         axis_names=set(params["newly_manual_axes"]),
         check_vma=params["check_vma"],
-    )(*_parts(inputs))
+    )
+    # Over a part of the mesh JAX maps in compiled programs alone, and a query may run outside one.
+    return jax.jit(mapped)(*_parts(inputs))
 
 
 def _all_factored(inputs: list[Any]) -> bool:

@@ -94,9 +94,9 @@ class TrainStep:
         Returns:
           The new parameters and the new state.
         """
-        if not self._started:
+        if self._has_aux and not self._started:
             # With room for auxiliary outputs from the first step on, one program serves all.
-            state = with_aux(state, lambda p: self._loss(p, *batch), params, self._has_aux)
+            state = with_aux(state, lambda p: self._loss(p, *batch), params, has_aux=True)
             self._started = True
         try:
             return self.compiled(params, state, *batch)

@@ -83,7 +83,7 @@ def run(make, evaluation, params, batch, loss, steps=2):
     for _ in range(steps):
         params, state = step(params, state, *batch)
     losses = np.asarray(optax.tree.get(state, "losses"), np.float64)
-    return losses, jax.tree.map(np.asarray, params), step._cache_size()
+    return losses, jax.tree.map(np.asarray, params), step.compiled._cache_size()
 
 
 def compared(make, evaluations, params, batch, loss):

@@ -16,6 +16,10 @@ things are timed:
     python benchmarks/step_time.py --blocks --tokens 8x8 8x64
     python benchmarks/step_time.py --compile
     python benchmarks/step_time.py --quick               # tiny, to see that it runs
+    python benchmarks/step_time.py --against CHECKOUT    # another version of the package beside
+
+The last takes turns with the package of another checkout in the same process, and has a column of
+the time of a step here in units of that there.
 
 Measured (jax 0.10.2, two busy cores, scanned, K = 6, evaluations / step): rank 1, 8x8 0.54 / 0.64,
 8x64 0.94 / 0.95 (unrolled 0.96 / 0.88), 64x128 0.86 / 0.92; full Gaussian 8x64 4.7 / 6.9, 64x128
@@ -28,9 +32,12 @@ a step has the keys of the run, step, queries, leaves and rows to derive.
 """
 
 import argparse
+import importlib.util
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -151,7 +158,26 @@ class Timers:
         return median, min(self.seconds[name]) / (K * min(self.seconds[base]))
 
 
-def measure(model: Transformer, tokens: str, turns: int) -> list[dict[str, Any]]:
+def version_of(checkout: str) -> Any:
+    """This script with the package of another checkout."""
+    of_package = lambda: [name for name in sys.modules if name.split(".")[0] == "loren_jax"]
+    own = {name: sys.modules.pop(name) for name in of_package()}
+    sys.path.insert(0, str(Path(checkout).resolve()))
+    try:
+        spec: Any = importlib.util.spec_from_file_location("step_time_there", __file__)
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+    finally:
+        sys.path.pop(0)
+        for name in of_package():
+            del sys.modules[name]
+        sys.modules.update(own)
+    if script.loren_jax.__file__ == loren_jax.__file__:
+        raise SystemExit(f"--against {checkout} has no loren_jax: name the root of a checkout")
+    return script
+
+
+def measure(model: Transformer, tokens: str, turns: int, there: Any = None) -> list[dict[str, Any]]:
     """One row a case."""
     batch, length = map(int, tokens.split("x"))
     params, ids = model.params(), model.tokens(batch, length)
@@ -163,13 +189,27 @@ def measure(model: Transformer, tokens: str, turns: int) -> list[dict[str, Any]]
     timers.add("forward", forwards)
     for case in cases_of(tokens):
         _add_case(timers, model, case, params, ids)
+        if there is not None:
+            there._add_case(timers, model, case, params, ids, where="there")
     timers.run(turns)
     single = len(forwards())
     timers.seconds["forward"] = [s / single for s in timers.seconds["forward"]]
-    return [_row(timers, model, tokens, case) for case in cases_of(tokens)]
+    rows = [_row(timers, model, tokens, case) for case in cases_of(tokens)]
+    if there is None:
+        return rows
+    pairs = zip(rows, cases_of(tokens), strict=True)
+    return [row | {"step here / there": _against(timers, case)} for row, case in pairs]
 
 
-def _add_case(timers: Timers, model: Transformer, case: Case, params: Any, ids: Any) -> None:
+def _against(timers: Timers, case: Case) -> float:
+    """The median over the turns."""
+    pairs = zip(timers.seconds[case, "step"], timers.seconds[case, "stepthere"], strict=True)
+    return statistics.median(here / there for here, there in pairs)
+
+
+def _add_case(
+    timers: Timers, model: Transformer, case: Case, params: Any, ids: Any, where: str = ""
+) -> None:
     optimizer = optimizer_of(case)
     step, evaluations = step_of(model, optimizer), evaluations_of(model, case)
     # A step donates its parameters, so that each case has a copy of its own.
@@ -181,8 +221,8 @@ def _add_case(timers: Timers, model: Transformer, case: Case, params: Any, ids: 
         held["params"], held["state"] = step(held["params"], held["state"], ids)
         return held["state"]
 
-    timers.add((case, "evaluations"), lambda: evaluations(params, learned, 0, ids))
-    timers.add((case, "step"), take_step)
+    timers.add((case, "evaluations" + where), lambda: evaluations(params, learned, 0, ids))
+    timers.add((case, "step" + where), take_step)
 
 
 def _row(timers: Timers, model: Transformer, tokens: str, case: Case) -> dict[str, Any]:
@@ -291,7 +331,10 @@ def main() -> None:
     parser.add_argument("--blocks", action="store_true", help="MeZO-BCD against MeZO instead")
     parser.add_argument("--compile", action="store_true", help="compile time instead")
     parser.add_argument("--quick", action="store_true", help="a tiny model, one turn")
+    parser.add_argument("--against", help="checkout of another version, to take turns with")
     options = parser.parse_args()
+    if options.against is not None and (options.blocks or options.compile):
+        parser.error("--against compares steps: leave --blocks and --compile out")
     turns = 1 if options.quick else options.turns
     if options.compile:
         rows, name = measure_compile(4 if options.quick else 24, turns), "compile_time"
@@ -299,8 +342,9 @@ def main() -> None:
         tiny = {"layers": 2, "width": 32, "hidden": 64, "vocabulary": 128} if options.quick else {}
         model = Transformer(**tiny, scanned=not options.unrolled)
         sizes = ["8x8"] if options.quick else options.tokens
+        there = () if options.against is None else (version_of(options.against),)
         run = measure_blocks if options.blocks else measure
-        rows = [row for tokens in sizes for row in run(model, tokens, turns)]
+        rows = [row for tokens in sizes for row in run(model, tokens, turns, *there)]
         kind = "unrolled" if options.unrolled else "scanned"
         what = "block_time" if options.blocks else "step_time"
         name = f"{what}_{kind}_{'_'.join(options.tokens)}"

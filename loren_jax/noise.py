@@ -105,8 +105,10 @@ def words(key: Key[Array, "..."]) -> Integer[Array, "... 2"]:
     return jax.random.key_data(key)
 
 
-def from_words(numbers: Integer[Array, "... 2"]) -> Key[Array, "..."]:
-    """The keys that these numbers are."""
+def from_words(numbers: "Integer[Array, '... 2'] | Key[Array, '...']") -> Key[Array, "..."]:
+    """The keys that these numbers are; keys are taken as they are."""
+    if jax.dtypes.issubdtype(numbers.dtype, jax.dtypes.prng_key):
+        return numbers
     return jax.random.wrap_key_data(numbers, impl=GENERATOR)
 
 

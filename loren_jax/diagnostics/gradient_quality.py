@@ -92,12 +92,13 @@ def compare_with_gradient(
 
         def one(total, key):
             estimated, after = estimator.update(
-                None, state._replace(key=key), params, value_fn=value_fn
+                None, state._replace(key=noise.words(key)), params, value_fn=value_fn
             )
-            kept = _float32(jax.tree.leaves(estimated), flags)
+            kept = _float32(jax.tree.structure(params).flatten_up_to(estimated), flags)
             return _add(total, kept), (_compare(kept, gradient), after.losses)
 
-        keys = noise.fold_all(noise.fold_name(state.key, "diagnostics"), (num_estimates,))
+        run = noise.from_words(state.key)
+        keys = noise.fold_all(noise.fold_name(run, "diagnostics"), (num_estimates,))
         zeros = jax.tree.map(jnp.zeros_like, gradient)
         total, (each, losses) = jax.lax.scan(one, zeros, keys)
         return _summary(each, _compare(total, gradient), losses, jnp.sqrt(_dot(gradient, gradient)))

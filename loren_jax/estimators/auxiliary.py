@@ -24,6 +24,7 @@ def with_aux(state: PyTree, value_fn: ValueFn, params: PyTree, has_aux: bool = F
       The state; the same where the loss has no auxiliary outputs.
 
     >>> import loren_jax
+    >>> import optax
     >>> loss = lambda params: (jnp.sum(params**2), {"largest": jnp.max(params)})
     >>> params, optimizer = jnp.ones(3), loren_jax.mezo(0.1)
     >>> state = with_aux(optimizer.init(params), loss, params, has_aux=True)

@@ -29,6 +29,7 @@ def outside(function: Callable[..., Any]) -> Callable[..., Float[Array, ""]]:
     Returns:
       `(params, *batch) -> loss`, for `value_fn` and inside `jax.jit`.
 
+    >>> import jax.numpy as jnp
     >>> import loren_jax
     >>> wrong = lambda params, x, y: float(np.mean((x @ params > 0) != y))
     >>> loss = outside(wrong)

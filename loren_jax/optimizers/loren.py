@@ -194,6 +194,7 @@ def scale_by_loren(
     Raises:
       ValueError: an argument out of range.
 
+    >>> import optax
     >>> optimizer = optax.chain(scale_by_loren(rank=1), optax.scale_by_adam(), optax.scale(-1e-4))
 
     References:

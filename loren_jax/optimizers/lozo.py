@@ -81,7 +81,7 @@ def lozo(
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, optax
     >>> optimizer = lozo(0.01, every=10)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)
@@ -173,6 +173,7 @@ def lozo_m(
       ValueError: an argument out of range.
 
     >>> import jax.numpy as jnp
+    >>> import optax
     >>> optimizer = lozo_m(0.02)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)

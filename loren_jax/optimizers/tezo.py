@@ -81,7 +81,7 @@ def tezo(
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, optax
     >>> optimizer = tezo(0.001, rank=3)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: (jnp.sum(params["kernel"]) - 10.0) ** 2

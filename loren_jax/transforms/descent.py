@@ -35,6 +35,7 @@ def descend(
     Raises:
       ValueError: an argument out of range.
 
+    >>> import jax.numpy as jnp
     >>> tx = descend(0.1, momentum=0.9)
     >>> updates, _ = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2))
     >>> updates

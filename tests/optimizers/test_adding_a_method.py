@@ -12,6 +12,7 @@ from loren_jax import noise
 from loren_jax.directions import Dense
 from loren_jax.directions.matrices import view_of
 from loren_jax.estimators import estimate
+from loren_jax.parts import trained
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Coefficients, Directions, Scheme
 

@@ -170,17 +170,19 @@ def _floor(program: Program, size: np.ndarray, spread: np.ndarray) -> np.ndarray
 def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray) -> Any:
     """How far numbers go when weights move by about one unit in the last place.
 
-    Where copies do not round at all, a narrow type is no excuse: then the unit is float32's.
+    Where copies do not round at all, a narrow type is no excuse: then the unit is float32's. Where
+    they do it is that of the narrowest type, which a weight may be cast to before or after the sum.
     """
     rng = np.random.default_rng(program.seed)
     rounds = float(np.max(np.abs(copies - exact))) > 1e-6 * (1 + float(np.max(np.abs(exact))))
+    narrowest = max(spacing(d) for d in program.dtypes if is_floating(d))
     widest = np.zeros(exact.shape[1])
     for _ in range(3):
         near = []
         for point in points:
             moved = []
             for p, w in zip(point, program.weights, strict=True):
-                unit = spacing(w.dtype)
+                unit = narrowest if rounds else spacing(w.dtype)
                 if unit > 1e-6 and not (rounds and is_floating(w.dtype)):
                     unit = 1e-7
                 moved.append(p * (1 + unit * rng.choice([-1, -0.5, 0.5, 1], p.shape)))

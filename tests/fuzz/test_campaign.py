@@ -67,7 +67,7 @@ def test_a_lost_tail_of_noise_is_found(monkeypatch):
         return over_blocks(direction, carry, whole_blocks)
 
     monkeypatch.setattr(contraction, "over_blocks", without_tail)
-    report = campaign.run(iter(range(40)), only="rows", reduce=False)
+    report = campaign.run(iter(range(40)), only="attend", reduce=False)
     assert report.kinds["wrong"] > 0
 
 

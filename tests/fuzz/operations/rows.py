@@ -79,3 +79,22 @@ for _turned in (False, True):
     for _changed in (False, True):
         _name = "rows" + " of transposed" * _turned + " of cast" * _changed
         add(_name, _rows(_turned, _changed), ("gather",), keeps=True, wants="embedding")
+
+
+def _attend(draft: Draft, x: Value) -> Any:
+    """A product over all axes but that of the rows, as of a tied head: noise in blocks of rows."""
+    need(x.ndim >= 2 and is_floating(x.dtype))
+    axis = int(np.argmax(x.shape))
+    rest = [i for i in range(x.ndim) if i != axis]
+    y = draft.array((3, *(x.shape[i] for i in rest)), draft.dtype(x.dtype))
+    left = draft.flip()
+    over = (tuple(range(1, len(rest) + 1)), tuple(rest))
+
+    def apply(t: Any, v: Any, y: Any) -> Any:
+        operands, axes = ((v, y), over[::-1]) if left else ((y, v), over)
+        return lax.dot_general(*operands, (axes, ((), ())))
+
+    return f"{'left' if left else 'right'} over {rest}", apply, (y,)
+
+
+add("attend", _attend, ("dot_general",), keeps=True, wants="embedding")

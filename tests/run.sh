@@ -1,12 +1,19 @@
 #!/bin/sh
-# Sets up a virtual environment of its own and runs lint, types and all tests, from a bare Python.
+# Sets up a virtual environment of its own and runs lint, types and tests, from a bare Python.
 #
 #   sh tests/run.sh                   # PYTHON=python3.12 names another interpreter
-#   sh tests/run.sh -m "not slow"     # further options go to pytest
+#   sh tests/run.sh --all             # the slow tests too
+#   sh tests/run.sh tests/journal     # further arguments go to pytest
 #
 # Tests against PyTorch run where `torch` is installed too: .venv-test/bin/pip install -e '.[oracle]'
 set -eu
 cd "$(dirname "$0")/.."
+
+left_out=yes
+if [ "${1:-}" = "--all" ]; then
+    left_out=no
+    shift
+fi
 
 "${PYTHON:-python3}" -m venv .venv-test
 # Most modules of these packages are never imported: Python compiles those that are.
@@ -17,4 +24,11 @@ export HF_HUB_OFFLINE=1
 .venv-test/bin/ruff check .
 .venv-test/bin/ruff format --check .
 .venv-test/bin/pyrefly check --python-interpreter-path .venv-test/bin/python
-exec .venv-test/bin/python -m pytest -q -n 2 --dist loadgroup --durations=15 "$@"
+
+run() { .venv-test/bin/python -m pytest -q -n 2 --dist loadgroup --durations=15 "$@"; }
+if [ "$left_out" = no ]; then
+    run "$@"
+else
+    run -m "not slow" "$@"
+    echo "left out: the tests that are marked slow; sh tests/run.sh --all runs them too"
+fi

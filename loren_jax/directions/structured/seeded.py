@@ -190,6 +190,8 @@ def _piece_by_piece(
 ) -> tuple[Array, Array | None]:
     """Adds `add(layer, start, width)` to every block of every layer, in the dtype of `into`."""
     view = direction.view
+    if not into.size:  # no layer, as of a stack that a recursion has cut down to nothing
+        return into, learned
     if view.stack and not view.stack_leads:
         into = jnp.moveaxis(into, view.stack_axes, range(len(view.stack_axes)))
     flat = into.reshape(-1, *view.layer.shape)

@@ -158,7 +158,7 @@ def _trained_gradient(value_fn: ValueFn, params: PyTree, flags: list[bool]) -> l
     return _float32(gradient, [True] * len(gradient))
 
 
-def _float32(leaves: list[Array], flags: list[bool]) -> list[Array]:
+def _float32(leaves: list[Any], flags: list[bool]) -> list[Array]:
     return [x.astype(jnp.float32) for x, flag in zip(leaves, flags, strict=True) if flag]
 
 

@@ -101,9 +101,12 @@ class TrainStep:
         try:
             return self.compiled(params, state, *batch)
         except Exception as error:
-            arguments.not_deleted("params", params)
-            arguments.not_deleted("state", state)
-            _name_shared(params, error)
+            # JAX's own words: after an error within the step its arguments are gone as well.
+            if "has been deleted" in str(error):
+                arguments.not_deleted("params", params)
+                arguments.not_deleted("state", state)
+            if "donate the same buffer" in str(error):
+                _name_shared(params, error)
             raise
 
     def lower(self, params: PyTree, state: PyTree, *batch: Any) -> Any:

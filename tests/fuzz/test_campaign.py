@@ -41,6 +41,7 @@ def test_perturbed_evaluation_agrees_with_copies_in_double_precision():
     assert counts["skipped"] + counts["undrawn"] < counts["programs"] / 5, counts
 
 
+@pytest.mark.slow
 def test_a_wrong_rule_is_found(monkeypatch):
     """A rule that turns the weight and forgets the factors."""
 
@@ -53,6 +54,7 @@ def test_a_wrong_rule_is_found(monkeypatch):
     assert report.kinds["wrong"] > 0
 
 
+@pytest.mark.slow
 def test_a_lost_tail_of_noise_is_found(monkeypatch):
     """The narrower block behind the others is left out of a product."""
     over_blocks = contraction.over_blocks
@@ -71,6 +73,7 @@ def test_a_lost_tail_of_noise_is_found(monkeypatch):
     assert report.kinds["wrong"] > 0
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_there_are_found_where_they_should_be_filled(monkeypatch):
     """Indices out of range, taken for the nearest in range."""
     drawn_rows, clip = indexing._drawn_rows, jax.lax.GatherScatterMode.CLIP
@@ -83,6 +86,7 @@ def test_rows_that_are_not_there_are_found_where_they_should_be_filled(monkeypat
     assert report.kinds["wrong"] > 0
 
 
+@pytest.mark.slow
 def test_what_leaves_beside_the_loss_is_compared(monkeypatch):
     """A weight that leaves as it came, without its perturbation."""
 

@@ -143,6 +143,7 @@ def test_what_cannot_go_on(config, whole, tmp_path):
         resume(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -21,7 +21,7 @@ SOON = 30.0
 """Seconds within which all processes have ended, on a machine with other work to do; the limits of
 the runs below are shorter."""
 
-pytestmark = pytest.mark.xdist_group("processes")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> A
             rhs = interpreter.dense_one(rhs, name)
     side = 0 if is_perturbed(lhs) else 1
     leaf, x = (lhs, rhs) if side == 0 else (rhs, lhs)
+    x = jnp.asarray(x)  # a scalar that is written into the loss is no array yet
     if isinstance(leaf, Noisy):
         return _dot_noisy(equation, leaf, x, side)
     return _dot_factored(equation, leaf, x, side)

@@ -47,7 +47,8 @@ def command() -> str:
     """The command that runs, its folders of data and files by their names alone."""
     words = ["python", os.path.relpath(sys.argv[0])]
     for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False):
-        words.append({"--data-dir": "DIR", "--cache": "FILE"}.get(before, word))
+        names = {"--data-dir": "DIR", "--cache": "FILE", "--against": "CHECKOUT"}
+        words.append(names.get(before, word))
         if before == "--model-file":
             words[-1] = Path(word).name
     return " ".join(words)

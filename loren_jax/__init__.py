@@ -12,6 +12,7 @@ from loren_jax import lora as lora
 from loren_jax import parts as parts
 from loren_jax import schemes as schemes
 from loren_jax import transforms as transforms
+from loren_jax.blocks import blockwise as blockwise
 from loren_jax.estimators import estimate as estimate
 from loren_jax.estimators import with_aux as with_aux
 from loren_jax.optimizers import hizoo as hizoo

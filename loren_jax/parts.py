@@ -1,11 +1,12 @@
 """A part of the parameters that is trained: the rest is neither perturbed nor updated.
 
-`trained` is the wrapper for a whole optimiser. Where Optax has divided the parameters already, as
+`trained` is the wrapper for a whole optimiser, with the same part at every step; `blockwise` (in
+`loren_jax.blocks`) has another part each step. Where Optax has divided the parameters already, as
 `optax.partition` does, `completed` gives a loss what is missing.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -16,6 +17,41 @@ from loren_jax.types import Mask, PyTree
 from loren_jax.updates import no_update
 
 FUNCTIONS = ("value_fn", "full_value_fn")
+
+
+class Part(NamedTuple):
+    """Which numbers of a tree are trained, and how they are put back.
+
+    Attributes:
+      take: `tree -> part`, of a tree like the parameters.
+      put: `(tree, part) -> tree`, with that part in its place.
+    """
+
+    take: Callable[[PyTree], PyTree]
+    put: Callable[[PyTree, PyTree], PyTree]
+
+
+def masked(mask: Mask, params: PyTree) -> Part:
+    """The leaves where the mask is True; `optax.MaskedNode` stands for the others.
+
+    Args:
+      mask: see `trained`.
+      params: the parameters.
+
+    Returns:
+      The part, of any tree like the parameters.
+
+    >>> part = masked({"a": True, "b": False}, {"a": 1.0, "b": 2.0})
+    >>> part.put({"a": 3.0, "b": 4.0}, part.take({"a": 5.0, "b": 6.0}))
+    {'a': 5.0, 'b': 4.0}
+    """
+    flags = resolve_mask(mask, params)
+    take = lambda flag, x: x if flag else optax.MaskedNode()
+    put = lambda flag, x, own: own if flag else x
+    return Part(
+        take=lambda tree: jax.tree.map(take, flags, tree),
+        put=lambda tree, part: jax.tree.map(put, flags, tree, part),
+    )
 
 
 def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> ZerothOrder:
@@ -50,7 +86,7 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
         return ZerothOrder(*inner)
 
     def init(params: PyTree) -> PyTree:
-        some = _take(resolve_mask(mask, params), params)
+        some = masked(mask, params).take(params)
         if jax.tree.leaves(params) and not jax.tree.leaves(some):
             raise ValueError(
                 "mask leaves no trainable leaf: nothing would be perturbed. It must be True for "
@@ -58,39 +94,39 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
             )
         return inner.init(some)
 
-    def functions_of(flags: PyTree, params: PyTree, given: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a step, with functions of the trained leaves in place of all."""
-        of_some = lambda function: lambda some: function(_put(flags, params, some))
+    def of_part(part: Part, params: PyTree, given: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a step, with functions of the part in place of all."""
+        of_some = lambda function: lambda some: function(part.put(params, some))
         wrap = {n: of_some(f) for n, f in given.items() if n in FUNCTIONS and callable(f)}
         return given | wrap
 
     def update(updates, state, params=None, **given):
         if params is None:
             return inner.update(updates, state, params, **given)
-        flags = resolve_mask(mask, params)
-        given = functions_of(flags, params, given)
-        some, state = inner.update(updates, state, _take(flags, params), **given)
-        return _put(flags, jax.tree.map(no_update, params), some), state
+        part = masked(mask, params)
+        given = of_part(part, params, given)
+        some, state = inner.update(updates, state, part.take(params), **given)
+        return part.put(jax.tree.map(no_update, params), some), state
 
     def ask(params, state, direction, point):
-        flags = resolve_mask(mask, params)
-        some = form(optimizer, "ask")(_take(flags, params), state, direction, point)
-        return _put(flags, params, some)
+        part = masked(mask, params)
+        some = form(optimizer, "ask")(part.take(params), state, direction, point)
+        return part.put(params, some)
 
     def apply(params, state, **given):
-        flags = resolve_mask(mask, params)
-        given = functions_of(flags, params, given)
-        some, state = form(optimizer, "apply")(_take(flags, params), state, **given)
-        return _put(flags, params, some), state
+        part = masked(mask, params)
+        given = of_part(part, params, given)
+        some, state = form(optimizer, "apply")(part.take(params), state, **given)
+        return part.put(params, some), state
 
     def accumulate(state, params, into, factor, **given):
-        flags = resolve_mask(mask, params)
-        given = functions_of(flags, params, given)
+        part = masked(mask, params)
+        given = of_part(part, params, given)
         whole = jax.tree.map(no_update, params) if into is None else into
-        target = None if into is None else _take(flags, into)
+        target = None if into is None else part.take(into)
         step = form(optimizer, "accumulate")
-        some, state = step(state, _take(flags, params), target, factor, **given)
-        return _put(flags, whole, some), state
+        some, state = step(state, part.take(params), target, factor, **given)
+        return part.put(whole, some), state
 
     own = lambda function: function if form(optimizer, function.__name__) else None
     whole = Update(update, ask=own(ask), accumulate=own(accumulate), apply=own(apply))
@@ -126,13 +162,3 @@ def completed(value_fn: Callable[[PyTree], Any], params: PyTree) -> Callable[[Py
     masked = lambda node: isinstance(node, optax.MaskedNode)
     fill = lambda some, leaf: leaf if masked(some) else some
     return lambda some: value_fn(jax.tree.map(fill, some, params, is_leaf=masked))
-
-
-def _take(flags: PyTree, tree: PyTree) -> PyTree:
-    """The trained leaves."""
-    return jax.tree.map(lambda flag, x: x if flag else optax.MaskedNode(), flags, tree)
-
-
-def _put(flags: PyTree, whole: PyTree, some: PyTree) -> PyTree:
-    """The whole tree with other trained leaves."""
-    return jax.tree.map(lambda flag, x, own: own if flag else x, flags, whole, some)

@@ -107,9 +107,6 @@ class Directions(NamedTuple):
         directions carry a leading axis K. One call both sums the estimate and learns, because for
         seeded noise the dear part of either is to draw the noise again. The estimate is float32;
         with a tree `into` it is added to that, in its dtypes and in place where it is donated.
-      cases: None, or `(state, params) -> (number, distributions)` where a step follows one of
-        several distributions, each of a structure of its own, and the number of that one is traced.
-        Then draw and absorb are theirs; init and refresh are this one's, and so is the state.
       linear: whether the estimate is linear in the coefficients, so that a learning rate can be
         multiplied into them.
     """
@@ -118,7 +115,6 @@ class Directions(NamedTuple):
     refresh: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
     draw: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
     absorb: Callable[..., tuple[PyTree, PyTree]]
-    cases: Callable[[PyTree, PyTree], tuple[Int[Array, ""], "list[Directions]"]] | None = None
     linear: bool = True
 
 

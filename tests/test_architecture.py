@@ -33,6 +33,7 @@ LAYERS = [
     "estimators",
     "transforms",
     "parts",
+    "blocks",
     "optimizers",
     "diagnostics",
     "journal",
@@ -47,6 +48,7 @@ BESIDE = {"checkpoints": set(), "models": {"checkpoints"}, "tasks": {"checkpoint
 
 PUBLIC = {
     "MatrixAxes",
+    "blockwise",
     "descend",
     "diagnostics",
     "directions",

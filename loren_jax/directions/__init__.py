@@ -1,22 +1,18 @@
-"""Distributions of perturbations, one file each, and the combinators that restrict them.
+"""Distributions of perturbations, one file each, and what changes them.
 
 * `isotropic`: standard normal, full or rank r.
 * `rank_one`: a learned, damped rank-one covariance on the fan-in side.
 * `tiled`: the same for a whole matrix at once, as in the official code.
 * `spanned`: along given fan-in vectors, such as those of the inputs.
-* `blockwise`: any distribution without state, on one block of leaves at a time.
 * `diagonal`: a learned diagonal covariance.
 * `low_rank`, `subspace`, `core_subspace`, `temporal`: low
   rank, with bases that are kept for many steps.
 * `smoothed`: any of these at a random distance, weighed by a kernel.
-* `masked`: any of these on some leaves only.
 
 `structured` holds the kinds of direction a draw is made of, `matrices` how a leaf is read as
 matrices, `sampling` the draw of one leaf.
 """
 
-from loren_jax.directions.blockwise import BlockwiseState as BlockwiseState
-from loren_jax.directions.blockwise import blockwise as blockwise
 from loren_jax.directions.core_subspace import CoreSubspaceState as CoreSubspaceState
 from loren_jax.directions.core_subspace import core_subspace as core_subspace
 from loren_jax.directions.diagonal import DiagonalState as DiagonalState
@@ -34,7 +30,6 @@ from loren_jax.directions.spanned import SpannedState as SpannedState
 from loren_jax.directions.spanned import spanned as spanned
 from loren_jax.directions.structured import Dense as Dense
 from loren_jax.directions.structured import LowRank as LowRank
-from loren_jax.directions.structured import OneLayer as OneLayer
 from loren_jax.directions.structured import Scaled as Scaled
 from loren_jax.directions.structured import Seeded as Seeded
 from loren_jax.directions.structured import Zero as Zero

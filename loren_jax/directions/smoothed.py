@@ -1,6 +1,5 @@
 """Directions at a random distance, weighted by a kernel that cancels a bias: KerZOO's."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -97,9 +96,4 @@ def smoothed(
         tree = treedef.flatten_up_to(directions.draw(state, params, key))
         return treedef.unflatten(map(scale, tree))
 
-    def smooth(cases, state, params):
-        number, inner = cases(state, params)
-        return number, [smoothed(case, half_width, kernel, constant) for case in inner]
-
-    cases = None if directions.cases is None else partial(smooth, directions.cases)
-    return directions._replace(draw=draw, cases=cases)
+    return directions._replace(draw=draw)

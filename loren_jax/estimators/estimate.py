@@ -6,7 +6,6 @@ A step is two halves. *Probe* needs the model: it costs the forward passes and r
 second.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +26,8 @@ from loren_jax.evaluation.loss_function import loss_and_aux
 from loren_jax.evaluation.materialised import displaced
 from loren_jax.evaluation.perturbed import perturbed
 from loren_jax.evaluation.queries import evaluate_queries
-from loren_jax.evaluation.sharded.layout import Layout, Whole, layout_of
-from loren_jax.precision import loss_dtype, wide
+from loren_jax.evaluation.sharded.layout import layout_of
+from loren_jax.precision import loss_dtype
 from loren_jax.transformation import Update, ZerothOrder
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
 from loren_jax.updates import cast_like
@@ -147,16 +146,16 @@ class _Estimate:
         scale = arguments.scheduled(self.perturbation_scale, state.count)
         aux = optax.tree.zeros_like(state.aux)
         with layout.context():
-            step = _Step(self.directions, state, params, self.num_directions, layout)
+            described, learned, drawn, axes = self.draw(state, params, layout)
             if value_fn is not None:
                 function = loss_and_aux(value_fn, has_aux)
-                query = lambda drawn: self._query(function, params, scale, drawn)
-                losses, aux = step.probe(query)
+                losses, aux = self.query(function, params, scale, drawn, axes)
             losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
             slope, score = self.scheme.weigh(losses, scale)
             # What is learned is kept in float32.
             coefficients = Coefficients(slope * factor, score.astype(jnp.float32))
-            total, learned = step.absorb(coefficients, into)
+            absorb = self.directions.absorb
+            total, learned = absorb(learned, described, drawn, coefficients, into)
             total, learned = layout.placed(total), layout.learned(learned, params)
         return total, _next(state, learned, losses, aux)
 
@@ -165,77 +164,38 @@ class _Estimate:
         params, layout = require_params(params), layout_of(self.evaluation)
         scale = arguments.scheduled(self.perturbation_scale, state.count)
         multiple = jnp.asarray(self.scheme.points, jnp.float32)[point] * scale
-        moved = lambda drawn: displaced(params, one_query(drawn, direction), multiple)
         with layout.context():
-            step = _Step(self.directions, state, params, self.num_directions, layout)
-            return layout.placed(step.probe(moved))
+            _, _, drawn, axes = self.draw(state, params, layout)
+            moved = displaced(params, one_query((drawn, axes), direction), multiple)
+            return layout.placed(moved)
 
-    def _query(self, function, params, scale, drawn):
+    def draw(self, state, params, layout):
+        """What the parameters are, what has been learned, the step's directions and their axes.
+
+        Which of the directions' arrays have an axis K, the axes tell.
+        """
+        key = noise.fold(noise.from_words(state.key), state.count)
+        described = layout.described(params)
+        refresh = self.directions.refresh
+        learned = refresh(state.directions, described, noise.fold_name(key, "refresh"))
+        learned = layout.learned(learned, params)
+        queries = noise.fold_all(key, (self.num_directions,))
+        draw = lambda query: self.directions.draw(learned, described, query)
+        drawn, axes = draw_queries(draw, queries)
+        return described, learned, layout.drawn(drawn, described, learned), axes
+
+    def query(self, function, params, scale, drawn, axes):
+        """The results of all queries."""
         return evaluate_queries(
             function,
             params,
-            drawn[0],
+            drawn,
             points=self.scheme.points,
             scale=scale,
             evaluation=self.evaluation or perturbed,
             chunk_size=self.chunk_size,
-            axes=drawn[1],
+            axes=axes,
         )
-
-
-class _Step:
-    """One step's directions: drawn when they are asked for, of the case that the step follows."""
-
-    def __init__(
-        self,
-        directions: Directions,
-        state: EstimateState,
-        params: PyTree,
-        number: int,
-        layout: Layout | Whole,
-    ):
-        key = noise.fold(noise.from_words(state.key), state.count)
-        self.layout, self.params = layout, layout.described(params)
-        learned = directions.refresh(state.directions, self.params, noise.fold_name(key, "refresh"))
-        self.learned = layout.learned(learned, params)
-        self.queries = noise.fold_all(key, (number,))
-        if directions.cases is None:
-            self.case, self.cases, self.drawn = None, [directions], self.draw(directions)
-        else:
-            self.case, self.cases = directions.cases(self.learned, self.params)
-
-    def draw(self, case: Directions) -> tuple[PyTree, PyTree]:
-        """The tree of K queries, and which of its arrays have an axis K."""
-        draw = lambda query: case.draw(self.learned, self.params, query)
-        tree, axes = draw_queries(draw, self.queries)
-        return self.layout.drawn(tree, self.params, self.learned), axes
-
-    def probe(self, query: Callable[[Any], Any]) -> Any:
-        """What is asked of the directions: the losses."""
-        if self.case is None:
-            return query(self.drawn)
-        branches = [lambda case=case: query(self.draw(case)) for case in self.cases]
-        return jax.lax.switch(self.case, branches)
-
-    def absorb(self, coefficients: Coefficients, into: PyTree | None) -> tuple[PyTree, PyTree]:
-        """The estimate, added to `into`, and what was learned.
-
-        Of several cases each has a loop of one turn or none: unlike a branch it changes its carry
-        in place, so the leaves that a case does not touch cost nothing.
-        """
-        add = lambda case, drawn, into: case.absorb(
-            self.learned, self.params, drawn, coefficients, into
-        )
-        if self.case is None:
-            return add(self.cases[0], self.drawn[0], into)
-        if into is None:
-            zeros = lambda x: jnp.zeros(jnp.shape(x), wide(coefficients.slope))
-            into = jax.tree.map(zeros, self.params)
-        for i, case in enumerate(self.cases):
-            turns = (self.case == i).astype(jnp.int32)
-            turn = lambda _, into, case=case: add(case, self.draw(case)[0], into)[0]
-            into = jax.lax.fori_loop(0, turns, turn, into)
-        return into, self.learned
 
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array, aux: PyTree) -> EstimateState:

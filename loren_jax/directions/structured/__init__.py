@@ -1,4 +1,4 @@
-"""The kinds of directions: `Zero`, `Dense`, `LowRank`, `Seeded`, `Scaled` and `OneLayer`.
+"""The kinds of directions: `Zero`, `Dense`, `LowRank`, `Seeded` and `Scaled`.
 
 A direction is the perturbation of one leaf for one query. It is a pytree; those arrays of it that
 differ from query to query carry a leading axis of K queries when K are drawn, what all share has
@@ -16,6 +16,5 @@ that a donated array is changed in place and little is held beside it.
 from loren_jax.directions.structured.dense import Dense as Dense
 from loren_jax.directions.structured.dense import Zero as Zero
 from loren_jax.directions.structured.low_rank import LowRank as LowRank
-from loren_jax.directions.structured.one_layer import OneLayer as OneLayer
 from loren_jax.directions.structured.scaled import Scaled as Scaled
 from loren_jax.directions.structured.seeded import Seeded as Seeded

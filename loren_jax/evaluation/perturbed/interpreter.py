@@ -58,13 +58,14 @@ class Interpreter(NamedTuple):
 
     def equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
         """The outputs of one equation."""
-        name = equation.primitive.name
+        name = name_of(equation, self.rules)
         rule = self.rules.get(name)
         outputs = NotImplemented
         if rule not in STACKS_PASS:
             whole = lambda x: self.dense_one(x, name) if isinstance(x, OneMoved) else x
             inputs = [whole(x) for x in inputs]
-        if rule is not None and any(map(is_perturbed, inputs)):
+        own = name != equation.primitive.name  # a function with a rule of its own
+        if rule is not None and (own or any(map(is_perturbed, inputs))):
             outputs = rule(self, equation, inputs)
         if outputs is NotImplemented:
             outputs = bind(equation, self.dense(inputs, name))
@@ -80,6 +81,13 @@ class Interpreter(NamedTuple):
             return value
         self.on_materialise(value, primitive)
         return value.dense()
+
+
+def name_of(equation: Any, rules: dict[str, Rule]) -> str:
+    """What the rule of an equation is called: its primitive, or the function that is called."""
+    primitive = equation.primitive.name
+    function = equation.params.get("name") if primitive in ("jit", "pjit") else None
+    return function if function in rules else primitive
 
 
 def _of_jax(constant: Any) -> Any:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured import Dense, LowRank, OneLayer, Scaled, Seeded, Zero
+from loren_jax.directions.structured import Dense, LowRank, Scaled, Seeded, Zero
 from loren_jax.precision import wide
 
 STACK, LEFT, RIGHT = "stack", "left", "right"
@@ -180,18 +180,21 @@ class OneMoved:
     """A stack of which one layer is perturbed; it stays so until a loop runs over it.
 
     Attributes:
-      name: path of the leaf it comes from.
       weight: the unperturbed stack.
-      direction: of one layer, and its number.
-      scale: factor of the direction.
+      moved: the layer, an array or a perturbed leaf of its own.
+      number: which layer.
       dtype: of the value, where a cast is still to be made.
     """
 
-    name: str
     weight: Array
-    direction: OneLayer
-    scale: Array
+    moved: Any
+    number: Array
     dtype: Any
+
+    @property
+    def name(self) -> str:
+        """Path of the leaf it comes from; of a layer that is an array it is not known."""
+        return self.moved.name if is_perturbed(self.moved) else "one layer of a stack"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -203,17 +206,14 @@ class OneMoved:
         layer = jax.lax.dynamic_index_in_dim(self.weight, number, keepdims=False)
         return layer.astype(self.dtype)
 
-    def moved(self) -> Any:
-        """The layer that is, as a perturbed leaf of its own."""
-        number = self.direction.number
-        weight = jax.lax.dynamic_index_in_dim(self.weight, number, keepdims=False)
-        return cast(enter(self.name, weight, self.direction.inner, self.scale), self.dtype)
+    def layer(self) -> Any:
+        """The layer that is."""
+        return cast(self.moved, self.dtype)
 
     def dense(self) -> Array:
         """The stack, with one layer replaced."""
         whole = self.weight.astype(self.dtype)
-        layer = dense(self.moved())
-        return jax.lax.dynamic_update_index_in_dim(whole, layer, self.direction.number, 0)
+        return jax.lax.dynamic_update_index_in_dim(whole, dense(self.layer()), self.number, 0)
 
 
 Perturbed: TypeAlias = Factored | Noisy | OneMoved
@@ -228,8 +228,6 @@ def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
         return (weight.astype(wide(weight)) + scale * direction.array).astype(weight.dtype)
     if isinstance(direction, Scaled):
         return enter(name, weight, direction.inner, scale * direction.radius)
-    if isinstance(direction, OneLayer):
-        return OneMoved(name, weight, direction, scale, weight.dtype)
     if isinstance(direction, Seeded):
         return Noisy(name, weight, direction, scale, weight.dtype, tuple(range(weight.ndim)))
     if isinstance(direction, LowRank):

@@ -1,7 +1,7 @@
-"""A scan over stacks of which one layer is perturbed.
+"""Stacks of which one layer is perturbed: how they arise, and a scan over them.
 
-Three parts: the layers before it, the layer, the layers behind it. The first part does not depend
-on the query, so under `vmap` over queries it runs once for all of them.
+The scan has three parts: the layers before it, the layer, the layers behind it. The first part does
+not depend on the query, so under `vmap` over queries it runs once for all of them.
 """
 
 from typing import Any
@@ -9,8 +9,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.leaves import OneMoved
+from loren_jax.evaluation.perturbed.interpreter import Interpreter, stacks_pass
+from loren_jax.evaluation.perturbed.leaves import OneMoved, is_perturbed
+
+
+def put_layer(stack: jax.Array, layer: jax.Array, number: Any) -> jax.Array:
+    """The stack with another layer in the place of one.
+
+    A function with a name of its own, by which the interpreter knows that the stack may stay apart
+    from the layer, be that perturbed or an array of the query's own.
+
+    >>> import jax.numpy as jnp
+    >>> put_layer(jnp.zeros((3, 2)), jnp.ones(2), 1).tolist()
+    [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    """
+    return _put_layer(stack, layer, number)
+
+
+def _put(stack: jax.Array, layer: jax.Array, number: Any) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(stack, layer, number, 0)
+
+
+# No function of a user's can be called so.
+_put.__name__ = PUT_LAYER = "loren_jax.put_layer"
+_put_layer = jax.jit(_put)
+
+
+@stacks_pass
+def moved_stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    """What `put_layer` gives, with the layer still apart."""
+    stack, layer, number = inputs
+    if is_perturbed(stack):
+        stack = interpreter.dense_one(stack, PUT_LAYER)
+    return [OneMoved(stack, layer, jnp.asarray(number), stack.dtype)]
 
 
 def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -22,7 +53,7 @@ def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         return NotImplemented
     start = interpreter.dense(start, "scan")
     xs = [x if isinstance(x, OneMoved) else interpreter.dense_one(x, "scan") for x in xs]
-    which, length = moved[0].direction.number, equation.params["length"]
+    which, length = moved[0].number, equation.params["length"]
 
     def still(x: Any, i: Any) -> Any:
         if isinstance(x, OneMoved):
@@ -31,7 +62,7 @@ def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
 
     def layer(i: Any, sums: Any, perturbed: bool) -> Any:
         carry, ys = sums
-        pick = lambda x: x.moved() if perturbed and isinstance(x, OneMoved) else still(x, i)
+        pick = lambda x: x.layer() if perturbed and isinstance(x, OneMoved) else still(x, i)
         outputs = interpreter.closed(equation.params["jaxpr"], [*consts, *carry, *map(pick, xs)])
         outputs = interpreter.dense(outputs, "output of a loop or branch")
         put = lambda y, out: jax.lax.dynamic_update_index_in_dim(y, out, i, 0)

@@ -5,6 +5,7 @@ from loren_jax.evaluation.perturbed import (
     control_flow,
     elementwise,
     indexing,
+    one_layer,
     reshaping,
 )
 from loren_jax.evaluation.perturbed.interpreter import Rule
@@ -36,6 +37,7 @@ RULES: dict[str, Rule] = {
     "scan": control_flow.scan,
     "while": control_flow.while_,
     "cond": control_flow.cond,
+    one_layer.PUT_LAYER: one_layer.moved_stack,
 } | dict.fromkeys(control_flow.CALLS, control_flow.call)
 
 DIFFERENTIABLE: dict[str, Rule] = (

@@ -7,9 +7,9 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import isotropic, sampling
-from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured import OneLayer
+from loren_jax.directions.structured import Dense
 from loren_jax.evaluation import perturbed
+from loren_jax.evaluation.perturbed.one_layer import put_layer
 
 W = jnp.sin(jnp.arange(4 * 25.0)).reshape(4, 5, 5)
 X = jnp.ones((2, 5))
@@ -37,29 +37,38 @@ def indexed(w):
     return jax.lax.fori_loop(0, 4, lambda i, x: jnp.tanh(x @ w[i]), X).sum()
 
 
-def direction(number, rank=None):
-    inner = isotropic(rank).draw((), {"w": W[0]}, noise.run_key(0))["w"]
-    return OneLayer(inner, jnp.asarray(number), MatrixView(W.shape, (1,), (2,)))
+def direction(rank=None):
+    return isotropic(rank).draw((), {"w": W[0]}, noise.run_key(0))["w"]
+
+
+def at(program, number):
+    """A function of one layer, the others as they are."""
+    return lambda p: program(put_layer(W, p["w"], number))
 
 
 @pytest.mark.parametrize("rank", [None, 1])
 @pytest.mark.parametrize("program", [forward, backward, halved, indexed])
 def test_equals_the_dense_direction(program, rank):
-    query = perturbed(lambda p: program(p["w"]), {"w": W})
-    run = jax.jit(lambda d: query.run({"w": d}, jnp.float32(0.1)))
+    d = direction(rank)
+
+    @jax.jit
+    def run(number):
+        layer = {"w": jax.lax.dynamic_index_in_dim(W, number, keepdims=False)}
+        return perturbed(at(program, number), layer).run({"w": d}, jnp.float32(0.1))
+
     for number in range(4):
-        d = direction(number, rank)
-        expected = program(W + 0.1 * d.to_dense())
+        expected = program(W.at[number].add(0.1 * d.to_dense()))
         tolerance = 5e-2 if program is halved else 1e-5
-        np.testing.assert_allclose(run(d), expected, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(run(number), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_layers_before_it_run_once_for_all_queries():
-    query = perturbed(lambda p: forward(p["w"]), {"w": W})
-    inner = direction(0)
+@pytest.mark.parametrize("kind", ["drawn", "dense"])
+def test_layers_before_it_run_once_for_all_queries(kind):
+    d = direction() if kind == "drawn" else Dense(jnp.ones((5, 5)), direction().view)
 
     def both(number, scales):
-        d = OneLayer(inner.inner, number, inner.view)
+        layer = {"w": jax.lax.dynamic_index_in_dim(W, number, keepdims=False)}
+        query = perturbed(at(forward, number), layer)
         return jax.vmap(lambda s: query.run({"w": d}, s))(scales)
 
     jaxpr = jax.make_jaxpr(both)(jnp.asarray(2), jnp.ones(2)).jaxpr
@@ -68,3 +77,12 @@ def test_layers_before_it_run_once_for_all_queries():
     assert X.shape in before
     assert (2, *X.shape) not in before
     assert (2, *X.shape) in behind
+
+
+def test_a_stack_that_is_perturbed_itself_is_made_dense():
+    program = lambda p: forward(put_layer(p["stack"], p["layer"], 2))
+    params = {"stack": W, "layer": W[0]}
+    drawn = isotropic(1).draw((), params, noise.run_key(1))
+    found = perturbed(program, params).run(drawn, jnp.float32(0.1))
+    moved = jax.tree.map(lambda x, d: x + 0.1 * d.to_dense(), params, drawn)
+    np.testing.assert_allclose(found, program(moved), rtol=1e-5)

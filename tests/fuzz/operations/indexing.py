@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from loren_jax.evaluation.perturbed.one_layer import put_layer
+
 from ..drafts import Draft, Value, need
 from .table import add, operation
 
@@ -143,6 +145,15 @@ def dynamic_update(draft: Draft, x: Value) -> Any:
         return f"{axis}", apply, (y, index)
     starts = lambda i: [i if n == axis else jnp.zeros_like(i) for n in range(x.ndim)]
     return f"{axis}", lambda t, v, y, i: lax.dynamic_update_slice(v, y, starts(i)), (y, index)
+
+
+@operation("put_layer", "dynamic_update_index_in_dim", keeps=True)
+def layer_put(draft: Draft, x: Value) -> Any:
+    """The value as one layer of a stack, as `blockwise` moves one."""
+    depth = draft.integer(2, 3)
+    stack = draft.operand((depth, *x.shape), x.dtype)
+    index = np.asarray(draft.integer(0, depth - 1), np.int32)
+    return f"{index} of {depth}", lambda t, v, s, i: put_layer(s, v, i), (stack, index)
 
 
 def _scatter(name: str) -> Any:

@@ -120,6 +120,25 @@ def count(name: str, value: Any, minimum: int = 1, why: str = "") -> None:
         raise ValueError(f"{name} must be at least {minimum}, got {value}{why}.")
 
 
+def rank(value: Any) -> None:
+    """Raises unless `value` is the rank of directions: `"auto"`, None, or an integer from 1 on.
+
+    >>> rank("full")
+    Traceback (most recent call last):
+    ...
+    TypeError: rank must be a Python int, None or 'auto', got 'full' of type str: ...
+    """
+    if value is None or value == "auto":
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(
+            f"rank must be a Python int, None or 'auto', got {_shown(value)}: pass 1 for rank-1 "
+            "directions, None for full Gaussian ones. Under optax.inject_hyperparams name it in "
+            "static_args."
+        )
+    count("rank", value)
+
+
 def scheduled(value: Any, step: jax.Array) -> jax.Array:
     """The value at `step` of a number or an Optax schedule, float32."""
     return jnp.asarray(value(step) if isinstance(value, Callable) else value, jnp.float32)

@@ -14,7 +14,7 @@ Letters: `K` directions of one step, `S` points a direction, `m` fan-out, `n` fa
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key, Shaped, UInt32
 
@@ -23,6 +23,10 @@ PyTree: TypeAlias = Any
 
 Scalar: TypeAlias = float | int | Array
 """A number, or what `optax.inject_hyperparams` makes of one."""
+
+Rank: TypeAlias = int | Literal["auto"] | None
+"""Of directions: None for full Gaussian ones, an integer r for rank-r matrices; `"auto"` is rank 1
+for matrices of 64 units or more on both sides and full Gaussian for all else."""
 
 Loss: TypeAlias = Float[Array, ""]
 ValueFn: TypeAlias = Callable[[PyTree], Any]

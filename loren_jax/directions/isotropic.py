@@ -6,16 +6,17 @@ from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.sums import summed
-from loren_jax.types import Directions
+from loren_jax.types import Directions, Rank
 
 
-def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Directions:
+def isotropic(rank: Rank = None, matrix_axes: AxesOf | None = None) -> Directions:
     r"""Standard normal directions, or rank-r ones with the same covariance.
 
     .. math:: u \sim N(0, I), \qquad U = P Q^\top / \sqrt r
 
     Args:
-      rank: None for full Gaussian directions, an integer r for the rank of every matrix.
+      rank: None for full Gaussian directions, an integer r for the rank of every matrix, `"auto"`
+        for 1 where that costs nothing: see `loren_jax.types.Rank`.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf; see
         `loren_jax.directions.matrices.view_of`.
 
@@ -33,8 +34,7 @@ def isotropic(rank: int | None = None, matrix_axes: AxesOf | None = None) -> Dir
     >>> directions.draw(state, params, noise.run_key(1))["kernel"].left.shape
     (3, 1)
     """
-    if rank is not None:
-        arguments.count("rank", rank)
+    arguments.rank(rank)
 
     def init(params, key):
         arguments.trainable_leaves(params)

@@ -10,7 +10,7 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured.seeded import after
-from loren_jax.types import Directions, PyTree
+from loren_jax.types import Directions, PyTree, Rank
 
 
 class RankOneState(NamedTuple):
@@ -27,7 +27,7 @@ class RankOneState(NamedTuple):
 def rank_one(
     damping: Any = 0.1,
     covariance_learning_rate: Any = 1e-3,
-    rank: int | None = None,
+    rank: Rank = None,
     matrix_axes: AxesOf | None = None,
 ) -> Directions:
     r"""Directions whose fan-in vectors are `N(0, I - a a^T / (rho + |a|^2))`, with `a` learned.
@@ -45,7 +45,7 @@ def rank_one(
     Args:
       damping: `rho > 0`.
       covariance_learning_rate: `nu >= 0`; zero freezes the covariance.
-      rank: None for full Gaussian directions, an integer r for rank-r ones.
+      rank: None for full Gaussian directions, an integer r for rank-r ones, or `"auto"`.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
@@ -64,8 +64,7 @@ def rank_one(
     """
     arguments.positive("damping", damping)
     arguments.non_negative("covariance_learning_rate", covariance_learning_rate)
-    if rank is not None:
-        arguments.count("rank", rank)
+    arguments.rank(rank)
 
     def gaussian(vector):
         return DampedRankOne(vector, jnp.asarray(damping, jnp.float32))

@@ -13,7 +13,7 @@ from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import LowRank
 from loren_jax.directions.sums import summed
-from loren_jax.types import Directions, PyTree
+from loren_jax.types import Directions, PyTree, Rank
 
 
 class SpannedState(NamedTuple):
@@ -28,7 +28,7 @@ class SpannedState(NamedTuple):
 
 
 def spanned(
-    factors: Mapping[str, Any], rank: int | None = None, matrix_axes: AxesOf | None = None
+    factors: Mapping[str, Any], rank: Rank = None, matrix_axes: AxesOf | None = None
 ) -> Directions:
     r"""Directions whose fan-in vectors are `N(0, A A^T)`, for a given `A` of q columns.
 
@@ -60,8 +60,7 @@ def spanned(
     >>> drawn["kernel"].to_dense()[2:].tolist()  # nothing outside of the span
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    if rank is not None:
-        arguments.count("rank", rank)
+    arguments.rank(rank)
 
     def init(params, key):
         arguments.trainable_leaves(params)

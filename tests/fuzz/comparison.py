@@ -27,6 +27,10 @@ from .programs import Program
 MARGIN = 4.0
 """How many times as much as copies perturbed evaluation may round."""
 
+JITTERS = (3, 60)
+"""How often weights are moved by a unit to see what that does: seldom, and often before a verdict,
+as `round` and its like jump for few of the moves."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -123,13 +127,13 @@ def _compared(
     if (error <= tolerance).all():
         verdict = Verdict(kind, exact=exact[1:], actual=actual, tolerance=tolerance)
         return _by_package(program, verdict)
-    allowed = tolerance + MARGIN * _jitter(program, points, copies, exact)
-    allowed += MARGIN * _rounding_of_each(program, points, exact)
+    tolerance = tolerance + MARGIN * _rounding_of_each(program, points, exact)
     # A value between two operations may be rounded where the copies' happened to be exact.
-    allowed += max(spacing(d) for d in program.dtypes if is_floating(d)) * size / 4
-    verdict = Verdict("rounding", "", exact[1:], actual, allowed)
-    if (error <= allowed).all():
-        return verdict
+    tolerance += max(spacing(d) for d in program.dtypes if is_floating(d)) * size / 4
+    for draws in JITTERS:
+        allowed = tolerance + MARGIN * _jitter(program, points, copies, exact, draws)
+        if (error <= allowed).all():
+            return Verdict("rounding", "", exact[1:], actual, allowed)
     # Of what leaves beside the loss, the worst; the loss itself comes first.
     place = int(np.argmax(~(error <= allowed)))
     copies, exact, actual = copies[:, place], exact[:, place], actual[:, place]
@@ -169,7 +173,9 @@ def _floor(program: Program, size: np.ndarray, spread: np.ndarray) -> np.ndarray
     return 2e-6 * (size + 1) + 2e-5 * spread
 
 
-def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray) -> Any:
+def _jitter(
+    program: Program, points: Any, copies: np.ndarray, exact: np.ndarray, draws: int
+) -> Any:
     """How far numbers go when weights move by about one unit in the last place.
 
     Where copies do not round at all, a narrow type is no excuse: then the unit is float32's. Where
@@ -179,7 +185,7 @@ def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray
     rounds = float(np.max(np.abs(copies - exact))) > 1e-6 * (1 + float(np.max(np.abs(exact))))
     narrowest = max(spacing(d) for d in program.dtypes if is_floating(d))
     widest = np.zeros(exact.shape[1])
-    for _ in range(3):
+    for _ in range(draws):
         near = []
         for point in points:
             moved = []
@@ -187,7 +193,9 @@ def _jitter(program: Program, points: Any, copies: np.ndarray, exact: np.ndarray
                 unit = narrowest if rounds else spacing(w.dtype)
                 if unit > 1e-6 and not (rounds and is_floating(w.dtype)):
                     unit = 1e-7
-                moved.append(p * (1 + unit * rng.choice([-1, -0.5, 0.5, 1], p.shape)))
+                # Of the terms of `weight + scale * direction`, which may nearly cancel.
+                sizes = np.abs(p) + np.abs(w.astype(np.float64))
+                moved.append(p + unit * sizes * rng.choice([-1, -0.5, 0.5, 1], p.shape))
             near.append(moved)
         try:
             found = [_exact(program, near)[0], _losses(program, near) if rounds else exact]

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from evidence.cells import ablated
 from evidence.methods import Method, along_inputs, method, svrg
 from evidence.prompted import prompted_task
 from evidence.rows import Rows, rounded
@@ -49,7 +50,7 @@ HEAD: Mapping[str, Values] = {
         "num_directions": (2, 4, 16),
         "damping": (0.01, 1.0, 10.0),
         "covariance_learning_rate": (0.0, 0.1, 10.0),
-        "covariance": ("frozen", "isotropic"),
+        "covariance": ("frozen", "isotropic"),  # this and the next are no knobs: see `ablated`
         "structure": ("tiled",),
         "momentum": (None, 0.5, 0.99),
         **SCALES,
@@ -154,6 +155,8 @@ def contestant(name: str, knobs: Mapping[str, Any], batches: int) -> Method:
     if name == "mezo_svrg":
         return _svrg(knobs, batches)
     own = dict(knobs)
+    if covariance := own.pop("covariance", None) or own.pop("structure", None):
+        return ablated(covariance)
     number = own.pop("num_directions", {"loren": 6, "zo_muon": 4}.get(name, 1))
     return method(name, number, **own)
 

@@ -80,9 +80,6 @@ METHODS = {
     "loren rank 1": Method(
         loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, 6, 64, loren_jax.scale_by_loren
     ),
-    "loren tiled": Method(
-        loren_jax.loren, 0.05, {"structure": "tiled", "momentum": None}, 6, 64, memory=40
-    ),
     "mezo": Method(loren_jax.mezo, 0.04, {}, 2, 0, _MEZO),
     "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, 2, 2 * N, same_subspace=True),
     "mezo_svrg": Method(

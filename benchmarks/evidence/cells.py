@@ -1,11 +1,13 @@
 """The points of `ablations.py`: covariance x momentum x scheme x directions x forward passes."""
 
+import inspect
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import loren_jax
 from evidence.methods import Method
+from evidence.tiled import tiled
 from loren_jax import directions, schemes
 from loren_jax.transforms import chain, descend
 
@@ -49,6 +51,27 @@ class Cell(NamedTuple):
         if self.covariance == "isotropic":
             return directions.isotropic(rank)
         return directions.rank_one(0.1, self.rate if self.covariance == "learned" else 0.0, rank)
+
+
+ABLATED = {
+    "frozen": lambda: directions.rank_one(covariance_learning_rate=0.0),
+    "isotropic": directions.isotropic,
+    "tiled": tiled,
+}
+"""In place of LOREN's directions: a covariance that stays at its random start, none, and one
+rank-one term for a whole matrix, as in the official code."""
+
+
+def ablated(covariance: str) -> Method:
+    """LOREN with its defaults, but for one of `ABLATED`; it is given the learning rate."""
+    momentum = inspect.signature(loren_jax.loren).parameters["momentum"].default
+
+    def make(rate: Any, key: Any) -> Any:
+        scheme = schemes.leave_one_out()
+        estimator = loren_jax.estimate(ABLATED[covariance](), scheme, num_directions=6, key=key)
+        return chain(estimator, descend(rate, momentum=momentum))
+
+    return Method(make, lambda step: 6)
 
 
 def groups() -> Iterator[Cell]:

@@ -10,6 +10,8 @@ from evidence.tables import Row, contrast, markdown, spread
 SIGNATURES: dict[tuple[str, str], str] = {
     ("mezo_svrg", "full_learning_rate"): "10 learning rates",
     ("loren", "rank"): "None; here 1",
+    ("loren", "covariance"): "learned",
+    ("loren", "structure"): "block",
     ("mezo", "rank"): "None; here 1",
     ("loren, along the inputs", "count"): "10 (head), 64",
     ("loren, along the inputs", "power"): "0 (head), 1",

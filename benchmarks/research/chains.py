@@ -35,6 +35,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -152,8 +153,8 @@ def contestant(estimate: str, chain: str, batches: int) -> Method:
     """LOREN's estimate and what follows it."""
     isotropic = estimate == "isotropic"
 
-    def make(rate: Any, key: Any, covariance: Any = "isotropic" if isotropic else {}) -> Any:
-        # Factors are in the state from `init` on.
+    def make(rate: Any, key: Any, covariance: Any = MappingProxyType({})) -> Any:
+        # Isotropic without factors; with them, they are in the state from `init` on.
         estimator = scale_by_loren(num_directions=K, rank=1, covariance=covariance, key=key)
         return optax.chain(estimator, *CHAINS[chain](rate))
 

@@ -68,8 +68,8 @@ def optimizer_of(settings: Run, problem: problems.Problem) -> Any:
     if settings.method == "mezo":
         return loren_jax.mezo(rate, num_directions=passes // 2, **common)
     common |= {"num_directions": passes, "momentum": None}
-    if settings.method == "loren":
-        return loren_jax.loren(rate, covariance="isotropic", **common)
+    if settings.method == "loren":  # of which nothing but the scheme is left: no covariance
+        return loren_jax.loren(rate, covariance={}, **common)
     rows = problem.train.rows(slice(FACTOR_ROWS))
     factors = input_factors(
         lambda params: problem.loss(params, rows),

@@ -2,7 +2,6 @@
 
 * `isotropic`: standard normal, full or rank r.
 * `rank_one`: a learned, damped rank-one covariance on the fan-in side.
-* `tiled`: the same for a whole matrix at once, as in the official code.
 * `spanned`: along given fan-in vectors, such as those of the inputs.
 * `diagonal`: a learned diagonal covariance.
 * `low_rank`, `subspace`, `core_subspace`, `temporal`: low
@@ -37,4 +36,3 @@ from loren_jax.directions.subspace import SubspaceState as SubspaceState
 from loren_jax.directions.subspace import subspace as subspace
 from loren_jax.directions.temporal import TemporalState as TemporalState
 from loren_jax.directions.temporal import temporal as temporal
-from loren_jax.directions.tiled import tiled as tiled

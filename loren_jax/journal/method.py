@@ -1,5 +1,6 @@
 """An optimiser as a few words and numbers, from which it is built again."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import optax
 
 from loren_jax import directions, noise, optimizers
-from loren_jax.journal import schedules
+from loren_jax.journal import earlier, schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
 from loren_jax.types import Evaluation
 
 AXES = {"attention_axes": directions.attention_axes}
 """Functions that a description may name as `matrix_axes`."""
+
+NO_KNOBS = frozenset({"mask", "matrix_axes", "key", "evaluation", "blocks", "always", "covariance"})
+"""Arguments with a default that are no JSON values, or have a place of their own."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Method:
 
     Attributes:
         name: Name of the function in `loren_jax.optimizers`.
-        knobs: Its keyword arguments, as JSON values.
+        knobs: Its keyword arguments, as JSON values; what is not given is filled in with the
+            defaults, so that a later version with others replays it.
         schedule: None, or the description of a schedule (`loren_jax.journal.schedules`) that takes
             the place of the knob `learning_rate`.
         trained: Paths of the leaves that are trained; None for all.
@@ -48,12 +53,19 @@ class Method:
 
     def __post_init__(self) -> None:
         for name, value in self.knobs.items():
-            members = value if isinstance(value, tuple | list) else [value]
-            if not all(isinstance(x, int | float | str | None) for x in members):
+            if not _is_json(value):
                 raise JournalError(
                     f"knob {name!r} is a {type(value).__name__}, which a journal does not hold; "
                     "write the journal with method=None, and pass optimizer= to replay it"
                 )
+        if (factory := self._factory) is not None:
+            object.__setattr__(self, "knobs", dict(self.knobs) | _others(factory, self.knobs))
+
+    @property
+    def _factory(self) -> Callable[..., Any] | None:
+        """What makes the optimiser, if the name is known."""
+        found = earlier.METHODS.get(self.name, getattr(optimizers, self.name, None))
+        return found if callable(found) and not self.name.startswith("_") else None
 
     def build(
         self, evaluation: Evaluation | None = None, factors: Mapping[str, Any] | None = None
@@ -71,8 +83,7 @@ class Method:
           JournalError: a name is not known here; the factors are not those of the description.
           ValueError: a knob is out of range.
         """
-        factory = getattr(optimizers, self.name, None)
-        if self.name.startswith("_") or not callable(factory):
+        if (factory := self._factory) is None:
             raise JournalError(
                 f"method {self.name!r} is not known to this version of loren_jax; pass optimizer="
             )
@@ -101,18 +112,37 @@ class Method:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Method":
-        """The inverse of `as_json`."""
+        """The inverse of `as_json`; reads what earlier versions wrote too.
+
+        Raises:
+          JournalError: it is of a method that is gone.
+        """
+        factors = values.get("factors")
+        name, knobs = earlier.translated(
+            values["name"], values["knobs"], factors=factors is not None
+        )
         trained = values.get("trained")
         return cls(
-            name=values["name"],
+            name=name,
             # JSON has no tuples, and every sequence among the knobs is one.
-            knobs={n: tuple(v) if isinstance(v, list) else v for n, v in values["knobs"].items()},
+            knobs={n: tuple(v) if isinstance(v, list) else v for n, v in knobs.items()},
             schedule=values.get("schedule"),
             trained=None if trained is None else list(trained),
             matrix_axes=values.get("matrix_axes"),
             seed=values.get("seed", 0),
-            factors=values.get("factors"),
+            factors=factors,
         )
+
+
+def _is_json(value: Any) -> bool:
+    members = value if isinstance(value, tuple | list) else [value]
+    return all(isinstance(x, int | float | str | None) for x in members)
+
+
+def _others(factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The factory's knobs that are not given, at their defaults."""
+    defaults = {n: p.default for n, p in inspect.signature(factory).parameters.items()}
+    return {n: v for n, v in defaults.items() if n not in {*given, *NO_KNOBS} and _is_json(v)}
 
 
 def _among(paths: frozenset[str]) -> Callable[[str], bool]:

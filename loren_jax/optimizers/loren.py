@@ -5,16 +5,14 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax import arguments
-from loren_jax.directions import isotropic, rank_one, tiled
+from loren_jax.directions import rank_one, spanned
 from loren_jax.directions.matrices import AxesOf
-from loren_jax.directions.spanned import spanned
 from loren_jax.estimators import estimate
 from loren_jax.parts import trained
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Directions, Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Mask, Scalar
 
 
 def loren(
@@ -25,8 +23,7 @@ def loren(
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
     momentum: Scalar | None = 0.9,
-    covariance: str | Mapping[str, Any] = "learned",
-    structure: str = "block",
+    covariance: Mapping[str, Any] | None = None,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
     mask: Mask | None = None,
@@ -96,12 +93,9 @@ def loren(
       damping: `rho > 0`.
       covariance_learning_rate: `nu`; zero freezes the covariance.
       momentum: `beta`; None keeps no buffer.
-      covariance: `"learned"`; for ablations `"frozen"` at its random start, or `"isotropic"`, none.
-        Or fan-in vectors that the matrices move along, as `loren_jax.evaluation.input_factors`
-        finds them: path of a leaf to `(*stack, n, q)`; the other leaves are isotropic then, and
-        `rank` is theirs.
-      structure: `"block"`, as the paper has it; for ablations `"tiled"`, one rank-one term for a
-        whole matrix as in the official code, which holds its directions as K dense copies.
+      covariance: None, or fan-in vectors that the matrices move along in place of what is learned,
+        as `loren_jax.evaluation.input_factors` finds them: path of a leaf to `(*stack, n, q)`; the
+        other leaves are isotropic then, and `rank` is theirs.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step, never on `a`.
       mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
@@ -146,7 +140,6 @@ def loren(
         damping=damping,
         covariance_learning_rate=covariance_learning_rate,
         covariance=covariance,
-        structure=structure,
         rank=rank,
         matrix_axes=matrix_axes,
         chunk_size=chunk_size,
@@ -163,8 +156,7 @@ def scale_by_loren(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
-    covariance: str | Mapping[str, Any] = "learned",
-    structure: str = "block",
+    covariance: Mapping[str, Any] | None = None,
     rank: int | None = None,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
@@ -179,8 +171,7 @@ def scale_by_loren(
       perturbation_scale: `epsilon`.
       damping: `rho`.
       covariance_learning_rate: `nu`.
-      covariance: learned, frozen or isotropic, or fan-in vectors.
-      structure: block or tiled.
+      covariance: fan-in vectors, or None for what is learned.
       rank: None for full Gaussian directions.
       mask: leaves to train.
       matrix_axes: leaves whose axes Flax's names do not tell.
@@ -200,8 +191,11 @@ def scale_by_loren(
     References:
       LOREN, https://arxiv.org/abs/2511.07971
     """
-    rate = 0.0 if covariance == "frozen" else covariance_learning_rate
-    directions = _directions(covariance, structure, damping, rate, rank, matrix_axes)
+    directions = (
+        rank_one(damping, covariance_learning_rate, rank, matrix_axes)
+        if covariance is None
+        else spanned(covariance, rank, matrix_axes)
+    )
     estimator = estimate(
         directions,
         leave_one_out(),
@@ -212,28 +206,3 @@ def scale_by_loren(
         key=key,
     )
     return trained(estimator, mask)
-
-
-def _directions(
-    covariance: str | Mapping[str, Any],
-    structure: str,
-    damping: Scalar,
-    rate: Scalar,
-    rank: int | None,
-    matrix_axes: AxesOf | None,
-) -> Directions:
-    if isinstance(covariance, Mapping):
-        return spanned(covariance, rank, matrix_axes)
-    arguments.choice("covariance", covariance, ("learned", "frozen", "isotropic"))
-    arguments.choice("structure", structure, ("block", "tiled"))
-    block = rank_one(damping, rate, rank, matrix_axes)
-    if covariance == "isotropic":
-        return isotropic(rank, matrix_axes)
-    if structure == "block":
-        return block
-    if rank is not None:
-        raise ValueError(
-            f'rank must be None with structure="tiled", got {rank}: a covariance over the whole '
-            "matrix does not keep the rank of a direction."
-        )
-    return tiled(damping, rate, matrix_axes)

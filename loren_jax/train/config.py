@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from loren_jax.arguments import count, non_negative, positive
+from loren_jax.journal import earlier
 from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
 from loren_jax.train.methods import MethodOptions, method_name, method_named
 
@@ -185,10 +186,6 @@ class TrainConfig(Generic[Options]):
                 f"input_directions takes the place of loren's covariance, and {self.method} has "
                 "none: leave it away, or give the optimizer loren."
             )
-        if getattr(self.optimizer, "covariance", "learned") != "learned":
-            raise ValueError(
-                "covariance and input_directions say both what the covariance is: give one."
-            )
         if self.lora_rank is not None:
             raise ValueError(
                 "input_directions are of the model's own matrices, which adapters do not train: "
@@ -244,7 +241,14 @@ class TrainConfig(Generic[Options]):
         """
         values = _with_tuples(values)
         options = _with_tuples(values.pop("optimizer"))
-        method = method_named(options.pop("name"))
+        along = values.get("input_directions") is not None
+        name, options = earlier.translated(options.pop("name"), options, factors=along)
+        if name in earlier.METHODS:
+            raise ValueError(
+                f"a run of {name} can be replayed and exported, as its journal says all, but this "
+                "version of loren_jax trains no more of them"
+            )
+        method = method_named(name)
         for name in ("output", "data_dir"):
             values[name] = None if values[name] is None else Path(values[name])
         try:

@@ -15,7 +15,9 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from loren_jax.arguments import positive
 
-NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "spans"})
+NOT_OPTIONS = frozenset(
+    {"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "covariance"}
+)
 """Arguments that are functions or trees, or that the run itself decides."""
 
 NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "mask", "evaluation", "key")

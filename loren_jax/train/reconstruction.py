@@ -18,6 +18,8 @@ from loren_jax.train.run_journal import require_model
 from loren_jax.train.saving import Origin, save_model
 from loren_jax.train.trainee import Trainee, trainee_of
 
+_ANY_OPTIMIZER = {"name": "loren", "learning_rate": 1.0}
+
 
 class Rebuilt(NamedTuple):
     """A run's model as it was before the first step.
@@ -78,7 +80,8 @@ def rebuild(path: Path, base: str | None = None) -> Rebuilt:
         raise journal.JournalError(
             f"{recorded.path} is not of `loren-jax train`; use loren_jax.journal.replay"
         )
-    config = TrainConfig.from_json(run["config"])
+    # The journal itself describes the optimiser; the options may be of a version that had others.
+    config = TrainConfig.from_json(run["config"] | {"optimizer": _ANY_OPTIMIZER})
     config = dataclasses.replace(config, model=base or config.model)
     source, names = locate(config.model), tuple(run["label_names"])
     prompt = None if run["prompt"] is None else Prompt(run["prompt"][0], tuple(run["prompt"][1]))

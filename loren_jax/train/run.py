@@ -164,7 +164,8 @@ def _stored_config(directory: Path) -> TrainConfig:
 
 def _require_same_method(recorded: journal.Journal, method: journal.Method, mesh: str) -> None:
     """Raises unless the journal is of this very method; warns of other versions and devices."""
-    if recorded.header["method"] != json.loads(json.dumps(method.as_json())):
+    here = json.loads(json.dumps(method.as_json()))
+    if journal.Method.from_json(recorded.header["method"]) != journal.Method.from_json(here):
         raise journal.JournalError(
             f"{recorded.path} is of another optimiser than {files.CONFIG} says; one of them was "
             "changed"

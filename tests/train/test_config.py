@@ -108,9 +108,20 @@ def test_evaluation_refuses_a_split_of_what_is_held_out():
 def test_input_directions_are_lorens():
     with pytest.raises(ValueError, match="mezo has none"):
         TrainConfig(optimizer=METHODS["mezo"].options(learning_rate=0.1), input_directions=2)
-    frozen = METHODS["loren"].options(learning_rate=0.1, covariance="frozen")
-    with pytest.raises(ValueError, match="give one"):
-        TrainConfig(optimizer=frozen, input_directions=2)
+
+
+def test_configurations_of_version_0_1_0():
+    """Their options name what has left LOREN."""
+    values = json.loads(json.dumps(TrainConfig(optimizer=OPTIONS).as_json()))
+    options = values["optimizer"] | {"covariance": "learned", "structure": "block"}
+    old = lambda **more: values | {"optimizer": options | more}
+    assert TrainConfig.from_json(old()).optimizer == OPTIONS
+    frozen = TrainConfig.from_json(old(covariance="frozen")).optimizer
+    assert frozen == LorenOptions(learning_rate=0.1, covariance_learning_rate=0.0)
+    with pytest.raises(ValueError, match="isotropic can be replayed and exported"):
+        TrainConfig.from_json(old(covariance="isotropic"))
+    with pytest.raises(ValueError, match='"tiled", which left loren after version'):
+        TrainConfig.from_json(old(structure="tiled"))
 
 
 # As scripts do it, where nothing but the configuration itself looks at types.

@@ -24,7 +24,7 @@ from loren_jax.train.methods import (
 )
 from loren_jax.train.options import MethodOptions, options_of
 
-NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always"}
+NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "covariance"}
 
 
 @pytest.mark.parametrize("name", METHODS)

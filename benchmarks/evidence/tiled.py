@@ -24,9 +24,9 @@ def tiled(
     .. math:: b = 1_m \otimes a, \qquad
         a \leftarrow a - \nu \sum_k c_k \sum_{i=1}^{m} \nabla_{b_i} \log p(\mathrm{vec}\, y_k)
 
-    Of the `m n` dimensions of a matrix one is damped, not one for each row as by `rank_one`. Here
-    for ablations: every direction is a dense array, so that a step holds K copies of the
-    parameters that it trains.
+    Of the `m n` dimensions of a matrix one is damped, not one for each row as by `rank_one`.
+    Every direction is a dense array, so that a step holds K copies of the parameters that it
+    trains.
 
     Args:
       damping: `rho > 0`.

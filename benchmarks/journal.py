@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from record import save, table
 
-from loren_jax import journal, transforms
+import loren_jax
+from loren_jax import journal
 from loren_jax.directions.masked import matching
 from loren_jax.models import load_classifier, locate
 from loren_jax.noise import leaf_paths
@@ -57,7 +58,7 @@ def measure(name: str, steps: int, path: Path) -> dict[str, Any]:
     def batch(step):
         return tokens.rows(batch_indices(0, step, 512, 32))
 
-    step = transforms.halves(loss, optimizer)
+    step = loren_jax.train_step(loss, optimizer)
     params = jax.tree.map(jnp.copy, model.params)
     state = jax.jit(optimizer.init)(params)
     shape = jax.eval_shape(step.probe, params, state, batch(0)).shape

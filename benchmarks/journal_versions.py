@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from record import save, table
 
-from loren_jax import journal, transforms
+import loren_jax
+from loren_jax import journal
 
 STEPS = 200
 METHODS = {
@@ -52,7 +53,7 @@ def write(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, method in METHODS.items():
         optimizer, tokens = method.build(), np.arange(32)
-        step = transforms.halves(loss, optimizer)
+        step = loren_jax.train_step(loss, optimizer)
         params = jax.tree.map(jnp.array, start())
         state = jax.jit(optimizer.init)(params)
         shape = jax.eval_shape(step.probe, params, state, tokens).shape

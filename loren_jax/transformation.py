@@ -5,13 +5,18 @@ an object that can be called: so whatever copies, pickles, maps over or rebuilds
 of it.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import optax
 
 from loren_jax.types import PyTree
+
+_CALLED: "ContextVar[list[Update] | None]" = ContextVar("called", default=None)
+"""Where `Update` notes that it is called, so that one behind closures of others can be seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,8 @@ class Update:
     fused: Callable[..., tuple[PyTree, PyTree, PyTree]] | None = None
 
     def __call__(self, updates, state, params=None, **extra):  # noqa: D102
+        if (called := _CALLED.get()) is not None:
+            called.append(self)
         return self.function(updates, state, params, **extra)
 
 
@@ -79,3 +86,14 @@ def form(optimizer: optax.GradientTransformation, name: str) -> Any:
       The function, or None.
     """
     return getattr(optimizer.update, name, None)
+
+
+@contextlib.contextmanager
+def overheard() -> "Iterator[list[Update]]":
+    """The updates of this library that are called within, by whatever other code."""
+    called: list[Update] = []
+    token = _CALLED.set(called)
+    try:
+        yield called
+    finally:
+        _CALLED.reset(token)

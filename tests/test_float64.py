@@ -8,7 +8,7 @@ import pytest
 from methods import METHODS
 
 import loren_jax
-from loren_jax import journal, transforms
+from loren_jax import journal
 
 EACH = pytest.mark.parametrize(
     "name",
@@ -119,7 +119,7 @@ def test_micro_batches_and_losses_of_python_keep_their_digits():
 def test_a_journal_replays_to_the_bit(tmp_path):
     start, method = params(), journal.Method("loren", {"learning_rate": 1e-3, "rank": 1})
     optimizer = method.build()
-    step = transforms.halves(far_loss, optimizer)
+    step = loren_jax.train_step(far_loss, optimizer)
     now, state = jax.tree.map(jnp.copy, start), optimizer.init(start)
     file = tmp_path / "run.journal"
     with journal.create(file, journal.header(start, (6, 1), method=method)) as log:

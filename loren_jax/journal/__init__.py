@@ -5,7 +5,7 @@ losses. So the parameters that a run began with and the losses of its steps are 
 `replay` makes the parameters after any step, without data and without a forward pass.
 
     method = journal.Method("loren", {"learning_rate": 1e-4, "rank": 1}, seed=0)
-    step = transforms.halves(loss, method.build())
+    step = loren_jax.train_step(loss, method.build())
     params = jax.tree.map(jnp.copy, base_params)  # absorb changes what it is given in place
     state = method.build().init(params)
     with journal.create("run.journal", journal.header(params, (6, 1), method=method)) as log:

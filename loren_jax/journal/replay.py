@@ -64,9 +64,9 @@ def replay(
 
     >>> import tempfile
     >>> from loren_jax import journal as journals
-    >>> from loren_jax import transforms
+    >>> import loren_jax
     >>> method = Method("loren", {"learning_rate": 0.1})
-    >>> step = transforms.halves(lambda params: jnp.sum(params**2), method.build())
+    >>> step = loren_jax.train_step(lambda params: jnp.sum(params**2), method.build())
     >>> start = jnp.ones(3)
     >>> file = tempfile.mkdtemp() + "/run.journal"
     >>> with journals.create(file, journals.header(start, (6, 1), method=method)) as log:

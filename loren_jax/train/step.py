@@ -1,8 +1,7 @@
-"""The training step: two compiled programs that never copy the parameters between steps.
+"""The training step on a classifier: `loren_jax.train_step`'s, with frozen weights beside.
 
-*Probe* takes the losses and *absorb* makes the update from them. That they are apart is what the
-journal lives on: a replay runs the second alone, the very program of the training, for the same
-bits.
+A run takes its two programs apart, as it writes the losses between them down: a replay runs the
+second alone, for the same bits.
 """
 
 from collections.abc import Callable
@@ -16,8 +15,7 @@ from jaxtyping import Array, Float, Int
 from loren_jax.evaluation import micro_batched
 from loren_jax.tasks import Tokens
 from loren_jax.train.loss import cross_entropy
-from loren_jax.transforms import compiled_absorb
-from loren_jax.transforms import probe as probed
+from loren_jax.transforms import TrainStep
 from loren_jax.types import PyTree
 
 
@@ -35,48 +33,18 @@ class StepMetrics(NamedTuple):
     nonfinite: Int[Array, ""]
 
 
-class TrainStep(NamedTuple):
-    """A step as its programs; called, it takes a step with all of them.
+class Compiled(NamedTuple):
+    """A step's programs, compiled for the arguments of a run.
 
     Attributes:
-        probe: `(params, opt_state, tokens, full=None, frozen=()) -> losses`, all forward passes.
-        absorb: `(params, opt_state, losses) -> (params, opt_state)`; both are donated: they are
-            overwritten, and must not be used afterwards.
-        report: `opt_state -> StepMetrics`, a copy that outlives the state.
+        probe: `(params, opt_state, tokens, full, frozen) -> losses`.
+        absorb: `(params, opt_state, losses) -> (params, opt_state)`, both overwritten.
+        temporary: Temporary bytes of the larger program, where they are known.
     """
 
     probe: Any
     absorb: Any
-    report: Any
-
-    def __call__(
-        self,
-        params: PyTree,
-        opt_state: PyTree,
-        tokens: Tokens,
-        full: Tokens | None = None,
-        frozen: tuple[Any, ...] = (),
-    ) -> tuple[PyTree, PyTree, StepMetrics]:
-        """Takes a step; the parameters and the state that are given are overwritten."""
-        losses = self.probe(params, opt_state, tokens, full, frozen)
-        params, opt_state = self.absorb(params, opt_state, losses)
-        return params, opt_state, self.report(opt_state)
-
-    def compiled(
-        self, params: PyTree, opt_state: PyTree, tokens: Tokens, full: Any, frozen: tuple[Any, ...]
-    ) -> "tuple[TrainStep, int | None]":
-        """The same, compiled for these arguments; and the temporary bytes of the larger program."""
-        probe = self.probe.lower(params, opt_state, tokens, full, frozen)
-        probe = probe.compile(compiler_options=_options((params, frozen)))
-        losses = optax.tree.get(opt_state, "losses")
-        losses = jax.ShapeDtypeStruct(losses.shape, losses.dtype)
-        absorb = self.absorb.lower(params, opt_state, losses).compile()
-        sizes = [
-            getattr(program.memory_analysis(), "temp_size_in_bytes", None)
-            for program in (probe, absorb)
-        ]
-        known = [size for size in sizes if size is not None]
-        return TrainStep(probe, absorb, self.report), max(known, default=None)
+    temporary: int | None
 
 
 def make_train_step(
@@ -87,7 +55,8 @@ def make_train_step(
 ) -> TrainStep:
     """The step of an optimiser on a classifier.
 
-    `full` is all training data, for a method that needs the loss on it too.
+    Its batch is `tokens, full=None, frozen=()`: `full` is all training data, for a method that
+    needs the loss on it too, `frozen` what `apply` takes last.
 
     Args:
         apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
@@ -95,35 +64,45 @@ def make_train_step(
         micro_batch_size: Examples that a query computes at a time; None for a batch's.
 
     Returns:
-        The step; its parts are made by `jax.jit`.
+        A step, as `loren_jax.train_step` makes them.
     """
 
-    def probe(
-        params: PyTree,
-        opt_state: PyTree,
-        tokens: Tokens,
-        full: Tokens | None = None,
-        frozen: tuple[Any, ...] = (),
-    ) -> jax.Array:
+    def functions(tokens: Tokens, full: Tokens | None = None, frozen: tuple[Any, ...] = ()):
         def loss(params: PyTree, tokens: Tokens) -> jax.Array:
             return jnp.mean(cross_entropy(apply(params, *tokens[:3], *frozen), tokens.labels))
 
         rows = len(tokens.labels) if micro_batch_size is None else micro_batch_size
-        more: dict[str, Any] = (
-            {} if full is None else {"full_value_fn": micro_batched(loss, full, rows)}
-        )
-        value_fn = micro_batched(loss, tokens, rows)
-        return probed(optimizer, params, opt_state, value_fn=value_fn, **more)
+        data = {"value_fn": tokens, "full_value_fn": full}
+        return {n: micro_batched(loss, x, rows) for n, x in data.items() if x is not None}
 
-    return TrainStep(jax.jit(probe), compiled_absorb(optimizer), jax.jit(_reported))
+    return TrainStep(functions, optimizer)
 
 
-def _reported(opt_state: PyTree) -> StepMetrics:
+def compiled(
+    step: TrainStep, params: PyTree, opt_state: PyTree, tokens: Tokens, full: Any, frozen: Any
+) -> Compiled:
+    """The two programs of a step, compiled before any is called."""
+    probe = step.probe.lower(params, opt_state, tokens, full, frozen)
+    probe = probe.compile(compiler_options=_options((params, frozen)))
+    losses = optax.tree.get(opt_state, "losses")
+    losses = jax.ShapeDtypeStruct(losses.shape, losses.dtype)
+    absorb = step.absorb.lower(params, opt_state, losses).compile()
+    sizes = [
+        getattr(program.memory_analysis(), "temp_size_in_bytes", None)
+        for program in (probe, absorb)
+    ]
+    known = [size for size in sizes if size is not None]
+    return Compiled(probe, absorb, max(known, default=None))
+
+
+@jax.jit
+def report(opt_state: PyTree) -> StepMetrics:
+    """What a step reports, as a copy that outlives the state."""
     # Copies: what is merely passed through would be overwritten with the state.
     return StepMetrics(*(jnp.copy(optax.tree.get(opt_state, n)) for n in StepMetrics._fields))
 
 
-def _options(weights: PyTree) -> dict[str, str] | None:
+def _options(weights: PyTree) -> dict[str, bool | str] | None:
     """On a CPU bfloat16 is multiplied in float32, and XLA would convert all layers beforehand.
 
     With jax 0.10.2 that takes twice the parameters. 0.12.0.1 plans no copy of all layers and still

@@ -28,7 +28,7 @@ from loren_jax.train.run_directory import KEYFRAMES
 from loren_jax.train.run_journal import Recorder
 from loren_jax.train.scoring import Score, Scorer
 from loren_jax.train.selection import Selection
-from loren_jax.train.step import make_train_step
+from loren_jax.train.step import compiled, make_train_step, report
 from loren_jax.train.tally import Tally
 from loren_jax.train.trainee import Trainee
 from loren_jax.types import PyTree
@@ -200,7 +200,7 @@ class Training:
         if METHODS[config.method].full_every:
             full = self._devices.all_rows(parts.train)
         # Compiled before it is called, so that it cannot be compiled twice and its memory is known.
-        step, temporary = step.compiled(params, opt_state, self._batch(0), full, frozen)
+        step = compiled(step, params, opt_state, self._batch(0), full, frozen)
         seconds = time.perf_counter() - start
 
         def numbered(params: PyTree, opt_state: PyTree, number: int):
@@ -208,9 +208,9 @@ class Training:
             if losses is None:
                 losses = step.probe(params, opt_state, self._batch(number), full, frozen)
             params, opt_state = step.absorb(params, opt_state, losses)
-            return params, opt_state, step.report(opt_state)
+            return params, opt_state, report(opt_state)
 
-        return numbered, Compilation(seconds, temporary)
+        return numbered, Compilation(seconds, step.temporary)
 
     def _batch(self, step: int) -> Tokens:
         config, number = self._config, len(self._parts.train.labels)

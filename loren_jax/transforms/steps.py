@@ -1,4 +1,8 @@
-"""A training step as one compiled program, which changes donated parameters in place."""
+"""The training step: called, one compiled program; as *probe* and *absorb*, two.
+
+One program is the faster where a step is short: it is launched once and draws the directions once.
+Two are for those who keep the losses: a replay runs the second alone, for the same bits.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +13,7 @@ import optax
 from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
 from loren_jax.evaluation.sharded import automatic
-from loren_jax.transformation import form
+from loren_jax.transforms.programs import applied, compiled_absorb, probe
 from loren_jax.types import PyTree
 
 
@@ -24,13 +28,15 @@ def train_step(
 
     Args:
       loss: `(params, *batch) -> scalar`.
-      optimizer: one of this library's, or any Optax transformation that takes `value_fn`; the
-        latter goes through `update` and `optax.apply_updates`.
+      optimizer: one of this library's, or any Optax transformation that takes `value_fn` (and, for
+        `absorb`, `losses`) and has `losses` in its state; the latter goes through `update` and
+        `optax.apply_updates`.
       full_loss: `params -> scalar` on all data, for a method that needs it as `mezo_svrg` does.
       has_aux: whether `loss` returns `(scalar, aux)`; the state then has `aux` of all queries.
 
     Returns:
-      `(params, state, *batch) -> (params, state)`.
+      The step, `(params, state, *batch) -> (params, state)`. Its parts `probe` and `absorb` make
+      the same step with the losses in between, to be stored, sent or changed.
 
     Raises:
       TypeError: `loss` is no function, or the optimiser needs a gradient.
@@ -45,6 +51,8 @@ def train_step(
     >>> params, state = step(params, state, jnp.ones(3))
     >>> optax.tree.get(state, "losses").shape
     (6, 1)
+    >>> losses = step.probe(params, state, jnp.ones(3))
+    >>> params, state = step.absorb(params, state, losses)
     """
     if isinstance(loss, optax.GradientTransformation):
         raise TypeError(
@@ -60,28 +68,51 @@ def train_step(
             f"optimizer must be an Optax transformation, got a {type(optimizer).__name__}: pass "
             "for example loren_jax.loren(learning_rate)."
         )
-    return TrainStep(loss, optimizer, full_loss, has_aux)
+    whole = {} if full_loss is None else {"full_value_fn": full_loss}
+
+    def functions(*batch: Any) -> dict[str, Any]:
+        return {"value_fn": lambda params: loss(params, *batch)} | whole
+
+    return TrainStep(functions, optimizer, has_aux)
 
 
 class TrainStep:
-    """What `train_step` returns.
+    """A step of an optimiser, see `train_step`.
+
+    Args:
+      functions: `(*batch) -> {"value_fn": params -> scalar}`, and `"full_value_fn"` where the
+        optimiser needs that.
+      optimizer: see `train_step`.
+      has_aux: whether the functions return `(scalar, aux)`.
 
     Attributes:
-      compiled: the jitted function, with its `lower`.
+      probe: `(params, state, *batch) -> losses`, all forward passes of the step, compiled; with
+        `has_aux` it is `(losses, aux)`, the auxiliary outputs of all queries, each `(K, S, ...)`.
+      absorb: `(params, state, losses) -> (params, state)`, no forward pass; the compiled program of
+        `journal.replay`. Parameters and state are donated.
+      compiled: the whole step as one compiled program, which a call runs. It may round otherwise
+        than the two: what is to be replayed to the bit takes those.
     """
 
-    def __init__(self, loss: Any, optimizer: Any, full_loss: Any = None, has_aux: bool = False):
-        given = {} if full_loss is None else {"full_value_fn": full_loss}
-        given |= {"has_aux": True} if has_aux else {}
+    def __init__(
+        self,
+        functions: Callable[..., dict[str, Any]],
+        optimizer: optax.GradientTransformationExtraArgs,
+        has_aux: bool = False,
+    ):
+        aux = {"has_aux": True} if has_aux else {}
+        apply = applied(optimizer)
+
+        def ask(params, state, *batch):
+            return probe(optimizer, params, state, **functions(*batch), **aux)
 
         def step(params, state, *batch):
-            value_fn = lambda params: loss(params, *batch)
-            require_losses(optimizer, state)
-            apply = form(optimizer, "apply") or _by_updates(optimizer)
-            return apply(params, state, value_fn=value_fn, **given)
+            return apply(params, state, **functions(*batch), **aux)
 
+        self.probe = jax.jit(automatic(ask))
+        self.absorb = compiled_absorb(optimizer)
         self.compiled = jax.jit(automatic(step), donate_argnums=(0, 1))
-        self._loss, self._has_aux, self._started = loss, has_aux, False
+        self._functions, self._has_aux, self._started = functions, has_aux, False
 
     def __call__(self, params: PyTree, state: PyTree, *batch: Any) -> tuple[PyTree, PyTree]:
         """One step.
@@ -96,7 +127,7 @@ class TrainStep:
         """
         if self._has_aux and not self._started:
             # With room for auxiliary outputs from the first step on, one program serves all.
-            state = with_aux(state, lambda p: self._loss(p, *batch), params, has_aux=True)
+            state = with_aux(state, self._functions(*batch)["value_fn"], params, has_aux=True)
             self._started = True
         try:
             return self.compiled(params, state, *batch)
@@ -112,25 +143,6 @@ class TrainStep:
     def lower(self, params: PyTree, state: PyTree, *batch: Any) -> Any:
         """As of a jitted function: the program, for example to ask what memory it takes."""
         return self.compiled.lower(params, state, *batch)
-
-
-def require_losses(optimizer: Any, state: PyTree) -> None:
-    """Raises unless the state is that of an optimiser with an estimate in it."""
-    if optax.tree.get(state, "losses", None) is None:
-        raise TypeError(
-            "optimizer has no zeroth-order estimate in it, so it would need a gradient: pass one "
-            "of loren_jax, or loren_jax.transforms.chain(estimate, optimizer)."
-        )
-
-
-def _by_updates(optimizer: Any) -> Callable[..., tuple[PyTree, PyTree]]:
-    """The step through a tree of updates."""
-
-    def apply(params, state, **given):
-        updates, state = optimizer.update(None, state, params, **given)
-        return optax.apply_updates(params, updates), state
-
-    return apply
 
 
 def _name_shared(params: PyTree, error: Exception) -> None:

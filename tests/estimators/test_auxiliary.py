@@ -12,7 +12,6 @@ import pytest
 from methods import METHODS
 
 import loren_jax
-from loren_jax import transforms
 
 PARAMS = {"w": jnp.linspace(-1, 1, 12).reshape(4, 3), "b": jnp.ones(3)}
 X = jnp.linspace(0, 1, 8).reshape(2, 4)
@@ -177,7 +176,7 @@ def test_a_step_in_place_compiles_once():
 
 
 def test_probe_gives_them_with_the_losses():
-    step = transforms.halves(with_aux, build("loren"), has_aux=True)
+    step = loren_jax.train_step(with_aux, build("loren"), has_aux=True)
     optimizer = build("loren")
     losses, aux = step.probe(PARAMS, optimizer.init(PARAMS))
     assert losses.shape == (6, 1)
@@ -185,6 +184,6 @@ def test_probe_gives_them_with_the_losses():
 
 
 def test_probe_drops_none_in_silence():
-    step = transforms.halves(lambda p: Output(loss(p), outputs(p)), build("loren"))
+    step = loren_jax.train_step(lambda p: Output(loss(p), outputs(p)), build("loren"))
     with pytest.raises(TypeError, match="of which nobody would hear: pass has_aux=True"):
         step.probe(PARAMS, build("loren").init(PARAMS))

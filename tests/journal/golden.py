@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from loren_jax import journal, transforms
+import loren_jax
+from loren_jax import journal
 
 FILE = Path(__file__).with_name("golden.journal")
 EXPECTED = Path(__file__).with_name("golden.json")
@@ -38,7 +39,7 @@ def main():
     method = journal.Method("loren", {"learning_rate": 1e-5, "num_directions": 3}, seed=1)
     optimizer = method.build()
     loss = lambda params: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
-    step = transforms.halves(loss, optimizer)
+    step = loren_jax.train_step(loss, optimizer)
     params, state = jax.tree.map(jnp.array, START), jax.jit(optimizer.init)(START)
     FILE.unlink(missing_ok=True)
     with journal.create(FILE, journal.header(START, (3, 1), method=method)) as log:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from loren_jax import journal, transforms
+import loren_jax
+from loren_jax import journal
 
 FACTORS = {"layers/kernel": np.cos(np.arange(12.0)).reshape(2, 3, 2), "file": np.ones((4, 1))}
 
@@ -45,7 +46,7 @@ def test_a_replay_reads_them(tmp_path):
     with pytest.raises(journal.JournalError, match="factors are not those of the description"):
         method.build()
     optimizer = method.build(factors=factors)
-    step = transforms.halves(lambda params: jnp.sum(jnp.square(params["kernel"])), optimizer)
+    step = loren_jax.train_step(lambda params: jnp.sum(jnp.square(params["kernel"])), optimizer)
     file = tmp_path / "run.journal"
     journal.factors.save(file, factors)
     params, state = jax.tree.map(jnp.copy, start), optimizer.init(start)

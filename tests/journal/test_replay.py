@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import loren_jax
-from loren_jax import journal, noise, transforms
+from loren_jax import journal, noise
 
 K = {"num_directions": 2}
 START = {
@@ -29,7 +29,7 @@ def loss(params, shift):
 def recorded(path, method, start=START, steps=6, broken=(), optimizer=None):
     """A run of some steps; returns what it was after each."""
     optimizer = optimizer or method.build()
-    step = transforms.halves(loss, optimizer, full_loss=lambda params: loss(params, 0.5))
+    step = loren_jax.train_step(loss, optimizer, full_loss=lambda params: loss(params, 0.5))
     params, state = jax.tree.map(jnp.copy, start), jax.jit(optimizer.init)(start)
     shape = jax.eval_shape(step.probe, params, state, 0.0).shape
     seen = [jax.device_get(params)]
@@ -111,7 +111,7 @@ def test_damage_in_the_middle_is_refused_and_what_is_whole_is_replayed(run, tmp_
 def test_a_run_of_an_optimiser_of_ones_own(tmp_path):
     """The journal does not say what it was; whoever replays does."""
     optimizer = loren_jax.mezo(0.01, key=3)
-    step = transforms.halves(loss, optimizer)
+    step = loren_jax.train_step(loss, optimizer)
     params, state = jax.tree.map(jnp.copy, START), optimizer.init(START)
     with journal.create(tmp_path / "j", journal.header(START, (1, 2))) as log:
         losses = step.probe(params, state, 0.0)

@@ -12,7 +12,7 @@ import pytest
 
 import loren_jax
 from loren_jax import journal
-from loren_jax.transforms import chain, halves
+from loren_jax.transforms import chain
 
 START = {"w": jnp.sin(jnp.arange(12.0)).reshape(3, 4), "b": jnp.zeros(4)}
 
@@ -35,7 +35,7 @@ def test_the_queries_are_those_of_the_step(name):
     """Losses at what is asked are the step's own, in its order; so the steps are the same."""
     optimizer = OPTIMIZERS[name]()
     session = journal.Session(START, optimizer)
-    step, value = halves(loss, optimizer), jax.jit(loss)
+    step, value = loren_jax.train_step(loss, optimizer), jax.jit(loss)
     for _ in range(2):
         losses = np.array([value(params) for params in session.ask()])
         expected = step.probe(session.params, session.state)

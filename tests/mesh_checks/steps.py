@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from mesh_checks.meshes import OPTIMIZERS, Network, compared, evaluation_of, run
 
 import loren_jax
-from loren_jax import lora, transforms
+from loren_jax import lora
 from loren_jax.evaluation.sharded import sharded
 
 
@@ -84,7 +84,7 @@ def adapters(network):
 
 
 def explicit():
-    """Axes whose types say how arrays are sharded; halves; and a mesh that is set for all."""
+    """Axes whose types say how arrays are sharded; the step in two; a mesh that is set for all."""
     network = Network()
     make = OPTIMIZERS["loren rank 1"]
     arguments = (network.params(), network.batch(), network.loss)
@@ -96,13 +96,13 @@ def explicit():
         found[kind.name] = float(np.abs(own - expected).max())
     evaluation = evaluation_of(2, 2, 2, kind=AxisType.Explicit)
     optimizer = make(evaluation=evaluation)
-    halves = transforms.halves(network.loss, optimizer)
+    step = loren_jax.train_step(network.loss, optimizer)
     params = evaluation.place(network.params())
     state = evaluation.start(optimizer, params)
     batch = evaluation.place_batch(network.batch())
     for _ in range(2):
-        losses = halves.probe(params, state, *batch)
-        params, state = halves.absorb(params, state, losses)
-    found["halves"] = float(np.abs(np.asarray(losses) - expected).max())
+        losses = step.probe(params, state, *batch)
+        params, state = step.absorb(params, state, losses)
+    found["probe and absorb"] = float(np.abs(np.asarray(losses) - expected).max())
     found["type"] = str(jax.typeof(params["layers"]["up"]))
     return found

@@ -10,7 +10,7 @@ import pytest
 from loren_jax import loren, mezo
 from loren_jax.tasks import Tokens
 from loren_jax.train.loss import cross_entropy
-from loren_jax.train.step import make_train_step
+from loren_jax.train.step import compiled, make_train_step, report
 
 ROWS, LENGTH, CLASSES = 6, 4, 3
 
@@ -36,6 +36,13 @@ def make_tokens(seed):
     )
 
 
+def taken(step, params, opt_state, tokens):
+    """A step as a run takes it: its losses first, then what they change."""
+    losses = step.probe(params, opt_state, tokens)
+    params, opt_state = step.absorb(params, opt_state, losses)
+    return params, opt_state, report(opt_state)
+
+
 def test_compiles_once_and_learns():
     chex.clear_trace_counter()
     optimizer = loren(0.02, num_directions=8)
@@ -44,7 +51,7 @@ def test_compiles_once_and_learns():
     opt_state = optimizer.init(params)
     losses = []
     for number in range(40):
-        params, opt_state, metrics = step(params, opt_state, make_tokens(number % 2))
+        params, opt_state, metrics = taken(step, params, opt_state, make_tokens(number % 2))
         losses.append(float(metrics.loss))
     assert (step.probe._cache_size(), step.absorb._cache_size()) == (1, 1)
     assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:4])
@@ -57,7 +64,7 @@ def test_metrics_are_the_losses_of_the_queries():
     logits = np.asarray(apply(params, *tokens[:3]), np.float64)
     log_sums = np.log(np.exp(logits).sum(axis=1))
     expected = np.mean(log_sums - logits[np.arange(ROWS), tokens.labels])
-    _, _, metrics = make_train_step(apply, optimizer)(params, optimizer.init(params), tokens)
+    _, _, metrics = taken(make_train_step(apply, optimizer), params, optimizer.init(params), tokens)
     np.testing.assert_allclose(metrics.losses, np.full((2, 2), expected), rtol=1e-5)
     np.testing.assert_allclose(metrics.loss, expected, rtol=1e-5)
     assert int(metrics.nonfinite) == 0
@@ -67,9 +74,9 @@ def test_what_is_passed_in_is_overwritten_and_metrics_stay():
     optimizer = loren(0.02, num_directions=2)
     step = make_train_step(apply, optimizer)
     first = make_params()
-    params, opt_state, metrics = step(first, optimizer.init(first), make_tokens(0))
+    params, opt_state, metrics = taken(step, first, optimizer.init(first), make_tokens(0))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(first))
-    step(params, opt_state, make_tokens(1))
+    taken(step, params, opt_state, make_tokens(1))
     assert np.isfinite(np.asarray(metrics.losses)).all()  # fetched after the next step
 
 
@@ -77,7 +84,9 @@ def test_frozen_leaves_stay_bit_for_bit():
     optimizer = loren(0.02, num_directions=2, mask=lambda path: path == "head")
     params = make_params()
     before = {name: np.array(leaf) for name, leaf in params.items()}
-    after, _, _ = make_train_step(apply, optimizer)(params, optimizer.init(params), make_tokens(0))
+    after, _, _ = taken(
+        make_train_step(apply, optimizer), params, optimizer.init(params), make_tokens(0)
+    )
     np.testing.assert_array_equal(after["table"], before["table"])
     assert np.any(np.asarray(after["head"]) != before["head"])
 
@@ -88,7 +97,7 @@ def test_losses_that_are_not_finite_are_counted():
     opt_state = optimizer.init(params)
     step = make_train_step(lambda *arguments: apply(*arguments) * jnp.nan, optimizer)
     for number in (1, 2):
-        params, opt_state, metrics = step(params, opt_state, make_tokens(0))
+        params, opt_state, metrics = taken(step, params, opt_state, make_tokens(0))
         assert int(metrics.nonfinite) == 3 * number
     assert np.isnan(metrics.loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
@@ -111,11 +120,11 @@ def test_bfloat16_layers_are_not_converted_all_at_once():
     optimizer = loren(1e-3, rank=1, num_directions=2, momentum=None, chunk_size=1)
     step = make_train_step(deep, optimizer)
     arguments = (params, optimizer.init(params), make_tokens(0), None, ())
-    programs, temporary = step.compiled(*arguments)
+    programs = compiled(step, *arguments)
     plain = step.probe.lower(*arguments).compile()
     planned = lambda program: program.memory_analysis().temp_size_in_bytes
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-    assert temporary < 0.6 * size
+    assert programs.temporary < 0.6 * size
     assert planned(programs.probe) <= planned(plain)  # the precaution never costs anything
     if jax.default_backend() == "cpu" and jaxlib.version.__version_info__ < (0, 11):
         assert planned(plain) > 1.5 * size

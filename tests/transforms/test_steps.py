@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from methods import PARAMS, loss
+from methods import METHODS, PARAMS, loss
 
 import loren_jax
 from loren_jax.directions import sampling
@@ -113,8 +113,10 @@ def test_an_optimizer_that_is_none(optimizer):
 @pytest.mark.parametrize("optimizer", [optax.adam(1e-3), optax.sgd(0.1, momentum=0.9)])
 def test_an_optimizer_that_needs_a_gradient(optimizer):
     step = loren_jax.train_step(PAIR_LOSS, optimizer)
-    with pytest.raises(TypeError, match="optimizer has no zeroth-order estimate in it"):
-        step(jax.tree.map(jnp.copy, PAIR), optimizer.init(PAIR))
+    state = optimizer.init(PAIR)
+    for use in (step, step.probe, lambda *given: step.absorb(*given, jnp.ones((1, 2)))):
+        with pytest.raises(TypeError, match="optimizer has no zeroth-order estimate in it"):
+            use(jax.tree.map(jnp.copy, PAIR), state)
 
 
 def test_one_array_in_two_leaves():
@@ -133,6 +135,70 @@ def test_arrays_of_an_earlier_step():
     step(params, state)
     with pytest.raises(ValueError, match="params: the array of leaf 'b' has been deleted"):
         step(params, optimizer.init(PAIR))
+
+
+WRAPPED = {
+    "chain": lambda tx: optax.chain(tx, optax.scale(1.0)),
+    "named_chain": lambda tx: optax.named_chain(("method", tx)),
+    "inject_hyperparams": lambda tx: optax.inject_hyperparams(lambda scale: tx)(scale=1.0),
+    "trained around a chain": lambda tx: loren_jax.trained(optax.chain(tx), lambda path: True),
+}
+COPY = lambda: jax.tree.map(jnp.copy, PAIR)
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_a_step_in_place_that_got_lost_is_named_once(wrap, recwarn):
+    """Of each step, however often it is traced: here for parameters of two dtypes."""
+    optimizer = wrap(loren_jax.mezo(0.1))
+    for steps in (1, 2):
+        step = loren_jax.train_step(PAIR_LOSS, optimizer)
+        for dtype in (jnp.float32, jnp.bfloat16, jnp.float32):
+            params = jax.tree.map(lambda x, dtype=dtype: x.astype(dtype), COPY())
+            step(params, optimizer.init(params))
+        assert len(recwarn) == steps
+    message = str(recwarn[0].message)
+    assert "step in place" in message
+    assert "loren_jax.transforms.chain(estimate, ...)" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if " " not in name])
+def test_methods_themselves_name_nothing(name):
+    """Whether they have a step in place or none by nature; warnings are errors in these tests."""
+    row = METHODS[name]
+    knobs = {"learning_rate": row.learning_rate} | row.knobs
+    optimizer = row.make(**knobs)
+    step = loren_jax.train_step(loss, optimizer, full_loss=loss)
+    state = jax.eval_shape(optimizer.init, PARAMS)
+    step.lower(PARAMS, state)
+    step.absorb.lower(PARAMS, state, optax.tree.get(state, "losses"))
+
+
+def test_what_has_no_step_in_place_loses_none_in_a_chain():
+    optimizer = optax.chain(loren_jax.mezo_adam(0.1), optax.scale(1.0))
+    loren_jax.train_step(PAIR_LOSS, optimizer).lower(PAIR, optimizer.init(PAIR))
+
+
+@pytest.mark.parametrize("make", [loren_jax.loren, loren_jax.mezo_adam])
+def test_probe_and_absorb_are_the_step_in_two(make):
+    """The call is to rounding what its parts are, state and all; probe changes nothing."""
+    optimizer = make(0.1)
+    step = loren_jax.train_step(lambda params, x: PAIR_LOSS(params) * x, optimizer)
+    params, state = step(COPY(), optimizer.init(PAIR), 2.0)
+    own = COPY()
+    losses = step.probe(own, optimizer.init(PAIR), 2.0)
+    found, after = step.absorb(own, optimizer.init(PAIR), losses)
+    assert own["w"].is_deleted()
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), (params, state), (found, after)
+    )
+    np.testing.assert_array_equal(optax.tree.get(after, "losses"), losses)
+
+
+def test_absorb_is_the_program_of_a_replay():
+    optimizer = loren_jax.loren(0.1)
+    step = loren_jax.train_step(PAIR_LOSS, optimizer)
+    assert step.absorb is loren_jax.transforms.compiled_absorb(optimizer)
 
 
 def test_a_step_can_be_lowered():

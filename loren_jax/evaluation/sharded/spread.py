@@ -47,7 +47,7 @@ def sharded(
 
     Args:
       mesh: the devices. Of automatic and of explicit axes; for the latter a step must be
-        `automatic`, as those of `train_step` and `halves` are.
+        `automatic`, as those of `train_step` are.
       population: axes that the queries are spread over. Their number should divide K, or K S;
         otherwise some devices wait.
       data: axes that the batch is placed over.

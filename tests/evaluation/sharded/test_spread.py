@@ -89,7 +89,7 @@ def test_every_kind_of_step_is_that_of_one_device(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["Explicit", "Auto", "halves"])
+@pytest.mark.parametrize("kind", ["Explicit", "Auto", "probe and absorb"])
 def test_explicit_axes_and_a_mesh_set_for_all(kind):
     own = found(*SLOW)["explicit"]
     assert own[kind] < 1e-5

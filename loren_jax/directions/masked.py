@@ -1,11 +1,13 @@
 """Directions on some leaves only: the rest is neither perturbed nor updated."""
 
+import contextlib
 import fnmatch
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from loren_jax import noise
 from loren_jax.types import Mask, PyTree
@@ -71,6 +73,11 @@ def _of_paths(mask: Any, params: PyTree) -> PyTree:
 
 
 def _of_bools(flags: PyTree, params: PyTree) -> PyTree:
+    # What `optax.partition` gives to another branch is no leaf here, but the mask may know of it.
+    gone = lambda leaf: isinstance(leaf, optax.MaskedNode)
+    with contextlib.suppress(ValueError, TypeError):
+        pick = lambda leaf, flag: leaf if gone(leaf) else flag
+        flags = jax.tree.map(pick, params, flags, is_leaf=gone)
     if jax.tree.structure(flags) != jax.tree.structure(params):
         raise ValueError(
             f"mask has the structure {jax.tree.structure(flags)}, params has "

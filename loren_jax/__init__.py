@@ -16,6 +16,7 @@ from loren_jax.blocks import blockwise as blockwise
 from loren_jax.estimators import estimate as estimate
 from loren_jax.estimators import with_aux as with_aux
 from loren_jax.optimizers import hizoo as hizoo
+from loren_jax.optimizers import input_subspace as input_subspace
 from loren_jax.optimizers import kerzoo as kerzoo
 from loren_jax.optimizers import loren as loren
 from loren_jax.optimizers import lozo as lozo

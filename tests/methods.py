@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from own_factors import with_own_factors
 
 import loren_jax
 
@@ -67,6 +68,11 @@ def _estimate(directions, scheme=None, **fixed):
     return make
 
 
+def _input_subspace_estimate(factors, **knobs):
+    spanned, scheme = loren_jax.directions.spanned(factors), loren_jax.schemes.leave_one_out()
+    return loren_jax.estimate(spanned, scheme, num_directions=6, **knobs)
+
+
 N = 64 * 32
 _MEZO = _estimate(loren_jax.directions.isotropic)
 _LAZY = {"rank": 2, "every": 10}
@@ -79,6 +85,10 @@ METHODS = {
     ),
     "loren rank 1": Method(
         loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, 6, 64, loren_jax.scale_by_loren
+    ),
+    "input_subspace": Method(
+        with_own_factors(loren_jax.input_subspace), 0.05, {}, 6, 64 * 16,
+        with_own_factors(_input_subspace_estimate),
     ),
     "mezo": Method(loren_jax.mezo, 0.04, {}, 2, 0, _MEZO),
     "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, 2, 2 * N, same_subspace=True),

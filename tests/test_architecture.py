@@ -55,6 +55,7 @@ PUBLIC = {
     "estimate",
     "evaluation",
     "hizoo",
+    "input_subspace",
     "kerzoo",
     "lora",
     "loren",

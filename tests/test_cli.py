@@ -16,9 +16,9 @@ import time
 import pytest
 from tiny_task import train_arguments, write_data, write_model, write_task
 
-from loren_jax.cli import main
+from loren_jax.cli import _parse, main
 from loren_jax.models import load_classifier
-from loren_jax.train import METHODS, read_metrics
+from loren_jax.train import METHODS, InputSubspaceOptions, read_metrics
 
 TRAINABLE = ("--trainable", "classifier/*", "layers/up/kernel", "--rank", "1")
 MEASURED = re.compile("seconds|_per_second|bytes|output")
@@ -198,7 +198,7 @@ ERRORS = {
     ),
     "unknown optimiser": (
         lambda place, tmp: ["--optimizer", "adam"],
-        "optimizer 'adam' is unknown; the optimisers are loren, mezo",
+        "optimizer 'adam' is unknown; the optimisers are loren, input_subspace",
     ),
     "unknown parameters": (
         lambda place, tmp: ["--trainable", "decoder/*"],
@@ -281,6 +281,14 @@ def test_every_optimizer_has_its_own_options(name, capsys):
     every = {f.name for method in METHODS.values() for f in dataclasses.fields(method.options)}
     shown = {option for option in every if f"--{option.replace('_', '-')} " in out}
     assert shown == own
+
+
+@pytest.mark.parametrize("chosen", ["", "--optimizer loren", "--optimizer input_subspace"])
+def test_input_directions_choose_their_method(chosen):
+    options = f"train {chosen} --learning-rate 0.1 --momentum None --rank 1 --input-directions 10"
+    run = _parse(options.split()).run
+    assert run.optimizer == InputSubspaceOptions(learning_rate=0.1, momentum=None, rank=1)
+    assert run.input_directions == 10
 
 
 def test_optimizers_are_listed(capsys):

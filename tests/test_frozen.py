@@ -62,7 +62,9 @@ def assert_frozen(after):
 
 def build(name, mask, injected=False):
     method = METHODS[name]
-    knobs = {"perturbation_scale": 1e-2, "mask": mask} | method.knobs
+    knobs = {"perturbation_scale": 1e-2} | method.knobs
+    if mask is not None:
+        knobs["mask"] = mask
     make = method.make
     if injected:
         static = [n for n in inspect.signature(make).parameters if n in STATIC]

@@ -76,7 +76,7 @@ def svrg(every: int, batches: int, **knobs: Any) -> Method:
 def along_inputs(
     num_directions: int, batches: int, rank: int | None = None, count: int = 10, power: float = 0.0
 ) -> Method:
-    """LOREN whose directions lie along the inputs of every matrix, as all training rows have them.
+    """`input_subspace` along the inputs of every matrix, as all training rows have them.
 
     Args:
       num_directions: K.
@@ -90,12 +90,12 @@ def along_inputs(
         value_fn = lambda params: task.loss(params, task.train)
         mask = task.train.get("mask")
         factors = input_factors(value_fn, task.params, count=count, power=power, weights=mask)
-        return {"covariance": factors}
+        return {"factors": factors}
 
-    def make(rate: Any, key: Any, covariance: Any = MappingProxyType({})) -> Any:
+    def make(rate: Any, key: Any, factors: Any = MappingProxyType({})) -> Any:
         # The factors are in the state from `init` on.
-        knobs = {"num_directions": num_directions, "momentum": None, "rank": rank}
-        return loren_jax.loren(rate, covariance=covariance, key=key, **knobs)
+        knobs = {"num_directions": num_directions, "rank": rank}
+        return loren_jax.input_subspace(rate, factors, key=key, **knobs)
 
     return Method(make, lambda step: num_directions, prepare=prepare, before=batches)
 

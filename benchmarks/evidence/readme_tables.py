@@ -28,7 +28,7 @@ class Excerpt(NamedTuple):
 
 
 CEILING = {"adamw, gradients": "AdamW, gradients (one counts as three passes)"}
-ALONG = {"loren, along the inputs": "`loren`, along the inputs"}
+ALONG = {"loren, along the inputs": "`input_subspace`"}
 EXCERPTS = {
     "head": Excerpt(
         "sst2, head",

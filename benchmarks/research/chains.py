@@ -54,8 +54,10 @@ from evidence.tasks import Task, classification, language_task
 from evidence.tuning import choose, fine_rate
 from record import RESULTS
 
-from loren_jax import scale_by_loren
+import loren_jax
+from loren_jax.directions import spanned
 from loren_jax.directions.orthogonal import newton_schulz
+from loren_jax.schemes import leave_one_out
 
 FILE = RESULTS / "research_chains.jsonl"
 K, BUDGET, EVALUATIONS = 6, 1200, 20
@@ -153,9 +155,10 @@ def contestant(estimate: str, chain: str, batches: int) -> Method:
     """LOREN's estimate and what follows it."""
     isotropic = estimate == "isotropic"
 
-    def make(rate: Any, key: Any, covariance: Any = MappingProxyType({})) -> Any:
+    def make(rate: Any, key: Any, factors: Any = MappingProxyType({})) -> Any:
         # Isotropic without factors; with them, they are in the state from `init` on.
-        estimator = scale_by_loren(num_directions=K, rank=1, covariance=covariance, key=key)
+        directions = spanned(factors, rank=1)
+        estimator = loren_jax.estimate(directions, leave_one_out(), num_directions=K, key=key)
         return optax.chain(estimator, *CHAINS[chain](rate))
 
     scored = (lambda params, state: state[-1].average) if chain == "averaged" else None

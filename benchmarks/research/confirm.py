@@ -67,9 +67,9 @@ def optimizer_of(settings: Run, problem: problems.Problem) -> Any:
     common = {"chunk_size": passes, "key": settings.seed, "rank": 1}
     if settings.method == "mezo":
         return loren_jax.mezo(rate, num_directions=passes // 2, **common)
-    common |= {"num_directions": passes, "momentum": None}
-    if settings.method == "loren":  # of which nothing but the scheme is left: no covariance
-        return loren_jax.loren(rate, covariance={}, **common)
+    common |= {"num_directions": passes}
+    if settings.method == "loren":  # its scheme alone, without a covariance
+        return loren_jax.input_subspace(rate, {}, **common)
     rows = problem.train.rows(slice(FACTOR_ROWS))
     factors = input_factors(
         lambda params: problem.loss(params, rows),
@@ -77,7 +77,7 @@ def optimizer_of(settings: Run, problem: problems.Problem) -> Any:
         power=settings.power,
         weights=rows.mask,
     )
-    return loren_jax.loren(rate, covariance=factors, **common)
+    return loren_jax.input_subspace(rate, factors, **common)
 
 
 def run(settings: Run, data_dir: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def input_factors(
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
 ) -> dict[str, Float[Array, "*stack n q"]]:
-    r"""The leading principal directions of every matrix's inputs, as `spanned` takes them.
+    r"""The leading principal directions of every matrix's inputs, as `input_subspace` takes them.
 
     .. math::
 

@@ -23,7 +23,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """By method, the defaults of version 0.1.0 that are others now, or may become so."""
 
 METHODS: Mapping[str, Callable[..., Any]] = {
-    "loren, isotropic": partial(optimizers.loren, covariance={}),
+    "loren, isotropic": partial(optimizers.input_subspace, factors={}),
 }
 """Methods that only earlier versions had under a name, made of what there is now."""
 
@@ -52,9 +52,9 @@ def translated(
         return name, knobs
     covariance, structure = knobs.pop("covariance", "learned"), knobs.pop("structure", "block")
     if factors:
-        return name, knobs
+        return "input_subspace", _without_covariance(knobs)
     if covariance == "isotropic":
-        return "loren, isotropic", knobs
+        return "loren, isotropic", _without_covariance(knobs)
     if structure == "tiled":
         raise JournalError(
             'its covariance is "tiled", which left loren after version 0.1.0: replay it with that '
@@ -63,3 +63,8 @@ def translated(
     if covariance == "frozen":
         knobs["covariance_learning_rate"] = 0.0
     return name, knobs
+
+
+def _without_covariance(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    learned = ("damping", "covariance_learning_rate")
+    return {name: value for name, value in knobs.items() if name not in learned}

@@ -11,12 +11,13 @@ from loren_jax import directions, noise, optimizers
 from loren_jax.journal import earlier, schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
+from loren_jax.parts import trained
 from loren_jax.types import Evaluation
 
 AXES = {"attention_axes": directions.attention_axes}
 """Functions that a description may name as `matrix_axes`."""
 
-NO_KNOBS = frozenset({"mask", "matrix_axes", "key", "evaluation", "blocks", "always", "covariance"})
+NO_KNOBS = frozenset({"mask", "matrix_axes", "key", "evaluation", "blocks", "always"})
 """Arguments with a default that are no JSON values, or have a place of their own."""
 
 
@@ -33,7 +34,7 @@ class Method:
         trained: Paths of the leaves that are trained; None for all.
         matrix_axes: None, or the name of one of `AXES`.
         seed: Of the run's noise.
-        factors: None, or the digest of fan-in vectors that take the place of the knob `covariance`
+        factors: None, or the digest of the fan-in vectors that `input_subspace` takes
             (`loren_jax.journal.factors`).
 
     Example:
@@ -95,13 +96,12 @@ class Method:
         arguments = {**self.knobs, "key": self.seed, "evaluation": evaluation}
         if self.schedule is not None:
             arguments["learning_rate"] = schedules.built(self.schedule)
-        if self.trained is not None:
-            arguments["mask"] = _among(frozenset(self.trained))
         if self.matrix_axes is not None:
             arguments["matrix_axes"] = AXES[self.matrix_axes]
         if factors is not None:
-            arguments["covariance"] = factors
-        return factory(**arguments)
+            arguments["factors"] = factors
+        optimizer = factory(**arguments)
+        return optimizer if self.trained is None else trained(optimizer, _among(self.trained))
 
     def as_json(self) -> dict[str, Any]:
         """The description as JSON values; `factors` alone is left out where there are none."""
@@ -121,13 +121,13 @@ class Method:
         name, knobs = earlier.translated(
             values["name"], values["knobs"], factors=factors is not None
         )
-        trained = values.get("trained")
+        among = values.get("trained")
         return cls(
             name=name,
             # JSON has no tuples, and every sequence among the knobs is one.
             knobs={n: tuple(v) if isinstance(v, list) else v for n, v in knobs.items()},
             schedule=values.get("schedule"),
-            trained=None if trained is None else list(trained),
+            trained=None if among is None else list(among),
             matrix_axes=values.get("matrix_axes"),
             seed=values.get("seed", 0),
             factors=factors,
@@ -145,6 +145,7 @@ def _others(factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, 
     return {n: v for n, v in defaults.items() if n not in {*given, *NO_KNOBS} and _is_json(v)}
 
 
-def _among(paths: frozenset[str]) -> Callable[[str], bool]:
+def _among(trained: Sequence[str]) -> Callable[[str], bool]:
     """A mask of these leaves; an older journal leaves a last `value` out of a path."""
+    paths = frozenset(trained)
     return lambda path: path in paths or noise.without_value(path) in paths

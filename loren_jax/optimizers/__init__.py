@@ -1,22 +1,23 @@
 """The methods, one file each: points of directions x scheme x evaluation, and an Optax chain.
 
-===========  =============================  ===============  ========================  ============
-method       directions                     scheme           after                     passes
-===========  =============================  ===============  ========================  ============
-`loren`      `rank_one`, learned            `leave_one_out`  momentum, learning rate   K
-`mezo`       `isotropic`                    `two_sided`      learning rate             2 K
-`mezo_adam`  `isotropic`                    `two_sided`      Adam, learning rate       2 K
-`mezo_svrg`  `isotropic`, inside `svrg`     `two_sided`      two learning rates        4 K
-`mezo_bcd`   `blockwise(isotropic)`         `two_sided`      learning rate             2 K
-`lozo`       `low_rank`                     `two_sided`      learning rate             2 K
-`lozo_m`     `low_rank`, momentum           `two_sided`      learning rate             2 K
-`hizoo`      `diagonal`, learned            `three_point`    learning rate             2 K + 1
-`zo_muon`    `subspace`, orthogonalised     `one_sided`      two learning rates        K + 1
-`subzero`    `core_subspace`                `two_sided`      learning rate             2 K
-`tezo`       `temporal`                     `two_sided`      learning rate             2 K
-`r_adazo`    `isotropic`                    `two_sided`      `scale_by_adazo`          2 K
-`kerzoo`     `smoothed(isotropic)`          `two_sided`      learning rate             2 K
-===========  =============================  ===============  ========================  ============
+================  ===========================  ===============  =======================  ========
+method            directions                   scheme           after                    passes
+================  ===========================  ===============  =======================  ========
+`loren`           `rank_one`, learned          `leave_one_out`  momentum, learning rate  K
+`input_subspace`  `spanned`                    `leave_one_out`  learning rate            K
+`mezo`            `isotropic`                  `two_sided`      learning rate            2 K
+`mezo_adam`       `isotropic`                  `two_sided`      Adam, learning rate      2 K
+`mezo_svrg`       `isotropic`, inside `svrg`   `two_sided`      two learning rates       4 K
+`mezo_bcd`        `blockwise(isotropic)`       `two_sided`      learning rate            2 K
+`lozo`            `low_rank`                   `two_sided`      learning rate            2 K
+`lozo_m`          `low_rank`, momentum         `two_sided`      learning rate            2 K
+`hizoo`           `diagonal`, learned          `three_point`    learning rate            2 K + 1
+`zo_muon`         `subspace`, orthogonalised   `one_sided`      two learning rates       K + 1
+`subzero`         `core_subspace`              `two_sided`      learning rate            2 K
+`tezo`            `temporal`                   `two_sided`      learning rate            2 K
+`r_adazo`         `isotropic`                  `two_sided`      `scale_by_adazo`         2 K
+`kerzoo`          `smoothed(isotropic)`        `two_sided`      learning rate            2 K
+================  ===========================  ===============  =======================  ========
 
 **How to add a method.**
 
@@ -42,6 +43,7 @@ method       directions                     scheme           after              
 """
 
 from loren_jax.optimizers.hizoo import hizoo as hizoo
+from loren_jax.optimizers.input_subspace import input_subspace as input_subspace
 from loren_jax.optimizers.kerzoo import kerzoo as kerzoo
 from loren_jax.optimizers.loren import loren as loren
 from loren_jax.optimizers.loren import scale_by_loren as scale_by_loren

@@ -1,11 +1,10 @@
 """LOREN: curvature-aware zeroth-order descent with a learned low-rank covariance."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions import rank_one, spanned
+from loren_jax.directions import rank_one
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.parts import trained
@@ -23,7 +22,6 @@ def loren(
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
     momentum: Scalar | None = 0.9,
-    covariance: Mapping[str, Any] | None = None,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
     mask: Mask | None = None,
@@ -93,9 +91,6 @@ def loren(
       damping: `rho > 0`.
       covariance_learning_rate: `nu`; zero freezes the covariance.
       momentum: `beta`; None keeps no buffer.
-      covariance: None, or fan-in vectors that the matrices move along in place of what is learned,
-        as `loren_jax.evaluation.input_factors` finds them: path of a leaf to `(*stack, n, q)`; the
-        other leaves are isotropic then, and `rank` is theirs.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step, never on `a`.
       mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
@@ -139,7 +134,6 @@ def loren(
         perturbation_scale=perturbation_scale,
         damping=damping,
         covariance_learning_rate=covariance_learning_rate,
-        covariance=covariance,
         rank=rank,
         matrix_axes=matrix_axes,
         chunk_size=chunk_size,
@@ -156,7 +150,6 @@ def scale_by_loren(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
-    covariance: Mapping[str, Any] | None = None,
     rank: int | None = None,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
@@ -171,7 +164,6 @@ def scale_by_loren(
       perturbation_scale: `epsilon`.
       damping: `rho`.
       covariance_learning_rate: `nu`.
-      covariance: fan-in vectors, or None for what is learned.
       rank: None for full Gaussian directions.
       mask: leaves to train.
       matrix_axes: leaves whose axes Flax's names do not tell.
@@ -191,13 +183,8 @@ def scale_by_loren(
     References:
       LOREN, https://arxiv.org/abs/2511.07971
     """
-    directions = (
-        rank_one(damping, covariance_learning_rate, rank, matrix_axes)
-        if covariance is None
-        else spanned(covariance, rank, matrix_axes)
-    )
     estimator = estimate(
-        directions,
+        rank_one(damping, covariance_learning_rate, rank, matrix_axes),
         leave_one_out(),
         num_directions=num_directions,
         perturbation_scale=perturbation_scale,

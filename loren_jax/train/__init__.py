@@ -20,6 +20,7 @@ from loren_jax.train.config import TrainConfig as TrainConfig
 from loren_jax.train.evaluation import evaluate as evaluate
 from loren_jax.train.methods import METHODS as METHODS
 from loren_jax.train.methods import HizooOptions as HizooOptions
+from loren_jax.train.methods import InputSubspaceOptions as InputSubspaceOptions
 from loren_jax.train.methods import KerzooOptions as KerzooOptions
 from loren_jax.train.methods import LorenOptions as LorenOptions
 from loren_jax.train.methods import LozoMOptions as LozoMOptions

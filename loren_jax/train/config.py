@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 from loren_jax.arguments import count, non_negative, positive
 from loren_jax.journal import earlier
 from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
-from loren_jax.train.methods import MethodOptions, method_name, method_named
+from loren_jax.train.methods import MethodOptions, along_inputs, method_name, method_named
 
 Options = TypeVar("Options", bound=MethodOptions)
 
@@ -56,9 +56,9 @@ class TrainConfig(Generic[Options]):
         dtype: Element type of the parameters. bfloat16 swallows small updates.
         trainable: Patterns of the parameters to train, such as 'classifier/*' 'layers/*/bias';
             the rest is frozen. By default all; with adapters the classification head alone.
-        input_directions: With loren, perturb every matrix only along so many principal directions
-            of its inputs, found on the training texts before the first step; try 10 for a head, 64
-            with an input_power of 1 for whole models.
+        input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
+            along so many principal directions of their inputs, found on the training texts before
+            the first step; try 10 for a head, 64 with an input_power of 1 for whole models.
         input_power: With input_directions, how a direction's variance follows that of the inputs:
             0 for all alike, 1 in proportion.
         lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
@@ -180,17 +180,15 @@ class TrainConfig(Generic[Options]):
         if self.input_directions is None:
             if self.input_power:
                 raise ValueError("input_power is of input directions: give input_directions too.")
+            if self.method == "input_subspace":
+                raise ValueError("input_subspace has no directions: give input_directions too.")
             return
-        if self.method != "loren":
-            raise ValueError(
-                f"input_directions takes the place of loren's covariance, and {self.method} has "
-                "none: leave it away, or give the optimizer loren."
-            )
         if self.lora_rank is not None:
             raise ValueError(
                 "input_directions are of the model's own matrices, which adapters do not train: "
                 "give input_directions or lora_rank."
             )
+        object.__setattr__(self, "optimizer", along_inputs(self.optimizer))
 
     @property
     def rules(self) -> Protocol | None:

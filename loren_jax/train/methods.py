@@ -4,12 +4,14 @@ A new optimiser is one line of options and one row of `METHODS`; its options are
 arguments.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import optax
 
 from loren_jax import optimizers
+from loren_jax.parts import trained
 from loren_jax.schemes import forward_passes, leave_one_out, one_sided, three_point, two_sided
 from loren_jax.train.options import MethodOptions, options_of
 from loren_jax.types import Scheme
@@ -42,6 +44,7 @@ class Method(NamedTuple):
 
 
 LorenOptions = options_of(optimizers.loren)
+InputSubspaceOptions = options_of(optimizers.input_subspace)
 MezoOptions = options_of(optimizers.mezo)
 MezoAdamOptions = options_of(optimizers.mezo_adam)
 MezoSvrgOptions = options_of(optimizers.mezo_svrg)
@@ -57,6 +60,13 @@ KerzooOptions = options_of(optimizers.kerzoo)
 
 METHODS: Mapping[str, Method] = {
     "loren": Method(LorenOptions, leave_one_out(), "K", "n, with momentum + N", "arXiv 2511.07971"),
+    "input_subspace": Method(
+        InputSubspaceOptions,
+        leave_one_out(),
+        "K",
+        "n q, with momentum + N",
+        "benchmarks/RESEARCH.md",
+    ),
     "mezo": Method(MezoOptions, two_sided(), "2 K", "0, with momentum N", "arXiv 2305.17333"),
     "mezo_adam": Method(MezoAdamOptions, two_sided(), "2 K", "2 N", "arXiv 2305.17333"),
     "mezo_svrg": Method(
@@ -123,6 +133,41 @@ def method_name(options: MethodOptions) -> str:
     raise TypeError(f"optimizer is a {type(options).__name__}; it must be one of {known}")
 
 
+def along_inputs(options: MethodOptions) -> MethodOptions:
+    """Options of `input_subspace`, which a run with input directions has.
+
+    Args:
+        options: Its own, or those of `loren`, whose covariance the directions take the place of.
+
+    Returns:
+        Its own.
+
+    Raises:
+        ValueError: If they are of another method, or say something of LOREN's covariance.
+
+    Example:
+        >>> along_inputs(LorenOptions(learning_rate=0.1, momentum=None, rank=1))
+        InputSubspaceOptions(learning_rate=0.1, ..., momentum=None, rank=1, ...)
+    """
+    name = method_name(options)
+    if name == "input_subspace":
+        return options
+    if name != "loren":
+        raise ValueError(
+            f"input_directions make a run of input_subspace, which {name} has no part in: leave "
+            "input_directions away, or give the optimizer input_subspace."
+        )
+    fields = {field.name: field.default for field in dataclasses.fields(options)}
+    kept = {field.name for field in dataclasses.fields(InputSubspaceOptions)}
+    for knob in sorted(fields.keys() - kept):
+        if (value := getattr(options, knob)) != fields[knob]:
+            raise ValueError(
+                f"{knob} is {value}, of a learned covariance, which input_directions take the "
+                "place of: give one of the two."
+            )
+    return InputSubspaceOptions(**{knob: getattr(options, knob) for knob in kept})
+
+
 def build_optimizer(
     options: MethodOptions, *, learning_rate: Any = None, mask: Any = None, key: Any = 0
 ) -> optax.GradientTransformationExtraArgs:
@@ -143,7 +188,7 @@ def build_optimizer(
     """
     method_name(options)
     changes = {} if learning_rate is None else {"learning_rate": learning_rate}
-    return options.build(**changes, mask=mask, key=key)
+    return trained(options.build(**changes, key=key), mask)
 
 
 def passes_of_step(options: Any, step: int, batches: int) -> int:

@@ -9,18 +9,19 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, get_args, get_origin
 
 from loren_jax.arguments import positive
 
-NOT_OPTIONS = frozenset(
-    {"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "covariance"}
-)
+NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "factors"})
 """Arguments that are functions or trees, or that the run itself decides."""
 
-NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "mask", "evaluation", "key")
+FOUND: Mapping[str, Any] = {"factors": {}}
+"""Arguments that a run finds out before its first step, and what stands for them until then."""
+
+NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "evaluation", "key")
 """Arguments that a run, its journal and its reports give or read by name."""
 
 
@@ -42,8 +43,10 @@ class MethodOptions:
 
     def build(self, **changes: Any) -> Any:
         """The optimiser that these options describe, with some arguments changed or added."""
+        factory = type(self).factory
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return type(self).factory(**(own | changes))
+        found = {n: FOUND[n] for n in inspect.signature(factory).parameters if n in FOUND}
+        return factory(**(found | own | changes))
 
 
 def options_of(factory: Callable[..., Any]) -> Any:

@@ -41,7 +41,7 @@ def test_a_replay_reads_them(tmp_path):
     start = {"kernel": jnp.ones((4, 3))}
     factors = {"kernel": np.eye(4)[:, :2]}
     knobs = {"learning_rate": 0.1, "momentum": None}
-    method = journal.Method("loren", knobs, factors=journal.factors.digest(factors))
+    method = journal.Method("input_subspace", knobs, factors=journal.factors.digest(factors))
     assert journal.Method.from_json(method.as_json()) == method
     with pytest.raises(journal.JournalError, match="factors are not those of the description"):
         method.build()

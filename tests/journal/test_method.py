@@ -65,6 +65,6 @@ def test_unknown_names_are_refused(method, message):
 
 
 def test_a_knob_that_is_an_array_or_a_tree_is_refused():
-    """As the fan-in vectors that `loren` takes: they would be lost."""
-    with pytest.raises(journal.JournalError, match=r"knob 'covariance' is a dict.*optimizer="):
-        journal.Method("loren", {"covariance": {"w": np.ones((4, 1))}})
+    """As the fan-in vectors that `input_subspace` takes: they would be lost."""
+    with pytest.raises(journal.JournalError, match=r"knob 'factors' is a dict.*optimizer="):
+        journal.Method("input_subspace", {"factors": {"w": np.ones((4, 1))}})

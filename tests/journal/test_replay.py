@@ -137,7 +137,7 @@ def test_a_field_named_value_is_known_by_its_path_and_as_older_journals_spell_it
     factors = {trained: np.ones((3, 1), np.float32)}
     knobs = {"learning_rate": 0.1, "momentum": None}
     digest = journal.factors.digest(factors)
-    method = journal.Method("loren", knobs, trained=[trained], factors=digest)
+    method = journal.Method("input_subspace", knobs, trained=[trained], factors=digest)
     header = journal.header(start, (6, 1), method=method)
     assert [path for path, _, _ in header["params"]["leaves"]] == ["attn/key", "attn"]
     with journal.create(tmp_path / "j", header) as log:

@@ -1,5 +1,6 @@
 """Configurations refuse what cannot work, and say where a run goes."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from loren_jax import train
 from loren_jax.train import (
     METHODS,
     EvaluateConfig,
+    InputSubspaceOptions,
     LorenOptions,
     MezoOptions,
     TrainConfig,
@@ -105,9 +107,25 @@ def test_evaluation_refuses_a_split_of_what_is_held_out():
         EvaluateConfig(model="m", held_out=True, split="test")
 
 
-def test_input_directions_are_lorens():
-    with pytest.raises(ValueError, match="mezo has none"):
-        TrainConfig(optimizer=METHODS["mezo"].options(learning_rate=0.1), input_directions=2)
+def test_input_directions_make_a_run_of_input_subspace():
+    """Whether it is named, or takes the place of loren; what is of loren alone is not dropped."""
+    knobs = {"learning_rate": 0.1, "momentum": 0.5, "rank": 1, "num_directions": 4}
+    expected = InputSubspaceOptions(**knobs)
+    for options in (expected, LorenOptions(**knobs)):
+        config = TrainConfig(optimizer=options, input_directions=2)
+        assert config.optimizer == expected
+        assert config.directory.name == "input_subspace-minilm-reviews-seed0"
+        values = json.loads(json.dumps(config.as_json()))
+        assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
+    refused = [
+        (METHODS["mezo"].options(learning_rate=0.1), "which mezo has no part in"),
+        (LorenOptions(learning_rate=0.1, damping=1.0), "damping is 1.0, of a learned covariance"),
+    ]
+    for options, message in refused:
+        with pytest.raises(ValueError, match=message):
+            TrainConfig(optimizer=options, input_directions=2)
+    with pytest.raises(ValueError, match="give input_directions too"):
+        TrainConfig(optimizer=expected)
 
 
 def test_configurations_of_version_0_1_0():
@@ -120,6 +138,9 @@ def test_configurations_of_version_0_1_0():
     assert frozen == LorenOptions(learning_rate=0.1, covariance_learning_rate=0.0)
     with pytest.raises(ValueError, match="isotropic can be replayed and exported"):
         TrainConfig.from_json(old(covariance="isotropic"))
+    along = {"input_directions": 2, "optimizer": old(damping=0.7, momentum=0.9)["optimizer"]}
+    expected = InputSubspaceOptions(learning_rate=0.1, momentum=0.9)
+    assert TrainConfig.from_json(old() | along).optimizer == expected
     with pytest.raises(ValueError, match='"tiled", which left loren after version'):
         TrainConfig.from_json(old(structure="tiled"))
 

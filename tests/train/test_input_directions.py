@@ -1,6 +1,7 @@
 """Runs whose directions lie along the inputs."""
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -11,7 +12,7 @@ from tiny_task import write_model, write_task
 
 from loren_jax import journal
 from loren_jax.models import bind
-from loren_jax.train import LorenOptions, TrainConfig, read_metrics, train
+from loren_jax.train import LorenOptions, TrainConfig, read_metrics, resume, train
 from loren_jax.train.cluster import ALONE
 from loren_jax.train.preparation import prepare
 from loren_jax.train.reconstruction import export_step, verify
@@ -95,9 +96,45 @@ def test_the_journal_needs_them(run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def as_version_0_1_0_wrote_it(run, copy, steps):
+    """The run's directory behind some steps, when such directions were an option of LOREN."""
+    shutil.copytree(run, copy)
+    for name in ("keyframes", "model"):
+        shutil.rmtree(copy / name, ignore_errors=True)
+    for name in ("run.journal", "summary.json"):
+        (copy / name).unlink()
+    values = json.loads((run / "config.json").read_text())
+    recorded = journal.read(run / "run.journal")
+    method, options = recorded.header["method"], values["config"]["optimizer"]
+    gone = {"damping": 0.3, "covariance_learning_rate": 1e-3, "covariance": "learned"}
+    values["config"]["optimizer"] = {**options, "name": "loren", **gone, "structure": "block"}
+    method |= {"name": "loren", "knobs": {**method["knobs"], **gone, "structure": "block"}}
+    header = recorded.header | {"method": method}
+    header["run"]["config"] = values["config"]
+    (copy / "config.json").write_text(json.dumps(values))
+    with journal.create(copy / "run.journal", header) as log:
+        for number, losses in enumerate(recorded.losses[:steps]):
+            log.append(number, losses)
+    return copy
+
+
+def test_a_run_of_version_0_1_0_goes_on_and_is_made_again(config, run, tmp_path):
+    old = as_version_0_1_0_wrote_it(run, tmp_path / "old", steps=3)
+    export_step(old, tmp_path / "then", step=3)
+    export_step(run, tmp_path / "now", step=3)
+    weights = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("then", "now")]
+    assert weights[0] == weights[1]
+    resume(old)
+    assert verify(old).same
+    ends = [(place / "model" / "model.safetensors").read_bytes() for place in (old, run)]
+    assert ends[0] == ends[1]
+    assert np.array_equal(*(journal.read(p / "run.journal").losses for p in (old, run)))
+
+
 def test_a_run_in_its_place_leaves_none_behind(config, run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
-    train(dataclasses.replace(config, input_directions=None, output=copy, overwrite=True, steps=1))
+    plain = {"optimizer": LorenOptions(learning_rate=0.05), "input_directions": None}
+    train(dataclasses.replace(config, **plain, output=copy, overwrite=True, steps=1))
     assert not (copy / journal.factors.FACTORS).exists()
 
 

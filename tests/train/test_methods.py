@@ -9,11 +9,13 @@ import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 from loren_jax import optimizers
 from loren_jax.journal import Method
+from loren_jax.journal.factors import digest
 from loren_jax.train import METHODS, LorenOptions, MezoOptions, TrainConfig
 from loren_jax.train.methods import (
     build_optimizer,
@@ -24,7 +26,7 @@ from loren_jax.train.methods import (
 )
 from loren_jax.train.options import MethodOptions, options_of
 
-NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "covariance"}
+NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "factors"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -112,13 +114,18 @@ def test_the_table_has_a_line_for_each_method():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_survives_a_file(name):
     """As a run's configuration, and as a journal describes it."""
-    config = TrainConfig(optimizer=METHODS[name].options(learning_rate=0.01), steps=7)
+    own = {"input_directions": 2} if name == "input_subspace" else {}
+    config = TrainConfig(optimizer=METHODS[name].options(learning_rate=0.01), steps=7, **own)
     values = json.loads(json.dumps(config.as_json()))
     assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
     params = {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}
-    description = Method(name, dataclasses.asdict(config.optimizer), seed=5)
+    factors = {"kernel": np.ones((4, 2))} if own else None
+    found = digest(factors) if factors else None
+    description = Method(name, dataclasses.asdict(config.optimizer), seed=5, factors=found)
     read = Method.from_json(json.loads(json.dumps(description.as_json())))
-    plain, again = (jax.eval_shape(made.build().init, params) for made in (description, read))
+    plain, again = (
+        jax.eval_shape(made.build(factors=factors).init, params) for made in (description, read)
+    )
     assert jax.tree.structure(again) == jax.tree.structure(plain)
 
 

@@ -1,0 +1,45 @@
+"""Directions along fan-in vectors, for a table of methods whose suite has trees of all shapes."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import loren_jax
+from loren_jax import noise
+from loren_jax.directions.matrices import view_of
+
+
+def factors_of(params):
+    """Orthonormal fan-in vectors of every matrix: a quarter of all, or all of a small one."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    pairs = zip(noise.leaf_paths(params), leaves, strict=True)
+    views = {path: view_of(*leaf) for path, leaf in pairs}
+    return {path: _vectors(view) for path, view in views.items() if not view.is_vector}
+
+
+def _vectors(view):
+    count = view.n if view.n <= 8 else view.n // 4
+    basis, _ = np.linalg.qr(np.cos(np.arange(view.n**2, dtype=np.float64)).reshape(-1, view.n))
+    basis = basis[:, :count].astype(np.float32)
+    return jnp.broadcast_to(jnp.asarray(basis), (*view.stack, *basis.shape))
+
+
+def with_own_factors(make):
+    """The factory with `factors_of` whatever tree it is given as its `factors`.
+
+    They are in the state from `init` on, so what else the optimiser does needs none.
+    """
+
+    @functools.wraps(make)
+    def made(*arguments, mask=None, **knobs):
+        built = lambda factors: make(*arguments, factors=factors, **knobs)
+        own = built({})._replace(init=lambda params: built(factors_of(params)).init(params))
+        return loren_jax.trained(own, mask)
+
+    parameters = inspect.signature(make).parameters.values()
+    kept = [p.replace(kind=p.KEYWORD_ONLY) if p.name != "learning_rate" else p for p in parameters]
+    made.__signature__ = inspect.Signature([p for p in kept if p.name != "factors"])
+    return made

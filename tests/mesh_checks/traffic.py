@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from collectives import collectives
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from mesh_checks.meshes import OPTIMIZERS, Network, evaluation_of, is_tuple
@@ -13,7 +14,6 @@ from mesh_checks.meshes import OPTIMIZERS, Network, evaluation_of, is_tuple
 import loren_jax
 from loren_jax import transforms
 from loren_jax.evaluation import micro_batched
-from loren_jax.evaluation.sharded import collectives
 
 
 def noise():

@@ -13,11 +13,9 @@ The parts:
 * `spread`: the evaluation, and placing what a step takes.
 * `layout`: where the arrays of a step lie while it is traced.
 * `automatic`: steps on meshes with explicit axis types.
-* `collectives`: what a compiled program sends.
 """
 
 from loren_jax.evaluation.sharded.automatic import automatic as automatic
-from loren_jax.evaluation.sharded.collectives import collectives as collectives
 from loren_jax.evaluation.sharded.layout import layout_of as layout_of
 from loren_jax.evaluation.sharded.spread import Sharded as Sharded
 from loren_jax.evaluation.sharded.spread import sharded as sharded

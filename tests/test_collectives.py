@@ -1,6 +1,6 @@
 """Reading a compiled program's collectives."""
 
-from loren_jax.evaluation.sharded import collectives
+from collectives import collectives
 
 PROGRAM = """\
 HloModule jit_step, num_partitions=8

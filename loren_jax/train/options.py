@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 from loren_jax.arguments import positive
 
@@ -113,9 +113,15 @@ def _kind(annotation: Any) -> Any:
     if get_origin(annotation) is tuple:
         kinds = tuple(_kind(a) for a in get_args(annotation))
         return None if None in kinds else tuple[kinds]  # type: ignore[misc]
+    if get_origin(annotation) is Literal:
+        return annotation
     members = get_args(annotation) or (annotation,)
-    kind = next((k for k in (float, bool, int, str) if k in members), None)
-    return kind | None if kind is not None and types.NoneType in members else kind
+    number = next((k for k in (float, bool, int, str) if k in members), None)
+    words = [m for m in members if get_origin(m) is Literal]
+    kinds = words if number is None else [number, *words]
+    if not kinds:
+        return None
+    return Union[tuple(kinds + [None] * (types.NoneType in members))]  # noqa: UP007, of a list
 
 
 def _documentation(factory: Callable[..., Any], names: list[str]) -> str:

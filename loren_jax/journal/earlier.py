@@ -20,7 +20,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "r_adazo": {"rank": None},
     "kerzoo": {"rank": None},
 }
-"""By method, the defaults of version 0.1.0 that are others now, or may become so."""
+"""By method, the defaults of version 0.1.0 that are others now, or may become so. A default that
+changes from now on needs a line here; what was written since names all knobs."""
 
 METHODS: Mapping[str, Callable[..., Any]] = {
     "loren, isotropic": partial(optimizers.input_subspace, factors={}),

@@ -1,7 +1,8 @@
 """What earlier versions wrote is read with what it meant then.
 
 `earlier.json` was made by version 0.1.0: descriptions as its `Method.as_json` wrote them, the
-losses of four steps, and where the parameters were behind them.
+losses of four steps, and where the parameters were behind them. `defaults_0_1_0.json` are the
+defaults of its methods.
 """
 
 import json
@@ -15,6 +16,7 @@ from loren_jax import journal
 from loren_jax.journal import earlier
 
 GOLDEN = json.loads(Path(__file__).with_name("earlier.json").read_text())
+DEFAULTS = json.loads(Path(__file__).with_name("defaults_0_1_0.json").read_text())
 START = {
     "bias": np.ones(3, np.float32),
     "kernel": np.cos(np.arange(15.0)).reshape(5, 3).astype(np.float32),
@@ -57,6 +59,16 @@ def test_a_tiled_covariance_is_gone(tmp_path):
         journal.replay(START, path)
     optimizer = journal.Method("mezo", {"learning_rate": 0.1, "num_directions": 6}).build()
     assert journal.replay(START, path, 0, optimizer=optimizer).steps == 0
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_what_version_0_1_0_left_out_has_its_defaults(name):
+    """A default that has changed since needs a line in `earlier.DEFAULTS`."""
+    description = journal.Method(name, {"learning_rate": 0.1}).as_json()
+    description["knobs"] = {"learning_rate": 0.1}
+    knobs = journal.Method.from_json(description).as_json()["knobs"]
+    expected = {n: v for n, v in DEFAULTS[name].items() if n not in ("covariance", "structure")}
+    assert json.loads(json.dumps({n: knobs[n] for n in expected})) == expected
 
 
 def test_descriptions_name_every_knob_so_that_a_later_default_changes_none(monkeypatch):

@@ -26,7 +26,6 @@ from loren_jax.optimizers import mezo_adam as mezo_adam
 from loren_jax.optimizers import mezo_bcd as mezo_bcd
 from loren_jax.optimizers import mezo_svrg as mezo_svrg
 from loren_jax.optimizers import r_adazo as r_adazo
-from loren_jax.optimizers import scale_by_loren as scale_by_loren
 from loren_jax.optimizers import subzero as subzero
 from loren_jax.optimizers import tezo as tezo
 from loren_jax.optimizers import zo_muon as zo_muon

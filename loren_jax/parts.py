@@ -12,7 +12,7 @@ import jax
 import optax
 
 from loren_jax.directions.masked import resolve_mask
-from loren_jax.transformation import Update, ZerothOrder, form
+from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import Mask, PyTree
 from loren_jax.updates import no_update
 
@@ -83,7 +83,7 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
     """
     inner = optax.with_extra_args_support(optimizer)
     if mask is None:
-        return ZerothOrder(*inner)
+        return ZerothOrder(inner.init, update_of(inner))
 
     def init(params: PyTree) -> PyTree:
         some = masked(mask, params).take(params)
@@ -129,7 +129,16 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
         return part.put(whole, some), state
 
     own = lambda function: function if form(optimizer, function.__name__) else None
-    whole = Update(update, ask=own(ask), accumulate=own(accumulate), apply=own(apply))
+    estimate: Any = form(optimizer, "estimate")
+    whole = Update(
+        update,
+        ask=own(ask),
+        accumulate=own(accumulate),
+        apply=own(apply),
+        scheme=form(optimizer, "scheme"),
+        passes=form(optimizer, "passes"),
+        estimate=estimate and trained(estimate, mask),
+    )
     return ZerothOrder(init, whole)
 
 

@@ -1,19 +1,126 @@
 """The one type of this library's optimisers: an Optax transformation that can do more than update.
 
-It is a pair `(init, update)` as all of Optax's are. What else it can do hangs on `update`, which is
-an object that can be called: so whatever copies, pickles, maps over or rebuilds the pair keeps all
-of it.
+It is a pair `(init, update)` as all of Optax's are. What else it can do and tell hangs on `update`,
+which is an object that can be called: so whatever copies, pickles, maps over or rebuilds the pair
+keeps all of it. The functions are described by protocols, as Optax's are in its `base.py`.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
+import jax
 import optax
 
-from loren_jax.types import PyTree
+from loren_jax.types import PyTree, Scheme, ValueFn
+
+
+@runtime_checkable
+class UpdateFn(Protocol):
+    """Optax's `update`, whose updates may be None, and which knows what a step is made from."""
+
+    def __call__(
+        self,
+        updates: PyTree | None,
+        state: PyTree,
+        params: PyTree | None = None,
+        *,
+        value_fn: ValueFn | None = None,
+        losses: jax.typing.ArrayLike | None = None,
+        has_aux: bool = False,
+        **extra: Any,
+    ) -> tuple[PyTree, PyTree]:
+        """A step.
+
+        Args:
+          updates: None, as there is no gradient to take; zeros are taken too.
+          state: the optimiser's state.
+          params: the parameters.
+          value_fn: the loss, `params -> scalar`; or else
+          losses: those of this very step, `(K, S)`, queried elsewhere.
+          has_aux: whether the loss returns `(scalar, aux)`.
+          **extra: `full_value_fn` for `mezo_svrg`; what else a chain is given.
+
+        Returns:
+          The updates, to be added to the parameters, and the new state.
+        """
+        ...
+
+
+@runtime_checkable
+class ApplyFn(Protocol):
+    """What `update` and `optax.apply_updates` do, up to rounding, without a tree of updates."""
+
+    def __call__(
+        self,
+        params: PyTree,
+        state: PyTree,
+        *,
+        value_fn: ValueFn | None = None,
+        losses: jax.typing.ArrayLike | None = None,
+        has_aux: bool = False,
+        **extra: Any,
+    ) -> tuple[PyTree, PyTree]:
+        """The parameters and the state after a step; arguments as in `UpdateFn`."""
+        ...
+
+
+@runtime_checkable
+class AskFn(Protocol):
+    """Where the losses of a step are taken."""
+
+    def __call__(
+        self, params: PyTree, state: PyTree, direction: int | jax.Array, point: int | jax.Array
+    ) -> PyTree:
+        """The parameters of that row and column of the step's `losses`, a perturbed copy."""
+        ...
+
+
+@runtime_checkable
+class AccumulateFn(Protocol):
+    """An estimate that is added to another tree as it is computed."""
+
+    def __call__(
+        self,
+        state: PyTree,
+        params: PyTree,
+        into: PyTree | None,
+        factor: Any,
+        *,
+        value_fn: ValueFn | None = None,
+        losses: jax.typing.ArrayLike | None = None,
+        has_aux: bool = False,
+        **extra: Any,
+    ) -> tuple[PyTree, PyTree]:
+        """`into + factor * estimate` and the state.
+
+        In the dtypes of `into`, leaf by leaf, in a stack of layers layer by layer; the estimate by
+        itself if `into` is None. Other arguments as in `UpdateFn`.
+        """
+        ...
+
+
+@runtime_checkable
+class FusedFn(Protocol):
+    """What follows an estimate, as one step in place with it."""
+
+    def __call__(
+        self,
+        accumulate: Callable[[PyTree, Any], tuple[PyTree, PyTree]],
+        params: PyTree,
+        state: PyTree,
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """`(params, estimator state, state)`, the second as `accumulate` returned it.
+
+        Args:
+          accumulate: `(into, factor) -> (into + factor * estimate, estimator state)`.
+          params: the parameters.
+          state: of what follows the estimate.
+        """
+        ...
+
 
 _CALLED: "ContextVar[list[Update] | None]" = ContextVar("called", default=None)
 """Where `Update` notes that it is called, so that one behind closures of others can be seen."""
@@ -21,29 +128,31 @@ _CALLED: "ContextVar[list[Update] | None]" = ContextVar("called", default=None)
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """An `update`, and other forms of the same step. All are pure.
+    """An `update`, other forms of the same step, and facts of it. All functions are pure.
 
     Attributes:
-      function: `(updates, state, params, *, value_fn=None, losses=None, has_aux=False, **extra) ->
-        (updates, state)`.
-      ask: `(params, state, direction, point) -> params`: the parameters at which the loss in that
-        row and column of the step's `losses` is taken, a perturbed copy.
-      accumulate: of an estimate alone: `(state, params, into, factor, *, value_fn=None,
-        losses=None, has_aux=False) -> (tree, state)`: `into + factor * estimate`, in the dtypes of
-        `into` and leaf by leaf, layer by layer; the estimate by itself if `into` is None.
-      apply: `(params, state, *, value_fn=None, losses=None, has_aux=False) -> (params, state)`:
-        what `update` and `optax.apply_updates` do, up to rounding, without a tree of updates.
-      fused: of what follows an estimate: `(accumulate, params, state) -> (params, estimator state,
-        state)`, where `accumulate(into, factor)` adds the estimate times `factor` to a tree.
+      function: the update itself.
+      ask: see `AskFn`.
+      accumulate: of a linear estimate alone.
+      apply: the step in place; None where what follows the estimate needs a tree of updates.
+      fused: of what follows an estimate alone.
+      scheme: where along a direction the loss is queried.
+      passes: forward passes of a step; where not all steps cost the same, of most of them.
+      estimate: what stands before the rest in a chain; None of an estimate itself.
     """
 
-    function: Callable[..., tuple[PyTree, PyTree]]
-    ask: Callable[..., PyTree] | None = None
-    accumulate: Callable[..., tuple[PyTree, PyTree]] | None = None
-    apply: Callable[..., tuple[PyTree, PyTree]] | None = None
-    fused: Callable[..., tuple[PyTree, PyTree, PyTree]] | None = None
+    function: UpdateFn
+    ask: AskFn | None = None
+    accumulate: AccumulateFn | None = None
+    apply: ApplyFn | None = None
+    fused: FusedFn | None = None
+    scheme: Scheme | None = None
+    passes: int | None = None
+    estimate: "ZerothOrder | None" = None
 
-    def __call__(self, updates, state, params=None, **extra):  # noqa: D102
+    def __call__(  # noqa: D102
+        self, updates: PyTree | None, state: PyTree, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, PyTree]:
         if (called := _CALLED.get()) is not None:
             called.append(self)
         return self.function(updates, state, params, **extra)
@@ -57,35 +166,71 @@ class ZerothOrder(optax.GradientTransformationExtraArgs):
     >>> optimizer = copy.deepcopy(loren_jax.mezo(0.1))
     >>> optimizer.apply is not None
     True
+    >>> optimizer.passes
+    2
+    >>> tx = optax.chain(optimizer.estimate, optax.scale_by_adam(), optax.scale(-1e-4))
     """
 
-    @property
-    def ask(self) -> Callable[..., PyTree]:
-        """See `Update`."""
-        return form(self, "ask")
+    update: UpdateFn  # pyrefly: ignore[bad-override]
 
     @property
-    def accumulate(self) -> Callable[..., tuple[PyTree, PyTree]]:
-        """See `Update`; of estimates."""
+    def ask(self) -> AskFn:
+        """Where losses are taken; MeZO-SVRG, which takes them at two places, has none."""
+        return _there("ask", form(self, "ask"))
+
+    @property
+    def accumulate(self) -> AccumulateFn | None:
+        """Of an estimate: itself added to a tree; None where it is not linear in its losses."""
         return form(self, "accumulate")
 
     @property
-    def apply(self) -> Callable[..., tuple[PyTree, PyTree]] | None:
-        """See `Update`; None where what follows the estimate needs a tree of updates."""
+    def apply(self) -> ApplyFn | None:
+        """The step in place; None where what follows the estimate needs a tree of updates."""
         return form(self, "apply")
+
+    @property
+    def scheme(self) -> Scheme:
+        """Where along a direction the loss is queried."""
+        return _there("scheme", form(self, "scheme"))
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a step; of MeZO-SVRG of one on a minibatch."""
+        return _there("passes", form(self, "passes"))
+
+    @property
+    def estimate(self) -> "ZerothOrder":
+        """The estimate of the gradient alone, for any Optax chain; its updates point uphill."""
+        return _there("estimate", form(self, "estimate") or (form(self, "scheme") and self))
 
 
 def form(optimizer: optax.GradientTransformation, name: str) -> Any:
-    """One of the forms of a step; None where the optimiser has no such form.
+    """One of the forms or facts of a step; None where the optimiser has no such.
 
     Args:
       optimizer: any Optax transformation.
       name: an attribute of `Update`.
 
     Returns:
-      The function, or None.
+      What the attribute is, or None.
     """
     return getattr(optimizer.update, name, None)
+
+
+def update_of(optimizer: optax.GradientTransformation) -> UpdateFn:
+    """The `update` of what may be a chain around an estimate: Optax has no type for None in it."""
+    return cast(UpdateFn, optimizer.update)
+
+
+def _there(name: str, value: Any) -> Any:
+    """What an optimiser has of this name; raises where it is None."""
+    if value is None:
+        raise AttributeError(
+            f"the optimiser has no {name}: something around one of loren_jax hides it, as "
+            "optax.chain does, or it is mezo_svrg, which cannot be asked: take that of the one "
+            "inside."
+        )
+    return value
 
 
 @contextlib.contextmanager

@@ -74,17 +74,18 @@ def _input_subspace_estimate(factors, **knobs):
 
 
 N = 64 * 32
+_LOREN = lambda **knobs: loren_jax.loren(1.0, **knobs).estimate
 _MEZO = _estimate(loren_jax.directions.isotropic)
 _LAZY = {"rank": 2, "every": 10}
 _LOZO = _LAZY | {"factor_scale": "rank"}
 
 METHODS = {
-    "loren": Method(loren_jax.loren, 0.01, {}, 6, N + 64, loren_jax.scale_by_loren),
+    "loren": Method(loren_jax.loren, 0.01, {}, 6, N + 64, _LOREN),
     "loren seeded": Method(
-        loren_jax.loren, 0.05, {"momentum": None}, 6, 64, loren_jax.scale_by_loren
+        loren_jax.loren, 0.05, {"momentum": None}, 6, 64, _LOREN
     ),
     "loren rank 1": Method(
-        loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, 6, 64, loren_jax.scale_by_loren
+        loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, 6, 64, _LOREN
     ),
     "input_subspace": Method(
         with_own_factors(loren_jax.input_subspace), 0.05, {}, 6, 64 * 16,

@@ -66,7 +66,6 @@ PUBLIC = {
     "mezo_bcd",
     "mezo_svrg",
     "r_adazo",
-    "scale_by_loren",
     "schemes",
     "subzero",
     "tezo",

@@ -31,7 +31,7 @@ def scale_by_mezo(**knobs):
     )
 
 
-ESTIMATES = {"loren": loren_jax.scale_by_loren, "mezo": scale_by_mezo}
+ESTIMATES = {"loren": lambda: loren_jax.loren(1.0).estimate, "mezo": scale_by_mezo}
 each_estimate = pytest.mark.parametrize("make", ESTIMATES.values(), ids=ESTIMATES)
 
 
@@ -67,7 +67,7 @@ def test_an_alias_is_its_parts():
     schedule = optax.linear_schedule(0.1, 0.0, 10)
     alias = loren_jax.loren(schedule, momentum=0.9, weight_decay=0.1)
     parts = optax.named_chain(
-        ("estimate", loren_jax.scale_by_loren()),
+        ("estimate", loren_jax.loren(1.0).estimate),
         ("rest", optax.chain(optax.trace(0.9), optax.add_decayed_weights(0.1))),
         ("rate", optax.scale_by_learning_rate(schedule)),
     )
@@ -96,8 +96,9 @@ def test_leaves_get_rates_of_their_own_after_the_estimate():
     """optax.partition goes behind: the estimate needs all leaves for the loss."""
     rates = {"fast": optax.sgd(1.0), "slow": optax.sgd(0.1)}
     labels = {"kernel": "slow", "bias": "fast"}
-    updates, _ = one_update(optax.chain(loren_jax.scale_by_loren(), optax.partition(rates, labels)))
-    estimate, _ = one_update(loren_jax.scale_by_loren())
+    estimator = loren_jax.loren(1.0).estimate
+    updates, _ = one_update(optax.chain(estimator, optax.partition(rates, labels)))
+    estimate, _ = one_update(estimator)
     assert_close(updates, {"kernel": -0.1 * estimate["kernel"], "bias": -estimate["bias"]})
 
 
@@ -160,7 +161,7 @@ def test_micro_batches_are_the_full_batch_in_one_update(make):
 @pytest.mark.parametrize("last", [stochastic_rounding, compensated_sum])
 def test_nnx_optimizer_with_bfloat16_parameters_and_rounding(last):
     model = nnx.Linear(3, 2, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
-    tx = optax.chain(loren_jax.scale_by_loren(), in_float32(optax.adam(1e-3)), last())
+    tx = optax.chain(loren_jax.loren(1.0).estimate, in_float32(optax.adam(1e-3)), last())
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
     graphdef = nnx.split(model)[0]
     value_fn = lambda params: jnp.mean(nnx.merge(graphdef, params)(X).astype(jnp.float32) ** 2)

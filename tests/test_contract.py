@@ -367,8 +367,38 @@ def test_forward_passes_are_as_declared(method):
     optimizer = build(method, chunk_size=1)
     state = jax.jit(optimizer.init)(params)
     # Compiled: outside of jit every loop of an update would be compiled on its own.
-    jax.block_until_ready(jax.jit(stepper(optimizer, value_fn))(params, state))
+    step = jax.jit(stepper(optimizer, value_fn))
+    params, state = jax.block_until_ready(step(params, state))
     assert len(calls) == method.passes
+    calls.clear()
+    jax.block_until_ready(step(params, state))
+    assert len(calls) == optimizer.passes
+
+
+def test_estimate_goes_before_any_optax_chain(method):
+    """It is the first of the method's own chain, with its state, and points uphill."""
+    optimizer = build(method)
+    estimate = optimizer.estimate
+    assert (estimate.passes, estimate.scheme) == (optimizer.passes, optimizer.scheme)
+    assert estimate.estimate is estimate
+    adam = optax.scale_by_adam()
+    other = optax.chain(estimate, adam, optax.scale(-1e-4))
+    sources = {"value_fn": loss, "full_value_fn": loss}
+
+    @jax.jit
+    def step(state):
+        uphill, alone = estimate.update(None, state[0], PARAMS, **sources)
+        _, (own, *_) = optimizer.update(None, state, PARAMS, **sources)
+        updates, after = other.update(None, other.init(PARAMS), PARAMS, **sources)
+        expected = optax.tree.scale(-1e-4, adam.update(uphill, adam.init(PARAMS))[0])
+        slope = optax.tree.vdot(uphill, jax.grad(loss)(PARAMS))
+        return (alone, own, after[0]), (updates, expected), slope
+
+    (alone, own, after), (updates, expected), slope = step(started(name_of(method)))
+    assert_equal(alone, own)
+    assert_equal(alone, after)
+    chex.assert_trees_all_close(updates, expected, rtol=1e-6)
+    assert slope > 0
 
 
 def test_state_is_as_small_as_declared(method):

@@ -35,7 +35,7 @@ OPTIMIZERS = {
         for name, row in METHODS.items()
         if " " not in name and "learning_rate" not in row.knobs
     },
-    "scale_by_loren": loren_jax.scale_by_loren,
+    "an estimate": lambda: loren_jax.loren(1.0).estimate,
     "masked": lambda: loren_jax.loren(0.1, mask=lambda path: path == "w"),
 }
 

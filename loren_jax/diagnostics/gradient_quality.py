@@ -55,7 +55,7 @@ def compare_with_gradient(
     Costs one backward pass and `num_estimates` times the forward passes of a step.
 
     Args:
-      estimator: an `estimate`, as `scale_by_loren` makes one, without what follows it in a chain.
+      estimator: an `estimate`, as an optimiser has one, without what follows it in a chain.
       value_fn: the loss, `params -> scalar`; differentiable.
       params: where to compare.
       state: the estimator's state; None for a fresh one. What it has learned is used and left as it
@@ -82,7 +82,7 @@ def compare_with_gradient(
     if not isinstance(state, EstimateState):
         raise TypeError(
             f"expected an EstimateState, got {type(state).__name__}: pass the estimate alone, as "
-            "scale_by_loren() for loren(), and its part of a chain's state, as state[0]."
+            "loren(1.0).estimate for loren(1.0), and its part of a chain's state, as state[0]."
         )
     flags = jax.tree.leaves(resolve_mask((lambda path: True) if mask is None else mask, params))
 

@@ -120,8 +120,17 @@ def estimate(
         require_one(value_fn, losses, extra)
         return own.step(state, params, value_fn, losses, has_aux, into, factor)
 
-    linear = directions.linear
-    return ZerothOrder(init, Update(update, ask=own.ask, accumulate=accumulate if linear else None))
+    facts = {"scheme": scheme, "passes": passes(num_directions, scheme)}
+    whole = Update(
+        update, ask=own.ask, accumulate=accumulate if directions.linear else None, **facts
+    )
+    return ZerothOrder(init, whole)
+
+
+def passes(num_directions: int, scheme: Scheme) -> int:
+    """Forward passes of a step; the directions share the one at the parameters."""
+    points, centre = len(scheme.points), 0.0 in scheme.points
+    return num_directions * (points - 1) + 1 if centre else num_directions * points
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from loren_jax import arguments, schemes
 from loren_jax.estimators.estimate import estimate
 from loren_jax.estimators.update_arguments import require_no_updates, require_spelling
 from loren_jax.precision import wide
-from loren_jax.transformation import Update, ZerothOrder
+from loren_jax.transformation import Update, ZerothOrder, form
 from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
 from loren_jax.updates import cast_like
 
@@ -115,6 +115,7 @@ def svrg(
         key=key,
     )
     queried, difference = make(directions, scheme), make(directions, _difference(scheme))
+    query, add = form(queried, "accumulate"), form(difference, "accumulate")
 
     def init(params: PyTree) -> SvrgState:
         return _with_snapshot(difference.init(params), params)
@@ -139,7 +140,7 @@ def svrg(
             functions = (value_fn, full_value_fn)
             losses, aux = probe(full, own, params, state.snapshot, functions, has_aux)
         enough = jnp.sum(schemes.usable(jnp.atleast_2d(losses)).all(-1)) >= scheme.min_directions
-        total, after = difference.accumulate(own, params, None, 1.0, losses=losses)
+        total, after = add(own, params, None, 1.0, losses=losses)
         here = after.losses[:, : len(scheme.points)]
         loss = jnp.mean(here, where=schemes.usable(here))
         snapshot = _replace(full & enough, params, state.snapshot)
@@ -152,7 +153,7 @@ def svrg(
     def probe(full, own, params, snapshot, functions, has_aux):
         # What the losses add up to is not used, so that a compiler leaves it out.
         def ask(function, at):
-            step = queried.accumulate(own, at, None, 1.0, value_fn=function, has_aux=has_aux)[1]
+            step = query(own, at, None, 1.0, value_fn=function, has_aux=has_aux)[1]
             return step.losses, step.aux
 
         part, whole = functions
@@ -162,7 +163,7 @@ def svrg(
             lambda: _side_by_side(ask(part, params), ask(part, snapshot)),
         )
 
-    return ZerothOrder(init, Update(update))
+    return ZerothOrder(init, Update(update, scheme=scheme, passes=2 * queried.passes))
 
 
 def _require_usable(directions: Directions) -> None:

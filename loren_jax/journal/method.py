@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import optax
-
 from loren_jax import directions, noise, optimizers
 from loren_jax.journal import earlier, schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
 from loren_jax.parts import trained
+from loren_jax.transformation import ZerothOrder
 from loren_jax.types import Evaluation
 
 AXES = {"attention_axes": directions.attention_axes}
@@ -70,7 +69,7 @@ class Method:
 
     def build(
         self, evaluation: Evaluation | None = None, factors: Mapping[str, Any] | None = None
-    ) -> optax.GradientTransformationExtraArgs:
+    ) -> ZerothOrder:
         """The optimiser.
 
         Args:

@@ -46,7 +46,6 @@ from loren_jax.optimizers.hizoo import hizoo as hizoo
 from loren_jax.optimizers.input_subspace import input_subspace as input_subspace
 from loren_jax.optimizers.kerzoo import kerzoo as kerzoo
 from loren_jax.optimizers.loren import loren as loren
-from loren_jax.optimizers.loren import scale_by_loren as scale_by_loren
 from loren_jax.optimizers.lozo import lozo as lozo
 from loren_jax.optimizers.lozo import lozo_m as lozo_m
 from loren_jax.optimizers.mezo import mezo as mezo

@@ -129,60 +129,6 @@ def loren(
     References:
       LOREN, https://arxiv.org/abs/2511.07971
     """
-    scale_by = scale_by_loren(
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        damping=damping,
-        covariance_learning_rate=covariance_learning_rate,
-        rank=rank,
-        matrix_axes=matrix_axes,
-        chunk_size=chunk_size,
-        evaluation=evaluation,
-        key=key,
-    )
-    after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay)
-    return trained(chain(scale_by, after), mask)
-
-
-def scale_by_loren(
-    *,
-    num_directions: int = 6,
-    perturbation_scale: ScalarOrSchedule = 1e-3,
-    damping: Scalar = 0.1,
-    covariance_learning_rate: Scalar = 1e-3,
-    rank: int | None = None,
-    mask: Mask | None = None,
-    matrix_axes: AxesOf | None = None,
-    chunk_size: int | None = None,
-    evaluation: Evaluation | None = None,
-    key: Any = 0,
-) -> ZerothOrder:
-    """LOREN's estimate alone, to be followed by any Optax chain.
-
-    Args:
-      num_directions: see `loren`, as for all others.
-      perturbation_scale: `epsilon`.
-      damping: `rho`.
-      covariance_learning_rate: `nu`.
-      rank: None for full Gaussian directions.
-      mask: leaves to train.
-      matrix_axes: leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once.
-      evaluation: how one query runs.
-      key: a seed or a threefry key.
-
-    Returns:
-      An `optax.GradientTransformationExtraArgs` whose updates point uphill, as a gradient does.
-
-    Raises:
-      ValueError: an argument out of range.
-
-    >>> import optax
-    >>> optimizer = optax.chain(scale_by_loren(rank=1), optax.scale_by_adam(), optax.scale(-1e-4))
-
-    References:
-      LOREN, https://arxiv.org/abs/2511.07971
-    """
     estimator = estimate(
         rank_one(damping, covariance_learning_rate, rank, matrix_axes),
         leave_one_out(),
@@ -192,4 +138,5 @@ def scale_by_loren(
         evaluation=evaluation,
         key=key,
     )
-    return trained(estimator, mask)
+    after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay)
+    return trained(chain(estimator, after), mask)

@@ -13,7 +13,7 @@ from loren_jax.estimators.svrg import svrg
 from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
-from loren_jax.transforms import descend
+from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Scalar
 
 
@@ -127,7 +127,7 @@ def mezo_svrg(
         key=key,
     )
     rate = _alternating(learning_rate, full_learning_rate, every)
-    return trained(optax.chain(estimator, descend(rate, weight_decay=weight_decay)), mask)
+    return trained(chain(estimator, descend(rate, weight_decay=weight_decay)), mask)
 
 
 def _alternating(learning_rate: Any, full_learning_rate: Any, every: int) -> optax.Schedule:

@@ -5,13 +5,15 @@ the words are the factory's own. Nothing is declared twice, so nothing can be fo
 """
 
 import dataclasses
+import functools
 import inspect
+import operator
 import re
 import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from loren_jax.arguments import positive
 
@@ -121,7 +123,8 @@ def _kind(annotation: Any) -> Any:
     kinds = words if number is None else [number, *words]
     if not kinds:
         return None
-    return Union[tuple(kinds + [None] * (types.NoneType in members))]  # noqa: UP007, of a list
+    optional = [None] if types.NoneType in members else []
+    return functools.reduce(operator.or_, [*kinds, *optional])
 
 
 def _documentation(factory: Callable[..., Any], names: list[str]) -> str:

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import jax
 import optax
 
-from loren_jax.transformation import Update, ZerothOrder, form
-from loren_jax.types import PyTree
+from loren_jax.transformation import Update, ZerothOrder, form, update_of
 
 
 def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> ZerothOrder:
@@ -22,7 +20,8 @@ def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> Zerot
       after: any of Optax's transformations, in their order.
 
     Returns:
-      `optax.chain(estimator, *after)`, with `ask`, and `apply` where that is possible.
+      `optax.chain(estimator, *after)`, with what the estimate can do and tell, and `apply` where
+      that is possible.
 
     >>> import jax.numpy as jnp
     >>> from loren_jax import directions, estimate, schemes
@@ -35,18 +34,24 @@ def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> Zerot
     True
     """
     tx = optax.chain(estimator, *after)
-    linear = form(estimator, "accumulate") is not None
-    fused: Any = form(after[0], "fused") if linear and len(after) == 1 else None
+    where, accumulate = form(estimator, "ask"), form(estimator, "accumulate")
+    fused: Any = form(after[0], "fused") if accumulate and len(after) == 1 else None
 
-    def ask(params: PyTree, state: Any, direction: int | jax.Array, point: int | jax.Array):
-        return estimator.ask(params, state[0], direction, point)
+    def ask(params, state, direction, point):
+        return where(params, state[0], direction, point)
 
     def apply(params, state, **sources):
         estimate_state, after_state = state
-        accumulate = lambda into, factor: estimator.accumulate(
-            estimate_state, params, into, factor, **sources
-        )
-        params, estimate_state, after_state = fused(accumulate, params, after_state)
+        add = lambda into, factor: accumulate(estimate_state, params, into, factor, **sources)
+        params, estimate_state, after_state = fused(add, params, after_state)
         return params, (estimate_state, after_state)
 
-    return ZerothOrder(tx.init, Update(tx.update, ask=ask, apply=fused and apply))
+    whole = Update(
+        update_of(tx),
+        ask=where and ask,
+        apply=fused and apply,
+        scheme=form(estimator, "scheme"),
+        passes=form(estimator, "passes"),
+        estimate=estimator,
+    )
+    return ZerothOrder(tx.init, whole)

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from loren_jax import arguments
-from loren_jax.transformation import Update
+from loren_jax.transformation import Update, update_of
 from loren_jax.transforms.precision import in_float32
 from loren_jax.types import PyTree
 
@@ -64,7 +64,7 @@ def descend(
         first = state[0]._replace(trace=moved)
         return params, estimator, (first, *state[1:-1], _advance(state[-1]))
 
-    return optax.GradientTransformation(tx.init, Update(tx.update, fused=fused))
+    return optax.GradientTransformation(tx.init, Update(update_of(tx), fused=fused))
 
 
 def _rate(learning_rate: Any, state: Any) -> Any:

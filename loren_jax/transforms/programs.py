@@ -14,7 +14,7 @@ import jax
 import optax
 
 from loren_jax.evaluation.sharded import automatic
-from loren_jax.transformation import form, overheard
+from loren_jax.transformation import form, overheard, update_of
 from loren_jax.types import PyTree
 
 
@@ -41,9 +41,8 @@ def probe(
       TypeError: there are auxiliary outputs that nobody asked for; the optimiser needs a gradient.
     """
     _require_losses(state)
-    given = functions | ({"has_aux": True} if has_aux else {})
-    # The estimate takes no gradient, which Optax has no type for.
-    _, state = optimizer.update(None, state, params, **given)  # pyrefly: ignore
+    given: dict[str, Any] = functions | ({"has_aux": True} if has_aux else {})
+    _, state = update_of(optimizer)(None, state, params, **given)
     losses, aux = optax.tree.get(state, "losses"), optax.tree.get(state, "aux", ())
     if has_aux:
         return losses, aux
@@ -67,14 +66,14 @@ def applied(optimizer: optax.GradientTransformation) -> Callable[..., tuple[PyTr
     """
     if apply := form(optimizer, "apply"):
         return apply
-    told = False
+    update, told = update_of(optimizer), False
 
     def by_updates(params, state, **given):
         nonlocal told
         _require_losses(state)
         with overheard() as called:
-            updates, state = optimizer.update(None, state, params, **given)  # pyrefly: ignore
-        if not told and any(update.apply for update in called):
+            updates, state = update(None, state, params, **given)
+        if not told and any(one.apply for one in called):
             told = True
             warnings.warn(_LOST, stacklevel=2)
         return optax.apply_updates(params, updates), state

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from loren_jax import directions, estimate, scale_by_loren, schemes
+from loren_jax import directions, estimate, loren, schemes
 from loren_jax.diagnostics import compare_with_gradient
 
 RNG = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_a_biased_scheme_is_seen():
 
 def test_rounding_shows_in_the_spread():
     loss = lambda params: 1e4 + 1e-3 * quadratic(params)
-    make = lambda scale: scale_by_loren(perturbation_scale=scale)
+    make = lambda scale: loren(1.0, perturbation_scale=scale).estimate
     spread = lambda scale: compare_with_gradient(make(scale), loss, PARAMS, num_estimates=20)
     drowned, clear = spread(1e-4), spread(1.0)
     assert drowned.loss_spread < drowned.loss_rounding
@@ -65,7 +65,7 @@ def test_rounding_shows_in_the_spread():
 
 def test_an_estimate_of_zero_has_cosine_zero():
     loss = lambda params: 1e8 + 1e-3 * quadratic(params)
-    quality = compare_with_gradient(scale_by_loren(), loss, PARAMS, num_estimates=3)
+    quality = compare_with_gradient(loren(1.0).estimate, loss, PARAMS, num_estimates=3)
     assert quality.cosine == 0 == quality.loss_spread
 
 
@@ -73,13 +73,13 @@ def test_frozen_leaves_of_any_type_are_left_out():
     params = {"w": KERNEL, "ids": IDS}
     loss = lambda p: jnp.sum(p["w"][p["ids"]] ** 2)
     mask = {"w": True, "ids": False}
-    estimator = scale_by_loren(mask=mask)
+    estimator = loren(1.0, mask=mask).estimate
     quality = compare_with_gradient(estimator, loss, params, num_estimates=5, mask=mask)
     assert all(np.isfinite(quality))
 
 
 def test_uses_what_was_learned_and_other_noise():
-    estimator = scale_by_loren(damping=1e-6, num_directions=50)
+    estimator = loren(1.0, damping=1e-6, num_directions=50).estimate
     state = estimator.init(PARAMS)
     gradient = jax.grad(quadratic)(PARAMS)
     vectors = {"w": jax.vmap(lambda _: gradient["b"][0])(jnp.arange(16)), "b": gradient["b"]}
@@ -93,6 +93,6 @@ def test_uses_what_was_learned_and_other_noise():
 
 def test_errors_name_the_fix():
     with pytest.raises(TypeError, match="pass the estimate alone"):
-        compare_with_gradient(optax.chain(scale_by_loren()), quadratic, PARAMS)
+        compare_with_gradient(optax.chain(loren(1.0).estimate), quadratic, PARAMS)
     with pytest.raises(ValueError, match="num_estimates"):
-        compare_with_gradient(scale_by_loren(), quadratic, PARAMS, num_estimates=1)
+        compare_with_gradient(loren(1.0).estimate, quadratic, PARAMS, num_estimates=1)

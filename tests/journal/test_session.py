@@ -45,7 +45,7 @@ def test_the_queries_are_those_of_the_step(name):
 
 
 def test_any_chain_behind_an_estimate():
-    optimizer = chain(loren_jax.scale_by_loren(num_directions=4), optax.scale(-0.02))
+    optimizer = chain(loren_jax.loren(1.0, num_directions=4).estimate, optax.scale(-0.02))
     session = journal.Session(START, optimizer)
     before = float(loss(session.params))
     for _ in range(40):
@@ -79,7 +79,7 @@ def test_another_process_answers_from_the_journal_alone(tmp_path):
 
 def test_misuse_is_explained():
     with pytest.raises(TypeError, match=r"loren_jax\.transforms\.chain"):
-        journal.Session(START, optax.chain(loren_jax.scale_by_loren(), optax.scale(-1.0)))
+        journal.Session(START, optax.chain(loren_jax.loren(1.0).estimate, optax.scale(-1.0)))
     session = journal.Session(START, loren_jax.mezo(0.1))
     with pytest.raises(ValueError, match="3 numbers, but the step asked for 1 x 2"):
         session.tell([1.0, 2.0, 3.0])

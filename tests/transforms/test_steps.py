@@ -59,7 +59,7 @@ def test_donated_trees_are_gone():
 
 
 def test_other_optimizers_go_through_update():
-    optimizer = optax.chain(loren_jax.scale_by_loren(), optax.scale(-0.1))
+    optimizer = optax.chain(loren_jax.loren(1.0).estimate, optax.scale(-0.1))
     params = {"w": jnp.ones((3, 3))}
     state = optimizer.init(params)
     step = loren_jax.train_step(lambda p, x: jnp.sum(p["w"] ** 2 * x), optimizer)

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Int
 
 from loren_jax import arguments, noise
+from loren_jax.directions.apart import apart
 from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.estimators.auxiliary import replace_aux
@@ -71,7 +72,10 @@ class _Case(NamedTuple):
 
         def some(number: int, leaf: Any) -> Any:
             if self.depth and number in self.moving:
-                return jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False)
+                # A copy, apart from what updates the stack: a compiler that fuses a slice with that
+                # copies the whole stack.
+                one = lambda: jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False)
+                return apart(one, layer)
             return leaf if number in self.moving | self.always else optax.MaskedNode()
 
         def put(params: PyTree, part: PyTree) -> PyTree:

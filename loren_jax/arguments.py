@@ -148,8 +148,7 @@ def not_deleted(name: str, tree: PyTree) -> None:
     """Raises unless every array of a tree is still there.
 
     Raises:
-      ValueError: one was donated, as `train_step` does with what it changes
-        in place.
+      ValueError: one was donated, as `train_step` does with what it changes in place.
     """
     for path, leaf in zip(noise.leaf_paths(tree), jax.tree.leaves(tree), strict=True):
         known = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)

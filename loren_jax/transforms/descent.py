@@ -1,14 +1,14 @@
-"""What follows an estimate in most methods: momentum, weight decay, learning rate. Plain Optax."""
+"""What follows an estimate in most methods: momentum, weight decay, learning rate."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments
-from loren_jax.transformation import Update, update_of
+from loren_jax.transformation import Update
 from loren_jax.transforms.precision import in_float32
-from loren_jax.types import PyTree
 
 
 def descend(
@@ -30,7 +30,8 @@ def descend(
       weight_decay: `lambda >= 0`.
 
     Returns:
-      An `optax.GradientTransformation` that `chain` can fuse with the estimate before it.
+      An `optax.GradientTransformation` that `chain` can fuse with the estimate before it. Its state
+      is that of Optax's `trace`, `add_decayed_weights` and `scale_by_learning_rate` in a chain.
 
     Raises:
       ValueError: an argument out of range.
@@ -47,39 +48,55 @@ def descend(
     if momentum is not None:
         arguments.fraction("momentum", momentum)
         steps.append(in_float32(optax.trace(momentum)))
+    numbers: list[Any] = [learning_rate]
     # Only a Python number: what inject_hyperparams makes of it must not change the chain's length.
     if not (isinstance(weight_decay, int | float) and weight_decay == 0):
         steps.append(optax.add_decayed_weights(weight_decay))
-    tx = optax.chain(*steps, optax.scale_by_learning_rate(learning_rate))
+        numbers = [weight_decay, learning_rate]
+    init = optax.chain(*steps, optax.scale_by_learning_rate(learning_rate)).init
 
-    def fused(accumulate, params, state):
-        rate = _rate(learning_rate, state[-1])
-        shrunk = _shrink(params, weight_decay, rate)
+    def begun(accumulate: Any, state: Any) -> tuple[Any, Any, Any, Any]:
+        """This step's decay, if any, and rate; its momentum, if any; the state after it.
+
+        The momentum comes with what else `accumulate` returned as it added the estimate.
+        """
+        counted = zip(numbers, state[-len(numbers) :], strict=True)
+        values, after = zip(*(_value(*one) for one in counted), strict=True)
+        decay, rate = [None, *values][-2:]
         if momentum is None:
-            params, estimator = accumulate(shrunk, -rate)
-            return params, estimator, (*state[:-1], _advance(state[-1]))
+            return decay, rate, None, after
         kept = jax.tree.map(lambda m: momentum * m, state[0].trace)
         moved, estimator = accumulate(kept, 1.0)
-        params = jax.tree.map(lambda x, m: (x - rate * m).astype(x.dtype), shrunk, moved)
-        first = state[0]._replace(trace=moved)
-        return params, estimator, (first, *state[1:-1], _advance(state[-1]))
+        return decay, rate, (moved, estimator), (state[0]._replace(trace=moved), *after)
 
-    return optax.GradientTransformation(tx.init, Update(update_of(tx), fused=fused))
+    # Where decay is added its rounding differs: to the updates here, to the parameters in place.
+    def update(updates, state, params=None, **extra):
+        add = lambda kept, _: (jax.tree.map(jnp.add, kept, updates), None)
+        decay, rate, buffer, state = begun(add, state)
+        updates = updates if buffer is None else buffer[0]
+        if decay is not None:
+            if params is None:
+                raise ValueError("params is None, but they decay: pass update(g, state, params).")
+            updates = jax.tree.map(lambda u, x: u + decay * x, updates, params)
+        # A schedule's value takes the update's type, as in Optax; any other number keeps its own.
+        own = lambda u: jnp.asarray(rate, u.dtype) if callable(learning_rate) else rate
+        return jax.tree.map(lambda u: -own(u) * u, updates), state
+
+    def fused(accumulate, params, state):
+        decay, rate, buffer, state = begun(accumulate, state)
+        if decay is not None:
+            params = jax.tree.map(lambda x: (x * (1 - rate * decay)).astype(x.dtype), params)
+        if buffer is None:
+            return *accumulate(params, -rate), state
+        moved, estimator = buffer
+        step = lambda x, m: (x - rate * m).astype(x.dtype)
+        return jax.tree.map(step, params, moved), estimator, state
+
+    return optax.GradientTransformation(init, Update(update, fused=fused))
 
 
-def _rate(learning_rate: Any, state: Any) -> Any:
-    return learning_rate(state.count) if callable(learning_rate) else learning_rate
-
-
-def _advance(state: Any) -> Any:
-    """The state of the learning rate's schedule, if there is one, a step later."""
-    if isinstance(state, optax.EmptyState):
-        return state
-    return state._replace(count=optax.safe_increment(state.count))
-
-
-def _shrink(params: PyTree, weight_decay: Any, rate: Any) -> PyTree:
-    """The parameters after their decay; untouched, and so not copied, where there is none."""
-    if isinstance(weight_decay, int | float) and weight_decay == 0:
-        return params
-    return jax.tree.map(lambda x: (x * (1 - rate * weight_decay)).astype(x.dtype), params)
+def _value(number: Any, state: Any) -> tuple[Any, Any]:
+    """A number or the value of a schedule, and the schedule's state a step later."""
+    if not callable(number):
+        return number, state
+    return number(state.count), state._replace(count=optax.safe_increment(state.count))

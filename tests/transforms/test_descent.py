@@ -1,11 +1,14 @@
 """Momentum, decay and learning rate: the formula, the mask, the errors."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from loren_jax.transforms import descend
+import loren_jax
+from loren_jax.transforms import chain, descend, in_float32
 
 PARAMS = {"a": jnp.asarray([1.0, 2.0]), "b": jnp.asarray([3.0])}
 GRADIENT = {"a": jnp.asarray([0.5, -1.0]), "b": jnp.asarray([2.0])}
@@ -31,6 +34,57 @@ def test_momentum_is_float32_for_low_precision_parameters():
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), PARAMS)
     state = descend(0.1, momentum=0.9).init(params)
     assert {x.dtype for x in jax.tree.leaves(state) if x.ndim} == {jnp.dtype(jnp.float32)}
+
+
+RATE = {
+    "number": 0.05,
+    "schedule": optax.linear_schedule(0.05, 0.01, 4),
+    "array": jnp.float32(0.05),
+}
+DECAY = {"none": 0.0, "number": 0.1, "schedule": optax.linear_schedule(0.1, 0.0, 3)}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("decay", DECAY)
+@pytest.mark.parametrize("rate", RATE)
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_updates_and_state_have_the_bits_of_optax(momentum, rate, decay, dtype):
+    """Of its own chain, eagerly, as a compiler may contract what is written otherwise."""
+    tx = descend(RATE[rate], momentum=momentum, weight_decay=DECAY[decay])
+    optax_chain = optax.chain(
+        *([in_float32(optax.trace(momentum))] if momentum else []),
+        *([] if decay == "none" else [optax.add_decayed_weights(DECAY[decay])]),
+        optax.scale_by_learning_rate(RATE[rate]),
+    )
+    cast = lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree)
+    params, gradient = cast(PARAMS), cast(GRADIENT)
+    state, expected_state = tx.init(params), optax_chain.init(params)
+    for _ in range(3):
+        updates, state = tx.update(gradient, state, params)
+        expected, expected_state = optax_chain.update(gradient, expected_state, params)
+        chex.assert_trees_all_equal((updates, state), (expected, expected_state), strict=True)
+        params = optax.apply_updates(params, updates)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_decay_takes_a_schedule_in_place_too(momentum):
+    after = descend(0.1, momentum=momentum, weight_decay=optax.linear_schedule(0.5, 0.0, 2))
+    optimizer = chain(loren_jax.mezo(1.0).estimate, after)
+    losses = jnp.asarray([[0.1, -0.1]])
+    ours = theirs = PARAMS
+    state = their_state = optimizer.init(PARAMS)
+    for _ in range(3):
+        ours, state = optimizer.apply(ours, state, losses=losses)
+        updates, their_state = optimizer.update(None, their_state, theirs, losses=losses)
+        theirs = optax.apply_updates(theirs, updates)
+    chex.assert_trees_all_close((ours, state), (theirs, their_state), rtol=1e-5)
+    assert int(state[1][-2].count) == 3
+
+
+def test_decay_needs_the_parameters():
+    tx = descend(0.1, weight_decay=0.1)
+    with pytest.raises(ValueError, match="params is None, but they decay"):
+        tx.update(GRADIENT, tx.init(PARAMS))
 
 
 @pytest.mark.parametrize(

@@ -78,50 +78,6 @@ class AskFn(Protocol):
         ...
 
 
-@runtime_checkable
-class AccumulateFn(Protocol):
-    """An estimate that is added to another tree as it is computed."""
-
-    def __call__(
-        self,
-        state: PyTree,
-        params: PyTree,
-        into: PyTree | None,
-        factor: Any,
-        *,
-        value_fn: ValueFn | None = None,
-        losses: jax.typing.ArrayLike | None = None,
-        has_aux: bool = False,
-        **extra: Any,
-    ) -> tuple[PyTree, PyTree]:
-        """`into + factor * estimate` and the state.
-
-        In the dtypes of `into`, leaf by leaf, in a stack of layers layer by layer; the estimate by
-        itself if `into` is None. Other arguments as in `UpdateFn`.
-        """
-        ...
-
-
-@runtime_checkable
-class FusedFn(Protocol):
-    """What follows an estimate, as one step in place with it."""
-
-    def __call__(
-        self,
-        accumulate: Callable[[PyTree, Any], tuple[PyTree, PyTree]],
-        params: PyTree,
-        state: PyTree,
-    ) -> tuple[PyTree, PyTree, PyTree]:
-        """`(params, estimator state, state)`, the second as `accumulate` returned it.
-
-        Args:
-          accumulate: `(into, factor) -> (into + factor * estimate, estimator state)`.
-          params: the parameters.
-          state: of what follows the estimate.
-        """
-        ...
-
-
 _CALLED: "ContextVar[list[Update] | None]" = ContextVar("called", default=None)
 """Where `Update` notes that it is called, so that one behind closures of others can be seen."""
 
@@ -133,9 +89,12 @@ class Update:
     Attributes:
       function: the update itself.
       ask: see `AskFn`.
-      accumulate: of a linear estimate alone.
+      accumulate: of a linear estimate alone: `(state, params, into, factor, *, value_fn=None,
+        losses=None, has_aux=False) -> (into + factor * estimate, state)`, in the dtypes of `into`
+        and leaf by leaf, layer by layer; the estimate by itself if `into` is None.
       apply: the step in place; None where what follows the estimate needs a tree of updates.
-      fused: of what follows an estimate alone.
+      fused: of what follows an estimate: `(accumulate, params, state) -> (params, estimator state,
+        state)`, where `accumulate(into, factor)` adds the estimate times `factor` to a tree.
       scheme: where along a direction the loss is queried.
       passes: forward passes of a step; where not all steps cost the same, of most of them.
       estimate: what stands before the rest in a chain; None of an estimate itself.
@@ -143,9 +102,9 @@ class Update:
 
     function: UpdateFn
     ask: AskFn | None = None
-    accumulate: AccumulateFn | None = None
+    accumulate: Callable[..., tuple[PyTree, PyTree]] | None = None
     apply: ApplyFn | None = None
-    fused: FusedFn | None = None
+    fused: Callable[..., tuple[PyTree, PyTree, PyTree]] | None = None
     scheme: Scheme | None = None
     passes: int | None = None
     estimate: "ZerothOrder | None" = None
@@ -179,7 +138,7 @@ class ZerothOrder(optax.GradientTransformationExtraArgs):
         return _there("ask", form(self, "ask"))
 
     @property
-    def accumulate(self) -> AccumulateFn | None:
+    def accumulate(self) -> Callable[..., tuple[PyTree, PyTree]] | None:
         """Of an estimate: itself added to a tree; None where it is not linear in its losses."""
         return form(self, "accumulate")
 

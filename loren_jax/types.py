@@ -128,8 +128,9 @@ class Query(NamedTuple):
     Attributes:
       run: `(directions of one query, scale) -> what the function returns`, any pytree of arrays, at
         `params + scale * directions`.
-      activation_bytes: the largest value that one query computes; None where a query costs a copy
-        of the parameters, so that only one should run at a time.
+      activation_bytes: the largest value that one query computes for itself; None where a query
+        costs a copy of the parameters, so that only one should run at a time.
+      shared_bytes: what all queries share beside the parameters, as what the function closes over.
       groups: of devices, that the queries of a step are spread over.
       spread: `(numbers -> results, number) -> results`: those of all queries, each group evaluating
         its share; None where there is one group.
@@ -137,6 +138,7 @@ class Query(NamedTuple):
 
     run: Callable[[PyTree, Float[Array, ""]], PyTree]
     activation_bytes: int | None = None
+    shared_bytes: int = 0
     groups: int = 1
     spread: Callable[[Callable[[Array], PyTree], int], PyTree] | None = None
 

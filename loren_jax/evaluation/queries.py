@@ -1,13 +1,18 @@
 """Runs the K directions x S points of a step, in chunks."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from loren_jax import noise
 from loren_jax.directions.structured import Seeded
 from loren_jax.types import Evaluation, PyTree, Query
+
+NUMBER = 4
+"""Bytes of a number of noise."""
 
 
 def evaluate_queries(
@@ -32,9 +37,9 @@ def evaluate_queries(
       scale: the perturbation scale.
       evaluation: how one query runs.
       chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query, in
-        which nothing is mapped; K S or more is a single `vmap`. None takes all at once if their
-        activations stay small beside the parameters, else 1; of noise that is drawn on demand,
-        those of one direction.
+        which nothing is mapped; K S or more is a single `vmap`. None takes all at once if what
+        they compute for themselves is little beside the parameters and what the function closes
+        over, else 1; of noise that is drawn on demand, those of one direction.
       axes: as `vmap`'s `in_axes` for `directions`; None marks an array that all queries share.
 
     Returns:
@@ -50,24 +55,33 @@ def evaluate_queries(
         query, params, directions, share, len(away) if whole else 1
     )
 
-    def evaluate_direction(direction):
-        return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
-
-    def of_directions(directions):
-        return _map(evaluate_direction, directions, max(1, chunk // len(away)), axes)
-
     def of_pairs(numbers):
-        pairs = (_some(directions, axes, numbers // len(away)), multiples[numbers % len(away)])
-        own = jax.tree.map(lambda _: 0, directions) if axes == 0 else axes
-        return _map(lambda pair: query.run(*pair), pairs, chunk, (own, 0))
+        def run(i):
+            return query.run(_some(directions, axes, i // len(away)), multiples[i % len(away)])
+
+        return _map(run, numbers, chunk)
+
+    def by_direction(pairs):
+        return jax.tree.map(lambda x: x.reshape(-1, len(away), *x.shape[1:]), pairs)
+
+    def of_directions(directions, numbers):
+        if chunk < len(away):
+            # One loop and not two: what all passes share, a compiler takes out of one.
+            pairs = numbers[:, None] * len(away) + jnp.arange(len(away))[None]
+            return by_direction(of_pairs(pairs.reshape(-1)))
+
+        def evaluate_direction(direction):
+            return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
+
+        return _map(evaluate_direction, directions, chunk // len(away), axes)
 
     if query.spread is None:
-        results = of_directions(directions)
+        results = of_directions(directions, jnp.arange(number))
     elif whole:
-        results = query.spread(lambda n: of_directions(_some(directions, axes, n)), number)
+        some = lambda n: of_directions(_some(directions, axes, n), n)
+        results = query.spread(some, number)
     else:  # a direction's points may fall to several groups
-        pairs = query.spread(of_pairs, number * len(away))
-        results = jax.tree.map(lambda x: x.reshape(number, len(away), *x.shape[1:]), pairs)
+        results = by_direction(query.spread(of_pairs, number * len(away)))
     if len(away) == len(points):
         return results
 
@@ -81,22 +95,30 @@ def evaluate_queries(
 
 
 def _default_chunk_size(
-    query: Query, params: PyTree, directions: PyTree, num_directions: int, points: int
+    query: Query, params: PyTree, directions: PyTree, number: int, points: int
 ) -> int:
-    """All queries, those of one direction, or one.
+    """All queries if there is memory for them that nobody misses; else one direction's, or one.
 
-    All at once read each weight once for K queries, which pays where few activations meet large
-    weights; it costs K times the activations. An eighth of the parameters' bytes is where the gain
-    ended on two CPU cores, and an amount of memory that nobody misses. Where noise is drawn on
-    demand only the points of one direction run at once: they share its noise.
+    Together they read each weight once, and compute once what no trained leaf has a part in, such
+    as the features of a frozen network. They cost a copy each of what a query computes for itself,
+    and of the blocks of noise that it draws. These may take an eighth of what lies in memory
+    anyhow, the parameters and what the loss closes over, or as much as one block of noise, beside
+    which the parameters of a small problem are nothing. On two CPU cores the gain ended there, and
+    a part of the queries at a time was no faster than one. The points of a direction share its
+    noise, and so the time to draw it.
     """
-    if query.activation_bytes is None:
+    own = query.activation_bytes
+    if own is None:
         return 1
     kinds = jax.tree.structure(params).flatten_up_to(directions)
-    drawn = any(isinstance(kind, Seeded) for kind in kinds)
-    total = points if drawn else points * num_directions
-    size = sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))
-    return total if total * query.activation_bytes <= size / 8 else 1
+    layers = [math.prod(kind.view.layer.shape) for kind in kinds if isinstance(kind, Seeded)]
+    block = noise.block_numbers()
+    drawn = sum(min(block, numbers) for numbers in layers) * NUMBER
+    held = query.shared_bytes + sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))
+    room = max(held // 8, block * NUMBER)
+    if number * (points * own + drawn) <= room:
+        return number * points
+    return points if layers and points * own <= room else 1
 
 
 def _map(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> PyTree:

@@ -1,5 +1,8 @@
 """Chunks change memory and time, never the losses."""
 
+import math
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import loren_jax
 from loren_jax import noise
 from loren_jax.directions import isotropic, sampling
 from loren_jax.estimators import estimate
@@ -89,30 +93,96 @@ def test_the_loss_is_traced_once_or_twice(chunk_size):
     chex.clear_trace_counter()
 
 
+SMALL, WIDE = 64, 2048
+"""Widths of square kernels: of 16 kB and of 16 MB; a block of noise takes 1 MB at most."""
+
+
+def few(kernel, frozen):
+    return jnp.sum(jnp.ones(len(kernel)) @ kernel)
+
+
+def many(kernel, frozen):
+    """Activations of 768 kB."""
+    return jnp.sum(jnp.ones((3072, len(kernel))) @ kernel)
+
+
+def beside_frozen(kernel, frozen):
+    """The same beside 128 MB that the loss closes over."""
+    return many(kernel, frozen) + jnp.sum(frozen[:1])
+
+
+def on_frozen_features(kernel, frozen):
+    """Activations of 128 MB, but until the last product they are the same for all queries."""
+    return jnp.sum(jnp.tanh(frozen).mean(0) @ kernel)
+
+
 @pytest.mark.parametrize("tree", [dict, nnx.State])
-@pytest.mark.parametrize(("rank", "points", "at_once"), [(1, 2, 6), (None, 2, 2), (None, 1, 1)])
-def test_how_many_run_at_once_by_default(tree, rank, points, at_once, monkeypatch):
-    """All of low-rank directions; of noise drawn on demand those of one direction."""
+@pytest.mark.parametrize(
+    ("width", "value_fn", "rank", "points", "at_once"),
+    [
+        (SMALL, few, 1, 2, 8),
+        (SMALL, few, None, 2, 8),  # the drawn noise of a small leaf takes little
+        (SMALL, many, 1, 1, 1),
+        (SMALL, many, 1, 2, 1),
+        (SMALL, many, None, 2, 1),
+        (SMALL, beside_frozen, 1, 2, 8),
+        (SMALL, beside_frozen, None, 2, 8),
+        (SMALL, on_frozen_features, 1, 2, 8),
+        (SMALL, on_frozen_features, None, 2, 8),
+        (WIDE, few, 1, 2, 8),
+        (WIDE, few, None, 2, 2),  # an eighth of 16 MB has no room for the noise of two directions
+        (WIDE, few, None, 1, 1),
+        (WIDE, on_frozen_features, None, 1, 4),
+    ],
+)
+def test_how_many_run_at_once_by_default(tree, width, value_fn, rank, points, at_once, monkeypatch):
+    """As many as have room beside the parameters and what the loss closes over."""
     monkeypatch.setattr(sampling, "SMALL", 0)
-    seen = []
+    scheme = Scheme((1.0, -1.0)[:points], _no_weights)
+    tx = estimate(isotropic(rank), scheme, num_directions=4)
 
-    def note(value):
-        seen.append(np.size(value))
-        return np.asarray(value, np.float32)
-
-    def value_fn(p):
-        loss = jnp.sum(jnp.ones(64) @ p["kernel"][...])
+    def noted(params, frozen):
         shape = jax.ShapeDtypeStruct((), jnp.float32)
-        return jax.pure_callback(note, shape, loss, vmap_method="broadcast_all")
+        loss = value_fn(params["kernel"][...], frozen)
+        return jax.pure_callback(np.asarray, shape, loss, vmap_method="broadcast_all")
 
-    kernel = jnp.ones((64, 64))
-    params = {"kernel": kernel} if tree is dict else nnx.State({"kernel": nnx.Param(kernel)})
-    tx = estimate(
-        isotropic(rank), Scheme((1.0, -1.0)[:points], _no_weights), num_directions=3
-    )  # fmt: skip
-    jax.block_until_ready(tx.update(None, tx.init(params), params, value_fn=value_fn))
-    assert set(seen) == {at_once}
+    def step(kernel, frozen):
+        of_nnx = lambda: nnx.State({"kernel": nnx.Param(kernel)})
+        params = {"kernel": kernel} if tree is dict else of_nnx()
+        state = tx.init(params)
+        update, _ = tx.update(None, state, params, value_fn=lambda params: noted(params, frozen))
+        return jax.tree.leaves(update)
+
+    shapes = [
+        jax.ShapeDtypeStruct(s, jnp.float32) for s in ((width, width), (2**25 // width, width))
+    ]
+    program = str(jax.make_jaxpr(step)(*shapes))
+    asked = re.findall(r"f32\[([\d,]*)\] = pure_callback", program)
+    assert {math.prod(map(int, filter(None, sizes.split(",")))) for sizes in asked} == {at_once}
 
 
 def _no_weights(losses, scale):
     return Coefficients(jnp.zeros(len(losses)), jnp.zeros(len(losses)))
+
+
+def test_the_default_takes_the_memory_of_one_query_at_a_time_and_an_eighth_of_the_parameters():
+    """Full Gaussian: its blocks of noise are as large as the layers, and K of them would be alive.
+
+    With rank 1 all run together here, for each of some values that are alive at the same time.
+    """
+    params = {f"layer_{i}": jax.ShapeDtypeStruct((512, 512), jnp.float32) for i in range(4)}
+
+    def loss(params, rows):
+        for kernel in params.values():
+            rows = jnp.tanh(rows @ kernel)
+        return jnp.mean(rows)
+
+    def temporary(rank, chunk_size):
+        optimizer = loren_jax.loren(0.1, rank=rank, momentum=None, chunk_size=chunk_size)
+        step = loren_jax.train_step(loss, optimizer)
+        shapes = params, jax.eval_shape(optimizer.init, params)
+        compiled = step.lower(*shapes, jax.ShapeDtypeStruct((16, 512), jnp.float32)).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / (4 * 4 * 512**2)
+
+    assert temporary(None, None) <= temporary(None, 1) < temporary(None, 6) - 1
+    assert temporary(1, 1) < temporary(1, None) < temporary(1, 1) + 1 / 4

@@ -175,6 +175,63 @@ def test_what_the_loss_closes_over_is_no_activation():
     assert perturbed(loss, {"w": W}).activation_bytes == 4 * 2 * 64
 
 
+ROWS = jnp.ones((64, 8))
+LAYERS = jnp.ones((3, 8, 8))
+
+
+def layers_of(x, layers):
+    return jax.lax.scan(lambda x, layer: (jnp.tanh(x @ layer), None), x, layers)[0]
+
+
+def below_the_head(w):
+    return jnp.mean(layers_of(ROWS, LAYERS)[:2] @ w)
+
+
+def below_a_called_head(w):
+    return jax.jit(lambda w, x: jnp.mean(layers_of(x, LAYERS)[:2] @ w))(w, ROWS)
+
+
+def counted(w):
+    """The frozen layers are taken by the number of a turn, which is no query's own."""
+    body = lambda i, x: jnp.tanh(x @ jax.lax.dynamic_index_in_dim(LAYERS, i, keepdims=False))
+    return jnp.mean(jax.lax.fori_loop(0, 3, body, ROWS[:2] @ w))
+
+
+def from_the_second_turn_on(w):
+    """The first sum is shared, and all that follow are not."""
+    turn = lambda both, layer: ((both[0] + both[1].sum(), both[1] @ layer), None)
+    (rows, _), _ = jax.lax.scan(turn, (ROWS, w), LAYERS)
+    return jnp.mean(rows)
+
+
+def one_side(w):
+    return jax.lax.cond(True, lambda w: jnp.mean(ROWS[:4] @ w), lambda w: jnp.mean(ROWS), w)
+
+
+def as_long_as_it_wants(w):
+    """How many turns a query takes is its own, and so is what they make of the constants."""
+    state = jax.lax.while_loop(
+        lambda state: state[0].sum() < 1, lambda state: (state[0] + 1, state[1] * 2), (w, ROWS)
+    )
+    return jnp.mean(state[1])
+
+
+@pytest.mark.parametrize(
+    ("loss", "rows"),
+    [
+        (below_the_head, 2),
+        (below_a_called_head, 2),
+        (counted, 2),
+        (from_the_second_turn_on, 64),
+        (one_side, 4),
+        (as_long_as_it_wants, 64),
+    ],
+)
+def test_an_activation_is_what_depends_on_a_perturbed_weight(loss, rows):
+    """In rows of eight numbers; a layer is eight of them, and all of the constant 64."""
+    assert perturbed(loss, jnp.ones((8, 8))).activation_bytes == 4 * 8 * rows
+
+
 def test_the_loss_is_traced_once_whatever_the_number_of_queries():
     traces = []
 

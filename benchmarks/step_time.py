@@ -9,11 +9,14 @@ things are timed:
 
 `--blocks` measures MeZO-BCD against MeZO, K = 1: a step in place, the mean over a cycle of blocks.
 
+`--model minilm` measures whole steps of `loren` and `mezo` on MiniLM's shapes instead.
+
 `--compile` measures how long the step of 24 scanned layers compiles, against its forward pass.
 
     python benchmarks/step_time.py --tokens 8x8 8x64     # some ten minutes
     python benchmarks/step_time.py --tokens 64x128 --turns 2
     python benchmarks/step_time.py --blocks --tokens 8x8 8x64
+    python benchmarks/step_time.py --model minilm        # some ten minutes
     python benchmarks/step_time.py --compile
     python benchmarks/step_time.py --quick               # tiny, to see that it runs
     python benchmarks/step_time.py --against CHECKOUT    # another version of the package beside
@@ -43,7 +46,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from minilm_step import measure_minilm
 from record import save, table
+from timers import Timers
 from transformer import Transformer
 
 import loren_jax
@@ -131,34 +136,6 @@ def step_of(model: Transformer, optimizer: optax.GradientTransformationExtraArgs
     return jax.jit(step, donate_argnums=(0, 1))
 
 
-class Timers:
-    """Named calls that take turns, so that whatever else the machine does falls on all of them."""
-
-    def __init__(self) -> None:
-        self.calls: dict[Any, Callable[[], Any]] = {}
-        self.seconds: dict[Any, list[float]] = {}
-
-    def add(self, name: Any, call: Callable[[], Any]) -> None:
-        """Compiles and runs `call` once, unmeasured."""
-        jax.block_until_ready(call())
-        self.calls[name], self.seconds[name] = call, []
-
-    def run(self, turns: int) -> None:
-        """Each call once a turn, forwards and backwards: what follows what costs some, too."""
-        for turn in range(turns):
-            calls = list(self.calls.items())
-            for name, call in calls if turn % 2 == 0 else calls[::-1]:
-                start = time.perf_counter()
-                jax.block_until_ready(call())
-                self.seconds[name].append(time.perf_counter() - start)
-
-    def ratio(self, name: Any, base: Any) -> tuple[float, float]:
-        """Median of the turns' ratios, and ratio of the minima, to K runs of `base`."""
-        pairs = zip(self.seconds[name], self.seconds[base], strict=True)
-        median = statistics.median(own / (K * other) for own, other in pairs)
-        return median, min(self.seconds[name]) / (K * min(self.seconds[base]))
-
-
 def version_of(checkout: str) -> Any:
     """This script with the package of another checkout."""
     of_package = lambda: [name for name in sys.modules if name.split(".")[0] == "loren_jax"]
@@ -227,8 +204,8 @@ def _add_case(
 
 
 def _row(timers: Timers, model: Transformer, tokens: str, case: Case) -> dict[str, Any]:
-    evaluations = timers.ratio((case, "evaluations"), "forward")
-    step = timers.ratio((case, "step"), "forward")
+    evaluations = timers.ratio((case, "evaluations"), "forward", K)
+    step = timers.ratio((case, "step"), "forward", K)
     bounds = BOUNDS.get((tokens, case), (None, None)) if model == Transformer() else (None, None)
     return {
         "tokens": tokens,
@@ -326,7 +303,8 @@ def _compile_seconds(fn: Any, arguments: tuple, turns: int) -> float:
 def main() -> None:
     """Measures, prints, saves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", nargs="+", default=["8x8", "8x64"], help="batch x length")
+    parser.add_argument("--model", choices=["transformer", "minilm"], default="transformer")
+    parser.add_argument("--tokens", nargs="+", help="batch x length; 8x8 8x64 by default")
     parser.add_argument("--unrolled", action="store_true", help="layers as a list")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--blocks", action="store_true", help="MeZO-BCD against MeZO instead")
@@ -337,18 +315,26 @@ def main() -> None:
     if options.against is not None and (options.blocks or options.compile):
         parser.error("--against compares steps: leave --blocks and --compile out")
     turns = 1 if options.quick else options.turns
-    if options.compile:
+    minilm = options.model == "minilm"
+    if minilm and (options.blocks or options.compile or options.unrolled or options.against):
+        parser.error("--model minilm measures whole steps alone: leave the other options out")
+    sizes = options.tokens or (["16x32", "64x64"] if minilm else ["8x8", "8x64"])
+    if minilm:
+        sizes = ["2x8"] if options.quick else sizes
+        rows = [row for tokens in sizes for row in measure_minilm(tokens, turns)]
+        name = f"step_time_minilm_{'_'.join(sizes)}"
+    elif options.compile:
         rows, name = measure_compile(4 if options.quick else 24, turns), "compile_time"
     else:
         tiny = {"layers": 2, "width": 32, "hidden": 64, "vocabulary": 128} if options.quick else {}
         model = Transformer(**tiny, scanned=not options.unrolled)
-        sizes = ["8x8"] if options.quick else options.tokens
+        sizes = ["8x8"] if options.quick else sizes
         there = () if options.against is None else (version_of(options.against),)
         run = measure_blocks if options.blocks else measure
         rows = [row for tokens in sizes for row in run(model, tokens, turns, *there)]
         kind = "unrolled" if options.unrolled else "scanned"
         what = "block_time" if options.blocks else "step_time"
-        name = f"{what}_{kind}_{'_'.join(options.tokens)}"
+        name = f"{what}_{kind}_{'_'.join(sizes)}"
     print(table(rows))
     if not options.quick:
         print("saved", save(name, rows, queries=K, turns=turns))

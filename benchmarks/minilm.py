@@ -58,10 +58,9 @@ def measure(name: str, directions: int, turns: int, steps: int) -> dict[str, Any
             perturbation_scale=0.01,
             rank=settings["rank"],
             chunk_size=settings["chunk_size"],
-            mask=mask,
             evaluation=evaluation,
         )
-        runs[kind] = _runner(optimizer, loss, model.params, batch)
+        runs[kind] = _runner(loren_jax.trained(optimizer, mask), loss, model.params, batch)
     losses = {kind: run(1) for kind, run in runs.items()}
     seconds: dict[str, list[float]] = {kind: [] for kind in runs}
     for _ in range(turns):

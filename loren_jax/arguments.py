@@ -173,5 +173,6 @@ def trainable_leaves(params: PyTree) -> None:
         if not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(
                 f"params leaf {name!r} has dtype {dtype} and cannot be perturbed: leave it out "
-                f"with mask=lambda path: path != {name!r}, or cast it to a float."
+                f"with loren_jax.trained(optimizer, lambda path: path != {name!r}), or cast it to "
+                "a float."
             )

@@ -38,7 +38,6 @@ class Method(NamedTuple):
 STATIC = (
     "num_directions",
     "rank",
-    "mask",
     "matrix_axes",
     "chunk_size",
     "momentum",

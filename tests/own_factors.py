@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import loren_jax
 from loren_jax import noise
 from loren_jax.directions.matrices import view_of
 
@@ -34,10 +33,9 @@ def with_own_factors(make):
     """
 
     @functools.wraps(make)
-    def made(*arguments, mask=None, **knobs):
+    def made(*arguments, **knobs):
         built = lambda factors: make(*arguments, factors=factors, **knobs)
-        own = built({})._replace(init=lambda params: built(factors_of(params)).init(params))
-        return loren_jax.trained(own, mask)
+        return built({})._replace(init=lambda params: built(factors_of(params)).init(params))
 
     parameters = inspect.signature(make).parameters.values()
     kept = [p.replace(kind=p.KEYWORD_ONLY) if p.name != "learning_rate" else p for p in parameters]

@@ -99,7 +99,7 @@ def test_a_learning_rate_that_is_text_is_named_by_the_optimiser():
 
 def test_the_remedy_names_the_path_that_masks_see():
     state = nnx.state(nnx.Dropout(0.5, rngs=nnx.Rngs(0)))
-    with pytest.raises(ValueError, match="mask=lambda path: path != ") as error:
+    with pytest.raises(ValueError, match="lambda path: path != ") as error:
         arguments.trainable_leaves(state)
     path = re.search("path != '(.*?)'", str(error.value)).group(1)
     flags = jax.tree.leaves(resolve_mask(lambda p: p != path, state))

@@ -207,7 +207,7 @@ def test_scan_over_batches(make):
 @pytest.mark.parametrize("mask", [None, lambda path: path == "kernel"])
 def test_a_forward_branch_beside_a_backward_branch(mask):
     """`optax.partition`: the loss gets all parameters, each branch steps as it does alone."""
-    forward = loren_jax.loren(0.05, momentum=None, mask=mask)
+    forward = loren_jax.trained(loren_jax.loren(0.05, momentum=None), mask)
     labels = {"kernel": "forward", "bias": "backward"}
     tx = optax.partition({"forward": forward, "backward": optax.adam(0.1)}, labels)
 

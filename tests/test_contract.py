@@ -408,7 +408,7 @@ def test_state_is_as_small_as_declared(method):
 
 
 def test_frozen_leaves_stay_to_the_bit(method):
-    optimizer = build(method, mask=lambda path: "bias" in path)
+    optimizer = loren_jax.trained(build(method), lambda path: "bias" in path)
 
     @jax.jit
     def step():

@@ -63,13 +63,12 @@ def assert_frozen(after):
 def build(name, mask, injected=False):
     method = METHODS[name]
     knobs = {"perturbation_scale": 1e-2} | method.knobs
-    if mask is not None:
-        knobs["mask"] = mask
     make = method.make
     if injected:
         static = [n for n in inspect.signature(make).parameters if n in STATIC]
         make = optax.inject_hyperparams(make, static_args=static)
-    return make(knobs.pop("learning_rate", method.learning_rate), **knobs)
+    optimizer = make(knobs.pop("learning_rate", method.learning_rate), **knobs)
+    return loren_jax.trained(optimizer, mask)
 
 
 def one_step(optimizer, jit=True):
@@ -94,7 +93,7 @@ def test_chained_and_injected(name):
     """
     optimizer = optax.chain(
         optax.named_chain(
-            ("method", loren_jax.trained(build(name, None, injected=True), AS_TREE)),
+            ("method", build(name, AS_TREE, injected=True)),
             ("clip", optax.clip_by_global_norm(1e-2)),
         ),
         optax.scale(jnp.float32(0.5)),
@@ -106,7 +105,8 @@ def test_masked_inside_of_injected_hyperparameters():
     """Of any type that Optax finds a common one with."""
     some = {k: FROZEN[k] for k in ("steps", "seeds", "codes", "flags", "raw key", "bfloat16")}
     params = PARAMS | {"frozen": some}
-    optimizer = optax.chain(build("mezo", TRAINED, injected=True), optax.scale(0.5))
+    masked = lambda learning_rate: loren_jax.trained(loren_jax.mezo(learning_rate), TRAINED)
+    optimizer = optax.chain(optax.inject_hyperparams(masked)(0.1), optax.scale(0.5))
 
     @jax.jit
     def step(params):
@@ -130,7 +130,7 @@ def test_without_compiling():
     """All but typed keys, which `optax.apply_updates` cannot cast outside of a compiled program."""
     keys = ("key", "keys")
     params = PARAMS | {"frozen": {k: x for k, x in FROZEN.items() if k not in keys}}
-    optimizer = loren_jax.mezo(0.1, mask=TRAINED)
+    optimizer = loren_jax.trained(loren_jax.mezo(0.1), TRAINED)
     updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=loss)
     after = optax.apply_updates(params, updates)
     assert_frozen(after | {"frozen": after["frozen"] | {k: FROZEN[k] for k in keys}})
@@ -138,7 +138,7 @@ def test_without_compiling():
 
 def test_a_frozen_key_has_an_update_of_nothing():
     params = {"w": jnp.ones(3), "key": jax.random.key(0)}
-    optimizer = loren_jax.loren(0.1, momentum=None, mask=lambda path: path == "w")
+    optimizer = loren_jax.trained(loren_jax.loren(0.1, momentum=None), lambda path: path == "w")
     value_fn = lambda p: jnp.sum(p["w"] ** 2)
     updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=value_fn)
     assert jax.tree.leaves(updates["key"]) == []
@@ -148,7 +148,7 @@ def test_a_frozen_key_has_an_update_of_nothing():
 def test_codes_cost_no_update():
     params = {"codes": jnp.zeros((64, 64), jnp.int8), "scale": jnp.ones(64)}
     value_fn = lambda p: jnp.sum(p["codes"].astype(jnp.float32) @ p["scale"] + p["scale"])
-    optimizer = loren_jax.mezo(0.1, mask=lambda path: path == "scale")
+    optimizer = loren_jax.trained(loren_jax.mezo(0.1), lambda path: path == "scale")
     updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=value_fn)
     assert sum(x.nbytes for x in jax.tree.leaves(updates)) == 4 * 64
 
@@ -157,7 +157,7 @@ def test_the_noise_of_the_others_is_the_same():
     whole = {"w": PARAMS["w"], "b": PARAMS["b"]}
     losses = jnp.asarray([[1.0, 0.0]])
     plain = loren_jax.mezo(0.1)
-    some = loren_jax.mezo(0.1, mask=lambda path: path == "b")
+    some = loren_jax.trained(loren_jax.mezo(0.1), lambda path: path == "b")
     expected, _ = plain.update(None, plain.init(whole), whole, losses=losses)
     updates, _ = some.update(None, some.init(whole), whole, losses=losses)
     np.testing.assert_array_equal(updates["b"], expected["b"])
@@ -166,12 +166,12 @@ def test_the_noise_of_the_others_is_the_same():
 
 def test_a_mask_that_leaves_nothing_is_refused():
     with pytest.raises(ValueError, match="mask leaves no trainable leaf"):
-        loren_jax.mezo(0.1, mask=lambda path: False).init(PARAMS)
+        loren_jax.trained(loren_jax.mezo(0.1), lambda path: False).init(PARAMS)
 
 
 def test_frozen_leaves_have_no_state_and_no_decay():
-    mask = lambda path: path == "b"
-    optimizer = loren_jax.loren(0.1, momentum=0.9, weight_decay=1.0, mask=mask)
+    whole = loren_jax.loren(0.1, momentum=0.9, weight_decay=1.0)
+    optimizer = loren_jax.trained(whole, lambda path: path == "b")
     state = optimizer.init(PARAMS)
     assert {x.shape for x in jax.tree.leaves(optax.tree.get(state, "trace"))} == {(4,)}
     losses = jnp.zeros((6, 1))

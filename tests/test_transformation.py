@@ -36,7 +36,7 @@ OPTIMIZERS = {
         if " " not in name and "learning_rate" not in row.knobs
     },
     "an estimate": lambda: loren_jax.loren(1.0).estimate,
-    "masked": lambda: loren_jax.loren(0.1, mask=lambda path: path == "w"),
+    "masked": lambda: loren_jax.trained(loren_jax.loren(0.1), lambda path: path == "w"),
 }
 
 

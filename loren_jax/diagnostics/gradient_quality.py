@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax import arguments, noise
-from loren_jax.directions import resolve_mask
-from loren_jax.types import EstimateState, Mask, PyTree, ValueFn
+from loren_jax.types import EstimateState, PyTree, ValueFn
 
 
 class GradientQuality(NamedTuple):
@@ -48,11 +47,12 @@ def compare_with_gradient(
     state: EstimateState | None = None,
     *,
     num_estimates: int = 100,
-    mask: Mask | None = None,
 ) -> GradientQuality:
     """Compares independent estimates at one point with the gradient from `jax.grad`.
 
-    Costs one backward pass and `num_estimates` times the forward passes of a step.
+    Costs one backward pass and `num_estimates` times the forward passes of a step. Where a part is
+    trained, compare that part: `part = loren_jax.parts.masked(mask, params)`, with
+    `lambda some: value_fn(part.put(params, some))` at `part.take(params)`.
 
     Args:
       estimator: an `estimate`, as an optimiser has one, without what follows it in a chain.
@@ -61,7 +61,6 @@ def compare_with_gradient(
       state: the estimator's state; None for a fresh one. What it has learned is used and left as it
         is, and its noise is not drawn.
       num_estimates: N, at least 2.
-      mask: the leaves that are trained, as given to the estimator; the others are not compared.
 
     Returns:
       Scalars, float32.
@@ -84,18 +83,17 @@ def compare_with_gradient(
             f"expected an EstimateState, got {type(state).__name__}: pass the estimate alone, as "
             "loren(1.0).estimate for loren(1.0), and its part of a chain's state, as state[0]."
         )
-    flags = jax.tree.leaves(resolve_mask((lambda path: True) if mask is None else mask, params))
 
     @jax.jit
     def measure(params: PyTree, state: EstimateState) -> GradientQuality:
-        gradient = _trained_gradient(value_fn, params, flags)
+        gradient = _float32(jax.grad(value_fn)(params))
 
         def one(total, key):
             estimated, after = estimator.update(
                 None, state._replace(key=noise.words(key)), params, value_fn=value_fn
             )
-            kept = _float32(jax.tree.structure(params).flatten_up_to(estimated), flags)
-            return _add(total, kept), (_compare(kept, gradient), after.losses)
+            leaves = _float32(estimated)
+            return _add(total, leaves), (_compare(leaves, gradient), after.losses)
 
         run = noise.from_words(state.key)
         keys = noise.fold_all(noise.fold_name(run, "diagnostics"), (num_estimates,))
@@ -145,21 +143,8 @@ def _summary(
     )
 
 
-def _trained_gradient(value_fn: ValueFn, params: PyTree, flags: list[bool]) -> list[Array]:
-    """Of the trained leaves alone: the others may be of a type that has no derivative."""
-    leaves, treedef = jax.tree.flatten(params)
-
-    def loss(trained: list[Array]) -> Array:
-        rest = iter(trained)
-        mixed = [next(rest) if flag else x for x, flag in zip(leaves, flags, strict=True)]
-        return value_fn(treedef.unflatten(mixed))
-
-    gradient = jax.grad(loss)([x for x, flag in zip(leaves, flags, strict=True) if flag])
-    return _float32(gradient, [True] * len(gradient))
-
-
-def _float32(leaves: list[Any], flags: list[bool]) -> list[Array]:
-    return [x.astype(jnp.float32) for x, flag in zip(leaves, flags, strict=True) if flag]
+def _float32(tree: PyTree) -> list[Array]:
+    return [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
 
 
 def _add(a: list[Array], b: list[Array]) -> list[Array]:

@@ -16,7 +16,7 @@ from loren_jax.types import Evaluation
 AXES = {"attention_axes": directions.attention_axes}
 """Functions that a description may name as `matrix_axes`."""
 
-NO_KNOBS = frozenset({"mask", "matrix_axes", "key", "evaluation", "blocks", "always"})
+NO_KNOBS = frozenset({"matrix_axes", "key", "evaluation", "blocks", "always"})
 """Arguments with a default that are no JSON values, or have a place of their own."""
 
 

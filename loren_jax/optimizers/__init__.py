@@ -27,11 +27,11 @@ method            directions                   scheme           after           
    a `NamedTuple` of arrays. Perturbed evaluation, masks, replay and sharding come with it.
 2. Scheme: if none fits, a function in `loren_jax/schemes.py` that returns
    `Scheme(points, weigh)`; a point of 0 is queried once for all directions.
-3. Alias: a file here, at most eight statements: `trained(chain(estimate(directions, scheme, ...),
-   ...), mask)` with any of Optax's transformations; before `descend` alone a step is in place.
+3. Alias: a file here, at most eight statements: `chain(estimate(directions, scheme, ...), ...)`
+   with any of Optax's transformations; before `descend` alone a step is in place.
    Under a docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
    `References`. A run gives or reads `learning_rate`, `num_directions`, `perturbation_scale`,
-   `mask`, `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar`
+   `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar`
    where it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in
    `Args`, which the command line's options are made of.
 4. Tables: an import below and in `loren_jax/__init__.py`, with its name in `PUBLIC` of

@@ -7,11 +7,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.diagonal import SMOOTHING, diagonal
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import three_point
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def hizoo(
@@ -23,7 +22,6 @@ def hizoo(
     bounds: tuple[Scalar, Scalar] = (1e-3, 1e3),
     use_same_diagonal: bool = False,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -66,8 +64,6 @@ def hizoo(
       bounds: least and largest entry of `D`, around its start at 1.
       use_same_diagonal: whether the update uses `D` like the queries, not `D'`.
       weight_decay: `lambda`, decoupled, once a step, never on `D`.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated and has no `D`.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -101,7 +97,7 @@ def hizoo(
       Zhao et al., Second-Order Fine-Tuning without Pain for LLMs: a Hessian Informed Zeroth-Order
       Optimizer, 2024, https://arxiv.org/abs/2402.15173
     """
-    optimizer = chain(
+    return chain(
         estimate(
             diagonal(smoothing, bounds, use_same_diagonal, matrix_axes),
             three_point(),
@@ -113,4 +109,3 @@ def hizoo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

@@ -8,11 +8,10 @@ from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.smoothed import smoothed
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def kerzoo(
@@ -25,7 +24,6 @@ def kerzoo(
     constant: Scalar = 1.0,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -67,8 +65,6 @@ def kerzoo(
       constant: `C > 0`, a factor of the estimate; it acts as one of the learning rate does.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -102,7 +98,7 @@ def kerzoo(
       Mi et al., KerZOO: Kernel Function Informed Zeroth-Order Optimization for Accurate and
       Accelerated LLM Fine-Tuning, 2025, https://arxiv.org/abs/2505.18886
     """
-    optimizer = chain(
+    return chain(
         estimate(
             smoothed(isotropic(rank, matrix_axes), half_width, kernel, constant),
             two_sided(),
@@ -114,4 +110,3 @@ def kerzoo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

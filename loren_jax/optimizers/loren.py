@@ -7,11 +7,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import rank_one
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def loren(
@@ -24,7 +23,6 @@ def loren(
     momentum: Scalar | None = 0.9,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -93,8 +91,6 @@ def loren(
       momentum: `beta`; None keeps no buffer.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step, never on `a`.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K, or
         those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -138,5 +134,4 @@ def loren(
         evaluation=evaluation,
         key=key,
     )
-    after = descend(learning_rate, momentum=momentum, weight_decay=weight_decay)
-    return trained(chain(estimator, after), mask)
+    return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))

@@ -7,11 +7,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.low_rank import low_rank
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def lozo(
@@ -23,7 +22,6 @@ def lozo(
     every: int = 50,
     factor_scale: str = "unit",
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -65,8 +63,6 @@ def lozo(
       factor_scale: "unit" is the official code's; "rank" divides the estimate by r, which makes it
         unbiased; "sqrt_rank" divides the direction by sqrt(r), which does too.
       weight_decay: decoupled, once a step.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -99,7 +95,7 @@ def lozo(
       Chen et al., Enhancing Zeroth-order Fine-tuning for Language Models with Low-rank Structures,
       2025, https://arxiv.org/abs/2410.07698
     """
-    optimizer = chain(
+    return chain(
         estimate(
             low_rank(rank, every, factor_scale, matrix_axes=matrix_axes),
             two_sided(),
@@ -111,7 +107,6 @@ def lozo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)
 
 
 def lozo_m(
@@ -124,7 +119,6 @@ def lozo_m(
     every: int = 50,
     factor_scale: str = "unit",
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -158,7 +152,6 @@ def lozo_m(
       every: steps that a V is kept.
       factor_scale: "unit", "rank" or "sqrt_rank"; see `lozo`.
       weight_decay: decoupled, once a step.
-      mask: leaves to train; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
@@ -185,7 +178,7 @@ def lozo_m(
     References:
       LOZO, https://arxiv.org/abs/2410.07698
     """
-    optimizer = chain(
+    return chain(
         estimate(
             low_rank(rank, every, factor_scale, momentum, matrix_axes),
             two_sided(),
@@ -197,4 +190,3 @@ def lozo_m(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

@@ -7,11 +7,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def mezo(
@@ -22,7 +21,6 @@ def mezo(
     momentum: Scalar | None = None,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -45,8 +43,7 @@ def mezo(
 
     Differences from the published code: the parameters are never perturbed in place, so nothing
     has to be restored and nothing drifts in half precision; noise is float32 and belongs to a
-    leaf's path; weight decay acts on every trained leaf (mask it after the optimiser if it should
-    not).
+    leaf's path; weight decay acts on every trained leaf.
 
     Args:
       learning_rate: `eta > 0`, a number or a schedule.
@@ -55,8 +52,6 @@ def mezo(
       momentum: None keeps no buffer.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: decoupled, once a step.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -90,7 +85,7 @@ def mezo(
       Malladi et al., Fine-Tuning Language Models with Just Forward Passes, 2023,
       https://arxiv.org/abs/2305.17333
     """
-    optimizer = chain(
+    return chain(
         estimate(
             isotropic(rank, matrix_axes),
             two_sided(),
@@ -102,4 +97,3 @@ def mezo(
         ),
         descend(learning_rate, momentum=momentum, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

@@ -9,12 +9,11 @@ from loren_jax import arguments
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.transforms.precision import in_float32
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def mezo_adam(
@@ -27,7 +26,6 @@ def mezo_adam(
     eps: Scalar = 1e-8,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -72,8 +70,6 @@ def mezo_adam(
       eps: added to the root, in units of the gradient; zero or more.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: `lambda`, decoupled, once a step.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated and has no moments.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -111,7 +107,7 @@ def mezo_adam(
     arguments.fraction("b2", b2)
     arguments.non_negative("eps", eps)
     adam = in_float32(optax.scale_by_adam(b1, b2, eps))
-    optimizer = chain(
+    return chain(
         estimate(
             isotropic(rank, matrix_axes),
             two_sided(),
@@ -124,4 +120,3 @@ def mezo_adam(
         adam,
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

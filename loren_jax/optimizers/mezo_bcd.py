@@ -9,7 +9,6 @@ from loren_jax.blocks import Order, blockwise
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -25,7 +24,6 @@ def mezo_bcd(
     blocks: Callable[[str], Hashable] | None = None,
     always: Mask | None = None,
     rank: int | None = None,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -63,8 +61,6 @@ def mezo_bcd(
         stacks of equally many layers. None for the default above.
       always: leaves that every step moves, as a new head that would else learn B times slower.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell;
         negative axes, as it is asked about stacks and about single layers.
       chunk_size: forward passes that run at once; None is all 2 K, which share what lies before
@@ -109,4 +105,4 @@ def mezo_bcd(
     )
     optimizer = chain(estimator, descend(learning_rate))
     parts = {"order": order, "blocks": blocks, "always": always, "matrix_axes": matrix_axes}
-    return trained(blockwise(optimizer, **parts), mask)
+    return blockwise(optimizer, **parts)

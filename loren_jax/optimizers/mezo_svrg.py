@@ -10,11 +10,10 @@ from loren_jax import arguments
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators.svrg import svrg
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def mezo_svrg(
@@ -26,7 +25,6 @@ def mezo_svrg(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -76,8 +74,6 @@ def mezo_svrg(
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       rank: None for full Gaussian directions, an integer r for rank-r matrices.
       weight_decay: decoupled, once a step, times that step's learning rate.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated nor kept in the snapshot.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -127,7 +123,7 @@ def mezo_svrg(
         key=key,
     )
     rate = _alternating(learning_rate, full_learning_rate, every)
-    return trained(chain(estimator, descend(rate, weight_decay=weight_decay)), mask)
+    return chain(estimator, descend(rate, weight_decay=weight_decay))
 
 
 def _alternating(learning_rate: Any, full_learning_rate: Any, every: int) -> optax.Schedule:

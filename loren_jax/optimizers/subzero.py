@@ -7,11 +7,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.core_subspace import core_subspace
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def subzero(
@@ -22,7 +21,6 @@ def subzero(
     rank: int = 24,
     every: int = 1000,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -62,8 +60,6 @@ def subzero(
       rank: r, clamped to the lesser dimension of each matrix.
       every: steps that U and V are kept.
       weight_decay: decoupled, once a step.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -96,7 +92,7 @@ def subzero(
       Yu et al., Zeroth-Order Fine-Tuning of LLMs in Random Subspaces, 2025,
       https://arxiv.org/abs/2410.08989
     """
-    optimizer = chain(
+    return chain(
         estimate(
             core_subspace(rank, every, matrix_axes),
             two_sided(),
@@ -108,4 +104,3 @@ def subzero(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

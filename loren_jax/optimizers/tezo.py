@@ -7,11 +7,10 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.temporal import temporal
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Scalar
+from loren_jax.types import Evaluation, Scalar
 
 
 def tezo(
@@ -22,7 +21,6 @@ def tezo(
     momentum: Scalar | None = None,
     rank: int = 32,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -64,8 +62,6 @@ def tezo(
       momentum: `beta` in [0, 1); None keeps no average.
       rank: r, clamped to the lesser dimension of each matrix.
       weight_decay: decoupled, once a step.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
         all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -99,7 +95,7 @@ def tezo(
       Sun et al., TeZO: Empowering the Low-Rankness on the Temporal Dimension in the Zeroth-Order
       Optimization for Fine-tuning LLMs, 2025, https://arxiv.org/abs/2501.19057
     """
-    optimizer = chain(
+    return chain(
         estimate(
             temporal(rank, momentum, matrix_axes),
             two_sided(),
@@ -111,4 +107,3 @@ def tezo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
-    return trained(optimizer, mask)

@@ -11,11 +11,10 @@ from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.subspace import subspace
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.schemes import one_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, PyTree, Scalar
+from loren_jax.types import Evaluation, PyTree, Scalar
 
 
 def zo_muon(
@@ -27,7 +26,6 @@ def zo_muon(
     rank: int = 64,
     every: int = 100,
     weight_decay: Scalar = 0.0,
-    mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -55,8 +53,8 @@ def zo_muon(
     Published values: OPT-13B with learning rate 1e-2, vectors 1e-7, rank 64, `every` 100, K 4 and
     `perturbation_scale` 1e-3 over 8,000 steps (40,000 forward passes, as MeZO's 20,000 steps);
     vision transformers with K 16 and vectors 1e-4; K was searched in {4, 8, 16}. A small head is a
-    matrix too: with 2 rows its step of norm `eta sqrt(2)` is coarse; `mask` or a separate optimiser
-    mends that.
+    matrix too: with 2 rows its step of norm `eta sqrt(2)` is coarse; an optimiser of its own mends
+    that.
 
     **Differences from the published code.** There, the step that renews P draws one for each query
     and applies all of them through the last, so that once in `every` steps the update goes along
@@ -75,8 +73,6 @@ def zo_muon(
       rank: r, clamped to the lesser dimension of each matrix.
       every: steps that a P is kept.
       weight_decay: decoupled, once a step, at each leaf's learning rate.
-      mask: leaves to train, a pytree of bools, a function of a leaf's path, or as in Optax one of
-        the parameters; the rest is neither perturbed nor updated.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K, or
         those of one direction where noise is drawn on demand, if memory allows it, else 1.
@@ -123,7 +119,7 @@ def zo_muon(
         "matrix": descend(learning_rate, weight_decay=weight_decay),
         "vector": descend(vector_learning_rate, weight_decay=weight_decay),
     }
-    return trained(chain(estimator, optax.partition(after, _kinds(matrix_axes))), mask)
+    return chain(estimator, optax.partition(after, _kinds(matrix_axes)))
 
 
 def _kinds(matrix_axes: AxesOf | None) -> Callable[[PyTree], PyTree]:

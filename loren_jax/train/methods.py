@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import optax
 
 from loren_jax import optimizers
-from loren_jax.parts import trained
 from loren_jax.schemes import forward_passes, leave_one_out, one_sided, three_point, two_sided
 from loren_jax.train.options import MethodOptions, options_of
 from loren_jax.types import Scheme
@@ -39,7 +38,7 @@ class Method(NamedTuple):
 
     @property
     def factory(self) -> Callable[..., optax.GradientTransformationExtraArgs]:
-        """Makes the optimiser; takes the options, `mask` and `key`."""
+        """Makes the optimiser; takes the options and `key`."""
         return self.options.factory
 
 
@@ -169,14 +168,13 @@ def along_inputs(options: MethodOptions) -> MethodOptions:
 
 
 def build_optimizer(
-    options: MethodOptions, *, learning_rate: Any = None, mask: Any = None, key: Any = 0
+    options: MethodOptions, *, learning_rate: Any = None, key: Any = 0
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser that options describe.
 
     Args:
         options: Options of any method.
         learning_rate: Replaces the options' own, for a schedule.
-        mask: Which leaves are trained; None for all.
         key: Seed or key of its noise.
 
     Returns:
@@ -188,7 +186,7 @@ def build_optimizer(
     """
     method_name(options)
     changes = {} if learning_rate is None else {"learning_rate": learning_rate}
-    return trained(options.build(**changes, key=key), mask)
+    return options.build(**changes, key=key)
 
 
 def passes_of_step(options: Any, step: int, batches: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from loren_jax.arguments import positive
 
-NOT_OPTIONS = frozenset({"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "factors"})
+NOT_OPTIONS = frozenset({"key", "matrix_axes", "evaluation", "blocks", "always", "factors"})
 """Arguments that are functions or trees, or that the run itself decides."""
 
 FOUND: Mapping[str, Any] = {"factors": {}}
@@ -32,7 +32,7 @@ class MethodOptions:
     """What the options of all methods share: they are checked as soon as they exist.
 
     Attributes:
-        factory: Makes the optimiser; takes the options, `mask` and `key`.
+        factory: Makes the optimiser; takes the options and `key`.
     """
 
     factory: ClassVar[Callable[..., Any]]

@@ -8,6 +8,7 @@ import pytest
 
 from loren_jax import directions, estimate, loren, schemes
 from loren_jax.diagnostics import compare_with_gradient
+from loren_jax.parts import masked
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(5, 16)), jnp.float32)
@@ -69,13 +70,15 @@ def test_an_estimate_of_zero_has_cosine_zero():
     assert quality.cosine == 0 == quality.loss_spread
 
 
-def test_frozen_leaves_of_any_type_are_left_out():
+def test_a_part_of_the_parameters_is_compared_beside_frozen_leaves_of_any_type():
     params = {"w": KERNEL, "ids": IDS}
     loss = lambda p: jnp.sum(p["w"][p["ids"]] ** 2)
-    mask = {"w": True, "ids": False}
-    estimator = loren(1.0, mask=mask).estimate
-    quality = compare_with_gradient(estimator, loss, params, num_estimates=5, mask=mask)
+    part = masked({"w": True, "ids": False}, params)
+    of_part, estimator = lambda some: loss(part.put(params, some)), loren(1.0).estimate
+    quality = compare_with_gradient(estimator, of_part, part.take(params), num_estimates=5)
     assert all(np.isfinite(quality))
+    gradient = jax.grad(lambda w: loss(params | {"w": w}))(KERNEL)
+    np.testing.assert_allclose(quality.gradient_norm, jnp.linalg.norm(gradient), rtol=1e-5)
 
 
 def test_uses_what_was_learned_and_other_noise():

@@ -61,7 +61,7 @@ def test_masks_of_every_form_are_told_apart(mask):
 
 def test_a_mask_in_the_style_of_optax_freezes():
     params = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3)}
-    optimizer = loren_jax.loren(0.1, mask=MATRICES, weight_decay=0.1)
+    optimizer = loren_jax.trained(loren_jax.loren(0.1, weight_decay=0.1), MATRICES)
     loss = lambda params: sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
     updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=loss)
     assert np.abs(updates["kernel"]).min() > 0
@@ -101,7 +101,7 @@ def test_a_function_of_neither_form_is_told_both(mask, said, params):
 def test_an_empty_tree_has_an_empty_mask():
     for mask in (MATRICES, HEAD, {}):
         assert resolve_mask(mask, {}) == {}
-        loren_jax.loren(0.1, mask=mask).init({})
+        loren_jax.trained(loren_jax.loren(0.1), mask).init({})
 
 
 def test_a_mask_finds_a_field_named_value():
@@ -111,7 +111,9 @@ def test_a_mask_finds_a_field_named_value():
         value: jax.Array
 
     params = {"attn": Attention(jnp.ones((2, 2)), jnp.ones((2, 2)), jnp.ones((2, 2)))}
-    optimizer = loren_jax.loren(0.1, rank=1, mask=lambda path: path.endswith("/value"))
+    optimizer = loren_jax.trained(
+        loren_jax.loren(0.1, rank=1), lambda path: path.endswith("/value")
+    )
     loss = lambda params: sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
     updates, _ = optimizer.update(None, optimizer.init(params), params, value_fn=loss)
     moved = [bool(np.abs(x).max() > 0) for x in jax.tree.leaves(updates)]
@@ -120,7 +122,9 @@ def test_a_mask_finds_a_field_named_value():
 
 
 def test_integer_leaves_must_be_masked():
-    with pytest.raises(ValueError, match=r"leaf 'body/ids' has dtype int32.*mask=lambda path"):
+    with pytest.raises(
+        ValueError, match=r"leaf 'body/ids' has dtype int32.*trained\(optimizer, lambda path"
+    ):
         rank_one().init(PARAMS, noise.run_key(0))
 
 

@@ -89,7 +89,7 @@ def test_spread_over_a_mesh():
 
 
 def test_inside_of_a_frozen_tree():
-    optimizer = build("loren", mask=lambda path: path == "w")
+    optimizer = loren_jax.trained(build("loren"), lambda path: path == "w")
     assert_belong_to_the_losses(update(optimizer, with_aux, has_aux=True)[1])
 
 

@@ -35,13 +35,8 @@ def test_it_builds_the_optimiser_that_it_describes():
         seed=7,
     )
     read = journal.Method.from_json(json.loads(json.dumps(method.as_json())))
-    direct = loren_jax.loren(
-        optax.linear_schedule(0.1, 0.0, 4),
-        rank=1,
-        momentum=None,
-        mask={"w": True, "b": False},
-        key=7,
-    )
+    whole = loren_jax.loren(optax.linear_schedule(0.1, 0.0, 4), rank=1, momentum=None, key=7)
+    direct = loren_jax.trained(whole, {"w": True, "b": False})
     found, expected = after_two_steps(read.build()), after_two_steps(direct)
     np.testing.assert_array_equal(found["w"], expected["w"])
     np.testing.assert_array_equal(found["b"], PARAMS["b"])

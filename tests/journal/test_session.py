@@ -24,7 +24,7 @@ def loss(params):
 OPTIMIZERS = {
     "loren": lambda: loren_jax.loren(0.02, num_directions=3),
     "mezo rank 1": lambda: loren_jax.mezo(0.02, rank=1, num_directions=2),
-    "masked adam": lambda: loren_jax.mezo_adam(0.02, mask=lambda path: path == "w"),
+    "masked adam": lambda: loren_jax.trained(loren_jax.mezo_adam(0.02), lambda path: path == "w"),
     "one block": lambda: loren_jax.mezo_bcd(0.02),
     "with a centre": lambda: loren_jax.zo_muon(0.02, rank=2, num_directions=2),
 }

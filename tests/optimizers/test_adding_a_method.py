@@ -12,7 +12,6 @@ from loren_jax import noise
 from loren_jax.directions import Dense
 from loren_jax.directions.matrices import view_of
 from loren_jax.estimators import estimate
-from loren_jax.parts import trained
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Coefficients, Directions, Scheme
 
@@ -53,10 +52,10 @@ def backward():
     return Scheme((0.0, -1.0), weigh)
 
 
-def toy(learning_rate, *, num_directions=4, mask=None, key=0):
+def toy(learning_rate, *, num_directions=4, key=0):
     """Step 3: the alias."""
     estimator = estimate(signs(), backward(), num_directions=num_directions, key=key)
-    return trained(chain(estimator, descend(learning_rate)), mask)
+    return chain(estimator, descend(learning_rate))
 
 
 PARAMS = {"bias": jnp.ones(3), "kernel": jnp.cos(jnp.arange(12.0)).reshape(4, 3)}
@@ -77,9 +76,9 @@ def test_the_toy_works_in_everything_that_the_library_has():
     assert optax.tree.get(state, "summed") == 400
     assert optax.tree.get(state, "losses").shape == (4, 2)
 
-    frozen = loren_jax.train_step(loss, toy(0.02, mask={"bias": False, "kernel": True}))
+    frozen = loren_jax.trained(toy(0.02), {"bias": False, "kernel": True})
     held = jax.tree.map(jnp.copy, PARAMS)
-    moved, _ = frozen(held, toy(0.02, mask={"bias": False, "kernel": True}).init(PARAMS))
+    moved, _ = loren_jax.train_step(loss, frozen)(held, frozen.init(PARAMS))
     np.testing.assert_array_equal(moved["bias"], PARAMS["bias"])
     assert (moved["kernel"] != PARAMS["kernel"]).all()
 

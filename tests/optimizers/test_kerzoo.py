@@ -63,7 +63,7 @@ def test_queries_at_the_radius():
 
 def test_inject_hyperparams_and_schedules():
     injected = optax.inject_hyperparams(
-        kerzoo, static_args=("num_directions", "kernel", "mask", "matrix_axes", "chunk_size", "key")
+        kerzoo, static_args=("num_directions", "kernel", "matrix_axes", "chunk_size", "key")
     )
     tx = injected(0.1, half_width=optax.linear_schedule(1.0, 0.5, 2))
     state = tx.init(PARAMS)

@@ -9,6 +9,7 @@ import pytest
 
 from loren_jax.directions.low_rank import low_rank
 from loren_jax.optimizers.lozo import lozo, lozo_m
+from loren_jax.parts import trained
 from loren_jax.transforms import train_step
 
 ETA, BETA, DECAY = 1e-2, 0.8, 0.1
@@ -58,7 +59,7 @@ def test_five_steps_of_lozo_m():
 def test_frozen_leaves_schedules_and_bfloat16():
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), oracles.PARAMS)
     schedule = optax.linear_schedule(0.1, 0.0, 1)
-    tx = lozo_m(schedule, weight_decay=0.1, mask=lambda path: path != "kernel", **KNOBS)
+    tx = trained(lozo_m(schedule, weight_decay=0.1, **KNOBS), lambda path: path != "kernel")
     state = tx.init(params)
     step = jax.jit(lambda s, p: tx.update(None, s, p, value_fn=oracles.value_fn))
     updates, state = step(state, params)

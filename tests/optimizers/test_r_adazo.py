@@ -10,6 +10,7 @@ import pytest
 from loren_jax import noise
 from loren_jax.directions import isotropic
 from loren_jax.optimizers.r_adazo import r_adazo
+from loren_jax.parts import trained
 
 KNOBS = {"eta": 1e-2, "b1": 0.9, "b2": 0.99, "eps": 1e-3, "decay": 0.1}
 PARAMS = {"kernel": jnp.cos(jnp.arange(20.0)).reshape(4, 5), "bias": jnp.ones(5)}
@@ -55,7 +56,7 @@ def test_steps_equal_the_oracle(steps):
 
 
 def test_frozen_leaves_have_no_moments_and_no_updates():
-    tx = optimizer(mask=lambda path: path == "bias")
+    tx = trained(optimizer(), lambda path: path == "bias")
     state = tx.init(PARAMS)
     assert sum(x.size for x in jax.tree.leaves(state) if x.size > 4) == 2 * 5
     updates, _ = tx.update(None, state, PARAMS, losses=jnp.asarray([[1.1, 0.9], [1.0, 1.0]]))

@@ -9,6 +9,7 @@ import pytest
 
 from loren_jax.directions.subspace import subspace
 from loren_jax.optimizers.zo_muon import zo_muon
+from loren_jax.parts import trained
 
 ETA, ETA_VECTOR, DECAY = 1e-2, 3e-3, 0.1
 KNOBS = {
@@ -47,7 +48,7 @@ def updates_of(tx, params, steps=1):
 def test_masks(as_tree):
     mask = {name: name != "embedding" for name in oracles.PARAMS}
     updates = updates_of(
-        zo_muon(ETA, mask=mask if as_tree else mask.get, weight_decay=DECAY, **KNOBS),
+        trained(zo_muon(ETA, weight_decay=DECAY, **KNOBS), mask if as_tree else mask.get),
         oracles.PARAMS,
     )
     assert not updates["embedding"].any()
@@ -66,7 +67,7 @@ def test_schedules_of_both_learning_rates():
 
 
 def test_injected_hyperparameters():
-    static = ("num_directions", "rank", "every", "mask", "matrix_axes", "chunk_size", "key")
+    static = ("num_directions", "rank", "every", "matrix_axes", "chunk_size", "key")
     injected = optax.inject_hyperparams(zo_muon, static_args=static)
     knobs = KNOBS | {"vector_learning_rate": optax.linear_schedule(ETA_VECTOR, 0.0, 1)}
     actual = updates_of(injected(ETA, **knobs), oracles.PARAMS)

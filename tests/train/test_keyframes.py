@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from loren_jax import loren, noise
+from loren_jax import loren, noise, trained
 from loren_jax.train.keyframes import Keyframe, Keyframes
 
 PARAMS = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3, jnp.bfloat16)}
@@ -15,7 +15,7 @@ PARAMS = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3, jnp.bfloat16)}
 
 def trees(step):
     """The state has a typed key, integers and empty parts."""
-    state = loren(0.1, mask=lambda path: path == "w").init(PARAMS)
+    state = trained(loren(0.1), lambda path: path == "w").init(PARAMS)
     return {"trained": {"w": PARAMS["w"] + step}, "state": state}
 
 

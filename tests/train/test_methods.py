@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import types
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +26,9 @@ from loren_jax.train.methods import (
     passes_of_step,
 )
 from loren_jax.train.options import MethodOptions, options_of
+from loren_jax.types import Rank
 
-NOT_OPTIONS = {"mask", "key", "matrix_axes", "evaluation", "blocks", "always", "factors"}
+NOT_OPTIONS = {"key", "matrix_axes", "evaluation", "blocks", "always", "factors"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -135,7 +137,6 @@ def zo_sign(
     num_directions: int = 1,
     perturbation_scale: float = 1e-3,
     pair: tuple[int, float] = (1, 2.0),
-    mask=None,
     evaluation=None,
     key=0,
 ):
@@ -163,6 +164,15 @@ def changed(factory, **changes):
         ]
     )
     return made
+
+
+def test_words_and_numbers_stay_what_can_be_chosen():
+    annotations = {"num_directions": Literal["few", "many"], "perturbation_scale": Rank}
+    made = options_of(changed(zo_sign, annotations=annotations))
+    kinds = {field.name: field.type for field in dataclasses.fields(made)}
+    assert kinds["num_directions"] == Literal["few", "many"]
+    assert kinds["perturbation_scale"] == int | Literal["auto"] | None
+    assert kinds["learning_rate"] is float
 
 
 def test_a_method_of_ones_own_has_options():

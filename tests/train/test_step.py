@@ -7,7 +7,7 @@ import jaxlib.version
 import numpy as np
 import pytest
 
-from loren_jax import loren, mezo
+from loren_jax import loren, mezo, trained
 from loren_jax.tasks import Tokens
 from loren_jax.train.loss import cross_entropy
 from loren_jax.train.step import compiled, make_train_step, report
@@ -81,7 +81,7 @@ def test_what_is_passed_in_is_overwritten_and_metrics_stay():
 
 
 def test_frozen_leaves_stay_bit_for_bit():
-    optimizer = loren(0.02, num_directions=2, mask=lambda path: path == "head")
+    optimizer = trained(loren(0.02, num_directions=2), lambda path: path == "head")
     params = make_params()
     before = {name: np.array(leaf) for name, leaf in params.items()}
     after, _, _ = taken(

@@ -128,9 +128,18 @@ def blockwise(
     [0, 1, 2, 3]
     """
     arguments.choice("order", order, get_args(Order))
-    own = _Blockwise(optimizer, order, blocks, always, matrix_axes)
-    apply = own.apply if form(optimizer, "apply") else None
-    return ZerothOrder(own.init, Update(own.update, ask=own.ask, apply=apply))
+    how = {"order": order, "blocks": blocks, "always": always, "matrix_axes": matrix_axes}
+    own = _Blockwise(optimizer, **how)
+    estimate = form(optimizer, "estimate")
+    whole = Update(
+        own.update,
+        ask=own.ask,
+        apply=own.apply if form(optimizer, "apply") else None,
+        scheme=form(optimizer, "scheme"),
+        passes=form(optimizer, "passes"),
+        estimate=estimate and blockwise(estimate, **how),
+    )
+    return ZerothOrder(own.init, whole)
 
 
 @dataclass(frozen=True)
@@ -216,8 +225,8 @@ class _Blockwise:
     def probe(self, part, state, params, value_fn, has_aux):
         """Losses and auxiliary outputs; the rest of the step is not used, so it is left out."""
         loss = lambda some: value_fn(part.put(params, some))
-        given = {"value_fn": loss} | ({"has_aux": True} if has_aux else {})
-        _, after = self.optimizer.update(None, state.inner, part.take(params), **given)  # pyrefly: ignore
+        some = part.take(params)
+        _, after = self.optimizer.update(None, state.inner, some, value_fn=loss, has_aux=has_aux)
         return optax.tree.get(after, "losses"), optax.tree.get(after, "aux")
 
     def advance(self, state: BlockwiseState) -> BlockwiseState:

@@ -15,20 +15,7 @@ from loren_jax import transforms as transforms
 from loren_jax.blocks import blockwise as blockwise
 from loren_jax.estimators import estimate as estimate
 from loren_jax.estimators import with_aux as with_aux
-from loren_jax.optimizers import hizoo as hizoo
-from loren_jax.optimizers import input_subspace as input_subspace
-from loren_jax.optimizers import kerzoo as kerzoo
-from loren_jax.optimizers import loren as loren
-from loren_jax.optimizers import lozo as lozo
-from loren_jax.optimizers import lozo_m as lozo_m
-from loren_jax.optimizers import mezo as mezo
-from loren_jax.optimizers import mezo_adam as mezo_adam
-from loren_jax.optimizers import mezo_bcd as mezo_bcd
-from loren_jax.optimizers import mezo_svrg as mezo_svrg
-from loren_jax.optimizers import r_adazo as r_adazo
-from loren_jax.optimizers import subzero as subzero
-from loren_jax.optimizers import tezo as tezo
-from loren_jax.optimizers import zo_muon as zo_muon
+from loren_jax.optimizers import *  # noqa: F403
 from loren_jax.parts import trained as trained
 from loren_jax.transforms import descend as descend
 from loren_jax.transforms import train_step as train_step

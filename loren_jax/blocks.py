@@ -5,7 +5,7 @@ A block is a part of the parameters that is chosen each step (see `loren_jax.par
 
 import re
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -128,18 +128,7 @@ def blockwise(
     [0, 1, 2, 3]
     """
     arguments.choice("order", order, get_args(Order))
-    how = {"order": order, "blocks": blocks, "always": always, "matrix_axes": matrix_axes}
-    own = _Blockwise(optimizer, **how)
-    estimate = form(optimizer, "estimate")
-    whole = Update(
-        own.update,
-        ask=own.ask,
-        apply=own.apply if form(optimizer, "apply") else None,
-        scheme=form(optimizer, "scheme"),
-        passes=form(optimizer, "passes"),
-        estimate=estimate and blockwise(estimate, **how),
-    )
-    return ZerothOrder(own.init, whole)
+    return _Blockwise(optimizer, order, blocks, always, matrix_axes).transformation()
 
 
 @dataclass(frozen=True)
@@ -151,6 +140,19 @@ class _Blockwise:
     blocks: Callable[[str], Hashable] | None
     always: Mask | None
     matrix_axes: AxesOf | None
+
+    def transformation(self) -> ZerothOrder:
+        """The optimiser around the one of a block."""
+        has = lambda name: form(self.optimizer, name)
+        whole = Update(
+            self.update,
+            ask=self.ask,
+            apply=self.apply if has("apply") else None,
+            scheme=has("scheme"),
+            passes=has("passes"),
+            estimate=has("estimate") and replace(self, optimizer=has("estimate")).transformation(),
+        )
+        return ZerothOrder(self.init, whole)
 
     def init(self, params: PyTree) -> BlockwiseState:
         """The order of the blocks, and a state that knows of no parameters."""

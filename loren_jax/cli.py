@@ -98,12 +98,12 @@ def _train_command(arguments: list[str]) -> Any:
 
     from loren_jax.train.cluster import ClusterConfig
     from loren_jax.train.config import TrainConfig
-    from loren_jax.train.methods import METHODS, method_named
+    from loren_jax.train.methods import OPTIONS, options_named
     from loren_jax.train.run_commands import Resume
 
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return Resume
-    options = method_named(_chosen_optimizer(arguments)).options
+    options = options_named(_chosen_optimizer(arguments))
 
     @dataclass(frozen=True)
     class TrainCommand:
@@ -119,7 +119,7 @@ def _train_command(arguments: list[str]) -> Any:
         """
 
         run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
-        optimizer: Literal[tuple(METHODS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
+        optimizer: Literal[tuple(OPTIONS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
         cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     return TrainCommand

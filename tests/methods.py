@@ -1,26 +1,26 @@
 """The table of methods that the contract suite runs on; a new method is one row."""
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from own_factors import with_own_factors
+from own_factors import number_of_factors, with_own_factors
 
 import loren_jax
+from loren_jax import optimizers
 
 
 class Method(NamedTuple):
-    """What the suite needs to know of a method.
+    """What the suite needs to know of a method beside its entry in `loren_jax.optimizers`.
 
     Attributes:
       make: the alias; called with a learning rate and knobs.
       learning_rate: with which the loss falls on the suite's small problems.
       knobs: knobs of this row.
-      passes: forward passes of the first step.
-      state: floats beyond the losses for a kernel of 64 x 32 (n x m).
-      estimate: the estimate alone, called with knobs; of methods whose mean estimate is the
-        preconditioned gradient.
+      unbiased: whether the mean estimate is the preconditioned gradient.
       same_subspace: whether the updates of two steps have something in common by design.
       memory: bound of a compiled step's temporary memory, in copies of the parameters.
     """
@@ -28,9 +28,7 @@ class Method(NamedTuple):
     make: Callable[..., Any]
     learning_rate: float
     knobs: dict[str, Any]
-    passes: int
-    state: int
-    estimate: Callable[..., Any] | None = None
+    unbiased: bool = False
     same_subspace: bool = False
     memory: float = 3.5
 
@@ -54,74 +52,57 @@ STATIC = (
 """Arguments that optax.inject_hyperparams must not touch."""
 
 
-def _estimate(directions, scheme=None, **fixed):
-    """The estimate of a method without what follows it."""
-
-    def make(**knobs):
-        own = {name: knobs.pop(name) for name in ("rank", "every", "factor_scale") if name in knobs}
-        settings = {"num_directions": 1} | fixed | knobs
-        return loren_jax.estimate(
-            directions(**own), scheme or loren_jax.schemes.two_sided(), **settings
-        )
-
-    return make
-
-
-def _input_subspace_estimate(factors, **knobs):
-    spanned, scheme = loren_jax.directions.spanned(factors), loren_jax.schemes.leave_one_out()
-    return loren_jax.estimate(spanned, scheme, num_directions=6, **knobs)
-
-
-N = 64 * 32
-_LOREN = lambda **knobs: loren_jax.loren(1.0, **knobs).estimate
-_MEZO = _estimate(loren_jax.directions.isotropic)
-_LAZY = {"rank": 2, "every": 10}
-_LOZO = _LAZY | {"factor_scale": "rank"}
+LAZY = {"rank": 2, "every": 10}
+LOZO = LAZY | {"factor_scale": "rank"}
 
 METHODS = {
-    "loren": Method(loren_jax.loren, 0.01, {}, 6, N + 64, _LOREN),
-    "loren seeded": Method(
-        loren_jax.loren, 0.05, {"momentum": None}, 6, 64, _LOREN
-    ),
-    "loren rank 1": Method(
-        loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, 6, 64, _LOREN
-    ),
-    "input_subspace": Method(
-        with_own_factors(loren_jax.input_subspace), 0.05, {}, 6, 64 * 16,
-        with_own_factors(_input_subspace_estimate),
-    ),
-    "mezo": Method(loren_jax.mezo, 0.04, {}, 2, 0, _MEZO),
-    "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, 2, 2 * N, same_subspace=True),
-    "mezo_svrg": Method(
-        loren_jax.mezo_svrg, 0.008, {"num_directions": 2}, 4, 2 * N, same_subspace=True
-    ),
-    "mezo_bcd": Method(loren_jax.mezo_bcd, 0.2, {}, 2, 0),
-    "lozo": Method(
-        loren_jax.lozo, 0.06, _LOZO, 2, 64 * 2, _estimate(loren_jax.directions.low_rank),
-        same_subspace=True,
-    ),
-    "lozo_m": Method(loren_jax.lozo_m, 0.06, _LOZO, 2, (64 + 32) * 2, same_subspace=True),
-    "hizoo": Method(
-        loren_jax.hizoo, 0.04, {}, 3, N,
-        _estimate(loren_jax.directions.diagonal, loren_jax.schemes.three_point()),
-    ),
+    "loren": Method(loren_jax.loren, 0.01, {}, unbiased=True),
+    "loren seeded": Method(loren_jax.loren, 0.05, {"momentum": None}, unbiased=True),
+    "loren rank 1": Method(loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, unbiased=True),
+    "input_subspace": Method(with_own_factors(loren_jax.input_subspace), 0.05, {}, unbiased=True),
+    "mezo": Method(loren_jax.mezo, 0.04, {}, unbiased=True),
+    "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, same_subspace=True),
+    "mezo_svrg": Method(loren_jax.mezo_svrg, 0.008, {"num_directions": 2}, same_subspace=True),
+    "mezo_bcd": Method(loren_jax.mezo_bcd, 0.2, {}),
+    "lozo": Method(loren_jax.lozo, 0.06, LOZO, unbiased=True, same_subspace=True),
+    "lozo_m": Method(loren_jax.lozo_m, 0.06, LOZO, same_subspace=True),
+    "hizoo": Method(loren_jax.hizoo, 0.04, {}, unbiased=True),
     "zo_muon": Method(
-        loren_jax.zo_muon, 0.1, _LAZY | {"vector_learning_rate": 0.05}, 5, 32 * 2,
-        same_subspace=True,
+        loren_jax.zo_muon, 0.1, LAZY | {"vector_learning_rate": 0.05}, same_subspace=True
     ),
-    "subzero": Method(
-        loren_jax.subzero, 0.05, _LAZY, 2, (64 + 32) * 2,
-        _estimate(loren_jax.directions.core_subspace), same_subspace=True,
-    ),
-    "tezo": Method(
-        loren_jax.tezo, 0.03, {"rank": 2, "momentum": 0.9}, 2, (64 + 32 + 1) * 2, same_subspace=True
-    ),
-    "r_adazo": Method(loren_jax.r_adazo, 0.001, {}, 2, 2 * N, same_subspace=True),
-    "kerzoo": Method(
-        loren_jax.kerzoo, 0.05, {"num_directions": 4}, 8, 0,
-        _estimate(lambda: loren_jax.directions.smoothed(loren_jax.directions.isotropic())),
-    ),
-}  # fmt: skip
+    "subzero": Method(loren_jax.subzero, 0.05, LAZY, unbiased=True, same_subspace=True),
+    "tezo": Method(loren_jax.tezo, 0.03, {"rank": 2, "momentum": 0.9}, same_subspace=True),
+    "r_adazo": Method(loren_jax.r_adazo, 0.001, {}, same_subspace=True),
+    "kerzoo": Method(loren_jax.kerzoo, 0.05, {"num_directions": 4}, unbiased=True),
+}
+"""By a method's name, or that and a word."""
+
+
+def settings(name):
+    """The arguments of a row, and for all others the factory's defaults."""
+    row = METHODS[name]
+    defaults = {n: p.default for n, p in inspect.signature(row.make).parameters.items()}
+    return defaults | row.knobs
+
+
+def declared_passes(name):
+    """Forward passes of the first step, as the method's entry has them: `2 K + 1`."""
+    words = optimizers.METHODS[name.split()[0]].passes
+    return number(re.match(r"[\dK +]+", words)[0], K=settings(name)["num_directions"])
+
+
+def declared_state(name, m, n):
+    """Floats for an m x n matrix, as the entry has them: `(m + n) r; with momentum + r`."""
+    own, _, averaged = optimizers.METHODS[name.split()[0]].state.partition("; with momentum ")
+    knobs = settings(name)
+    words = own + averaged if knobs.get("momentum") is not None else own
+    return number(words, N=m * n, m=m, n=n, r=knobs.get("rank"), q=number_of_factors(n))
+
+
+def number(words, **letters):
+    """What an expression comes to in which a space between two factors is a product."""
+    return eval(re.sub(r"(?<=[\w)]) (?=[\w(])", "*", words.strip()), letters)
+
 
 PARAMS = {
     "embeddings": {"embedding": jnp.linspace(-1, 1, 30).reshape(6, 5)},

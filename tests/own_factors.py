@@ -1,5 +1,6 @@
 """Directions along fan-in vectors, for a table of methods whose suite has trees of all shapes."""
 
+import dataclasses
 import functools
 import inspect
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from loren_jax import noise
 from loren_jax.directions.matrices import view_of
+from loren_jax.transformation import ZerothOrder
 
 
 def factors_of(params):
@@ -19,10 +21,14 @@ def factors_of(params):
     return {path: _vectors(view) for path, view in views.items() if not view.is_vector}
 
 
+def number_of_factors(n):
+    """Of a matrix with so many inputs."""
+    return n if n <= 8 else n // 4
+
+
 def _vectors(view):
-    count = view.n if view.n <= 8 else view.n // 4
     basis, _ = np.linalg.qr(np.cos(np.arange(view.n**2, dtype=np.float64)).reshape(-1, view.n))
-    basis = basis[:, :count].astype(np.float32)
+    basis = basis[:, : number_of_factors(view.n)].astype(np.float32)
     return jnp.broadcast_to(jnp.asarray(basis), (*view.stack, *basis.shape))
 
 
@@ -35,7 +41,10 @@ def with_own_factors(make):
     @functools.wraps(make)
     def made(*arguments, **knobs):
         built = lambda factors: make(*arguments, factors=factors, **knobs)
-        return built({})._replace(init=lambda params: built(factors_of(params)).init(params))
+        own = lambda params: built(factors_of(params))
+        alone = built({}).estimate._replace(init=lambda params: own(params).estimate.init(params))
+        update = dataclasses.replace(built({}).update, estimate=alone)
+        return ZerothOrder(lambda params: own(params).init(params), update)
 
     parameters = inspect.signature(make).parameters.values()
     kept = [p.replace(kind=p.KEYWORD_ONLY) if p.name != "learning_rate" else p for p in parameters]

@@ -18,7 +18,7 @@ from tiny_task import train_arguments, write_data, write_model, write_task
 
 from loren_jax.cli import _parse, main
 from loren_jax.models import load_classifier
-from loren_jax.train import METHODS, InputSubspaceOptions, read_metrics
+from loren_jax.train import OPTIONS, InputSubspaceOptions, read_metrics
 
 TRAINABLE = ("--trainable", "classifier/*", "layers/up/kernel", "--rank", "1")
 MEASURED = re.compile("seconds|_per_second|bytes|output")
@@ -270,15 +270,15 @@ def test_help(command, expected, capsys):
     assert ("--damping" in out) == (command == "train --help")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_every_optimizer_has_its_own_options(name, capsys):
     """Each option of the factory, and only those, with its words."""
     with pytest.raises(SystemExit) as end:
         main(["train", "--optimizer", name, "--help"])
     assert end.value.code == 0
     out = capsys.readouterr().out
-    own = {field.name for field in dataclasses.fields(METHODS[name].options)}
-    every = {f.name for method in METHODS.values() for f in dataclasses.fields(method.options)}
+    own = {field.name for field in dataclasses.fields(OPTIONS[name])}
+    every = {f.name for options in OPTIONS.values() for f in dataclasses.fields(options)}
     shown = {option for option in every if f"--{option.replace('_', '-')} " in out}
     assert shown == own
 

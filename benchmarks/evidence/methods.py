@@ -13,8 +13,6 @@ import optax
 
 import loren_jax
 from loren_jax.evaluation import input_factors
-from loren_jax.schemes import forward_passes
-from loren_jax.train.methods import METHODS as KNOWN
 
 GRADIENT_PASSES = 3
 """What a gradient counts as: one pass forward and one backward, of about twice the cost."""
@@ -62,8 +60,8 @@ def method(name: str, num_directions: int, **knobs: Any) -> Method:
     Returns:
       The method.
     """
-    cost = forward_passes(KNOWN[name].scheme, num_directions)
     make = partial(getattr(loren_jax, name), num_directions=num_directions, **knobs)
+    cost = make(1.0).passes
     return Method(make, lambda step: cost)
 
 

@@ -120,17 +120,11 @@ def estimate(
         require_one(value_fn, losses, extra)
         return own.step(state, params, value_fn, losses, has_aux, into, factor)
 
-    facts = {"scheme": scheme, "passes": passes(num_directions, scheme)}
+    facts = {"scheme": scheme, "passes": schemes.forward_passes(scheme, num_directions)}
     whole = Update(
         update, ask=own.ask, accumulate=accumulate if directions.linear else None, **facts
     )
     return ZerothOrder(init, whole)
-
-
-def passes(num_directions: int, scheme: Scheme) -> int:
-    """Forward passes of a step; the directions share the one at the parameters."""
-    points, centre = len(scheme.points), 0.0 in scheme.points
-    return num_directions * (points - 1) + 1 if centre else num_directions * points
 
 
 @dataclass(frozen=True)

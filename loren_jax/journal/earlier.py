@@ -40,7 +40,7 @@ def translated(
       factors: whether its directions lie along given fan-in vectors, whatever its covariance is.
 
     Returns:
-      A name in `loren_jax.optimizers` or `METHODS`, and the knobs.
+      A name in `loren_jax.optimizers.METHODS` or `METHODS`, and the knobs.
 
     Raises:
       JournalError: the method is gone.

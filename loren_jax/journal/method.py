@@ -25,7 +25,7 @@ class Method:
     """How an optimiser is built.
 
     Attributes:
-        name: Name of the function in `loren_jax.optimizers`.
+        name: A name in `loren_jax.optimizers.METHODS`.
         knobs: Its keyword arguments, as JSON values; what is not given is filled in with the
             defaults, so that a later version with others replays it.
         schedule: None, or the description of a schedule (`loren_jax.journal.schedules`) that takes
@@ -64,8 +64,9 @@ class Method:
     @property
     def _factory(self) -> Callable[..., Any] | None:
         """What makes the optimiser, if the name is known."""
-        found = earlier.METHODS.get(self.name, getattr(optimizers, self.name, None))
-        return found if callable(found) and not self.name.startswith("_") else None
+        if self.name in optimizers.METHODS:
+            return optimizers.METHODS[self.name].factory
+        return earlier.METHODS.get(self.name)
 
     def build(
         self, evaluation: Evaluation | None = None, factors: Mapping[str, Any] | None = None

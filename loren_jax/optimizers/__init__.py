@@ -1,25 +1,25 @@
 """The methods, one file each: points of directions x scheme x evaluation, and an Optax chain.
 
-================  ===========================  ===============  =======================  ========
-method            directions                   scheme           after                    passes
-================  ===========================  ===============  =======================  ========
-`loren`           `rank_one`, learned          `leave_one_out`  momentum, learning rate  K
-`input_subspace`  `spanned`                    `leave_one_out`  learning rate            K
-`mezo`            `isotropic`                  `two_sided`      learning rate            2 K
-`mezo_adam`       `isotropic`                  `two_sided`      Adam, learning rate      2 K
-`mezo_svrg`       `isotropic`, inside `svrg`   `two_sided`      two learning rates       4 K
-`mezo_bcd`        `blockwise(isotropic)`       `two_sided`      learning rate            2 K
-`lozo`            `low_rank`                   `two_sided`      learning rate            2 K
-`lozo_m`          `low_rank`, momentum         `two_sided`      learning rate            2 K
-`hizoo`           `diagonal`, learned          `three_point`    learning rate            2 K + 1
-`zo_muon`         `subspace`, orthogonalised   `one_sided`      two learning rates       K + 1
-`subzero`         `core_subspace`              `two_sided`      learning rate            2 K
-`tezo`            `temporal`                   `two_sided`      learning rate            2 K
-`r_adazo`         `isotropic`                  `two_sided`      `scale_by_adazo`         2 K
-`kerzoo`          `smoothed(isotropic)`        `two_sided`      learning rate            2 K
-================  ===========================  ===============  =======================  ========
+================  ===============================  ===============  ==========================
+method            directions                       scheme           after
+================  ===============================  ===============  ==========================
+`loren`           learned rank-one covariance      `leave_one_out`  momentum, learning rate
+`input_subspace`  along the inputs of each matrix  `leave_one_out`  momentum, learning rate
+`mezo`            isotropic                        `two_sided`      momentum, learning rate
+`mezo_adam`       isotropic                        `two_sided`      Adam, learning rate
+`mezo_svrg`       isotropic                        `two_sided`      control variate, two rates
+`mezo_bcd`        isotropic, one block a step      `two_sided`      learning rate
+`lozo`            low rank, one factor kept        `two_sided`      learning rate
+`lozo_m`          low rank, one factor kept        `two_sided`      momentum, learning rate
+`hizoo`           learned diagonal covariance      `three_point`    learning rate
+`zo_muon`         random subspace of the outputs   `one_sided`      orthogonalised, two rates
+`subzero`         random subspaces of both sides   `two_sided`      learning rate
+`tezo`            sums of fixed rank-one matrices  `two_sided`      momentum, learning rate
+`r_adazo`         isotropic                        `two_sided`      AdaZO, learning rate
+`kerzoo`          isotropic, random radius         `two_sided`      learning rate
+================  ===============================  ===============  ==========================
 
-**How to add a method.**
+**How to add a method** is two files: its own, and this one.
 
 1. Directions: if none fits, a file in `loren_jax/directions/` with a function that returns
    `Directions(init, refresh, draw, absorb)`. Compose a draw of the kinds in
@@ -27,32 +27,70 @@ method            directions                   scheme           after           
    a `NamedTuple` of arrays. Perturbed evaluation, masks, replay and sharding come with it.
 2. Scheme: if none fits, a function in `loren_jax/schemes.py` that returns
    `Scheme(points, weigh)`; a point of 0 is queried once for all directions.
-3. Alias: a file here, at most eight statements: `chain(estimate(directions, scheme, ...), ...)`
-   with any of Optax's transformations; before `descend` alone a step is in place.
-   Under a docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
+3. Factory: a file here, at most eight statements: `chain(estimate(directions, scheme, ...), ...)`
+   with any of Optax's transformations; before `descend` alone a step is in place. Under a
+   docstring with equation, cost, `Args`, `Returns`, `Raises`, an example that runs and
    `References`. A run gives or reads `learning_rate`, `num_directions`, `perturbation_scale`,
-   `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar`
-   where it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in
-   `Args`, which the command line's options are made of.
-4. Tables: an import below and in `loren_jax/__init__.py`, with its name in `PUBLIC` of
-   `tests/test_architecture.py`; a row of `tests/methods.py` (the contract suite then runs on it,
-   beside its own float64 oracle); a row of `loren_jax/train/methods.py` (the command line then has
-   it, with its arguments as options) and its options' name in `loren_jax/train/__init__.py`.
+   `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar` where
+   it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in `Args`,
+   which the command line's options are made of. Behind it its `Entry`.
+4. Here: an import, a line of `METHODS` and the name in `__all__`. The package then exports it, the
+   command line has it with its options, and `python benchmarks/methods_table.py` writes it into
+   README and the table above.
+5. A row of `tests/methods.py`: the contract suite then runs on it; beside it its float64 oracle.
 
-`tests/optimizers/test_adding_a_method.py` does the first three for a toy.
+`tests/optimizers/test_adding_a_method.py` does it for a toy.
 """
 
-from loren_jax.optimizers.hizoo import hizoo as hizoo
-from loren_jax.optimizers.input_subspace import input_subspace as input_subspace
-from loren_jax.optimizers.kerzoo import kerzoo as kerzoo
-from loren_jax.optimizers.loren import loren as loren
-from loren_jax.optimizers.lozo import lozo as lozo
-from loren_jax.optimizers.lozo import lozo_m as lozo_m
-from loren_jax.optimizers.mezo import mezo as mezo
-from loren_jax.optimizers.mezo_adam import mezo_adam as mezo_adam
-from loren_jax.optimizers.mezo_bcd import mezo_bcd as mezo_bcd
-from loren_jax.optimizers.mezo_svrg import mezo_svrg as mezo_svrg
-from loren_jax.optimizers.r_adazo import r_adazo as r_adazo
-from loren_jax.optimizers.subzero import subzero as subzero
-from loren_jax.optimizers.tezo import tezo as tezo
-from loren_jax.optimizers.zo_muon import zo_muon as zo_muon
+from collections.abc import Mapping
+
+from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.hizoo import HIZOO, hizoo
+from loren_jax.optimizers.input_subspace import INPUT_SUBSPACE, input_subspace
+from loren_jax.optimizers.kerzoo import KERZOO, kerzoo
+from loren_jax.optimizers.loren import LOREN, loren
+from loren_jax.optimizers.lozo import LOZO, LOZO_M, lozo, lozo_m
+from loren_jax.optimizers.mezo import MEZO, mezo
+from loren_jax.optimizers.mezo_adam import MEZO_ADAM, mezo_adam
+from loren_jax.optimizers.mezo_bcd import MEZO_BCD, mezo_bcd
+from loren_jax.optimizers.mezo_svrg import MEZO_SVRG, mezo_svrg
+from loren_jax.optimizers.r_adazo import R_ADAZO, r_adazo
+from loren_jax.optimizers.subzero import SUBZERO, subzero
+from loren_jax.optimizers.tezo import TEZO, tezo
+from loren_jax.optimizers.zo_muon import ZO_MUON, zo_muon
+
+__all__ = [
+    "hizoo",
+    "input_subspace",
+    "kerzoo",
+    "loren",
+    "lozo",
+    "lozo_m",
+    "mezo",
+    "mezo_adam",
+    "mezo_bcd",
+    "mezo_svrg",
+    "r_adazo",
+    "subzero",
+    "tezo",
+    "zo_muon",
+]
+
+_ENTRIES = (
+    LOREN,
+    INPUT_SUBSPACE,
+    MEZO,
+    MEZO_ADAM,
+    MEZO_SVRG,
+    MEZO_BCD,
+    LOZO,
+    LOZO_M,
+    HIZOO,
+    ZO_MUON,
+    SUBZERO,
+    TEZO,
+    R_ADAZO,
+    KERZOO,
+)
+METHODS: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+"""The table of all methods, by name."""

@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.diagonal import SMOOTHING, diagonal
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import three_point
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -109,3 +110,14 @@ def hizoo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+HIZOO = Entry(
+    hizoo,
+    directions="learned diagonal covariance",
+    scheme="three_point",
+    after="learning rate",
+    passes="2 K + 1",
+    state="N",
+    reference="arXiv 2402.15173",
+)

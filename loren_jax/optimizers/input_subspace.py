@@ -8,6 +8,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import spanned
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -109,3 +110,14 @@ def input_subspace(
         key=key,
     )
     return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))
+
+
+INPUT_SUBSPACE = Entry(
+    input_subspace,
+    directions="along the inputs of each matrix",
+    scheme="leave_one_out",
+    after="momentum, learning rate",
+    passes="K, one more at the start",
+    state="n q; with momentum + N",
+    reference="benchmarks/RESEARCH.md",
+)

@@ -8,6 +8,7 @@ from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.smoothed import smoothed
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -110,3 +111,14 @@ def kerzoo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+KERZOO = Entry(
+    kerzoo,
+    directions="isotropic, random radius",
+    scheme="two_sided",
+    after="learning rate",
+    passes="2 K",
+    state="0",
+    reference="arXiv 2505.18886",
+)

@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import rank_one
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -135,3 +136,14 @@ def loren(
         key=key,
     )
     return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))
+
+
+LOREN = Entry(
+    loren,
+    directions="learned rank-one covariance",
+    scheme="leave_one_out",
+    after="momentum, learning rate",
+    passes="K",
+    state="n; with momentum + N",
+    reference="arXiv 2511.07971",
+)

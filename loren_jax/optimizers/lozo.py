@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.low_rank import low_rank
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -109,6 +110,17 @@ def lozo(
     )
 
 
+LOZO = Entry(
+    lozo,
+    directions="low rank, one factor kept",
+    scheme="two_sided",
+    after="learning rate",
+    passes="2 K",
+    state="n r",
+    reference="arXiv 2410.07698",
+)
+
+
 def lozo_m(
     learning_rate: ScalarOrSchedule,
     *,
@@ -190,3 +202,14 @@ def lozo_m(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+LOZO_M = Entry(
+    lozo_m,
+    directions="low rank, one factor kept",
+    scheme="two_sided",
+    after="momentum, learning rate",
+    passes="2 K",
+    state="(m + n) r",
+    reference="arXiv 2410.07698",
+)

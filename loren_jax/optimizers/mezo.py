@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -97,3 +98,14 @@ def mezo(
         ),
         descend(learning_rate, momentum=momentum, weight_decay=weight_decay),
     )
+
+
+MEZO = Entry(
+    mezo,
+    directions="isotropic",
+    scheme="two_sided",
+    after="momentum, learning rate",
+    passes="2 K",
+    state="0; with momentum + N",
+    reference="arXiv 2305.17333",
+)

@@ -9,6 +9,7 @@ from loren_jax import arguments
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -120,3 +121,14 @@ def mezo_adam(
         adam,
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+MEZO_ADAM = Entry(
+    mezo_adam,
+    directions="isotropic",
+    scheme="two_sided",
+    after="Adam, learning rate",
+    passes="2 K",
+    state="2 N",
+    reference="arXiv 2305.17333",
+)

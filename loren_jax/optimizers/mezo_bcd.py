@@ -9,6 +9,7 @@ from loren_jax.blocks import Order, blockwise
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -106,3 +107,14 @@ def mezo_bcd(
     optimizer = chain(estimator, descend(learning_rate))
     parts = {"order": order, "blocks": blocks, "always": always, "matrix_axes": matrix_axes}
     return blockwise(optimizer, **parts)
+
+
+MEZO_BCD = Entry(
+    mezo_bcd,
+    directions="isotropic, one block a step",
+    scheme="two_sided",
+    after="learning rate",
+    passes="2 K, in part shared",
+    state="0",
+    reference="arXiv 2501.19099",
+)

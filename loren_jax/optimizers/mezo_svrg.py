@@ -10,6 +10,7 @@ from loren_jax import arguments
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators.svrg import svrg
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -124,6 +125,18 @@ def mezo_svrg(
     )
     rate = _alternating(learning_rate, full_learning_rate, every)
     return chain(estimator, descend(rate, weight_decay=weight_decay))
+
+
+MEZO_SVRG = Entry(
+    mezo_svrg,
+    directions="isotropic",
+    scheme="two_sided",
+    after="control variate, two rates",
+    passes="2 K on all data, then 4 K",
+    state="2 N",
+    reference="arXiv 2404.08080",
+    full_every="every",
+)
 
 
 def _alternating(learning_rate: Any, full_learning_rate: Any, every: int) -> optax.Schedule:

@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -112,3 +113,14 @@ def r_adazo(
         scale,
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+R_ADAZO = Entry(
+    r_adazo,
+    directions="isotropic",
+    scheme="two_sided",
+    after="AdaZO, learning rate",
+    passes="2 K",
+    state="2 N",
+    reference="arXiv 2502.01014",
+)

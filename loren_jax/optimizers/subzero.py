@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.core_subspace import core_subspace
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -104,3 +105,14 @@ def subzero(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+SUBZERO = Entry(
+    subzero,
+    directions="random subspaces of both sides",
+    scheme="two_sided",
+    after="learning rate",
+    passes="2 K",
+    state="(m + n) r",
+    reference="arXiv 2410.08989",
+)

@@ -7,6 +7,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.temporal import temporal
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -107,3 +108,14 @@ def tezo(
         ),
         descend(learning_rate, weight_decay=weight_decay),
     )
+
+
+TEZO = Entry(
+    tezo,
+    directions="sums of fixed rank-one matrices",
+    scheme="two_sided",
+    after="momentum, learning rate",
+    passes="2 K",
+    state="(m + n) r; with momentum + r",
+    reference="arXiv 2501.19057",
+)

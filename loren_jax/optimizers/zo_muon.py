@@ -11,6 +11,7 @@ from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.subspace import subspace
 from loren_jax.estimators import estimate
+from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import one_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -120,6 +121,17 @@ def zo_muon(
         "vector": descend(vector_learning_rate, weight_decay=weight_decay),
     }
     return chain(estimator, optax.partition(after, _kinds(matrix_axes)))
+
+
+ZO_MUON = Entry(
+    zo_muon,
+    directions="random subspace of the outputs",
+    scheme="one_sided",
+    after="orthogonalised, two rates",
+    passes="K + 1",
+    state="m r",
+    reference="arXiv 2602.17155",
+)
 
 
 def _kinds(matrix_axes: AxesOf | None) -> Callable[[PyTree], PyTree]:

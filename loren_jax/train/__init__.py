@@ -7,8 +7,11 @@ Typical use::
     print(result.directory / "model", result.summary.accuracy_after)
 
 `loren-jax train` is the same from a shell. The parts can be used alone: `make_train_step` is the
-compiled step, `Scorer` the held-out accuracy, `METHODS` the optimisers by name.
+compiled step, `Scorer` the held-out accuracy, `OPTIONS` the options by method: those of
+`loren` are `LorenOptions` here, and so on.
 """
+
+from typing import Any
 
 from loren_jax.train.comparison import comparison_table as comparison_table
 from loren_jax.train.comparison import group_runs as group_runs
@@ -18,21 +21,7 @@ from loren_jax.train.config import CompareConfig as CompareConfig
 from loren_jax.train.config import EvaluateConfig as EvaluateConfig
 from loren_jax.train.config import TrainConfig as TrainConfig
 from loren_jax.train.evaluation import evaluate as evaluate
-from loren_jax.train.methods import METHODS as METHODS
-from loren_jax.train.methods import HizooOptions as HizooOptions
-from loren_jax.train.methods import InputSubspaceOptions as InputSubspaceOptions
-from loren_jax.train.methods import KerzooOptions as KerzooOptions
-from loren_jax.train.methods import LorenOptions as LorenOptions
-from loren_jax.train.methods import LozoMOptions as LozoMOptions
-from loren_jax.train.methods import LozoOptions as LozoOptions
-from loren_jax.train.methods import MezoAdamOptions as MezoAdamOptions
-from loren_jax.train.methods import MezoBcdOptions as MezoBcdOptions
-from loren_jax.train.methods import MezoOptions as MezoOptions
-from loren_jax.train.methods import MezoSvrgOptions as MezoSvrgOptions
-from loren_jax.train.methods import RAdazoOptions as RAdazoOptions
-from loren_jax.train.methods import SubzeroOptions as SubzeroOptions
-from loren_jax.train.methods import TezoOptions as TezoOptions
-from loren_jax.train.methods import ZoMuonOptions as ZoMuonOptions
+from loren_jax.train.methods import OPTIONS as OPTIONS
 from loren_jax.train.metrics import read_metrics as read_metrics
 from loren_jax.train.plot import plot_curve as plot_curve
 from loren_jax.train.result import RunResult as RunResult
@@ -47,3 +36,16 @@ from loren_jax.train.step import StepMetrics as StepMetrics
 from loren_jax.train.step import make_train_step as make_train_step
 from loren_jax.train.summary import Summary as Summary
 from loren_jax.train.summary import TestScore as TestScore
+
+_BY_NAME = {options.__name__: options for options in OPTIONS.values()}
+
+
+def __getattr__(name: str) -> Any:
+    """`LorenOptions`, and so on for every method of the table."""
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_BY_NAME]

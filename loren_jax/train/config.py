@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 from loren_jax.arguments import count, non_negative, positive
 from loren_jax.journal import earlier
 from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
-from loren_jax.train.methods import MethodOptions, along_inputs, method_name, method_named
+from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
 
 Options = TypeVar("Options", bound=MethodOptions)
 
@@ -246,11 +246,11 @@ class TrainConfig(Generic[Options]):
                 f"a run of {name} can be replayed and exported, as its journal says all, but this "
                 "version of loren_jax trains no more of them"
             )
-        method = method_named(name)
+        options_type = options_named(name)
         for name in ("output", "data_dir"):
             values[name] = None if values[name] is None else Path(values[name])
         try:
-            return cls(optimizer=method.options(**options), **values)
+            return cls(optimizer=options_type(**options), **values)
         except TypeError as error:
             raise ValueError(
                 f"the configuration is of another version of loren_jax: {error}"

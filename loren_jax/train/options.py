@@ -87,7 +87,7 @@ def options_of(factory: Callable[..., Any]) -> Any:
         name,
         fields,
         bases=(MethodOptions,),
-        namespace={"factory": staticmethod(factory), "__module__": __name__},
+        namespace={"factory": staticmethod(factory), "__module__": "loren_jax.train"},
         frozen=True,
     )
     made.__doc__ = _documentation(factory, [p.name for p in parameters])

@@ -12,6 +12,7 @@ import numpy as np
 from loren_jax import journal
 from loren_jax.diagnostics import VitalSigns
 from loren_jax.noise import leaf_paths
+from loren_jax.optimizers import METHODS
 from loren_jax.tasks import Tokens, batch_indices
 from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
@@ -20,7 +21,7 @@ from loren_jax.train.interruption import Interruption, SharedInterruption
 from loren_jax.train.keyframes import Keyframe, Keyframes
 from loren_jax.train.loop import Outcome, TrainingLoop
 from loren_jax.train.loss import cross_entropy
-from loren_jax.train.methods import METHODS, passes_of_step
+from loren_jax.train.methods import passes_of_step
 from loren_jax.train.metrics import MetricsWriter, NoMetrics
 from loren_jax.train.preparation import Preparation
 from loren_jax.train.progress import Progress

@@ -15,7 +15,7 @@ def trained():
     from tiny_task import write_model, write_task
 
     from loren_jax import journal
-    from loren_jax.train import METHODS, TrainConfig, train
+    from loren_jax.train import OPTIONS, TrainConfig, train
     from loren_jax.train.cluster import ALONE, Cluster
     from loren_jax.train.cluster.alone import Alone
 
@@ -24,7 +24,7 @@ def trained():
         write_model(place / "encoder")
         write_task(place / "tasks", train=80)
         config = TrainConfig(
-            optimizer=METHODS["mezo_svrg"].options(learning_rate=0.05, every=2),
+            optimizer=OPTIONS["mezo_svrg"](learning_rate=0.05, every=2),
             model=str(place / "encoder"),
             data="sst2",
             data_dir=place / "tasks",

@@ -1,19 +1,28 @@
 """The steps of `loren_jax.optimizers`, done for a toy: random signs, and queries behind."""
 
-from typing import NamedTuple
+import dataclasses
+import json
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
+from optax import ScalarOrSchedule
 
 import loren_jax
-from loren_jax import noise
+from loren_jax import noise, optimizers
 from loren_jax.directions import Dense
 from loren_jax.directions.matrices import view_of
 from loren_jax.estimators import estimate
+from loren_jax.journal import Method
+from loren_jax.optimizers.entry import Entry
+from loren_jax.train import methods
+from loren_jax.train.options import options_of
+from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Coefficients, Directions, Scheme
+from loren_jax.types import Coefficients, Directions, Evaluation, Scheme
 
 
 class CountState(NamedTuple):
@@ -52,10 +61,43 @@ def backward():
     return Scheme((0.0, -1.0), weigh)
 
 
-def toy(learning_rate, *, num_directions=4, key=0):
-    """Step 3: the alias."""
-    estimator = estimate(signs(), backward(), num_directions=num_directions, key=key)
+def toy(
+    learning_rate: ScalarOrSchedule,
+    *,
+    num_directions: int = 4,
+    perturbation_scale: ScalarOrSchedule = 1e-3,
+    evaluation: Evaluation | None = None,
+    key: Any = 0,
+) -> ZerothOrder:
+    """Step 3: descent along random signs.
+
+    Args:
+      learning_rate: a number or a schedule.
+      num_directions: K.
+      perturbation_scale: how far behind the parameters the loss is queried.
+      evaluation: how one query runs.
+      key: a seed.
+    """
+    estimator = estimate(
+        signs(),
+        backward(),
+        num_directions=num_directions,
+        perturbation_scale=perturbation_scale,
+        evaluation=evaluation,
+        key=key,
+    )
     return chain(estimator, descend(learning_rate))
+
+
+TOY = Entry(
+    toy,
+    directions="random signs",
+    scheme="backward",
+    after="learning rate",
+    passes="K + 1",
+    state="1",
+    reference="this test",
+)
 
 
 PARAMS = {"bias": jnp.ones(3), "kernel": jnp.cos(jnp.arange(12.0)).reshape(4, 3)}
@@ -81,6 +123,37 @@ def test_the_toy_works_in_everything_that_the_library_has():
     moved, _ = loren_jax.train_step(loss, frozen)(held, frozen.init(PARAMS))
     np.testing.assert_array_equal(moved["bias"], PARAMS["bias"])
     assert (moved["kernel"] != PARAMS["kernel"]).all()
+
+
+@pytest.fixture
+def in_the_table(monkeypatch):
+    """Step 4: a line of `METHODS`, from which the application makes all else."""
+    monkeypatch.setattr(optimizers, "METHODS", {**optimizers.METHODS, TOY.name: TOY})
+    monkeypatch.setattr(methods, "METHODS", optimizers.METHODS)
+    monkeypatch.setattr(methods, "OPTIONS", {**methods.OPTIONS, TOY.name: options_of(toy)})
+
+
+def test_the_toy_is_an_option_of_a_run_and_a_line_of_the_table(in_the_table):
+    options = methods.options_named("toy")(learning_rate=0.1, num_directions=3)
+    assert methods.method_name(options) == "toy"
+    assert methods.passes_of_step(options, 0, 1) == 4
+    assert [f.name for f in dataclasses.fields(options)] == [
+        "learning_rate",
+        "num_directions",
+        "perturbation_scale",
+    ]
+    line = methods.methods_table().splitlines()[-1]
+    assert line.split("  ")[0] == "toy"
+    assert "Step 3: descent along random signs." in line
+
+
+def test_the_toy_replays_from_a_journal_that_names_it(in_the_table):
+    description = Method("toy", {"learning_rate": 0.02}, trained=["kernel"], seed=3)
+    read = Method.from_json(json.loads(json.dumps(description.as_json())))
+    losses = jnp.arange(8.0).reshape(4, 2)
+    made = read.build(), loren_jax.trained(toy(0.02, key=3), lambda path: path == "kernel")
+    found, expected = (tx.update(None, tx.init(PARAMS), PARAMS, losses=losses)[0] for tx in made)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_the_toy_replays_from_its_losses():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ import pytest
 
 from loren_jax import train
 from loren_jax.train import (
-    METHODS,
     EvaluateConfig,
     InputSubspaceOptions,
     LorenOptions,
@@ -118,7 +118,7 @@ def test_input_directions_make_a_run_of_input_subspace():
         values = json.loads(json.dumps(config.as_json()))
         assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
     refused = [
-        (METHODS["mezo"].options(learning_rate=0.1), "which mezo has no part in"),
+        (MezoOptions(learning_rate=0.1), "which mezo has no part in"),
         (LorenOptions(learning_rate=0.1, damping=1.0), "damping is 1.0, of a learned covariance"),
     ]
     for options, message in refused:
@@ -148,6 +148,7 @@ def test_configurations_of_version_0_1_0():
 # As scripts do it, where nothing but the configuration itself looks at types.
 TAKEN = """
 import json
+import pickle
 from pathlib import Path
 from loren_jax.train import CompareConfig, EvaluateConfig, LorenOptions, TrainConfig
 
@@ -201,5 +202,9 @@ def test_text_is_taken_for_a_path_one_word_for_several_and_a_frame_for_no_data(s
 
 
 def test_the_options_of_every_method_can_be_imported():
-    for method in METHODS.values():
-        assert getattr(train, method.options.__name__) is method.options
+    for options in train.OPTIONS.values():
+        assert getattr(train, options.__name__) is options
+        assert options.__name__ in dir(train)
+        assert pickle.loads(pickle.dumps(options(learning_rate=0.1))) == options(learning_rate=0.1)
+    with pytest.raises(AttributeError, match="no attribute 'AdamOptions'"):
+        train.AdamOptions  # noqa: B018

@@ -11,21 +11,15 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from loren_jax import optimizers
 from loren_jax.journal import Method
 from loren_jax.journal.factors import digest
-from loren_jax.train import METHODS, LorenOptions, MezoOptions, TrainConfig
-from loren_jax.train.methods import (
-    build_optimizer,
-    method_name,
-    method_named,
-    methods_table,
-    passes_of_step,
-)
+from loren_jax.optimizers import METHODS
+from loren_jax.train import OPTIONS, LorenOptions, MezoOptions, TrainConfig
+from loren_jax.train.methods import method_name, methods_table, options_named, passes_of_step
 from loren_jax.train.options import MethodOptions, options_of
+from loren_jax.transformation import ZerothOrder
 from loren_jax.types import Rank
 
 NOT_OPTIONS = {"key", "matrix_axes", "evaluation", "blocks", "always", "factors"}
@@ -33,9 +27,8 @@ NOT_OPTIONS = {"key", "matrix_axes", "evaluation", "blocks", "always", "factors"
 
 @pytest.mark.parametrize("name", METHODS)
 def test_options_are_the_arguments_of_the_factory(name):
-    method = METHODS[name]
-    parameters = inspect.signature(method.factory).parameters
-    fields = {field.name: field.default for field in dataclasses.fields(method.options)}
+    parameters = inspect.signature(METHODS[name].factory).parameters
+    fields = {field.name: field.default for field in dataclasses.fields(OPTIONS[name])}
     assert set(fields) == set(parameters) - NOT_OPTIONS
     for field, default in fields.items():
         if field != "learning_rate":
@@ -44,16 +37,16 @@ def test_options_are_the_arguments_of_the_factory(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_option_is_described(name):
-    options = METHODS[name].options
+    options = OPTIONS[name]
     for field in dataclasses.fields(options):
         assert f"\n    {field.name}: " in inspect.getdoc(options).replace("Attributes:\n", "\n")
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_names_go_both_ways(name):
-    options = method_named(name).options(learning_rate=0.1)
+    options = options_named(name)(learning_rate=0.1)
     assert method_name(options) == name
-    assert isinstance(build_optimizer(options), optax.GradientTransformationExtraArgs)
+    assert isinstance(options.build(), ZerothOrder)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +65,7 @@ def test_options_out_of_range(options, wrong, message):
 
 
 def test_a_schedule_replaces_the_learning_rate():
-    optimizer = build_optimizer(MezoOptions(learning_rate=1.0), learning_rate=lambda step: 0.0)
+    optimizer = MezoOptions(learning_rate=1.0).build(learning_rate=lambda step: 0.0)
     params = jnp.ones(3)
     updates, _ = optimizer.update(
         None, optimizer.init(params), params, value_fn=lambda x: jnp.sum(x**2)
@@ -82,25 +75,20 @@ def test_a_schedule_replaces_the_learning_rate():
 
 def test_unknown_methods():
     with pytest.raises(ValueError, match=r"optimizer 'adam' is unknown; the optimisers are loren"):
-        method_named("adam")
+        options_named("adam")
 
     class Foreign(MethodOptions):
         factory = staticmethod(lambda **arguments: None)
         learning_rate = 0.1
 
     with pytest.raises(TypeError, match="optimizer is a Foreign"):
-        build_optimizer(Foreign())
-
-
-def test_every_alias_can_be_chosen_by_name():
-    aliases = {n for n in vars(optimizers) if callable(getattr(optimizers, n))}
-    assert set(METHODS) == {n for n in aliases if not n.startswith(("scale_by", "_"))}
+        method_name(Foreign())
 
 
 def test_what_a_step_costs():
     """Two directions; four minibatches hold the data."""
     cost = lambda name, step: passes_of_step(
-        METHODS[name].options(learning_rate=0.1, num_directions=2), step, 4
+        OPTIONS[name](learning_rate=0.1, num_directions=2), step, 4
     )
     assert [cost("loren", 0), cost("mezo", 0), cost("hizoo", 0), cost("zo_muon", 0)] == [2, 4, 5, 3]
     assert [cost("mezo_svrg", step) for step in range(4)] == [16, 8, 16, 8]
@@ -117,7 +105,7 @@ def test_the_table_has_a_line_for_each_method():
 def test_every_method_survives_a_file(name):
     """As a run's configuration, and as a journal describes it."""
     own = {"input_directions": 2} if name == "input_subspace" else {}
-    config = TrainConfig(optimizer=METHODS[name].options(learning_rate=0.01), steps=7, **own)
+    config = TrainConfig(optimizer=OPTIONS[name](learning_rate=0.01), steps=7, **own)
     values = json.loads(json.dumps(config.as_json()))
     assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
     params = {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}
@@ -210,6 +198,6 @@ def test_what_a_method_of_ones_own_lacks_is_named_in_one_line(changes, said):
 
 def test_without_docstrings_there_is_no_help_but_every_method():
     """As `python -OO` runs."""
-    code = "from loren_jax.train import METHODS; print(len(METHODS))"
+    code = "from loren_jax.train import OPTIONS; print(len(OPTIONS))"
     result = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == str(len(METHODS)), result.stderr

@@ -15,7 +15,7 @@ from tiny_task import write_data, write_model, write_task
 
 from loren_jax import journal
 from loren_jax.checkpoints import open_checkpoint
-from loren_jax.train import METHODS, LorenOptions, TrainConfig, read_metrics, train
+from loren_jax.train import OPTIONS, LorenOptions, TrainConfig, read_metrics, train
 from loren_jax.train.interruption import Interruption
 from loren_jax.train.run import resume
 
@@ -147,7 +147,7 @@ def test_what_cannot_go_on(config, whole, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": METHODS["mezo_svrg"].options(learning_rate=0.01, every=3)},
+        {"optimizer": OPTIONS["mezo_svrg"](learning_rate=0.01, every=3)},
         {"lora_rank": 2, "trainable": None, "micro_batch_size": 3, "dtype": "bfloat16"},
         {"input_directions": 2, "input_power": 1.0},
     ],

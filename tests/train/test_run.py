@@ -12,7 +12,7 @@ from tiny_task import write_data, write_model
 
 from loren_jax.models import load_classifier
 from loren_jax.train import (
-    METHODS,
+    OPTIONS,
     EvaluateConfig,
     LorenOptions,
     TrainConfig,
@@ -89,7 +89,7 @@ def test_compiles_the_step_once(config, result, monkeypatch, place):
 )
 def test_other_methods_train_too(config, place, tmp_path, name, passes):
     """Three steps; MeZO-SVRG's full ones see all five batches. In micro-batches of three rows."""
-    options = METHODS[name].options(learning_rate=0.01)
+    options = OPTIONS[name](learning_rate=0.01)
     result = train(
         dataclasses.replace(
             config, optimizer=options, steps=3, micro_batch_size=3, output=tmp_path / name

@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Int
 
+from loren_jax.optimizers import METHODS
 from loren_jax.tasks import batch_indices
 from loren_jax.train.cluster.devices import OneDevice
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.methods import METHODS
 
 
 class Shares:

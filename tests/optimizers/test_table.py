@@ -1,0 +1,37 @@
+"""The table of methods, and what depends on it by hand."""
+
+import inspect
+import re
+
+import methods
+import pytest
+
+import loren_jax
+from loren_jax import optimizers
+from loren_jax.train.options import FOUND
+
+
+@pytest.mark.parametrize("name", optimizers.METHODS)
+def test_every_method_has_a_row_of_the_contract_suite(name):
+    rows = [row for key, row in methods.METHODS.items() if key.split()[0] == name]
+    assert rows, f"add a row {name!r} to METHODS in tests/methods.py"
+    for row in rows:
+        assert inspect.unwrap(row.make) is inspect.unwrap(optimizers.METHODS[name].factory)
+
+
+@pytest.mark.parametrize("entry", optimizers.METHODS.values(), ids=optimizers.METHODS)
+def test_an_entry_says_what_its_factory_is(entry):
+    assert getattr(loren_jax, entry.name) is entry.factory
+    needed = inspect.signature(entry.factory).parameters.keys() & FOUND
+    optimizer = entry.factory(1.0, **{name: FOUND[name] for name in needed})
+    made = getattr(loren_jax.schemes, entry.scheme)()
+    assert optimizer.scheme.points == made.points
+    assert optimizer.scheme.min_directions == made.min_directions
+    assert re.fullmatch(r"arXiv \d{4}\.\d{5}|benchmarks/\w+\.md", entry.reference)
+    assert entry.reference.removeprefix("arXiv ") in (entry.factory.__doc__ or "")
+
+
+def test_the_steps_on_all_data_follow_an_argument_of_the_factory():
+    named = {e.name: e.full_every for e in optimizers.METHODS.values() if e.full_every}
+    assert named == {"mezo_svrg": "every"}
+    assert "every" in inspect.signature(loren_jax.mezo_svrg).parameters

@@ -14,9 +14,9 @@ Letters: `K` directions of one step, `S` points a direction, `m` fan-out, `n` fa
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from jaxtyping import Array, Float, Int, Key, Shaped, UInt32
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 PyTree: TypeAlias = Any
 """Any nested container of arrays; parameters, states and trees of directions are such."""
@@ -87,26 +87,14 @@ class Scheme(NamedTuple):
     min_directions: int = 1
 
 
-@runtime_checkable
-class Direction(Protocol):
-    """The perturbation of one leaf: a small pytree, never assumed dense.
-
-    The kinds are in `loren_jax.directions.structured`.
-    """
-
-    def to_dense(self) -> Shaped[Array, "..."]:
-        """Returns the direction as an array of the leaf's shape, float32."""
-        ...
-
-
 class Directions(NamedTuple):
     """A distribution of perturbations for a pytree of parameters, and what it learns. Pure.
 
     Attributes:
       init: `(params, key) -> state`.
       refresh: `(state, params, key) -> state`, at the start of a step, before any draw.
-      draw: `(state, params, key) -> tree of Direction`, one query; only shapes, dtypes and paths of
-        `params` matter.
+      draw: `(state, params, key) -> tree`, one query: for each leaf a
+        `loren_jax.directions.Direction`. Only shapes, dtypes and paths of `params` matter.
       absorb: `(state, params, directions, coefficients, into=None) -> (estimate, state)`. The
         directions carry a leading axis K. One call both sums the estimate and learns, because for
         seeded noise the dear part of either is to draw the noise again. The estimate is float32;

@@ -1,6 +1,6 @@
 """Which weights a loss forces dense, and by which operation."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ class Materialised(NamedTuple):
 
     Attributes:
       path: of the leaf.
-      primitive: the operation that has no rule for a structured leaf.
+      primitive: the operation that has no rule for a structured leaf, or the kind of direction that
+        no rule knows of, which is added to its leaf before anything reads that.
       bytes: of the sum, which is taken in float32. Of one layer, where the leaf is a stack that a
         `scan` runs over: the other layers' sums are not alive then.
     """
@@ -56,9 +57,9 @@ def materialised(
     directions = isotropic(rank=1) if directions is None else directions
     found: dict[Materialised, None] = {}
 
-    def record(leaf: Any, primitive: str) -> None:
-        size = jnp.dtype(jnp.float32).itemsize * leaf.weight.size
-        found[Materialised(leaf.name, primitive, size)] = None
+    def record(name: str, weight: Array, primitive: str) -> None:
+        size = jnp.dtype(jnp.float32).itemsize * weight.size
+        found[Materialised(name, primitive, size)] = None
 
     closed = jax.make_jaxpr(value_fn)(params)
 

@@ -28,6 +28,7 @@ from loren_jax.directions.smoothed import smoothed as smoothed
 from loren_jax.directions.spanned import SpannedState as SpannedState
 from loren_jax.directions.spanned import spanned as spanned
 from loren_jax.directions.structured import Dense as Dense
+from loren_jax.directions.structured import Direction as Direction
 from loren_jax.directions.structured import LowRank as LowRank
 from loren_jax.directions.structured import Scaled as Scaled
 from loren_jax.directions.structured import Seeded as Seeded

@@ -14,8 +14,7 @@ from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import Dense, Seeded
-from loren_jax.directions.structured.node import plus
-from loren_jax.directions.structured.seeded import after
+from loren_jax.directions.structured.direction import plus
 from loren_jax.types import Directions, PyTree, Scalar
 
 SMOOTHING = 1e-8
@@ -108,7 +107,7 @@ def diagonal(
         before, drawn = map(treedef.flatten_up_to, (state.diagonal, directions))
         sums, learned = [], []
         for direction, d, target in zip(drawn, before, targets, strict=True):
-            standard = after(_standard(direction, d), sums[-1] if sums else None)
+            standard = _standard(direction, d).after(sums[-1] if sums else None)
             new = learn(standard, d, coefficients.score)
             total = standard.combine(*coefficients)[0] / jnp.sqrt(d if use_same_diagonal else new)
             sums.append(plus(target, total))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Key
 
 from loren_jax import noise
 from loren_jax.directions.apart import apart
+from loren_jax.directions.structured import Direction
 from loren_jax.types import PyTree
 
 
@@ -25,8 +26,9 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
       keys: one for each query.
 
     Returns:
-      The tree with a leading axis K in the arrays that depend on the query, and a tree like it of
-      0 for those and None for the others, as `vmap` takes for `in_axes`.
+      The tree with a leading axis K in the arrays that depend on the query, or whose kind of
+      direction shares none, and a tree like it of 0 for those and None for the others, as `vmap`
+      takes for `in_axes`.
 
     >>> from loren_jax import noise
     >>> keys = noise.fold_all(noise.run_key(0), (3,))
@@ -36,7 +38,9 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
     ((3, 2), (5,), {'own': 0, 'shared': None})
     """
     closed, shapes = jax.make_jaxpr(draw, return_shape=True)(keys[0])
-    run, axes, treedef = core.jaxpr_as_fun(closed), _axes(closed.jaxpr), jax.tree.structure(shapes)
+    run, treedef = core.jaxpr_as_fun(closed), jax.tree.structure(shapes)
+    pairs = zip(_axes(closed.jaxpr), _may_share(shapes), strict=True)
+    axes = [axis if may_share else 0 for axis, may_share in pairs]
     own = lambda key: [x for x, axis in zip(run(key), axes, strict=True) if axis == 0]
     drawn = iter(_apart(own, keys) if len(keys) == 1 else jax.lax.map(own, keys))
     pairs = zip(run(keys[0]), axes, strict=True)
@@ -87,3 +91,10 @@ def _axes(jaxpr: Any) -> list[int | None]:
         if any(not isinstance(v, core.Literal) and v in reached for v in equation.invars):
             reached.update(equation.outvars)
     return [0 if not isinstance(v, core.Literal) and v in reached else None for v in jaxpr.outvars]
+
+
+def _may_share(tree: PyTree) -> list[bool]:
+    """For each array whether its kind of direction takes it without an axis K."""
+    shares_none = lambda node: isinstance(node, Direction) and not node.shares
+    nodes = jax.tree.leaves(tree, is_leaf=shares_none)
+    return [not shares_none(node) for node in nodes for _ in jax.tree.leaves(node)]

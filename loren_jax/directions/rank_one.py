@@ -9,7 +9,6 @@ from loren_jax import arguments, noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.sampling import sample
-from loren_jax.directions.structured.seeded import after
 from loren_jax.types import Directions, PyTree, Rank
 
 
@@ -96,7 +95,7 @@ def rank_one(
         estimate, learned = [], []
         drawn = treedef.flatten_up_to(directions)
         for direction, vector, target in zip(drawn, vectors, targets, strict=True):
-            direction = after(direction, estimate[-1] if estimate else None)
+            direction = direction.after(estimate[-1] if estimate else None)
             total, score = direction.combine(*coefficients, gaussian(vector), target)
             estimate.append(total)
             learned.append(vector - covariance_learning_rate * score)

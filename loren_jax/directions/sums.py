@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 
-from loren_jax.directions.structured.seeded import after
 from loren_jax.types import PyTree
 
 
@@ -31,6 +30,6 @@ def summed(
     targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
     sums: list[Any] = []
     for direction, target in zip(treedef.flatten_up_to(directions), targets, strict=True):
-        direction = after(direction, sums[-1] if sums else None)
+        direction = direction.after(sums[-1] if sums else None)
         sums.append(direction.combine(*coefficients, None, target)[0])
     return treedef.unflatten(sums)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured.node import plus, pytree
+from loren_jax.directions.structured.direction import Direction, plus
 
 FUSED = 16
 """Terms up to which the sum over queries and ranks is written out. As one expression the compiler
@@ -18,9 +18,8 @@ adds it to the weight in one pass and holds nothing beside it; a matrix product 
 size takes longer, and a matrix of memory."""
 
 
-@pytree
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Direction):
     """`left @ right^T` for each matrix of the stack, in the fan-out x fan-in view.
 
     Attributes:
@@ -32,6 +31,7 @@ class LowRank:
     left: Any
     right: Any
     view: MatrixView
+    shares = True
 
     def to_dense(self) -> Float[Array, "..."]:
         """The product, in the leaf's shape and axis order."""

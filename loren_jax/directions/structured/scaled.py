@@ -1,18 +1,17 @@
 """A direction at a random distance, whose estimate has a weight of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Array, Float
 
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured.node import pytree
+from loren_jax.directions.structured.direction import Direction
 
 
-@pytree
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Direction):
     """`radius * inner` when the loss is queried, `weight * inner` in the estimate.
 
     Attributes:
@@ -21,9 +20,10 @@ class Scaled:
       weight: factor of `inner` in the estimate, a scalar.
     """
 
-    inner: Any
+    inner: Direction
     radius: Any
     weight: Any
+    shares = True
 
     @property
     def view(self) -> MatrixView:
@@ -47,3 +47,7 @@ class Scaled:
     def squares(self, score: Array) -> Array:
         """`sum_k score_k (radius_k inner_k)^2`."""
         return self.inner.squares(score * self.radius**2)
+
+    def after(self, value: Array | None) -> "Scaled":
+        """The inner direction waits."""
+        return replace(self, inner=self.inner.after(value))

@@ -12,13 +12,12 @@ from jaxtyping import Array, Float, Key
 from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured.node import plus, pytree
+from loren_jax.directions.structured.direction import Direction, plus
 from loren_jax.precision import wide
 
 
-@pytree
 @dataclass(frozen=True)
-class Seeded:
+class Seeded(Direction):
     """Full Gaussian noise, from one key a matrix.
 
     A matrix is drawn in the fan-out x fan-in view; each fan-out unit's fan-in vector has a key of
@@ -36,6 +35,7 @@ class Seeded:
     covariance: DampedRankOne | None
     view: MatrixView
     std: Any = None
+    shares = True
 
     def to_dense(self) -> Float[Array, "..."]:
         """All layers, drawn."""
@@ -88,6 +88,10 @@ class Seeded:
 
         zeros = jnp.zeros(self.view.shape, jnp.float32)
         return _piece_by_piece(self._shared(), zeros, None, add)[0]
+
+    def after(self, value: Array | None) -> "Seeded":
+        """Its keys wait for `value`."""
+        return self if value is None else replace(self, keys=noise.after(self.keys, value))
 
     def _shared(self, covariance: DampedRankOne | None = None) -> "Seeded":
         """With a covariance and `std` that all K queries share, whether they came so or not."""
@@ -142,16 +146,6 @@ class Seeded:
         """Fan-in vectors of some fan-out units of a single matrix, without `std`."""
         y = noise.normal_rows(self.keys, numbers, self.view.n)
         return y if self.covariance is None else self.covariance.apply_sqrt(y, axis=-1)
-
-
-def after(direction: Any, value: Array | None) -> Any:
-    """The same direction; if it is to be drawn, not before `value` is there.
-
-    Leaf after leaf: a compiler would draw the noise of all at once, and hold it.
-    """
-    if value is None or not isinstance(direction, Seeded):
-        return direction
-    return replace(direction, keys=noise.after(direction.keys, value))
 
 
 def over_blocks(direction: Seeded, carry: Any, fn: Callable[[Any, Any, int], Any]) -> Any:

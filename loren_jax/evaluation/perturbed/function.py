@@ -23,7 +23,7 @@ def evaluate(
     Args:
       function: any JAX code; traced once a call.
       params: the parameters.
-      directions: a direction for each leaf, `Zero` or `LowRank`.
+      directions: a direction for each leaf.
       scale: factor of the directions.
 
     Returns:
@@ -41,7 +41,8 @@ def evaluate(
     4.0
     """
     closed, shape = jax.make_jaxpr(function, return_shape=True)(params)
-    values = enter_all(params, directions, jnp.asarray(scale, jnp.float32))
+    interpreter = Interpreter(DIFFERENTIABLE)
+    values = enter_all(params, directions, jnp.asarray(scale, jnp.float32), interpreter)
     moved = any(map(is_perturbed, values))
     if moved and not any_used(closed.jaxpr, jax.tree.leaves(params), values):
         raise ValueError(
@@ -49,7 +50,6 @@ def evaluate(
             "change what it returns. It must read the parameters from that argument, not close "
             "over them."
         )
-    interpreter = Interpreter(DIFFERENTIABLE)
     outputs = interpreter.run(closed.jaxpr, closed.consts, values)
     outputs = interpreter.dense(outputs, "output of the function")
     return jax.tree.unflatten(jax.tree.structure(shape), outputs)

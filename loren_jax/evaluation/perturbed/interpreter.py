@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from loren_jax.evaluation.perturbed.leaves import OneMoved, Perturbed, is_perturbed
+from loren_jax.evaluation.perturbed.leaves import OneMoved, Told, is_perturbed
 
 Rule: TypeAlias = Callable[..., Any]
 """`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""
@@ -33,11 +33,12 @@ class Interpreter(NamedTuple):
 
     Attributes:
       rules: by name of the primitive.
-      on_materialise: called with the leaf and the primitive that forced it.
+      on_materialise: called with the leaf's name and weight and the primitive that forced it, or
+        the name of a kind of direction without structure.
     """
 
     rules: dict[str, Rule]
-    on_materialise: Callable[[Perturbed, str], None] = lambda leaf, primitive: None
+    on_materialise: Told = lambda name, weight, primitive: None
 
     def run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a jaxpr, arrays or perturbed leaves."""
@@ -79,7 +80,7 @@ class Interpreter(NamedTuple):
         """The value as an array; tells if that cost a leaf."""
         if not is_perturbed(value):
             return value
-        self.on_materialise(value, primitive)
+        self.on_materialise(value.name, value.weight, primitive)
         return value.dense()
 
 

@@ -6,7 +6,9 @@ factor or to the right one. `Noisy` is a weight and the key of its noise, `OneMo
 which one layer is perturbed. All can always be made `dense`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any, TypeAlias
 
 import jax
@@ -14,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured import Dense, LowRank, Scaled, Seeded, Zero
+from loren_jax.directions.structured import Dense, Direction, LowRank, Scaled, Seeded, Zero
 from loren_jax.precision import wide
 
 STACK, LEFT, RIGHT = "stack", "left", "right"
@@ -219,28 +221,66 @@ class OneMoved:
 Perturbed: TypeAlias = Factored | Noisy | OneMoved
 
 
-def enter(name: str, weight: Array, direction: Any, scale: Array) -> Any:
-    """The leaf as the interpreter first sees it: an array, or a perturbed leaf."""
-    weight = jnp.asarray(weight)
-    if isinstance(direction, Zero):
-        return weight
-    if isinstance(direction, Dense):
-        return (weight.astype(wide(weight)) + scale * direction.array).astype(weight.dtype)
-    if isinstance(direction, Scaled):
-        return enter(name, weight, direction.inner, scale * direction.radius)
-    if isinstance(direction, Seeded):
-        return Noisy(name, weight, direction, scale, weight.dtype, tuple(range(weight.ndim)))
-    if isinstance(direction, LowRank):
-        view = direction.view
-        labels = tuple(
-            LEFT if i in view.fan_out else RIGHT if i in view.fan_in else STACK
-            for i in range(len(view.shape))
-        )
-        left = _in_leaf_order(direction.left * scale, view, view.fan_out)
-        right = _in_leaf_order(direction.right, view, view.fan_in)
-        names = lambda own: tuple(name for i in own for name in view.split_axes(i))
-        return Factored(name, weight, left, right, labels, names(view.fan_out), names(view.fan_in))
-    raise TypeError(f"no rule for a direction of type {type(direction).__name__}")
+Told: TypeAlias = Callable[[str, Array, str], None]
+"""Called with name and weight of a leaf that has to be made dense, and with what forced it."""
+
+
+@singledispatch
+def enter(direction: Direction, name: str, weight: Array, scale: Array, told: Told) -> Any:
+    """The leaf as the interpreter first sees it: an array, or a perturbed leaf.
+
+    A kind without an entry here is made dense before anything reads it, which is always right.
+
+    Args:
+      direction: of one query, any kind.
+      name: path of the leaf.
+      weight: the unperturbed value.
+      scale: factor of the direction.
+      told: called with the kind's name if it has no entry.
+
+    Returns:
+      The value.
+    """
+    told(name, weight, type(direction).__name__)
+    return _sum(direction, weight, scale)
+
+
+@enter.register(Zero)
+def _(direction: Zero, name: str, weight: Array, scale: Array, told: Told) -> Array:
+    return weight
+
+
+@enter.register(Dense)
+def _(direction: Dense, name: str, weight: Array, scale: Array, told: Told) -> Array:
+    return _sum(direction, weight, scale)
+
+
+@enter.register(Scaled)
+def _(direction: Scaled, name: str, weight: Array, scale: Array, told: Told) -> Any:
+    return enter(direction.inner, name, weight, scale * direction.radius, told)
+
+
+@enter.register(Seeded)
+def _(direction: Seeded, name: str, weight: Array, scale: Array, told: Told) -> Noisy:
+    return Noisy(name, weight, direction, scale, weight.dtype, tuple(range(weight.ndim)))
+
+
+@enter.register(LowRank)
+def _(direction: LowRank, name: str, weight: Array, scale: Array, told: Told) -> Factored:
+    view = direction.view
+    labels = tuple(
+        LEFT if i in view.fan_out else RIGHT if i in view.fan_in else STACK
+        for i in range(len(view.shape))
+    )
+    left = _in_leaf_order(direction.left * scale, view, view.fan_out)
+    right = _in_leaf_order(direction.right, view, view.fan_in)
+    names = lambda own: tuple(name for i in own for name in view.split_axes(i))
+    return Factored(name, weight, left, right, labels, names(view.fan_out), names(view.fan_in))
+
+
+def _sum(direction: Direction, weight: Array, scale: Array) -> Array:
+    """The perturbed weight, cast last."""
+    return (weight.astype(wide(weight)) + scale * direction.to_dense()).astype(weight.dtype)
 
 
 def cast(value: Any, dtype: Any) -> Any:

@@ -65,23 +65,28 @@ def interpret(
     Returns:
       The outputs of the jaxpr, as arrays.
     """
-    values = enter_all(params, directions, scale)
+    interpreter = interpreter or Interpreter(RULES)
+    values = enter_all(params, directions, scale, interpreter)
     if not any_used(closed.jaxpr, jax.tree.leaves(params), values):
         raise ValueError(
             "value_fn uses none of the perturbed leaves of its argument, so its loss cannot tell "
             "the queries apart. It must read the parameters from its argument, as in "
             "value_fn=lambda params: loss(params, batch), not close over them."
         )
-    interpreter = interpreter or Interpreter(RULES)
     outputs = interpreter.run(closed.jaxpr, closed.consts, values)
     return [jnp.asarray(x) for x in interpreter.dense(outputs, "output of the loss")]
 
 
-def enter_all(params: PyTree, directions: PyTree, scale: jax.Array) -> list[Any]:
+def enter_all(
+    params: PyTree, directions: PyTree, scale: jax.Array, interpreter: Interpreter
+) -> list[Any]:
     """The leaves of `params` as the interpreter first sees them: arrays, or perturbed leaves."""
     leaves, treedef = jax.tree.flatten(params)
-    columns = (noise.leaf_paths(params), leaves, treedef.flatten_up_to(directions))
-    return [enter(*row, scale) for row in zip(*columns, strict=True)]
+    columns = (treedef.flatten_up_to(directions), noise.leaf_paths(params), leaves)
+    return [
+        enter(direction, name, jnp.asarray(leaf), scale, interpreter.on_materialise)
+        for direction, name, leaf in zip(*columns, strict=True)
+    ]
 
 
 def any_used(jaxpr: Any, weights: list[Any], values: list[Any]) -> bool:

@@ -11,19 +11,18 @@ compiled, what `jax.random.normal` draws, and `jax_random_seed_offset` and `jax_
 a seed is. So seeds become keys and bits become numbers here, by the generator's own primitive.
 """
 
-import contextlib
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry2x32_p
-from jaxtyping import Array, Float, Integer, Key, Shaped
+from jaxtyping import Array, Float, Integer, Key
 
+from loren_jax import scheduling
 from loren_jax.paths import KeyPath as KeyPath
 from loren_jax.paths import leaf_paths as leaf_paths
 from loren_jax.paths import noise_paths as noise_paths
@@ -34,9 +33,6 @@ GENERATOR = "threefry2x32"
 
 ROW = 128
 """Numbers that share a key: many beside the cost of a key, few beside a vector."""
-
-FEW = 4096
-"""Numbers that are not worth a loop."""
 
 
 def run_key(key: Any) -> Key[Array, ""]:
@@ -182,17 +178,16 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     roots = _roots(key, streams)
     number, layer, row = _numbered(streams, rows)
     keys = _fold_words(roots[number], layer, row)
-    drawn = _in_blocks(lambda some: _normal(some, ROW), keys, ROW)
+    drawn = scheduling.in_blocks(lambda some: _normal(some, ROW), keys, ROW)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
-    whole = [
-        piece.reshape(n, -1)[:, : math.prod(stream.shape)].reshape(*stream.stack, *stream.shape)
+    # Cut from an array that is sharded, a piece would have to be sent to where it belongs.
+    return [
+        scheduling.whole(
+            piece.reshape(n, -1)[:, : math.prod(stream.shape)].reshape(*stream.stack, *stream.shape)
+        )
         for piece, n, stream in zip(pieces, layers, streams, strict=True)
     ]
-    if not _DIVIDED.get():
-        return whole
-    # Cut from an array that is sharded, a piece would have to be sent to where it belongs.
-    return [jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec()) for x in whole]
 
 
 def _roots(key: Key[Array, ""], streams: Sequence[Stream]) -> Key[Array, " streams"]:
@@ -236,9 +231,9 @@ def normal_rows(
     True
     """
     draw = lambda some: _normal(_fold_words(key, jnp.zeros_like(some), some), length)
-    if _DIVIDED.get():  # the numbers may be sharded, and a loop over them would gather them
+    if scheduling.may_be_sharded():  # a loop over the numbers would gather them
         return draw(numbers)
-    return _in_blocks(draw, numbers, length, zero_after(jax.random.key_data(key)))
+    return scheduling.in_blocks(draw, numbers, length, scheduling.zero_after(words(key)))
 
 
 def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
@@ -252,103 +247,3 @@ def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length
     unit = jax.lax.bitcast_convert_type(mantissa | jnp.uint32(0x3F800000), jnp.float32) - 1
     least = np.nextafter(np.float32(-1), np.float32(0))
     return np.float32(math.sqrt(2)) * jax.lax.erf_inv(jnp.maximum(least, 2 * unit + least))
-
-
-def _in_blocks(draw: Any, rows: Array, length: int, zero: Any = 0.0) -> Array:
-    """`draw(rows)`, `(rows, length)`, some rows at a time.
-
-    More than a few numbers come from a loop of two turns at least: what a loop returns is an array
-    in memory. Without one, a compiler may fuse the end of the generator into whatever reads the
-    numbers, and compute it again for every entry of a weight that a factor is multiplied into.
-    """
-    size = rows.size * length
-    blocks = max(-(-size // generated_at_once()), 2 if size > FEW else 1)
-    if blocks == 1:
-        return draw(rows)
-    height = -(-rows.size // blocks)
-    padded = rows[np.arange(blocks * height) % rows.size]
-    put = lambda i, out: out.at[i].set(draw(padded.reshape(blocks, height)[i]))
-    drawn = jnp.full((blocks, height, length), zero, jnp.float32)
-    return jax.lax.fori_loop(0, blocks, put, drawn).reshape(-1, length)[: rows.size]
-
-
-def generated_at_once() -> int:
-    """Numbers: 64 thousand on a CPU, 4 million on anything with a kernel to launch."""
-    return 2**16 if jax.default_backend() == "cpu" else 2**22
-
-
-def block_numbers() -> int:
-    """Numbers of a matrix that are held at once: enough for an efficient matrix product."""
-    return 4 * generated_at_once()
-
-
-def after(keys: Key[Array, "*stack"], value: Shaped[Array, "..."]) -> Key[Array, "*stack"]:
-    """The same keys, but not before `value` is there.
-
-    Noise depends on keys alone, so a compiler may draw that of all layers before the first one
-    runs, and hold it.
-    """
-    data = jax.random.key_data(keys)
-    if _DIVIDED.get():
-        data, _ = jax.lax.optimization_barrier((data, value))
-    else:
-        data = data + zero_after(value).astype(jnp.uint32)
-    return jax.random.wrap_key_data(data, impl=GENERATOR)
-
-
-def zero_after(value: Shaped[Array, "..."]) -> Float[Array, ""]:
-    """Zero, but not before `value` is there: a buffer filled with it is not allocated earlier.
-
-    An optimisation barrier is not kept by every backend; this is a dependence that none can
-    remove: no number is infinite and unequal to itself. Where the value may lie on several devices
-    it would have to be sent from the one that has its first number; there it is just zero.
-    """
-    if _DIVIDED.get():
-        return jnp.zeros((), jnp.float32)
-    one = jax.lax.convert_element_type(value[(0,) * value.ndim], jnp.float32)
-    return (jnp.isinf(one) & jnp.isnan(one)).astype(jnp.float32)
-
-
-_DIVIDED: ContextVar[dict[str, int]] = ContextVar("divided", default={})  # noqa: B039
-"""Sizes of the mesh axes that the compiler may divide what is traced over; never changed."""
-
-
-@contextlib.contextmanager
-def divided_over(axes: dict[str, int]) -> Iterator[None]:
-    """In which noise is drawn so that the compiler can divide it among devices; the same bits.
-
-    Args:
-      axes: names and sizes of those axes of a mesh that one query's values may be sharded over.
-    """
-    token = _DIVIDED.set({name: size for name, size in axes.items() if size > 1})
-    try:
-        yield
-    finally:
-        _DIVIDED.reset(token)
-
-
-def parts(names: Sequence[str]) -> int:
-    """Into how many parts an axis is divided that is sharded over these axes of the mesh."""
-    return math.prod(_DIVIDED.get().get(name, 1) for name in names)
-
-
-ANYHOW = jax.sharding.PartitionSpec.UNCONSTRAINED
-"""For an axis that the compiler may shard as it likes."""
-
-
-def split_as(x: Shaped[Array, "..."], names: tuple[Any, ...]) -> Shaped[Array, "..."]:
-    """The same array, each device having its part alone.
-
-    The generator makes every number by itself, so that a device makes no others.
-
-    Args:
-      x: an array.
-      names: for each of its axes those of the mesh that it is sharded over, or `ANYHOW`; empty to
-        leave it as it is.
-
-    Returns:
-      The array.
-    """
-    if not any(names) or not _DIVIDED.get():
-        return x
-    return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*names))

@@ -23,6 +23,7 @@ LAYERS = [
     "updates",
     "transformation",
     "paths",
+    "scheduling",
     "noise",
     "arguments",
     "covariance",

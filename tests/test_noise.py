@@ -114,20 +114,6 @@ def test_layer_keys_are_those_of_each_stream_alone():
         np.testing.assert_array_equal(jax.random.key_data(keys), jax.random.key_data(alone))
 
 
-def test_after_waits_but_changes_nothing():
-    keys = noise.fold_all(noise.run_key(0), (2,))
-    for value in (
-        jnp.ones((2, 3)),
-        jnp.full((2,), jnp.nan),
-        jnp.full((1,), jnp.inf),
-        jnp.arange(3),
-    ):
-        waited = jax.jit(noise.after)(keys, value)
-        np.testing.assert_array_equal(jax.random.key_data(waited), jax.random.key_data(keys))
-    compiled = jax.jit(noise.after).lower(keys, jnp.ones(3)).compile()
-    assert "parameter(1)" in compiled.as_text(), "the dependence was optimised away"
-
-
 def test_keys_of_a_stack_are_numbered_row_by_row():
     key = noise.run_key(0)
     grid = noise.fold_all(key, (2, 3))
@@ -195,15 +181,6 @@ def test_other_generators_are_refused(raw):
 def test_what_is_no_key_is_named_with_the_remedy(key, given):
     with pytest.raises((TypeError, ValueError), match=f"^key is {given}.*pass [^\n]*$"):
         noise.run_key(key)
-
-
-@pytest.mark.parametrize("shape", [(1, 5), (7, 128), (700, 300)])
-def test_blocks_change_no_number(shape, monkeypatch):
-    key, numbers = noise.run_key(0), jnp.arange(shape[0])
-    expected = noise.normal_rows(key, numbers, shape[1])
-    assert expected.shape == shape
-    monkeypatch.setattr(noise, "generated_at_once", lambda: 1000)
-    np.testing.assert_array_equal(noise.normal_rows(key, numbers, shape[1]), expected)
 
 
 def test_any_rows_can_be_drawn_alone():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from loren_jax import noise
+from loren_jax import scheduling
 from loren_jax.types import PyTree
 
 
@@ -31,7 +31,7 @@ def apart(compute: Callable[[], PyTree], value: Shaped[Array, "..."]) -> PyTree:
     """
     shapes = jax.eval_shape(compute)
     other = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    return jax.lax.cond(noise.zero_after(value) == 0, compute, other)
+    return jax.lax.cond(scheduling.zero_after(value) == 0, compute, other)
 
 
 def over_queries(slope: Float[Array, " K"], numbers: Float[Array, "K ..."]) -> Float[Array, "..."]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from unittest import mock
 
-from loren_jax import noise
+from loren_jax import scheduling
 
 from .drafts import Draft
 
@@ -28,9 +28,9 @@ class Limits:
     def set(self) -> Iterator[None]:
         """In which these are the limits."""
         with (
-            mock.patch.object(noise, "generated_at_once", return_value=self.generated),
-            mock.patch.object(noise, "block_numbers", return_value=self.held),
-            mock.patch.object(noise, "FEW", self.few),
+            mock.patch.object(scheduling, "generated_at_once", return_value=self.generated),
+            mock.patch.object(scheduling, "block_numbers", return_value=self.held),
+            mock.patch.object(scheduling, "FEW", self.few),
         ):
             yield
 
@@ -40,7 +40,7 @@ class Limits:
         return f"blocks of {self.held}, drawn by {self.generated}, few are {self.few}"
 
 
-USUAL = Limits(noise.generated_at_once(), noise.block_numbers(), noise.FEW)
+USUAL = Limits(scheduling.generated_at_once(), scheduling.block_numbers(), scheduling.FEW)
 
 
 def draw(draft: Draft) -> Limits:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from loren_jax import noise
+from loren_jax import noise, scheduling
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured.direction import Direction, plus
@@ -91,7 +91,9 @@ class Seeded(Direction):
 
     def after(self, value: Array | None) -> "Seeded":
         """Its keys wait for `value`."""
-        return self if value is None else replace(self, keys=noise.after(self.keys, value))
+        if value is None:
+            return self
+        return replace(self, keys=noise.from_words(scheduling.after(noise.words(self.keys), value)))
 
     def _shared(self, covariance: DampedRankOne | None = None) -> "Seeded":
         """With a covariance and `std` that all K queries share, whether they came so or not."""
@@ -135,7 +137,7 @@ class Seeded(Direction):
         units = self.view.m // self.blocked_size
         y = self.rows(start * units + jnp.arange(width * units))
         part = replace(self.view, shape=self.block_shape(width)).from_matrices(y)
-        part = noise.split_as(part, self.view.split)
+        part = scheduling.split_as(part, self.view.split)
         if self.std is None:
             return part
         if self.view.is_split:
@@ -157,7 +159,7 @@ def over_blocks(direction: Seeded, carry: Any, fn: Callable[[Any, Any, int], Any
     size = direction.blocked_size
     if direction.view.is_split:
         return fn(carry, 0, size)
-    limit = noise.block_numbers() * size // math.prod(direction.view.shape)
+    limit = scheduling.block_numbers() * size // math.prod(direction.view.shape)
     width = _block_width(size, max(1, limit))
     number = size // width
     if number == 1:

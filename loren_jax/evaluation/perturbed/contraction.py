@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from loren_jax import noise
+from loren_jax import scheduling
 from loren_jax.directions.structured.seeded import over_blocks
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import (
@@ -53,9 +53,7 @@ def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
     Where the sum is over the fan-in axes, block after block of the outputs: then no more than a
     block of noise is ever there, nor a perturbed weight.
     """
-    leaf = replace(
-        leaf, direction=replace(leaf.direction, keys=noise.after(leaf.direction.keys, x))
-    )
+    leaf = replace(leaf, direction=leaf.direction.after(x))
     view = leaf.direction.view
     contracting, batch = equation.params["dimension_numbers"]
     summed = {leaf.order[i] for i in contracting[side]}
@@ -72,7 +70,7 @@ def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(out, part, start, place)
 
     out = equation.outvars[0].aval
-    zeros = jnp.full(out.shape, noise.zero_after(x), out.dtype)
+    zeros = jnp.full(out.shape, scheduling.zero_after(x), out.dtype)
     return over_blocks(leaf.direction, zeros, block)
 
 
@@ -112,7 +110,9 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
     if leaf.split(outward):
         # Both terms take the whole of x, as the bare product does; else one would add up parts.
         gone = (*contracting[1 - side], *batch[1 - side])
-        x = noise.split_as(x, tuple(() if i in gone else noise.ANYHOW for i in range(x.ndim)))
+        x = scheduling.split_as(
+            x, tuple(() if i in gone else scheduling.ANYHOW for i in range(x.ndim))
+        )
     factors = {LEFT: leaf.left, RIGHT: leaf.right}
     inward_axes = [*leaf.axes(inward), RANK]
     reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
@@ -153,14 +153,14 @@ def _dot_in_parts(
     inward = leaf.labels[axis]
     outward = RIGHT if inward == LEFT else LEFT
     names, factors = leaf.split(inward), {LEFT: leaf.left, RIGHT: leaf.right}
-    parts = noise.parts(names)
+    parts = scheduling.parts(names)
 
     def divide(array: Array, axes: list[int]) -> tuple[Array, list[int]]:
         place = axes.index(axis)
         shape = (*array.shape[:place], parts, -1, *array.shape[place + 1 :])
         divided = [*axes[:place], PART, *axes[place:]]
-        spread = tuple(names if a == PART else noise.ANYHOW for a in divided)
-        return noise.split_as(array.reshape(shape), spread), divided
+        spread = tuple(names if a == PART else scheduling.ANYHOW for a in divided)
+        return scheduling.split_as(array.reshape(shape), spread), divided
 
     weight, weight_axes = divide(leaf.weight, list(range(leaf.weight.ndim)))
     activation, activation_axes = divide(x, x_axes)

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from loren_jax import noise
 from loren_jax.directions.matrices import view_of
+from loren_jax.scheduling import sharded_over
 from loren_jax.types import PyTree
 
 Weights: TypeAlias = Callable[[str, tuple[int, ...]], PartitionSpec]
@@ -39,7 +40,7 @@ class Layout:
     def context(self) -> Iterator[None]:
         """In which a step is traced: the mesh, and along what axes noise may have to be divided."""
         axes = {name: size for name, size in self.mesh.shape.items() if name not in self.population}
-        with jax.sharding.use_abstract_mesh(self._automatic), noise.divided_over(axes):
+        with jax.sharding.use_abstract_mesh(self._automatic), sharded_over(axes):
             yield
 
     def specs(self, params: PyTree) -> PyTree:

@@ -7,8 +7,10 @@ A zeroth-order step is *directions* x *scheme* x *evaluation*, followed by an or
 from loren_jax import diagnostics as diagnostics
 from loren_jax import directions as directions
 from loren_jax import evaluation as evaluation
+from loren_jax import inputs as inputs
 from loren_jax import journal as journal
 from loren_jax import lora as lora
+from loren_jax import losses as losses
 from loren_jax import parts as parts
 from loren_jax import schemes as schemes
 from loren_jax import transforms as transforms

@@ -31,7 +31,7 @@ for matrices of 64 units or more on both sides and full Gaussian for all else.""
 Loss: TypeAlias = Float[Array, ""]
 ValueFn: TypeAlias = Callable[[PyTree], Any]
 """The user's own loss: parameters in, a scalar out. Data is closed over. What else it may return,
-`loren_jax.evaluation.loss_function` says."""
+`loren_jax.losses.loss_function` says."""
 
 LossAndAux: TypeAlias = tuple[Loss, PyTree]
 """A loss and auxiliary outputs, `()` where there are none."""

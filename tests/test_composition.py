@@ -11,7 +11,7 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 import loren_jax
-from loren_jax.evaluation.micro_batches import micro_batched
+from loren_jax.losses.micro_batches import micro_batched
 from loren_jax.parts import completed
 from loren_jax.transforms.precision import in_float32
 from loren_jax.transforms.rounding import compensated_sum, stochastic_rounding

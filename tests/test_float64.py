@@ -110,9 +110,9 @@ def test_float32_parameters_stay_float32():
 
 def test_micro_batches_and_losses_of_python_keep_their_digits():
     rows = jnp.asarray([[FAR + 0.25], [FAR + 0.5], [FAR + 0.75]])
-    micro = loren_jax.evaluation.micro_batched(lambda p, x: jnp.mean(x) + p, rows, 2)
+    micro = loren_jax.losses.micro_batched(lambda p, x: jnp.mean(x) + p, rows, 2)
     np.testing.assert_allclose(micro(jnp.asarray(0.0)), FAR + 0.5, rtol=1e-15)
-    outside = loren_jax.evaluation.outside(lambda p: float(p) + FAR + 0.125)
+    outside = loren_jax.losses.outside(lambda p: float(p) + FAR + 0.125)
     np.testing.assert_allclose(jax.jit(outside)(jnp.asarray(0.5)), FAR + 0.625, rtol=1e-15)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import optax
 
 import loren_jax
-from loren_jax.evaluation import input_factors
+from loren_jax.inputs import input_factors
 
 GRADIENT_PASSES = 3
 """What a gradient counts as: one pass forward and one backward, of about twice the cost."""

@@ -1,7 +1,7 @@
 """Real forward passes through the package: what `law.py` screened, on all parameters or a tail.
 
 Every method takes `--passes` forward passes a step on the same batches of 16. `inputs` asks
-`loren_jax.evaluation.input_factors` once, on 64 training rows without their labels, for the
+`loren_jax.inputs.input_factors` once, on 64 training rows without their labels, for the
 directions that the inputs of every matrix vary along: four forward passes more, which are counted.
 
 With `--tuning-seed` the rate is chosen first: of those given, the one with the least mean dev loss
@@ -27,7 +27,7 @@ import numpy as np
 import problem as problems
 
 import loren_jax
-from loren_jax.evaluation import input_factors
+from loren_jax.inputs import input_factors
 from loren_jax.tasks import batch_indices
 
 sys.path.append(str(Path(__file__).parents[1]))

@@ -36,7 +36,7 @@ def spanned(
 
     A matrix then moves within the q-dimensional span of `A` on its fan-in side. The gradient of a
     matrix lies in the span of its inputs, so their leading principal directions hold most of what a
-    step can gain at a small share of its noise; see `loren_jax.evaluation.input_factors`. Leaves
+    step can gain at a small share of its noise; see `loren_jax.inputs.input_factors`. Leaves
     without factors get standard normal directions.
 
     A direction is a product of rank q whose fan-in factor all queries share: it takes m q random

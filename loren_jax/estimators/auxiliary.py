@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from loren_jax.evaluation.loss_function import loss_and_aux
+from loren_jax.losses.loss_function import loss_and_aux
 from loren_jax.types import PyTree, ValueFn
 
 

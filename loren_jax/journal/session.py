@@ -64,7 +64,7 @@ class Session:
             raise TypeError(
                 "optimizer does not say where it asks for losses: pass one of loren_jax (but "
                 "mezo_svrg), or loren_jax.transforms.chain(estimate, ...) in place of optax.chain; "
-                "loren_jax.evaluation.outside works with all of them"
+                "loren_jax.losses.outside works with all of them"
             )
         arguments.not_deleted("params", params)
         arguments.not_deleted("state", state)

@@ -44,7 +44,7 @@ def input_subspace(
 
     The gradient of a matrix lies in the span of the vectors that flow into it, so the q directions
     along which these vary most hold most of the signal, and few dimensions of noise. `A` is found
-    once, before the first step, by `loren_jax.evaluation.input_factors`: one forward pass, without
+    once, before the first step, by `loren_jax.inputs.input_factors`: one forward pass, without
     labels. An m x n matrix moves within the span of its `A` on the fan-in side; where its q
     directions are fewer than n, what lies outside of them is never trained. Leaves without factors,
     such as biases, have isotropic directions. On MiniLM's head it reaches a loss in a fifth of the
@@ -79,7 +79,7 @@ def input_subspace(
       ValueError: an argument out of range; on `init`, factors of the wrong shape, or of no leaf.
 
     >>> import jax, jax.numpy as jnp, optax
-    >>> from loren_jax.evaluation import input_factors
+    >>> from loren_jax.inputs import input_factors
     >>> x = jnp.asarray([[1.0, 2.0, 0.0, 0.0], [-2.0, 1.0, 0.0, 0.0], [1.0, -3.0, 0.0, 0.0]])
     >>> loss = lambda params: jnp.mean((x @ params["kernel"] - x[:, :2]) ** 2)
     >>> params = {"kernel": jnp.zeros((4, 2))}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from loren_jax.evaluation import input_factors
+from loren_jax.inputs import input_factors
 from loren_jax.tasks import Tokens
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.loss import cross_entropy

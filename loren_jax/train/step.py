@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from loren_jax.evaluation import micro_batched
+from loren_jax.losses import micro_batched
 from loren_jax.tasks import Tokens
 from loren_jax.train.loss import cross_entropy
 from loren_jax.transforms import TrainStep

@@ -13,7 +13,7 @@ from mesh_checks.meshes import OPTIMIZERS, Network, evaluation_of, is_tuple
 
 import loren_jax
 from loren_jax import transforms
-from loren_jax.evaluation import micro_batched
+from loren_jax.losses import micro_batched
 
 
 def noise():

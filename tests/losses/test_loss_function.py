@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import loren_jax
-from loren_jax.evaluation.loss_function import loss_and_aux
+from loren_jax.losses.loss_function import loss_and_aux
 
 PARAMS = {"w": jnp.ones(3)}
 

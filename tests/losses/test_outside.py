@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import loren_jax
-from loren_jax.evaluation import outside
+from loren_jax.losses import outside
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import loren_jax
-from loren_jax.evaluation.micro_batches import micro_batched
+from loren_jax.losses.micro_batches import micro_batched
 
 RNG = np.random.default_rng(0)
 BATCH = {

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from loren_jax.evaluation.inputs import input_factors
+from loren_jax.inputs import input_factors
 
 X = np.random.default_rng(0).normal(size=(6, 4, 5)).astype(np.float32) * np.arange(1, 6) + 3
 LAYERS = np.random.default_rng(1).normal(size=(3, 5, 5)).astype(np.float32)

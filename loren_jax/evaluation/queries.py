@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from loren_jax import noise
+from loren_jax import scheduling
 from loren_jax.directions.structured import Seeded
 from loren_jax.types import Evaluation, PyTree, Query
 
@@ -112,7 +112,7 @@ def _default_chunk_size(
         return 1
     kinds = jax.tree.structure(params).flatten_up_to(directions)
     layers = [math.prod(kind.view.layer.shape) for kind in kinds if isinstance(kind, Seeded)]
-    block = noise.block_numbers()
+    block = scheduling.block_numbers()
     drawn = sum(min(block, numbers) for numbers in layers) * NUMBER
     held = query.shared_bytes + sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))
     room = max(held // 8, block * NUMBER)

@@ -98,12 +98,13 @@ def _train_command(arguments: list[str]) -> Any:
 
     from loren_jax.train.cluster import ClusterConfig
     from loren_jax.train.config import TrainConfig
-    from loren_jax.train.methods import OPTIONS, options_named
+    from loren_jax.train.methods import OPTIONS, options_named, published_options
     from loren_jax.train.run_commands import Resume
 
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return Resume
-    options = options_named(_chosen_optimizer(arguments))
+    name = _chosen_optimizer(arguments)
+    options = published_options(name) if "--published" in arguments else options_named(name)
 
     @dataclass(frozen=True)
     class TrainCommand:
@@ -115,11 +116,14 @@ def _train_command(arguments: list[str]) -> Any:
         Attributes:
             run: What to train, on what, and how.
             optimizer: The method. `train --optimizer NAME --help` shows the options it has.
+            published: The settings of the method's paper in place of the defaults, which are what
+                measured best; what is given beside it counts.
             cluster: With what processes and devices.
         """
 
         run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
         optimizer: Literal[tuple(OPTIONS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
+        published: bool = False
         cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     return TrainCommand

@@ -43,6 +43,7 @@ method            directions                       scheme           after
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from loren_jax.optimizers.entry import Entry
 from loren_jax.optimizers.hizoo import HIZOO, hizoo
@@ -70,6 +71,7 @@ __all__ = [
     "mezo_adam",
     "mezo_bcd",
     "mezo_svrg",
+    "published",
     "r_adazo",
     "subzero",
     "tezo",
@@ -94,3 +96,27 @@ _ENTRIES = (
 )
 METHODS: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 """The table of all methods, by name."""
+
+
+def published(name: str) -> dict[str, Any]:
+    """The settings of a method's paper, where this library's own defaults are what measured best.
+
+    Args:
+      name: of a method, a key of `METHODS`.
+
+    Returns:
+      Keyword arguments of its factory, without the learning rate; where the paper has several
+      settings those of its docstring's "Published".
+
+    Raises:
+      ValueError: there is no such method, or no paper has settings for it.
+
+    >>> published("mezo_svrg")
+    {'num_directions': 1, 'perturbation_scale': 0.001, 'every': 2, 'rank': None}
+    >>> optimizer = mezo_svrg(1e-5, **published("mezo_svrg"))
+    """
+    if name not in METHODS:
+        raise ValueError(f"method {name!r} is unknown; the methods are {', '.join(METHODS)}.")
+    if not METHODS[name].published:
+        raise ValueError(f"{name} is this library's own: no paper has settings for it.")
+    return dict(METHODS[name].published)

@@ -1,7 +1,8 @@
 """What the table of methods says of one."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from loren_jax.transformation import ZerothOrder
 
@@ -20,6 +21,8 @@ class Entry(NamedTuple):
       passes: forward passes of a step.
       state: numbers kept beside the parameters.
       reference: where the method comes from.
+      published: the settings of the method's own paper or code, as keyword arguments. The learning
+        rate is not among them: it belongs to a model, and LOREN's authors name none.
       full_every: of a method that also needs the loss of all training data: its argument that says
         how many steps lie between two that do.
     """
@@ -31,6 +34,7 @@ class Entry(NamedTuple):
     passes: str
     state: str
     reference: str
+    published: Mapping[str, Any] = MappingProxyType({})
     full_every: str | None = None
 
     @property

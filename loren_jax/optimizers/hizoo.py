@@ -120,4 +120,5 @@ HIZOO = Entry(
     passes="2 K + 1",
     state="N",
     reference="arXiv 2402.15173",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "smoothing": 1e-8},
 )

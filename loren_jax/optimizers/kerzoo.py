@@ -121,4 +121,12 @@ KERZOO = Entry(
     passes="2 K",
     state="0",
     reference="arXiv 2505.18886",
+    published={
+        "num_directions": 1,
+        "perturbation_scale": 1e-3,
+        "half_width": 0.5,
+        "kernel": "cubic",
+        "constant": 1.0,
+        "rank": None,
+    },
 )

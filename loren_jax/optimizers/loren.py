@@ -146,4 +146,12 @@ LOREN = Entry(
     passes="K",
     state="n; with momentum + N",
     reference="arXiv 2511.07971",
+    published={
+        "num_directions": 6,
+        "perturbation_scale": 1e-3,
+        "damping": 0.1,
+        "covariance_learning_rate": 1e-3,
+        "momentum": 0.9,
+        "rank": None,
+    },
 )

@@ -118,6 +118,13 @@ LOZO = Entry(
     passes="2 K",
     state="n r",
     reference="arXiv 2410.07698",
+    published={
+        "num_directions": 1,
+        "perturbation_scale": 1e-3,
+        "rank": 2,
+        "every": 50,
+        "factor_scale": "unit",
+    },
 )
 
 
@@ -212,4 +219,12 @@ LOZO_M = Entry(
     passes="2 K",
     state="(m + n) r",
     reference="arXiv 2410.07698",
+    published={
+        "num_directions": 1,
+        "perturbation_scale": 1e-3,
+        "rank": 4,
+        "every": 50,
+        "factor_scale": "unit",
+        "momentum": 0.9,
+    },
 )

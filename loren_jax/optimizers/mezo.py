@@ -108,4 +108,5 @@ MEZO = Entry(
     passes="2 K",
     state="0; with momentum + N",
     reference="arXiv 2305.17333",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "momentum": None, "rank": None},
 )

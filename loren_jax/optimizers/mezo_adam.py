@@ -131,4 +131,12 @@ MEZO_ADAM = Entry(
     passes="2 K",
     state="2 N",
     reference="arXiv 2305.17333",
+    published={
+        "num_directions": 1,
+        "perturbation_scale": 1e-3,
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-8,
+        "rank": None,
+    },
 )

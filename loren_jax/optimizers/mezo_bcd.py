@@ -117,4 +117,5 @@ MEZO_BCD = Entry(
     passes="2 K, in part shared",
     state="0",
     reference="arXiv 2501.19099",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "rank": None},
 )

@@ -136,6 +136,7 @@ MEZO_SVRG = Entry(
     state="2 N",
     reference="arXiv 2404.08080",
     full_every="every",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "every": 2, "rank": None},
 )
 
 

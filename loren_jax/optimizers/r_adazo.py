@@ -123,4 +123,12 @@ R_ADAZO = Entry(
     passes="2 K",
     state="2 N",
     reference="arXiv 2502.01014",
+    published={
+        "num_directions": 2,
+        "perturbation_scale": 5e-3,
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-8,
+        "rank": None,
+    },
 )

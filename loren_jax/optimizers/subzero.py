@@ -115,4 +115,5 @@ SUBZERO = Entry(
     passes="2 K",
     state="(m + n) r",
     reference="arXiv 2410.08989",
+    published={"num_directions": 1, "perturbation_scale": 1e-2, "rank": 24, "every": 1000},
 )

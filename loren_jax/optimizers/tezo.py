@@ -118,4 +118,5 @@ TEZO = Entry(
     passes="2 K",
     state="(m + n) r; with momentum + r",
     reference="arXiv 2501.19057",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "momentum": None},
 )

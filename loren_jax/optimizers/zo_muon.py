@@ -131,6 +131,13 @@ ZO_MUON = Entry(
     passes="K + 1",
     state="m r",
     reference="arXiv 2602.17155",
+    published={
+        "num_directions": 4,
+        "perturbation_scale": 1e-3,
+        "rank": 64,
+        "every": 100,
+        "vector_learning_rate": 1e-7,
+    },
 )
 
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from loren_jax.optimizers import METHODS
+from loren_jax.optimizers import METHODS, published
 from loren_jax.train.options import MethodOptions, options_of
 
 OPTIONS: Mapping[str, Any] = {name: options_of(entry.factory) for name, entry in METHODS.items()}
@@ -33,6 +33,25 @@ def options_named(name: str) -> Any:
     return OPTIONS[name]
 
 
+def published_options(name: str) -> Any:
+    """The options of a method with the settings of its paper as defaults.
+
+    Args:
+        name: A key of `OPTIONS`.
+
+    Returns:
+        A subclass of `MethodOptions`.
+
+    Raises:
+        ValueError: If there is no method of this name, or no paper has settings for it.
+
+    Example:
+        >>> published_options("loren")(learning_rate=1e-6).momentum
+        0.9
+    """
+    return options_of(options_named(name).factory, published(name))
+
+
 def method_name(options: MethodOptions) -> str:
     """The name of the method that options belong to.
 
@@ -50,7 +69,7 @@ def method_name(options: MethodOptions) -> str:
         'mezo'
     """
     for name, kind in OPTIONS.items():
-        if type(options) is kind:
+        if type(options).factory is kind.factory:
             return name
     known = ", ".join(kind.__name__ for kind in OPTIONS.values())
     raise TypeError(f"optimizer is a {type(options).__name__}; it must be one of {known}")

@@ -51,11 +51,12 @@ class MethodOptions:
         return factory(**(found | own | changes))
 
 
-def options_of(factory: Callable[..., Any]) -> Any:
+def options_of(factory: Callable[..., Any], settings: Mapping[str, Any] = {}) -> Any:
     """A frozen dataclass of a factory's arguments, named and documented as they are.
 
     Args:
         factory: An optimiser's alias, with an `Args:` section.
+        settings: Defaults in place of the factory's own.
 
     Returns:
         A subclass of `MethodOptions`.
@@ -79,7 +80,11 @@ def options_of(factory: Callable[..., Any]) -> Any:
     fields: list[Any] = [
         (p.name, _plain(factory, p))
         if p.default is p.empty
-        else (p.name, _plain(factory, p), dataclasses.field(default=p.default))
+        else (
+            p.name,
+            _plain(factory, p),
+            dataclasses.field(default=settings.get(p.name, p.default)),
+        )
         for p in parameters
     ]
     name = "".join(part.capitalize() for part in factory.__name__.split("_")) + "Options"

@@ -35,3 +35,23 @@ def test_the_steps_on_all_data_follow_an_argument_of_the_factory():
     named = {e.name: e.full_every for e in optimizers.METHODS.values() if e.full_every}
     assert named == {"mezo_svrg": "every"}
     assert "every" in inspect.signature(loren_jax.mezo_svrg).parameters
+
+
+@pytest.mark.parametrize("entry", optimizers.METHODS.values(), ids=optimizers.METHODS)
+def test_published_settings_are_arguments_of_the_factory(entry):
+    if entry.name == "input_subspace":
+        with pytest.raises(ValueError, match="this library's own"):
+            loren_jax.published(entry.name)
+        return
+    settings = loren_jax.published(entry.name)
+    assert settings.keys() <= inspect.signature(entry.factory).parameters.keys()
+    assert "learning_rate" not in settings
+    entry.factory(1e-3, **settings)
+    # What a paper does not know of, it does not set: full Gaussian directions are named.
+    if inspect.signature(entry.factory).parameters.get("rank"):
+        assert "rank" in settings or entry.name == "tezo"
+
+
+def test_a_method_that_is_not_known_has_no_settings():
+    with pytest.raises(ValueError, match="method 'adam' is unknown; the methods are loren, "):
+        loren_jax.published("adam")

@@ -17,14 +17,8 @@ def apart(compute: Callable[[], PyTree], value: Shaped[Array, "..."]) -> PyTree:
     and a sum become one operation or stay two, and what is the same in every turn of a loop around
     the step is taken out of it. A replay from losses must get the bits that the step got, though
     its program is another. A branch that is always taken is a boundary for all of that; it costs a
-    copy of what it returns, so it is for small things.
-
-    Args:
-      compute: of no arguments, to a tree of arrays; no typed keys among them.
-      value: any array that the compiler does not know; it is not changed.
-
-    Returns:
-      The tree.
+    copy of what it returns, so it is for small things. `value` is any array that the compiler does
+    not know; among what is returned are no typed keys.
 
     >>> float(jax.jit(lambda x: apart(lambda: 2 * x, x))(jnp.ones(())))
     2.0

@@ -1,10 +1,8 @@
 """Bases: factors of low-rank directions that are kept for many steps.
 
-A low-rank method looks for the gradient in a subspace: it draws a basis for each matrix, keeps it
-for a number of steps and draws only coordinates anew. Here are the parts that such methods share.
-
-A tree of bases has an array `(*stack, rows, r)` where the parameters have a stack of matrices, and
-nothing (None) where they have a vector.
+A low-rank method draws a basis for each matrix, keeps it for a number of steps and draws only
+coordinates anew. A tree of bases has an array `(*stack, rows, r)` where the parameters have a stack
+of matrices, and None where they have a vector.
 """
 
 from collections.abc import Callable
@@ -45,17 +43,7 @@ def right_shape(rank: int) -> ShapeOf:
 def zeros(
     params: PyTree, shape: ShapeOf, matrix_axes: AxesOf | None, vectors: bool = False
 ) -> PyTree:
-    """A basis before its first draw, or a momentum.
-
-    Args:
-      params: the parameters; their paths and shapes matter.
-      shape: of the zeros of one matrix.
-      matrix_axes: leaves whose axes Flax's names do not tell.
-      vectors: whether a vector gets zeros too, of its own shape.
-
-    Returns:
-      Zeros, float32.
-    """
+    """A basis before its first draw; a momentum, if `vectors` are to have zeros of their shape."""
 
     def zero(path, leaf):
         view = view_of(path, leaf, matrix_axes)
@@ -69,21 +57,13 @@ def zeros(
 def gaussian(
     key: Key[Array, ""], params: PyTree, matrix_axes: AxesOf | None, **shapes: ShapeOf
 ) -> tuple[PyTree, ...]:
-    """Standard normal bases, all drawn in one call.
+    """Standard normal bases, all drawn in one call: a tree for each of `shapes`, float32.
 
-    Args:
-      key: of a refresh, or of the initial state.
-      params: the parameters; their paths and shapes matter.
-      matrix_axes: leaves whose axes Flax's names do not tell.
-      **shapes: for each tree of bases the name of its noise streams and its shape at a matrix.
-
-    Returns:
-      A tree for each of `shapes`, float32.
+    Each of `shapes` has the name of its noise streams.
     """
     treedef = jax.tree.structure(params)
     drawn = _normals(key, params, shapes, matrix_axes, vectors=False)
-    each = range(len(shapes))
-    return tuple(treedef.unflatten([numbers[i] for _, numbers in drawn]) for i in each)
+    return tuple(treedef.unflatten([n[i] for _, n in drawn]) for i in range(len(shapes)))
 
 
 def orthonormal(
@@ -94,10 +74,7 @@ def orthonormal(
 
 
 def haar(normal: Float[Array, "*stack rows r"]) -> Float[Array, "*stack rows r"]:
-    """Q of a QR decomposition whose R has a positive diagonal.
-
-    Without the signs the distribution would be that of the decomposition's habits; with them it is
-    that of standard normal columns after Gram-Schmidt, which no rotation changes.
+    """Q of a QR decomposition whose R has a positive diagonal, so that no rotation changes its law.
 
     >>> haar(jnp.asarray([[-3.0], [4.0]]))
     Array([[-0.6],
@@ -111,17 +88,7 @@ def haar(normal: Float[Array, "*stack rows r"]) -> Float[Array, "*stack rows r"]
 def every_steps(
     every: int, count: Int[Array, ""], renew: Callable[[], PyTree], kept: PyTree
 ) -> PyTree:
-    """`renew()` at the steps 0, every, 2 every, ...; `kept`, and no computation, at all others.
-
-    Args:
-      every: steps that a basis is kept.
-      count: steps begun before this one.
-      renew: makes a tree like `kept`.
-      kept: what there is.
-
-    Returns:
-      Either tree.
-    """
+    """`renew()` at the steps 0, every, 2 every, ...; `kept`, and no computation, at all others."""
     return jax.lax.cond(count % every == 0, renew, lambda: kept)
 
 
@@ -134,19 +101,10 @@ def draw_directions(
     lift: Callable[..., tuple[Array, Array]],
     *bases: PyTree,
 ) -> PyTree:
-    """The directions of one query: standard normal coordinates, lifted, and normal vectors.
+    """The directions of one query: `LowRank` for matrices, for vectors `Dense` as of `sample`.
 
-    Args:
-      key: the query's.
-      params: the parameters; their paths and shapes matter.
-      name: of the coordinates' noise streams.
-      shape: of the coordinates of one matrix.
-      matrix_axes: leaves whose axes Flax's names do not tell.
-      lift: `(coordinates, *bases of the leaf) -> (left, right)`.
-      *bases: trees of bases.
-
-    Returns:
-      A tree of `LowRank` for matrices and `Dense` for vectors, whose noise is that of `sample`.
+    Standard normal coordinates of this name and shape, `lift(coordinates, *bases of the leaf)`
+    turns into `(left, right)`.
     """
     treedef = jax.tree.structure(params)
     drawn = _normals(key, params, {name: shape}, matrix_axes, vectors=True)
@@ -170,12 +128,11 @@ def _normals(
     views, streams = [], []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         view, names = view_of(path, leaf, matrix_axes), noise.path_names(path)
-        one = lambda name, shape: noise.Stream(names, name, view.stack, shape)  # noqa: B023
-        wanted = [one(name, shape(view)) for name, shape in shapes.items()]
+        wanted = {name: shape(view) for name, shape in shapes.items()}
         if view.is_vector:
-            wanted = [one("array", view.layer.shape)] if vectors else []
+            wanted = {"array": view.layer.shape} if vectors else {}
         views.append(view)
-        streams.append(wanted)
+        streams.append([noise.Stream(names, name, view.stack, s) for name, s in wanted.items()])
     drawn = iter(noise.normals(key, [stream for wanted in streams for stream in wanted]))
     numbers = [[next(drawn) for _ in wanted] or [None] * len(shapes) for wanted in streams]
     return list(zip(views, numbers, strict=True))

@@ -8,18 +8,8 @@ import optax
 from jaxtyping import Array, Int
 
 from loren_jax import arguments
+from loren_jax.directions import bases
 from loren_jax.directions.apart import over_queries
-from loren_jax.directions.bases import (
-    add_to,
-    draw_directions,
-    every_steps,
-    left_shape,
-    orthonormal,
-    rank_of,
-    right_shape,
-    targets,
-    zeros,
-)
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
 from loren_jax.types import Directions, PyTree
@@ -74,31 +64,31 @@ def core_subspace(
     """
     arguments.count("rank", rank)
     arguments.count("every", every)
-    left, right = left_shape(rank), right_shape(rank)
+    left, right = bases.left_shape(rank), bases.right_shape(rank)
 
     def init(params, key):
         arguments.trainable_leaves(params)
-        bases = (zeros(params, shape, matrix_axes) for shape in (left, right))
-        return CoreSubspaceState(jnp.zeros((), jnp.int32), *bases)
+        kept = (bases.zeros(params, shape, matrix_axes) for shape in (left, right))
+        return CoreSubspaceState(jnp.zeros((), jnp.int32), *kept)
 
     def refresh(state, params, key):
-        renew = lambda: orthonormal(key, params, matrix_axes, left=left, right=right)
-        bases = every_steps(every, state.steps, renew, (state.left, state.right))
-        return CoreSubspaceState(jnp.asarray(optax.safe_increment(state.steps)), *bases)
+        renew = lambda: bases.orthonormal(key, params, matrix_axes, left=left, right=right)
+        kept = bases.every_steps(every, state.steps, renew, (state.left, state.right))
+        return CoreSubspaceState(jnp.asarray(optax.safe_increment(state.steps)), *kept)
 
     def draw(state, params, key):
-        core = lambda view: (rank_of(view, rank),) * 2
-        bases = (state.left, state.right)
-        return draw_directions(key, params, "core", core, matrix_axes, _lift, *bases)
+        core = lambda view: (bases.rank_of(view, rank),) * 2
+        kept = (state.left, state.right)
+        return bases.draw_directions(key, params, "core", core, matrix_axes, _lift, *kept)
 
     def absorb(state, params, directions, coefficients, into=None):
         def apply(_, direction, basis, target):
             if isinstance(direction, Dense):
                 return direction.combine(coefficients.slope, coefficients.score, None, target)[0]
             total = over_queries(coefficients.slope, direction.left)
-            return add_to(target, LowRank(total, basis, direction.view))
+            return bases.add_to(target, LowRank(total, basis, direction.view))
 
-        held = (directions, state.right, targets(params, into))
+        held = (directions, state.right, bases.targets(params, into))
         return jax.tree.map(apply, params, *held), state
 
     return Directions(init, refresh, draw, absorb)

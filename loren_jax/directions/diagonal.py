@@ -15,6 +15,7 @@ from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import Dense, Seeded
 from loren_jax.directions.structured.direction import plus
+from loren_jax.directions.sums import leaf_by_leaf
 from loren_jax.types import Directions, PyTree, Scalar
 
 SMOOTHING = 1e-8
@@ -93,26 +94,18 @@ def diagonal(
 
     def draw(state, params, key):
         drawn = sample(key, params, matrix_axes=matrix_axes)
-        flat, treedef = jax.tree.flatten(state.diagonal)
-        pairs = zip(treedef.flatten_up_to(drawn), flat, strict=True)
-        return treedef.unflatten([_scaled(z, d) for z, d in pairs])
-
-    def learn(standard: Any, d: Float[Array, "..."], score: Array) -> Float[Array, "..."]:
-        curvature = d * standard.squares(score)
-        return jnp.clip((1 - smoothing) * d + smoothing * curvature, low, high)
+        return jax.tree.map(lambda d, z: _scaled(z, d), state.diagonal, drawn)
 
     def absorb(state, params, directions, coefficients, into=None):
-        treedef = jax.tree.structure(params)
-        targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
-        before, drawn = map(treedef.flatten_up_to, (state.diagonal, directions))
-        sums, learned = [], []
-        for direction, d, target in zip(drawn, before, targets, strict=True):
-            standard = _standard(direction, d).after(sums[-1] if sums else None)
-            new = learn(standard, d, coefficients.score)
+        def one(direction, target, d):
+            standard = _standard(direction, d)
+            curvature = d * standard.squares(coefficients.score)
+            new = jnp.clip((1 - smoothing) * d + smoothing * curvature, low, high)
             total = standard.combine(*coefficients)[0] / jnp.sqrt(d if use_same_diagonal else new)
-            sums.append(plus(target, total))
-            learned.append(new)
-        return treedef.unflatten(sums), DiagonalState(treedef.unflatten(learned))
+            return plus(target, total), new
+
+        total, learned = leaf_by_leaf(one, params, into, directions, state.diagonal)
+        return total, DiagonalState(learned)
 
     return Directions(init, lambda state, params, key: state, draw, absorb)
 

@@ -17,8 +17,7 @@ def isotropic(rank: Rank = None, matrix_axes: AxesOf | None = None) -> Direction
     Args:
       rank: None for full Gaussian directions, an integer r for the rank of every matrix, `"auto"`
         for 1 where that costs nothing: see `loren_jax.types.Rank`.
-      matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf; see
-        `loren_jax.directions.matrices.view_of`.
+      matrix_axes: `(path, shape) -> MatrixAxes` where the default of `view_of` is wrong.
 
     Returns:
       Directions without state.
@@ -43,7 +42,4 @@ def isotropic(rank: Rank = None, matrix_axes: AxesOf | None = None) -> Direction
     def draw(state, params, key):
         return sample(key, params, rank=rank, matrix_axes=matrix_axes)
 
-    def absorb(state, params, directions, coefficients, into=None):
-        return summed(params, directions, coefficients, into), state
-
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    return Directions(init, lambda state, params, key: state, draw, summed)

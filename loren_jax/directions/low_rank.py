@@ -8,17 +8,8 @@ import optax
 from jaxtyping import Array, Int
 
 from loren_jax import arguments
+from loren_jax.directions import bases
 from loren_jax.directions.apart import over_queries
-from loren_jax.directions.bases import (
-    add_to,
-    draw_directions,
-    every_steps,
-    gaussian,
-    left_shape,
-    right_shape,
-    targets,
-    zeros,
-)
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
 from loren_jax.types import Directions, PyTree
@@ -99,32 +90,30 @@ def low_rank(
     """
     arguments.count("rank", rank)
     arguments.count("every", every)
-    if factor_scale not in FACTOR_SCALES:
-        choices = ", ".join(map(repr, FACTOR_SCALES))
-        raise ValueError(f"factor_scale must be one of {choices}, got {factor_scale!r}.")
+    arguments.choice("factor_scale", factor_scale, FACTOR_SCALES)
     if momentum is not None:
         arguments.fraction("momentum", momentum)
-    left, right = left_shape(rank), right_shape(rank)
+    left, right = bases.left_shape(rank), bases.right_shape(rank)
 
     def init(params, key):
         arguments.trainable_leaves(params)
-        basis = zeros(params, right, matrix_axes)
-        trace = None if momentum is None else zeros(params, left, matrix_axes, vectors=True)
+        basis = bases.zeros(params, right, matrix_axes)
+        trace = None if momentum is None else bases.zeros(params, left, matrix_axes, vectors=True)
         return LowRankState(jnp.zeros((), jnp.int32), basis, trace)
 
     def refresh(state, params, key):
         def renew():
-            (new,) = gaussian(key, params, matrix_axes, basis=right)
+            (new,) = bases.gaussian(key, params, matrix_axes, basis=right)
             if momentum is None:
                 return new, None
             return new, jax.tree.map(_into_row_space, params, state.trace, state.right, new)
 
-        basis, trace = every_steps(every, state.steps, renew, (state.right, state.trace))
+        basis, trace = bases.every_steps(every, state.steps, renew, (state.right, state.trace))
         return LowRankState(jnp.asarray(optax.safe_increment(state.steps)), basis, trace)
 
     def draw(state, params, key):
         lift = lambda u, v: (u / jnp.sqrt(u.shape[-1]) if factor_scale == "sqrt_rank" else u, v)
-        return draw_directions(key, params, "left", left, matrix_axes, lift, state.right)
+        return bases.draw_directions(key, params, "left", left, matrix_axes, lift, state.right)
 
     def absorb(state, params, directions, coefficients, into=None):
         factors = lambda _, d: over_queries(
@@ -139,11 +128,11 @@ def low_rank(
 
         def apply(step, direction, basis, target):
             if isinstance(direction, Dense):
-                return add_to(target, Dense(step, direction.view))
+                return bases.add_to(target, Dense(step, direction.view))
             step = step / step.shape[-1] if factor_scale == "rank" else step
-            return add_to(target, LowRank(step, basis, direction.view))
+            return bases.add_to(target, LowRank(step, basis, direction.view))
 
-        held = (directions, state.right, targets(params, into))
+        held = (directions, state.right, bases.targets(params, into))
         return jax.tree.map(apply, sums, *held), state
 
     return Directions(init, refresh, draw, absorb, linear=momentum is None)

@@ -1,4 +1,4 @@
-"""Directions on some leaves only: the rest is neither perturbed nor updated."""
+"""Masks: which leaves are trained; the rest is neither perturbed nor updated."""
 
 import contextlib
 import fnmatch
@@ -26,8 +26,7 @@ def resolve_mask(mask: Mask, params: PyTree) -> PyTree:
       A pytree of Python bools; True is trained.
 
     Raises:
-      ValueError: the mask's structure is not that of `params`, it holds something but bools, or a
-        function gives bools neither for a path nor for the tree.
+      ValueError: the mask gives anything but a bool for each leaf.
 
     >>> resolve_mask(lambda path: "bias" in path, {"bias": 1.0, "kernel": 2.0})
     {'bias': True, 'kernel': False}
@@ -98,18 +97,10 @@ def _first_line(error: Exception) -> str:
 
 
 def matching(patterns: Sequence[str], params: PyTree, argument: str) -> Callable[[str], bool]:
-    """A mask of the leaves whose path matches a pattern.
-
-    Args:
-      patterns: shell patterns such as `head/*` or `*/bias`; `*` also matches slashes.
-      params: the parameters, to make sure that every pattern matches a leaf.
-      argument: what to call the patterns in the error.
-
-    Returns:
-      A function of a leaf's path.
+    """A mask of the leaves whose path matches a shell pattern, whose `*` matches slashes too.
 
     Raises:
-      ValueError: a pattern matches nothing; the message lists the paths.
+      ValueError: a pattern matches nothing in `params`; the message lists the paths.
 
     >>> mask = matching(["head/*"], {"head": {"bias": 0.0}, "body": 0.0}, "trainable")
     >>> mask("head/bias"), mask("body")

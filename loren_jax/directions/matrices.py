@@ -5,7 +5,7 @@ A `MatrixView` is the static bridge between the two.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -83,13 +83,16 @@ class MatrixView:
     @property
     def layer(self) -> "MatrixView":
         """The view of one matrix, its axes in the leaf's order."""
-        kept = [i for i in range(len(self.shape)) if i not in self.stack_axes]
-        number = {axis: i for i, axis in enumerate(kept)}
+        return self.arranged([i for i in range(len(self.shape)) if i not in self.stack_axes])
+
+    def arranged(self, order: Iterable[int]) -> "MatrixView":
+        """The view of a leaf that has these axes of this one, in this order."""
+        number = {axis: i for i, axis in enumerate(order)}
         return MatrixView(
-            tuple(self.shape[i] for i in kept),
+            tuple(self.shape[i] for i in number),
             tuple(number[i] for i in self.fan_in),
             tuple(number[i] for i in self.fan_out),
-            tuple(self.split[i] for i in kept) if self.split else (),
+            tuple(self.split[i] for i in number) if self.split else (),
         )
 
     def from_matrices(self, matrices: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
@@ -109,15 +112,8 @@ def view_of(path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None = None) -
 
     By default the last name of the path decides, by Flax's names: `bias` and `scale` are (stacks
     of) vectors, a name with `embedding` in it has its fan-in last, and everything else of two or
-    more dimensions is a kernel `(..., fan_in, fan_out)`.
-
-    Args:
-      path: the leaf's key path.
-      leaf: the parameter; only its shape matters.
-      matrix_axes: says otherwise, leaf by leaf.
-
-    Returns:
-      The view; a scalar is a vector of length one.
+    more dimensions is a kernel `(..., fan_in, fan_out)`; `matrix_axes` may say otherwise. A scalar
+    is a vector of length one. Only the leaf's shape matters.
 
     Raises:
       ValueError: axes that do not exist or that overlap.

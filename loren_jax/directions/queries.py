@@ -49,21 +49,8 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
 
 
 def one_query(drawn: tuple[PyTree, PyTree], number: Any) -> PyTree:
-    """The directions of one of the K queries.
-
-    Args:
-      drawn: what `draw_queries` returned, the tree and its axes.
-      number: which query, traced or not.
-
-    Returns:
-      The tree without the axis K.
-    """
-    tree, axes = drawn
-    leaves, treedef = jax.tree.flatten(tree)
-    own = treedef.flatten_up_to(axes)
-    return treedef.unflatten(
-        [x if axis is None else x[number] for x, axis in zip(leaves, own, strict=True)]
-    )
+    """The directions of one of the K queries, from what `draw_queries` returned."""
+    return jax.tree.map(lambda x, axis: x if axis is None else x[number], *drawn)
 
 
 def _apart(own: Callable[[Any], list[Any]], keys: Key[Array, " one"]) -> list[Any]:

@@ -9,6 +9,7 @@ from loren_jax import arguments, noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.sampling import sample
+from loren_jax.directions.sums import leaf_by_leaf
 from loren_jax.types import Directions, PyTree, Rank
 
 
@@ -38,8 +39,7 @@ def rank_one(
 
     The `c_k` are the scheme's score coefficients, so `a` descends the expected loss over the
     distribution. One `a` for each matrix of a stack, shared by its rows; a vector leaf has its
-    own. With a rank the score is that of the fan-in factor alone, which is exact: see
-    `LowRank.combine`.
+    own. With a rank the score is that of the fan-in factor alone, which is exact.
 
     Args:
       damping: `rho > 0`.
@@ -65,9 +65,6 @@ def rank_one(
     arguments.non_negative("covariance_learning_rate", covariance_learning_rate)
     arguments.rank(rank)
 
-    def gaussian(vector):
-        return DampedRankOne(vector, jnp.asarray(damping, jnp.float32))
-
     def init(params, key):
         arguments.trainable_leaves(params)
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
@@ -79,26 +76,16 @@ def rank_one(
         return RankOneState(treedef.unflatten(noise.normals(key, streams)))
 
     def draw(state, params, key):
-        return sample(
-            key,
-            params,
-            rank=rank,
-            covariance=state.covariance,
-            damping=damping,
-            matrix_axes=matrix_axes,
-        )
+        given = {"covariance": state.covariance, "damping": damping, "matrix_axes": matrix_axes}
+        return sample(key, params, rank=rank, **given)
 
     def absorb(state, params, directions, coefficients, into=None):
-        treedef = jax.tree.structure(params)
-        vectors = treedef.flatten_up_to(state.covariance)
-        targets = [None] * len(vectors) if into is None else treedef.flatten_up_to(into)
-        estimate, learned = [], []
-        drawn = treedef.flatten_up_to(directions)
-        for direction, vector, target in zip(drawn, vectors, targets, strict=True):
-            direction = direction.after(estimate[-1] if estimate else None)
-            total, score = direction.combine(*coefficients, gaussian(vector), target)
-            estimate.append(total)
-            learned.append(vector - covariance_learning_rate * score)
-        return treedef.unflatten(estimate), RankOneState(treedef.unflatten(learned))
+        def one(direction, target, vector):
+            gaussian = DampedRankOne(vector, jnp.asarray(damping, jnp.float32))
+            total, score = direction.combine(*coefficients, gaussian, target)
+            return total, vector - covariance_learning_rate * score
+
+        total, learned = leaf_by_leaf(one, params, into, directions, state.covariance)
+        return total, RankOneState(learned)
 
     return Directions(init, lambda state, params, key: state, draw, absorb)

@@ -45,9 +45,8 @@ def sample(
     Args:
       key: the query's key; leaves, layers and factors get keys of their own from it.
       params: the parameters; their paths and shapes matter.
-      rank: None for full Gaussian noise, else r; see `loren_jax.types.Rank`. A matrix whose
-        factors would be no smaller than itself, `(m + n) r >= m n`, is drawn in full: it is as
-        cheap and of lower variance.
+      rank: see `Rank`. A matrix whose factors would be no smaller than itself, `(m + n) r >= m n`,
+        is drawn in full: it is as cheap and of lower variance.
       covariance: tree of covariance vectors; None for isotropic noise.
       damping: of the covariance.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
@@ -59,9 +58,7 @@ def sample(
     leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     views = [view_of(path, leaf, matrix_axes) for path, leaf in leaves]
     names = [noise.path_names(path) for path, _ in leaves]
-    vectors: list[Any] = [None] * len(leaves)
-    if covariance is not None:
-        vectors = treedef.flatten_up_to(covariance)
+    vectors = [None] * len(leaves) if covariance is None else treedef.flatten_up_to(covariance)
     streams = [_streams(name, view, rank) for name, view in zip(names, views, strict=True)]
     seeded = [s[0] for s in streams if s[0].name == "matrix"]
     drawn = [s for group in streams for s in group if s.name != "matrix"]
@@ -75,7 +72,9 @@ def sample(
         elif group[0].name == "array":
             directions.append(_dense(next(numbers), view, gaussian))
         else:
-            directions.append(_low_rank(next(numbers), next(numbers), view, gaussian))
+            left, right = next(numbers), next(numbers)
+            right = right if gaussian is None else gaussian.apply_sqrt(right, axis=-2)
+            directions.append(LowRank(left / jnp.sqrt(left.shape[-1]), right, view))
     return treedef.unflatten(directions)
 
 
@@ -98,11 +97,3 @@ def _dense(y: Array, view: MatrixView, covariance: DampedRankOne | None) -> Dens
     if covariance is not None:
         y = covariance.apply_sqrt(y, tuple(i + len(view.stack) for i in view.layer.fan_in))
     return Dense(view.from_layers(y), view)
-
-
-def _low_rank(
-    left: Array, right: Array, view: MatrixView, covariance: DampedRankOne | None
-) -> LowRank:
-    if covariance is not None:
-        right = covariance.apply_sqrt(right, axis=-2)
-    return LowRank(left / jnp.sqrt(left.shape[-1]), right, view)

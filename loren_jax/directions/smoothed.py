@@ -1,13 +1,12 @@
 """Directions at a random distance, weighted by a kernel that cancels a bias: KerZOO's."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
 
 from loren_jax import arguments, noise
-from loren_jax.directions.structured import Scaled, Zero
+from loren_jax.directions.structured import Scaled
 from loren_jax.types import Directions
 
 KERNELS = {
@@ -17,13 +16,6 @@ KERNELS = {
 }
 """Odd polynomials with `E[s K(s)] = 1` for uniform `s` in [-1, 1]; the cubic has `E[s^3 K] = 0`,
 the quintic `E[s^5 K] = 0` too."""
-
-
-class _Drawn(NamedTuple):
-    """A radius, in units of the perturbation, and its weight in the estimate."""
-
-    radius: Float[Array, ""]
-    weight: Float[Array, ""]
 
 
 def smoothed(
@@ -81,19 +73,13 @@ def smoothed(
     """
     arguments.positive("half_width", half_width)
     arguments.positive("constant", constant)
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}.")
-
-    def draw_radius(key: Key[Array, ""]) -> _Drawn:
-        normal = noise.normal_rows(noise.fold_name(key, "radius"), jnp.arange(1), 1)[0, 0]
-        s = 2 * jax.scipy.stats.norm.cdf(normal) - 1
-        return _Drawn(half_width * s, constant / half_width * KERNELS[kernel](s))
+    arguments.choice("kernel", kernel, tuple(KERNELS))
 
     def draw(state, params, key):
-        drawn = draw_radius(key)
-        scale = lambda inner: inner if isinstance(inner, Zero) else Scaled(inner, *drawn)
-        treedef = jax.tree.structure(params)
-        tree = treedef.flatten_up_to(directions.draw(state, params, key))
-        return treedef.unflatten(map(scale, tree))
+        normal = noise.normal_rows(noise.fold_name(key, "radius"), jnp.arange(1), 1)[0, 0]
+        s = 2 * jax.scipy.stats.norm.cdf(normal) - 1
+        radius, weight = half_width * s, constant / half_width * KERNELS[kernel](s)
+        inner = directions.draw(state, params, key)
+        return jax.tree.map(lambda _, one: Scaled(one, radius, weight), params, inner)
 
     return directions._replace(draw=draw)

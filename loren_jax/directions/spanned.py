@@ -85,30 +85,20 @@ def spanned(
     def draw(state, params, key):
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
         given = treedef.flatten_up_to(state.factors)
-        others = [
-            leaf if factor is None else optax.MaskedNode()
-            for (_, leaf), factor in zip(leaves, given, strict=True)
-        ]
+        pairs = zip(leaves, given, strict=True)
+        others = [x if factor is None else optax.MaskedNode() for (_, x), factor in pairs]
         plain = sample(key, treedef.unflatten(others), rank=rank, matrix_axes=matrix_axes)
-        found = [
-            drawn if factor is None else _along(key, path, leaf, matrix_axes, factor)
-            for (path, leaf), factor, drawn in zip(
-                leaves, given, treedef.flatten_up_to(plain), strict=True
-            )
-        ]
-        return treedef.unflatten(found)
+        rows = zip(leaves, given, treedef.flatten_up_to(plain), strict=True)
+        return treedef.unflatten(
+            drawn if factor is None else _along(key, path, view_of(path, leaf, matrix_axes), factor)
+            for (path, leaf), factor, drawn in rows
+        )
 
-    def absorb(state, params, directions, coefficients, into=None):
-        return summed(params, directions, coefficients, into), state
-
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    return Directions(init, lambda state, params, key: state, draw, summed)
 
 
-def _along(
-    key: Key[Array, ""], path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None, factor: Array
-) -> LowRank:
+def _along(key: Key[Array, ""], path: noise.KeyPath, view: MatrixView, factor: Array) -> LowRank:
     """One direction of one leaf within the span of its factor."""
-    view = view_of(path, leaf, matrix_axes)
     shape = (view.m, factor.shape[-1])
     stream = noise.Stream(noise.path_names(path), "left", view.stack, shape)
     (left,) = noise.normals(key, [stream])

@@ -8,17 +8,8 @@ import optax
 from jaxtyping import Array, Int
 
 from loren_jax import arguments
+from loren_jax.directions import bases
 from loren_jax.directions.apart import over_queries
-from loren_jax.directions.bases import (
-    add_to,
-    draw_directions,
-    every_steps,
-    left_shape,
-    orthonormal,
-    right_shape,
-    targets,
-    zeros,
-)
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.orthogonal import newton_schulz
 from loren_jax.directions.structured import Dense, LowRank
@@ -76,29 +67,29 @@ def subspace(rank: int = 64, every: int = 100, matrix_axes: AxesOf | None = None
     """
     arguments.count("rank", rank)
     arguments.count("every", every)
-    left, right = left_shape(rank), right_shape(rank)
+    left, right = bases.left_shape(rank), bases.right_shape(rank)
 
     def init(params, key):
         arguments.trainable_leaves(params)
-        return SubspaceState(jnp.zeros((), jnp.int32), zeros(params, left, matrix_axes))
+        return SubspaceState(jnp.zeros((), jnp.int32), bases.zeros(params, left, matrix_axes))
 
     def refresh(state, params, key):
-        renew = lambda: orthonormal(key, params, matrix_axes, basis=left)[0]
-        basis = every_steps(every, state.steps, renew, state.left)
+        renew = lambda: bases.orthonormal(key, params, matrix_axes, basis=left)[0]
+        basis = bases.every_steps(every, state.steps, renew, state.left)
         return SubspaceState(jnp.asarray(optax.safe_increment(state.steps)), basis)
 
     def draw(state, params, key):
         lift = lambda coordinates, basis: (basis, coordinates)
-        return draw_directions(key, params, "right", right, matrix_axes, lift, state.left)
+        return bases.draw_directions(key, params, "right", right, matrix_axes, lift, state.left)
 
     def absorb(state, params, directions, coefficients, into=None):
         def apply(_, direction, basis, target):
             if isinstance(direction, Dense):
                 return direction.combine(coefficients.slope, coefficients.score, None, target)[0]
             coordinates = over_queries(coefficients.slope, direction.right)
-            return add_to(target, LowRank(basis, newton_schulz(coordinates), direction.view))
+            return bases.add_to(target, LowRank(basis, newton_schulz(coordinates), direction.view))
 
-        held = (directions, state.left, targets(params, into))
+        held = (directions, state.left, bases.targets(params, into))
         return jax.tree.map(apply, params, *held), state
 
     return Directions(init, refresh, draw, absorb, linear=False)

@@ -1,35 +1,42 @@
 """The estimate as a sum of directions, leaf by leaf."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from loren_jax.directions.bases import targets
 from loren_jax.types import PyTree
 
 
 def summed(
-    params: PyTree, directions: PyTree, coefficients: tuple[Any, Any], into: PyTree | None = None
-) -> PyTree:
-    r"""The sum of directions that have learned nothing of the losses.
+    state: PyTree,
+    params: PyTree,
+    directions: PyTree,
+    coefficients: tuple[Any, Any],
+    into: PyTree | None = None,
+) -> tuple[PyTree, PyTree]:
+    """`absorb` of `Directions` that learn nothing: `sum_k c_k u_k`, where the `c_k` are slopes."""
+    one = lambda direction, target: direction.combine(*coefficients, None, target)
+    return leaf_by_leaf(one, params, into, directions)[0], state
 
-    .. math:: \sum_k c_k u_k
 
-    Each leaf waits for the one before, so that the noise of one alone is alive.
+def leaf_by_leaf(
+    one: Callable[..., tuple[Any, Any]],
+    params: PyTree,
+    into: PyTree | None,
+    directions: PyTree,
+    *held: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """The trees of `one(direction, target, *held of the leaf) -> (sum, what is learned)`.
 
-    Args:
-      params: the parameters; their structure matters.
-      directions: tree like `params` of directions with a leading axis K.
-      coefficients: `(slope, score)`, arrays `(K,)`, as `absorb` of `Directions` gets them; the
-        slopes are the `c_k`.
-      into: tree like `params` that the sums are added to in place; None for sums alone.
-
-    Returns:
-      A tree like `params`.
+    Each leaf waits for the one before, so that the noise of one alone is alive. Directions have a
+    leading axis K; a target is the leaf of `into`, or None.
     """
     treedef = jax.tree.structure(params)
-    targets = [None] * treedef.num_leaves if into is None else treedef.flatten_up_to(into)
-    sums: list[Any] = []
-    for direction, target in zip(treedef.flatten_up_to(directions), targets, strict=True):
-        direction = direction.after(sums[-1] if sums else None)
-        sums.append(direction.combine(*coefficients, None, target)[0])
-    return treedef.unflatten(sums)
+    columns = map(treedef.flatten_up_to, (directions, targets(params, into), *held))
+    found: list[tuple[Any, Any]] = []
+    for direction, *rest in zip(*columns, strict=True):
+        found.append(one(direction.after(found[-1][0] if found else None), *rest))
+    sums, learned = zip(*found, strict=True) if found else ((), ())
+    return treedef.unflatten(sums), treedef.unflatten(learned)

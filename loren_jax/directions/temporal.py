@@ -7,17 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax import arguments
+from loren_jax.directions import bases
 from loren_jax.directions.apart import apart, over_queries
-from loren_jax.directions.bases import (
-    add_to,
-    draw_directions,
-    gaussian,
-    left_shape,
-    rank_of,
-    right_shape,
-    targets,
-    zeros,
-)
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
 from loren_jax.types import Directions, PyTree
@@ -76,19 +67,21 @@ def temporal(rank: int = 32, momentum: Any = None, matrix_axes: AxesOf | None = 
     arguments.count("rank", rank)
     if momentum is not None:
         arguments.fraction("momentum", momentum)
-    weights = lambda view: (rank_of(view, rank),)
+    weights = lambda view: (bases.rank_of(view, rank),)
 
     def init(params, key):
         arguments.trainable_leaves(params)
-        factors = {"left": left_shape(rank), "right": right_shape(rank)}
-        left, right = gaussian(key, params, matrix_axes, **factors)
-        trace = None if momentum is None else zeros(params, weights, matrix_axes, vectors=True)
+        factors = {"left": bases.left_shape(rank), "right": bases.right_shape(rank)}
+        left, right = bases.gaussian(key, params, matrix_axes, **factors)
+        trace = (
+            None if momentum is None else bases.zeros(params, weights, matrix_axes, vectors=True)
+        )
         return TemporalState(left, right, trace)
 
     def draw(state, params, key):
         lift = lambda tau, u, v: (u * tau[..., None, :], v)
-        bases = (state.left, state.right)
-        return draw_directions(key, params, "weights", weights, matrix_axes, lift, *bases)
+        kept = (state.left, state.right)
+        return bases.draw_directions(key, params, "weights", weights, matrix_axes, lift, *kept)
 
     def absorb(state, params, directions, coefficients, into=None):
         def average(old, new):
@@ -110,10 +103,10 @@ def temporal(rank: int = 32, momentum: Any = None, matrix_axes: AxesOf | None = 
 
         def apply(step, direction, left, right, target):
             if isinstance(direction, Dense):
-                return add_to(target, Dense(step, direction.view))
-            return add_to(target, LowRank(left * step[..., None, :], right, direction.view))
+                return bases.add_to(target, Dense(step, direction.view))
+            return bases.add_to(target, LowRank(left * step[..., None, :], right, direction.view))
 
-        held = (directions, state.left, state.right, targets(params, into))
+        held = (directions, state.left, state.right, bases.targets(params, into))
         return jax.tree.map(apply, steps, *held), state
 
     keep = lambda state, params, key: state

@@ -130,7 +130,7 @@ def test_half_width_is_a_factor_of_the_scale():
     [
         ({"half_width": 0.0}, "half_width must be positive"),
         ({"constant": -1.0}, "constant must be positive"),
-        ({"kernel": "box"}, "kernel must be one of linear, cubic, quintic, got 'box'"),
+        ({"kernel": "box"}, "kernel must be one of 'linear', 'cubic', 'quintic', got 'box'"),
     ],
 )
 def test_bad_knobs_are_named(kwargs, message):

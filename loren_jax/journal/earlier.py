@@ -35,12 +35,9 @@ def translated(
     """A method and its knobs as they are called now; what is up to date comes out as it was.
 
     Args:
-      name: of the method.
+      name: of the method; afterwards one in `loren_jax.optimizers.METHODS` or `METHODS`.
       knobs: its keyword arguments, as JSON values.
       factors: whether its directions lie along given fan-in vectors, whatever its covariance is.
-
-    Returns:
-      A name in `loren_jax.optimizers.METHODS` or `METHODS`, and the knobs.
 
     Raises:
       JournalError: the method is gone.
@@ -52,10 +49,10 @@ def translated(
     if name != "loren":
         return name, knobs
     covariance, structure = knobs.pop("covariance", "learned"), knobs.pop("structure", "block")
-    if factors:
-        return "input_subspace", _without_covariance(knobs)
-    if covariance == "isotropic":
-        return "loren, isotropic", _without_covariance(knobs)
+    if factors or covariance == "isotropic":
+        plain = set(knobs) - {"damping", "covariance_learning_rate"}
+        name = "input_subspace" if factors else "loren, isotropic"
+        return name, {n: v for n, v in knobs.items() if n in plain}
     if structure == "tiled":
         raise JournalError(
             'its covariance is "tiled", which left loren after version 0.1.0: replay it with that '
@@ -64,8 +61,3 @@ def translated(
     if covariance == "frozen":
         knobs["covariance_learning_rate"] = 0.0
     return name, knobs
-
-
-def _without_covariance(knobs: Mapping[str, Any]) -> dict[str, Any]:
-    learned = ("damping", "covariance_learning_rate")
-    return {name: value for name, value in knobs.items() if name not in learned}

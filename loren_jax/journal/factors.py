@@ -21,9 +21,6 @@ FACTORS = "factors.npz"
 def digest(factors: Mapping[str, Any]) -> str:
     """SHA-256 of names, shapes and bits, in hexadecimal.
 
-    Args:
-      factors: path of a leaf to its fan-in vectors, float32.
-
     >>> digest({"kernel": np.ones((2, 1))}) == digest({"kernel": np.ones((1, 2))})
     False
     """
@@ -36,14 +33,9 @@ def digest(factors: Mapping[str, Any]) -> str:
 
 
 def save(journal: Path, factors: Mapping[str, Any]) -> Path:
-    """Writes the file beside a journal, all or nothing.
+    """Writes the file beside a journal's, all or nothing, and returns its path.
 
-    Args:
-      journal: the journal's file; it need not exist yet.
-      factors: path of a leaf to its fan-in vectors.
-
-    Returns:
-      The file.
+    The journal need not exist yet; `factors` has fan-in vectors by the path of their leaf.
     """
     path = journal.parent / FACTORS
     draft = path.with_name(f".{path.name}.draft")
@@ -59,14 +51,7 @@ def save(journal: Path, factors: Mapping[str, Any]) -> Path:
 
 
 def load(journal: Path, wanted: str) -> dict[str, np.ndarray]:
-    """Reads the file beside a journal.
-
-    Args:
-      journal: the journal's file.
-      wanted: the digest that the journal's header holds.
-
-    Returns:
-      Path of a leaf to its fan-in vectors.
+    """Reads the file beside a journal's, if it has the digest that the journal's header holds.
 
     Raises:
       JournalError: the file is absent, damaged, or of another run.

@@ -49,18 +49,14 @@ def header(
     """
     return {
         "losses": list(losses_shape),
-        **_of_type(loss_dtype()),
+        # Nothing for float32, so that older versions read the journal.
+        **({} if loss_dtype() == np.float32 else {"losses_dtype": loss_dtype().name}),
         **GENERATED_BY,
         "method": None if method is None else method.as_json(),
         "params": described(params, read),
         "written_with": written_with(mesh),
         "run": {} if run is None else dict(run),
     }
-
-
-def _of_type(dtype: Any) -> dict[str, str]:
-    """Nothing for float32, so that older versions read the journal."""
-    return {} if dtype == np.float32 else {"losses_dtype": np.dtype(dtype).name}
 
 
 def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Any]:
@@ -88,11 +84,11 @@ def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) ->
 
 
 def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
-    """Raises unless two trees are the same to the bit.
+    """Raises unless two trees are the same to the bit, by what is `described` of them.
 
     Args:
-      found: `described` of the tree at hand.
-      wanted: that of the journal.
+      found: of the tree at hand.
+      wanted: of the journal.
       what: what the tree is called in the message.
 
     Raises:
@@ -115,15 +111,7 @@ def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str)
 
 
 def require_replayable(header: Mapping[str, Any], path: Any) -> None:
-    """Raises unless the directions of a run can be drawn again.
-
-    Args:
-      header: a journal's header. One that does not say is of a version that had no choice.
-      path: the journal's file, for the message.
-
-    Raises:
-      JournalError: its numbers were drawn in another way.
-    """
+    """Raises unless the losses and directions of a run are to be had here; `path` is its file's."""
     if _losses_type(header) == "float64" != loss_dtype().name:
         raise JournalError(
             f"{path}: its losses are float64, which JAX has switched off here: set "
@@ -137,10 +125,16 @@ def require_replayable(header: Mapping[str, Any], path: Any) -> None:
 
 
 def _drawn_otherwise(header: Mapping[str, Any]) -> list[str]:
+    """A header that does not say is of a version that had no choice."""
+    return _changed({**GENERATED_BY, **header}, GENERATED_BY)
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    shown = lambda value: "none" if value == "" else value
     return [
-        f"{name} {header[name]} then, {now} now"
-        for name, now in GENERATED_BY.items()
-        if header.get(name, now) != now
+        f"{name} {shown(then.get(name, 'unknown'))} then, {shown(value)} now"
+        for name, value in now.items()
+        if then.get(name) != value
     ]
 
 
@@ -150,9 +144,8 @@ def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
 
 def written_with(mesh: str = "") -> dict[str, str]:
     """What decides how a float is rounded: versions, back end, processor and mesh."""
-    versions = {name: installed(name) for name in ("jax", "jaxlib", "optax", "loren-jax")}
     return {
-        **versions,
+        **{name: installed(name) for name in ("jax", "jaxlib", "optax", "loren-jax")},
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "machine": f"{platform.machine()} {_processor()}".strip(),
@@ -171,18 +164,9 @@ def differences(header: Mapping[str, Any], mesh: str = "") -> list[str]:
     Returns:
       Phrases such as `jax 0.10.2 then, 0.12.0 now`; empty if a replay gives the same bits.
     """
-    then, now = {"mesh": "", **header["written_with"]}, written_with(mesh)
-    losses = (_losses_type(header), loss_dtype().name)
-    kept = [f"losses in {losses[0]} then, {losses[1]} now"] if losses[0] != losses[1] else []
-    return (
-        kept
-        + _drawn_otherwise(header)
-        + [
-            f"{name} {then.get(name, 'unknown') or 'none'} then, {now[name] or 'none'} now"
-            for name in now
-            if then.get(name) != now[name]
-        ]
-    )
+    kept = _changed({"losses in": _losses_type(header)}, {"losses in": loss_dtype().name})
+    written = _changed({"mesh": "", **header["written_with"]}, written_with(mesh))
+    return kept + _drawn_otherwise(header) + written
 
 
 def _losses_type(header: Mapping[str, Any]) -> str:

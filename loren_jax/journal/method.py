@@ -25,22 +25,19 @@ class Method:
     """How an optimiser is built.
 
     Attributes:
-        name: A name in `loren_jax.optimizers.METHODS`.
-        knobs: Its keyword arguments, as JSON values; what is not given is filled in with the
-            defaults, so that a later version with others replays it.
-        schedule: None, or the description of a schedule (`loren_jax.journal.schedules`) that takes
-            the place of the knob `learning_rate`.
-        trained: Paths of the leaves that are trained; None for all.
-        matrix_axes: None, or the name of one of `AXES`.
-        seed: Of the run's noise.
-        factors: None, or the digest of the fan-in vectors that `input_subspace` takes
-            (`loren_jax.journal.factors`).
+      name: a name in `loren_jax.optimizers.METHODS`.
+      knobs: its keyword arguments, as JSON values; what is not given is filled in with the
+        defaults, so that a later version with others replays it.
+      schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`.
+      trained: paths of the leaves that are trained; None for all.
+      matrix_axes: None, or the name of one of `AXES`.
+      seed: of the run's noise.
+      factors: None, or the digest of `input_subspace`'s fan-in vectors (`journal.factors`).
 
-    Example:
-        >>> method = Method("loren", {"learning_rate": 0.1, "rank": 1}, seed=3)
-        >>> Method.from_json(method.as_json()) == method
-        True
-        >>> optimizer = method.build()
+    >>> method = Method("loren", {"learning_rate": 0.1, "rank": 1}, seed=3)
+    >>> Method.from_json(method.as_json()) == method
+    True
+    >>> optimizer = method.build()
     """
 
     name: str
@@ -77,9 +74,6 @@ class Method:
           evaluation: how its queries run; None for its own way.
           factors: the fan-in vectors, where the description has their digest.
 
-        Returns:
-          An Optax transformation.
-
         Raises:
           JournalError: a name is not known here; the factors are not those of the description.
           ValueError: a knob is out of range.
@@ -101,7 +95,10 @@ class Method:
         if factors is not None:
             arguments["factors"] = factors
         optimizer = factory(**arguments)
-        return optimizer if self.trained is None else trained(optimizer, _among(self.trained))
+        paths = frozenset(self.trained or ())
+        # An older journal leaves a last `value` out of a path.
+        among = lambda path: path in paths or noise.without_value(path) in paths
+        return optimizer if self.trained is None else trained(optimizer, among)
 
     def as_json(self) -> dict[str, Any]:
         """The description as JSON values; `factors` alone is left out where there are none."""
@@ -117,11 +114,9 @@ class Method:
         Raises:
           JournalError: it is of a method that is gone.
         """
-        factors = values.get("factors")
-        name, knobs = earlier.translated(
-            values["name"], values["knobs"], factors=factors is not None
-        )
-        among = values.get("trained")
+        factors, among = values.get("factors"), values.get("trained")
+        name, knobs = values["name"], values["knobs"]
+        name, knobs = earlier.translated(name, knobs, factors=factors is not None)
         return cls(
             name=name,
             # JSON has no tuples, and every sequence among the knobs is one.
@@ -143,9 +138,3 @@ def _others(factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, 
     """The factory's knobs that are not given, at their defaults."""
     defaults = {n: p.default for n, p in inspect.signature(factory).parameters.items()}
     return {n: v for n, v in defaults.items() if n not in {*given, *NO_KNOBS} and _is_json(v)}
-
-
-def _among(trained: Sequence[str]) -> Callable[[str], bool]:
-    """A mask of these leaves; an older journal leaves a last `value` out of a path."""
-    paths = frozenset(trained)
-    return lambda path: path in paths or noise.without_value(path) in paths

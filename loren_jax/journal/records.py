@@ -84,13 +84,7 @@ class Journal(NamedTuple):
         return self.start + self.steps * self.record_size
 
     def shortened(self, steps: int) -> "Journal":
-        """The journal as it was after its first records; the others count as left over.
-
-        Args:
-          steps: how many.
-
-        Returns:
-          The same with fewer records.
+        """The journal as it was after so many steps; the other records count as left over.
 
         Raises:
           JournalError: it has fewer than that.
@@ -135,14 +129,9 @@ def encode_record(step: int, losses: np.ndarray, checksum: int) -> bytes:
 
 
 def read(path: str | os.PathLike) -> Journal:
-    """Reads a journal, up to its last whole record.
+    """Reads a journal's file, up to its last whole record.
 
-    Args:
-      path: the file.
-
-    Returns:
-      What it holds. That a run was killed while it appended is no error: the torn record is left
-      out and counted in `leftover`.
+    That a run was killed while it appended is no error: the torn record counts as `leftover`.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -156,20 +145,16 @@ def read(path: str | os.PathLike) -> Journal:
     size, start = record_size(shape, dtype), end
     checksums, records = [_WORD.unpack_from(data, end - _WORD.size)[0]], []
     while end + size <= len(data):
-        fields, stored = (
-            data[end : end + size - _WORD.size],
-            data[end + size - _WORD.size : end + size],
-        )
+        fields = data[end : end + size - _WORD.size]
+        found = _WORD.unpack_from(fields)[0], _WORD.unpack_from(data, end + len(fields))[0]
         checksum = zlib.crc32(fields, checksums[-1])
-        if (_WORD.unpack_from(fields)[0], _WORD.unpack_from(stored)[0]) != (len(records), checksum):
+        if found != (len(records), checksum):
             break
         records.append(np.frombuffer(fields, dtype, offset=_WORD.size).reshape(shape))
         checksums.append(checksum)
         end += size
     losses = np.asarray(records, dtype.newbyteorder("=")).reshape(-1, *shape)
-    return Journal(
-        path, header, losses, np.array(checksums, np.uint32), start, leftover=len(data) - end
-    )
+    return Journal(path, header, losses, np.array(checksums, np.uint32), start, len(data) - end)
 
 
 def _decode_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
@@ -189,9 +174,7 @@ def _decode_header(path: Path, data: bytes) -> tuple[dict[str, Any], int]:
             f"{path} ends inside its header, or the header is damaged: it announces {length} bytes"
         )
     if zlib.crc32(data[:end]) != _WORD.unpack_from(data, end)[0]:
-        raise JournalError(
-            f"{path}: the header is damaged (wrong checksum); use a copy of the file"
-        )
+        raise JournalError(f"{path}: the header is damaged (wrong checksum); use a copy")
     return json.loads(data[_PREFIX.size : end]), end + _WORD.size
 
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,30 +78,19 @@ def replay(
     >>> bool((replay(start, file).params == params).all())
     True
     """
-    journal = journal if isinstance(journal, Journal) else read(journal)
     journal = required(journal, until)
     require_same(described(params), journal.header["params"], "params")
     optimizer = optimizer_of(journal, optimizer)
-    state = jax.jit(optimizer.init)(params)
-    params, state = absorbed(
-        compiled_absorb(optimizer), jax.tree.map(jnp.copy, params), state, journal, 0
-    )
+    absorb = compiled_absorb(optimizer)
+    params, state = jax.tree.map(jnp.copy, params), jax.jit(optimizer.init)(params)
+    for losses in journal.losses:
+        params, state = absorb(params, state, losses)
     return Replayed(params, state, journal.steps, differences(journal.header))
 
 
-def required(journal: Journal, until: int | None) -> Journal:
-    """The first steps of a journal, if they are all there.
-
-    Args:
-      journal: a journal.
-      until: how many; None for all.
-
-    Returns:
-      The journal with just these.
-
-    Raises:
-      JournalError: it has fewer, or all are asked for and it is damaged in the middle.
-    """
+def required(journal: Journal | str | os.PathLike, until: int | None = None) -> Journal:
+    """The journal with its first steps alone, or with all; raises unless they are there."""
+    journal = journal if isinstance(journal, Journal) else read(journal)
     if until is not None:
         return journal.shortened(until)
     if journal.damaged:
@@ -126,12 +115,3 @@ def optimizer_of(
     method = Method.from_json(journal.header["method"])
     given = None if method.factors is None else factors.load(Path(journal.path), method.factors)
     return method.build(factors=given)
-
-
-def absorbed(
-    absorb: Any, params: PyTree, state: PyTree, journal: Journal, start: int
-) -> tuple[PyTree, PyTree]:
-    """Parameters and state after the journal's steps from `start` on; both are overwritten."""
-    for losses in journal.losses[start:]:
-        params, state = absorb(params, state, losses)
-    return params, state

@@ -26,9 +26,6 @@ def built(description: Mapping[str, Any]) -> optax.Schedule:
       description: `{"name": ..., "arguments": {...}}` with a name out of `SCHEDULES`, or
         `{"join": [description, ...], "boundaries": [step, ...]}`.
 
-    Returns:
-      A function of the step.
-
     Raises:
       JournalError: there is no such schedule.
 

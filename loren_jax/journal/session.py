@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from loren_jax import arguments
-from loren_jax.journal.records import Journal, read
+from loren_jax.journal.records import Journal
 from loren_jax.journal.replay import optimizer_of, replay, required
 from loren_jax.journal.writer import JournalWriter
 from loren_jax.precision import loss_dtype
@@ -96,7 +96,7 @@ class Session:
         Raises:
           JournalError: see `replay`.
         """
-        journal = required(journal if isinstance(journal, Journal) else read(journal), None)
+        journal = required(journal)
         optimizer = optimizer_of(journal, optimizer)
         again = replay(params, journal, optimizer=optimizer)
         return cls(again.params, optimizer, log=log, state=again.state, steps=again.steps)
@@ -109,12 +109,8 @@ class Session:
     def query(self, direction: int, point: int = 0) -> PyTree:
         """The parameters at which one loss is asked for; a perturbed copy.
 
-        Args:
-          direction: which of the K directions.
-          point: which of the scheme's S points.
-
-        Returns:
-          Parameters; the same however often and in whatever order they are asked for.
+        Of one of the K directions and one of the scheme's S points; the same however often and in
+        whatever order they are asked for.
         """
         return self._ask(self.params, self.state, direction, point)
 

@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 from loren_jax import arguments
-from loren_jax.journal.records import (
-    Journal,
-    JournalError,
-    encode_header,
-    encode_record,
-    read,
-)
+from loren_jax.journal.records import Journal, JournalError, encode_header, encode_record, read
 
 try:
     import fcntl
@@ -33,6 +27,10 @@ class JournalWriter:
       fsync_every: records after which the system is told to write to the disk; with 1 a step that
         was recorded survives a crash of the machine, with more one of the process.
 
+    Attributes:
+      path: the file.
+      steps: how many records it has.
+
     Raises:
       JournalError: another process writes to the file.
     """
@@ -41,7 +39,7 @@ class JournalWriter:
         arguments.count("fsync_every", fsync_every)
         self.path, self._fsync_every = journal.path, fsync_every
         self._shape, self._dtype = journal.losses.shape[1:], journal.losses.dtype
-        self._steps, self._end = journal.steps, journal.end
+        self.steps, self._end = journal.steps, journal.end
         self._checksum = int(journal.checksums[-1])
         self._file = os.open(self.path, os.O_RDWR)
         try:
@@ -52,11 +50,6 @@ class JournalWriter:
         except BaseException:
             os.close(self._file)
             raise
-
-    @property
-    def steps(self) -> int:
-        """How many records the file has."""
-        return self._steps
 
     def append(self, step: int, losses: Any) -> None:
         """Appends the record of a step.
@@ -72,8 +65,8 @@ class JournalWriter:
             before this one.
         """
         losses = np.asarray(losses, self._dtype)
-        if step != self._steps:
-            raise ValueError(f"step is {step}, but the journal's next step is {self._steps}")
+        if step != self.steps:
+            raise ValueError(f"step is {step}, but the journal's next step is {self.steps}")
         if losses.shape != self._shape:
             raise ValueError(f"losses has shape {losses.shape}, the journal has {self._shape}")
         self._require_length(self._end)
@@ -91,7 +84,7 @@ class JournalWriter:
             ) from error
         self._end += len(record)
         self._checksum = int.from_bytes(record[-4:], "little")
-        self._steps += 1
+        self.steps += 1
 
     def close(self) -> None:
         """Writes everything to the disk and gives the file back."""
@@ -142,9 +135,6 @@ def create(
       header: as `loren_jax.journal.header` makes it.
       fsync_every: see `JournalWriter`.
 
-    Returns:
-      The open journal.
-
     Raises:
       FileExistsError: there is such a file.
     """
@@ -171,16 +161,12 @@ def continued(
       steps: keep so many records and drop the rest; None keeps all whole ones.
       fsync_every: see `JournalWriter`.
 
-    Returns:
-      The open journal.
-
     Raises:
       JournalError: the file cannot be read, has fewer records, or another process writes to it.
     """
     journal = read(path)
-    return JournalWriter(
-        journal if steps is None else journal.shortened(steps), fsync_every=fsync_every
-    )
+    kept = journal if steps is None else journal.shortened(steps)
+    return JournalWriter(kept, fsync_every=fsync_every)
 
 
 def _sync_directory(directory: Path) -> None:

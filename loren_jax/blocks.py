@@ -19,11 +19,7 @@ from loren_jax.directions.apart import apart
 from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.estimators.auxiliary import replace_aux
-from loren_jax.estimators.update_arguments import (
-    require_one,
-    require_params,
-    require_spelling,
-)
+from loren_jax.estimators.update_arguments import require_one, require_params, require_spelling
 from loren_jax.evaluation.perturbed.one_layer import put_layer
 from loren_jax.parts import Part
 from loren_jax.transformation import Update, ZerothOrder, form
@@ -66,11 +62,7 @@ class _Case(NamedTuple):
     def part(self, layer: Array) -> Part:
         """The leaves of a block: whole, or layer `layer` of them."""
 
-        def take(params: PyTree) -> PyTree:
-            leaves, treedef = jax.tree.flatten(params)
-            return treedef.unflatten([some(i, leaf) for i, leaf in enumerate(leaves)])
-
-        def some(number: int, leaf: Any) -> Any:
+        def take(number: int, leaf: Any) -> Any:
             if self.depth and number in self.moving:
                 # A copy, apart from what updates the stack: a compiler that fuses a slice with that
                 # copies the whole stack.
@@ -78,17 +70,18 @@ class _Case(NamedTuple):
                 return apart(one, layer)
             return leaf if number in self.moving | self.always else optax.MaskedNode()
 
-        def put(params: PyTree, part: PyTree) -> PyTree:
-            leaves, treedef = jax.tree.flatten(params)
-            pairs = enumerate(zip(leaves, treedef.flatten_up_to(part), strict=True))
-            return treedef.unflatten([back(i, leaf, own) for i, (leaf, own) in pairs])
-
-        def back(number: int, leaf: Any, own: Any) -> Any:
+        def put(number: int, leaf: Any, own: Any) -> Any:
             if self.depth and number in self.moving:
                 return put_layer(leaf, own, layer)
             return own if number in self.moving | self.always else leaf
 
-        return Part(take, put)
+        def each(function: Callable[..., Any]) -> Callable[..., PyTree]:
+            numbers = lambda tree: jax.tree.unflatten(tree, range(tree.num_leaves))
+            return lambda params, *part: jax.tree.map(
+                function, numbers(jax.tree.structure(params)), params, *part
+            )
+
+        return Part(each(take), each(put))
 
 
 def blockwise(
@@ -158,9 +151,8 @@ class _Blockwise:
         """The order of the blocks, and a state that knows of no parameters."""
         inner, cases = self.optimizer.init(()), self.plan(params)
         some = jax.eval_shape(lambda params: cases[0].part(jnp.int32(0)).take(params), params)
-        if jax.tree.structure(jax.eval_shape(self.optimizer.init, some)) != jax.tree.structure(
-            inner
-        ):
+        of_some = jax.eval_shape(self.optimizer.init, some)
+        if jax.tree.structure(of_some) != jax.tree.structure(inner):
             raise ValueError(
                 "optimizer must have no state of the parameters' shape, as mezo(learning_rate) has "
                 "none: what one block learns cannot be kept for another."
@@ -212,9 +204,8 @@ class _Blockwise:
         case, parts = self.chosen(state, params)
         aux = optax.tree.zeros_like(optax.tree.get(state.inner, "aux"))
         if value_fn is not None:
-            ask = lambda part: self.probe(part, state, params, value_fn, has_aux)
-            branches = [lambda part=part: ask(part) for part in parts]
-            losses, aux = jax.lax.switch(case, branches)
+            ask = lambda part: lambda: self.probe(part, state, params, value_fn, has_aux)
+            losses, aux = jax.lax.switch(case, [*map(ask, parts)])
         carry = (tree, state.inner)
         for i, part in enumerate(parts):
             # A loop of one turn or none: unlike a branch it changes its carry in place, so the
@@ -222,7 +213,7 @@ class _Blockwise:
             turn = lambda _, carry, part=part: move(part, *carry, losses)
             carry = jax.lax.fori_loop(0, (case == i).astype(jnp.int32), turn, carry)
         tree, inner = carry
-        return tree, state._replace(inner=replace_aux(inner, aux))
+        return tree, state._replace(inner=replace_aux(inner, lambda _: aux))
 
     def probe(self, part, state, params, value_fn, has_aux):
         """Losses and auxiliary outputs; the rest of the step is not used, so it is left out."""

@@ -34,13 +34,6 @@ class Part(NamedTuple):
 def masked(mask: Mask, params: PyTree) -> Part:
     """The leaves where the mask is True; `optax.MaskedNode` stands for the others.
 
-    Args:
-      mask: see `trained`.
-      params: the parameters.
-
-    Returns:
-      The part, of any tree like the parameters.
-
     >>> part = masked({"a": True, "b": False}, {"a": 1.0, "b": 2.0})
     >>> part.put({"a": 3.0, "b": 4.0}, part.take({"a": 5.0, "b": 6.0}))
     {'a': 5.0, 'b': 4.0}
@@ -94,17 +87,17 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
             )
         return inner.init(some)
 
-    def of_part(part: Part, params: PyTree, given: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a step, with functions of the part in place of all."""
+    def of_part(params: PyTree, given: dict[str, Any]) -> tuple[Part, dict[str, Any]]:
+        """The part, and the arguments of a step with functions of it in place of all."""
+        part = masked(mask, params)
         of_some = lambda function: lambda some: function(part.put(params, some))
         wrap = {n: of_some(f) for n, f in given.items() if n in FUNCTIONS and callable(f)}
-        return given | wrap
+        return part, given | wrap
 
     def update(updates, state, params=None, **given):
         if params is None:
             return inner.update(updates, state, params, **given)
-        part = masked(mask, params)
-        given = of_part(part, params, given)
+        part, given = of_part(params, given)
         some, state = inner.update(updates, state, part.take(params), **given)
         return part.put(jax.tree.map(no_update, params), some), state
 
@@ -114,14 +107,12 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
         return part.put(params, some)
 
     def apply(params, state, **given):
-        part = masked(mask, params)
-        given = of_part(part, params, given)
+        part, given = of_part(params, given)
         some, state = form(optimizer, "apply")(part.take(params), state, **given)
         return part.put(params, some), state
 
     def accumulate(state, params, into, factor, **given):
-        part = masked(mask, params)
-        given = of_part(part, params, given)
+        part, given = of_part(params, given)
         whole = jax.tree.map(no_update, params) if into is None else into
         target = None if into is None else part.take(into)
         step = form(optimizer, "accumulate")

@@ -41,20 +41,11 @@ def with_aux(state: PyTree, value_fn: ValueFn, params: PyTree, has_aux: bool = F
     """
     _, aux = jax.eval_shape(loss_and_aux(value_fn, has_aux), params)
     room = lambda losses: jax.tree.map(lambda x: jnp.zeros((*losses.shape, *x.shape), x.dtype), aux)
-
-    return _in_estimates(state, lambda node: node._replace(aux=room(node.losses)))
-
-
-def replace_aux(state: PyTree, aux: PyTree) -> PyTree:
-    """The state with these auxiliary outputs of its step."""
-    return _in_estimates(state, lambda node: node._replace(aux=aux))
+    return replace_aux(state, room)
 
 
-def _in_estimates(state: PyTree, change: Callable[[Any], Any]) -> PyTree:
-    """The state, with the states of estimates in it changed."""
-
-    def is_estimate(node: PyTree) -> bool:
-        return {"losses", "aux"} <= set(getattr(node, "_fields", ()))
-
-    fill = lambda node: change(node) if is_estimate(node) else node
+def replace_aux(state: PyTree, aux: Callable[[Any], PyTree]) -> PyTree:
+    """The state with `aux(losses)` in the place of the auxiliary outputs of its step."""
+    is_estimate = lambda node: {"losses", "aux"} <= set(getattr(node, "_fields", ()))
+    fill = lambda node: node._replace(aux=aux(node.losses)) if is_estimate(node) else node
     return jax.tree.map(fill, state, is_leaf=is_estimate)

@@ -89,7 +89,9 @@ def estimate(
     >>> optax.tree.get(state, "losses").shape
     (1, 2)
     """
-    arguments.count("num_directions", num_directions, scheme.min_directions, _why(scheme))
+    why = ": this scheme compares the queries of a step with each other, so raise num_directions"
+    why = "" if scheme.min_directions == 1 else why
+    arguments.count("num_directions", num_directions, scheme.min_directions, why)
     arguments.positive_at_start("perturbation_scale", perturbation_scale)
     if chunk_size is not None:
         arguments.count("chunk_size", chunk_size)
@@ -97,20 +99,20 @@ def estimate(
 
     def init(params: PyTree) -> EstimateState:
         run = noise.run_key(key)
+        if params is None:  # a tree without leaves passes, as Optax initialises with one
+            require_params(params)
         return EstimateState(
             count=jnp.zeros((), jnp.int32),
             key=noise.words(run),
-            directions=directions.init(_given(params), noise.fold_name(run, "init")),
+            directions=directions.init(params, noise.fold_name(run, "init")),
             losses=jnp.full(own.shape, jnp.inf, loss_dtype()),
             loss=jnp.asarray(jnp.inf, loss_dtype()),
             nonfinite=jnp.zeros((), jnp.int32),
         )
 
-    def update(updates, state, params=None, *, value_fn=None, losses=None, has_aux=False, **extra):
-        require_spelling(extra)
-        require_one(value_fn, losses, extra)
+    def update(updates, state, params=None, **given):
         require_no_updates(updates)
-        estimated, state = own.step(state, params, value_fn, losses, has_aux)
+        estimated, state = accumulate(state, params, None, 1.0, **given)
         return cast_like(params, estimated), state
 
     def accumulate(
@@ -118,13 +120,11 @@ def estimate(
     ):
         require_spelling(extra)
         require_one(value_fn, losses, extra)
-        return own.step(state, params, value_fn, losses, has_aux, into, factor)
+        return own.step(state, params, into, factor, value_fn, losses, has_aux)
 
-    facts = {"scheme": scheme, "passes": schemes.forward_passes(scheme, num_directions)}
-    whole = Update(
-        update, ask=own.ask, accumulate=accumulate if directions.linear else None, **facts
-    )
-    return ZerothOrder(init, whole)
+    linear = accumulate if directions.linear else None
+    passes = schemes.forward_passes(scheme, num_directions)
+    return ZerothOrder(init, Update(update, own.ask, linear, scheme=scheme, passes=passes))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class _Estimate:
         """`(K, S)`."""
         return self.num_directions, len(self.scheme.points)
 
-    def step(self, state, params, value_fn, losses, has_aux, into=None, factor=1.0):
+    def step(self, state, params, into, factor, value_fn, losses, has_aux):
         """`(into + factor * estimate, state)`."""
         params, layout = require_params(params), layout_of(self.evaluation)
         scale = arguments.scheduled(self.perturbation_scale, state.count)
@@ -151,8 +151,16 @@ class _Estimate:
         with layout.context():
             described, learned, drawn, axes = self.draw(state, params, layout)
             if value_fn is not None:
-                function = loss_and_aux(value_fn, has_aux)
-                losses, aux = self.query(function, params, scale, drawn, axes)
+                losses, aux = evaluate_queries(
+                    loss_and_aux(value_fn, has_aux),
+                    params,
+                    drawn,
+                    points=self.scheme.points,
+                    scale=scale,
+                    evaluation=self.evaluation or perturbed,
+                    chunk_size=self.chunk_size,
+                    axes=axes,
+                )
             losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
             slope, score = self.scheme.weigh(losses, scale)
             # What is learned is kept in float32.
@@ -187,43 +195,14 @@ class _Estimate:
         drawn, axes = draw_queries(draw, queries)
         return described, learned, layout.drawn(drawn, described, learned), axes
 
-    def query(self, function, params, scale, drawn, axes):
-        """The results of all queries."""
-        return evaluate_queries(
-            function,
-            params,
-            drawn,
-            points=self.scheme.points,
-            scale=scale,
-            evaluation=self.evaluation or perturbed,
-            chunk_size=self.chunk_size,
-            axes=axes,
-        )
-
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array, aux: PyTree) -> EstimateState:
     finite = schemes.usable(losses)
-    return EstimateState(
+    return state._replace(
         count=jnp.asarray(optax.safe_increment(state.count)),
-        key=state.key,
         directions=learned,
         losses=losses,
         loss=jnp.sum(jnp.where(finite, losses, 0.0)) / jnp.sum(finite),
         nonfinite=state.nonfinite + jnp.sum(~finite, dtype=jnp.int32),
         aux=aux,
     )
-
-
-def _why(scheme: Scheme) -> str:
-    return (
-        ""
-        if scheme.min_directions == 1
-        else (
-            ": this scheme compares the queries of a step with each other, so raise num_directions"
-        )
-    )
-
-
-def _given(params: PyTree) -> PyTree:
-    """The parameters; a tree without leaves passes, as Optax initialises with one."""
-    return require_params(params) if params is None else params

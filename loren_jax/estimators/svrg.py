@@ -105,7 +105,11 @@ def svrg(
       MeZO-SVRG, https://arxiv.org/abs/2404.08080; Johnson and Zhang, 2013 (SVRG).
     """
     arguments.count("every", every)
-    _require_usable(directions)
+    if not directions.linear:
+        raise ValueError(
+            "directions must give an estimate that is linear in the losses, as the difference of "
+            "two is taken: leave momentum within the directions, or orthogonalisation, out."
+        )
     make = functools.partial(
         estimate,
         num_directions=num_directions,
@@ -118,7 +122,13 @@ def svrg(
     query, add = form(queried, "accumulate"), form(difference, "accumulate")
 
     def init(params: PyTree) -> SvrgState:
-        return _with_snapshot(difference.init(params), params)
+        # A true copy: an array shared with the parameters could not be donated together with them.
+        copy = lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True)
+        zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), wide(x)), params)
+        start: Any = difference.init(params)
+        return SvrgState(
+            **start._asdict(), snapshot=jax.tree.map(copy, params), full_estimate=zeros
+        )
 
     def update(
         updates,
@@ -135,10 +145,12 @@ def svrg(
         _check_sources(value_fn, full_value_fn, losses)
         require_no_updates(updates)
         full = state.count % every == 0
-        own, aux = _own(state), optax.tree.zeros_like(state.aux)
+        # The state of the two estimates, which know of no auxiliary outputs.
+        own = EstimateState(*(getattr(state, name) for name in EstimateState._fields))
+        own, aux = own._replace(aux=()), optax.tree.zeros_like(state.aux)
         if losses is None:
             functions = (value_fn, full_value_fn)
-            losses, aux = probe(full, own, params, state.snapshot, functions, has_aux)
+            losses, aux = probe(full, own, params, state.snapshot, *functions, has_aux)
         enough = jnp.sum(schemes.usable(jnp.atleast_2d(losses)).all(-1)) >= scheme.min_directions
         total, after = add(own, params, None, 1.0, losses=losses)
         here = after.losses[:, : len(scheme.points)]
@@ -146,54 +158,30 @@ def svrg(
         snapshot = _replace(full & enough, params, state.snapshot)
         held = _replace(full & enough, total, state.full_estimate)
         # From the new estimate, which then is the old one: that one is read once and goes in place.
-        gradient = _add(params, total, held, ~full & enough)
+        plus = lambda own, held: own + jnp.where(~full & enough, held, 0.0)
+        gradient = cast_like(params, jax.tree.map(plus, total, held))
         rest = after._replace(loss=loss, aux=aux)._asdict()
         return gradient, SvrgState(**rest, snapshot=snapshot, full_estimate=held)
 
-    def probe(full, own, params, snapshot, functions, has_aux):
+    def probe(full, own, params, snapshot, part, whole, has_aux):
         # What the losses add up to is not used, so that a compiler leaves it out.
         def ask(function, at):
             step = query(own, at, None, 1.0, value_fn=function, has_aux=has_aux)[1]
             return step.losses, step.aux
 
-        part, whole = functions
-        return jax.lax.cond(
-            full,
-            lambda: _beside_zeros(ask(whole, params)),
-            lambda: _side_by_side(ask(part, params), ask(part, snapshot)),
-        )
+        def of_all():
+            here = ask(whole, params)
+            return _side_by_side(here, optax.tree.zeros_like(here))
+
+        of_part = lambda: _side_by_side(ask(part, params), ask(part, snapshot))
+        return jax.lax.cond(full, of_all, of_part)
 
     return ZerothOrder(init, Update(update, scheme=scheme, passes=2 * queried.passes))
 
 
-def _require_usable(directions: Directions) -> None:
-    if not directions.linear:
-        raise ValueError(
-            "directions must give an estimate that is linear in the losses, as the difference of "
-            "two is taken: leave momentum within the directions, or orthogonalisation, out."
-        )
-
-
-def _with_snapshot(start: Any, params: PyTree) -> SvrgState:
-    # A true copy: an array shared with the parameters could not be donated together with them.
-    copy = lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True)
-    zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), wide(x)), params)
-    return SvrgState(**start._asdict(), snapshot=jax.tree.map(copy, params), full_estimate=zeros)
-
-
-def _own(state: SvrgState) -> EstimateState:
-    """The state of the two estimates, which know of no auxiliary outputs."""
-    known = {name: getattr(state, name) for name in EstimateState._fields}
-    return EstimateState(**known | {"aux": ()})
-
-
 def _side_by_side(here: PyTree, there: PyTree) -> PyTree:
-    """What was queried at the parameters, then what was at the snapshot: `(K, 2 S, ...)`."""
+    """What was queried at the parameters, then at the snapshot or zeros: `(K, 2 S, ...)`."""
     return jax.tree.map(lambda *both: jnp.concatenate(both, 1), here, there)
-
-
-def _beside_zeros(here: PyTree) -> PyTree:
-    return _side_by_side(here, optax.tree.zeros_like(here))
 
 
 def _difference(scheme: Scheme) -> Scheme:
@@ -206,12 +194,6 @@ def _difference(scheme: Scheme) -> Scheme:
         return Coefficients(at_params.slope - at_snapshot.slope, at_params.score)
 
     return Scheme(2 * scheme.points, weigh, scheme.min_directions)
-
-
-def _add(params: PyTree, total: PyTree, held: PyTree, condition: Bool[Array, ""]) -> PyTree:
-    """The total plus what is held where the condition holds, in the parameters' dtypes."""
-    add = lambda own, full: own + jnp.where(condition, full, 0.0)
-    return cast_like(params, jax.tree.map(add, total, held))
 
 
 def _replace(condition: Bool[Array, ""], new: PyTree, kept: PyTree) -> PyTree:

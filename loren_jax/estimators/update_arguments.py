@@ -52,12 +52,7 @@ def require_spelling(extra: Iterable[str]) -> None:
 
 
 def require_no_updates(updates: PyTree) -> None:
-    """Names updates that would have no effect.
-
-    Raises:
-      ValueError: they are not zero. While a step is compiled that cannot be seen, and there is a
-        warning instead.
-    """
+    """Raises unless updates are zero; warns of those in a compiled step, which cannot be seen."""
     leaves = jax.tree.leaves(updates)
     message = (
         "update got updates, but a zeroth-order estimate takes none: a gradient, or what stands "

@@ -16,9 +16,6 @@ from loren_jax.types import PyTree, Query, ValueFn
 def materialised(value_fn: ValueFn, params: PyTree) -> Query:
     """A function at `params + scale * directions`, by building the perturbed parameters.
 
-    The sum is taken in float32 at least and cast last, so that parameters of low precision are
-    rounded once.
-
     Args:
       value_fn: the loss, or any function of the parameters.
       params: the parameters; never modified.
@@ -26,23 +23,14 @@ def materialised(value_fn: ValueFn, params: PyTree) -> Query:
     Returns:
       The query; each costs a copy of the parameters that are perturbed.
     """
-
-    def run(directions, scale):
-        return value_fn(displaced(params, directions, scale))
-
-    return Query(run)
+    return Query(lambda directions, scale: value_fn(displaced(params, directions, scale)))
 
 
 def displaced(params: PyTree, directions: PyTree, scale: Float[Array, ""]) -> PyTree:
-    """The perturbed copy `params + scale * directions`; frozen leaves are not copied.
+    """The perturbed copy `params + scale * directions` of one query's directions.
 
-    Args:
-      params: the parameters.
-      directions: those of one query.
-      scale: a number.
-
-    Returns:
-      Parameters of the same dtypes.
+    The sum is taken in float32 at least and cast last, so that parameters of low precision are
+    rounded once. What has the direction `Zero` is not copied.
     """
 
     def perturb(leaf, direction):

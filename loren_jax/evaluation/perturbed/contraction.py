@@ -110,22 +110,18 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
     if leaf.split(outward):
         # Both terms take the whole of x, as the bare product does; else one would add up parts.
         gone = (*contracting[1 - side], *batch[1 - side])
-        x = scheduling.split_as(
-            x, tuple(() if i in gone else scheduling.ANYHOW for i in range(x.ndim))
-        )
-    factors = {LEFT: leaf.left, RIGHT: leaf.right}
+        spread = tuple(() if i in gone else scheduling.ANYHOW for i in range(x.ndim))
+        x = scheduling.split_as(x, spread)
     inward_axes = [*leaf.axes(inward), RANK]
     reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
-    projected = contract(_wide(x), x_axes, factors[inward], inward_axes, reached)
-    delta = contract(projected, reached, factors[outward], [*leaf.axes(outward), RANK], out_axes)
+    projected = contract(_wide(x), x_axes, leaf.factor(inward), inward_axes, reached)
+    outward_axes = [*leaf.axes(outward), RANK]
+    delta = contract(projected, reached, leaf.factor(outward), outward_axes, out_axes)
 
     # In half precision the two terms are added before they are rounded.
-    base = bind(
-        equation,
-        _sided(side, leaf.weight, x),
-        preferred_element_type=wide(_out_dtype(equation)),
-    )
-    return (base + delta.astype(base.dtype)).astype(_out_dtype(equation))
+    dtype = equation.outvars[0].aval.dtype
+    base = bind(equation, _sided(side, leaf.weight, x), preferred_element_type=wide(dtype))
+    return (base + delta.astype(base.dtype)).astype(dtype)
 
 
 def _wide(x: Array) -> Array:
@@ -135,10 +131,6 @@ def _wide(x: Array) -> Array:
     the perturbation's scale.
     """
     return x.astype(wide(x))
-
-
-def _out_dtype(equation: Any) -> Any:
-    return equation.outvars[0].aval.dtype
 
 
 def _dot_in_parts(
@@ -152,7 +144,7 @@ def _dot_in_parts(
     (axis,) = set(range(leaf.weight.ndim)) & set(x_axes)
     inward = leaf.labels[axis]
     outward = RIGHT if inward == LEFT else LEFT
-    names, factors = leaf.split(inward), {LEFT: leaf.left, RIGHT: leaf.right}
+    names = leaf.split(inward)
     parts = scheduling.parts(names)
 
     def divide(array: Array, axes: list[int]) -> tuple[Array, list[int]]:
@@ -164,12 +156,12 @@ def _dot_in_parts(
 
     weight, weight_axes = divide(leaf.weight, list(range(leaf.weight.ndim)))
     activation, activation_axes = divide(x, x_axes)
-    factor, factor_axes = divide(factors[inward], [*leaf.axes(inward), RANK])
+    factor, factor_axes = divide(leaf.factor(inward), [*leaf.axes(inward), RANK])
     base = contract(activation, activation_axes, weight, weight_axes, [PART, *out_axes])
     reached = [a for a in dict.fromkeys((*activation_axes, RANK)) if a != axis]
     projected = contract(_wide(activation), activation_axes, factor, factor_axes, reached)
     factor_axes = [*leaf.axes(outward), RANK]
-    delta = contract(projected, reached, factors[outward], factor_axes, [PART, *out_axes])
-    total = (base + delta).astype(_out_dtype(equation))
+    delta = contract(projected, reached, leaf.factor(outward), factor_axes, [PART, *out_axes])
+    total = (base + delta).astype(equation.outvars[0].aval.dtype)
     # Not `jnp.sum`, which adds half precision up in float32: the devices would exchange twice that.
     return jax.lax.reduce(total, jnp.zeros((), total.dtype), jax.lax.add, (0,))

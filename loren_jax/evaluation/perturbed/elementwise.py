@@ -1,5 +1,6 @@
 """What acts on every entry alike: casts, factors, copies."""
 
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -30,11 +31,8 @@ def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         return NotImplemented
     weight = leaf.weight.astype(leaf.dtype) if isinstance(leaf, Noisy) else leaf.weight
     weight = bind(equation, [weight if i == place else x for i, x in enumerate(inputs)])
-    multiplied = {
-        "mul": lambda x, by: x * by,
-        "div": lambda x, by: x / by,
-        "neg": lambda x: -x,
-    }[equation.primitive.name]
+    functions = {"mul": operator.mul, "div": operator.truediv, "neg": operator.neg}
+    multiplied = functions[equation.primitive.name]
     by = [jnp.asarray(x, wide(x)) for x in others]
     if isinstance(leaf, Noisy):
         return replace(leaf, weight=weight, scale=multiplied(leaf.scale, *by))
@@ -46,8 +44,7 @@ def each_part(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     (leaf,) = inputs
     if not isinstance(leaf, Factored):
         return NotImplemented
-    weight, left, right = (bind(equation, (x,)) for x in (leaf.weight, leaf.left, leaf.right))
-    return replace(leaf, weight=weight, left=left, right=right)
+    return leaf.changed(bind(equation, (leaf.weight,)), lambda x, side: bind(equation, (x,)))
 
 
 def identity(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from loren_jax.directions.matrices import MatrixView
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, Rule, bind
 from loren_jax.evaluation.perturbed.leaves import (
     LEFT,
@@ -97,8 +96,7 @@ def _rows(
     equation: Any, leaf: Factored, side: str, indices: Array, batch: list[int]
 ) -> tuple[Array, list[int]]:
     """The rows of one factor, index axes first, and the numbers of its axes."""
-    factor = leaf.left if side == LEFT else leaf.right
-    axes = leaf.axes(side)
+    factor, axes = leaf.factor(side), leaf.axes(side)
     indexed = equation.params["dimension_numbers"].start_index_map
     columns = [n for n, i in enumerate(indexed) if i in axes]
     if not columns:
@@ -180,9 +178,7 @@ def dynamic_slice(interpreter: Interpreter, equation: Any, inputs: list[Any]) ->
 def _cut(leaf: Any, weight: Array, cut: Any, changed: list[int]) -> Any:
     """The leaf with the same cut made in its weight and in its structure."""
     if isinstance(leaf, Factored):
-        left = cut(leaf.left, [*leaf.axes(LEFT), RANK])
-        right = cut(leaf.right, [*leaf.axes(RIGHT), RANK])
-        return replace(leaf, weight=weight, left=left, right=right)
+        return leaf.changed(weight, lambda x, side: cut(x, [*leaf.axes(side), RANK]))
     view = leaf.direction.view
     if any(i not in view.stack_axes for i in changed):
         return NotImplemented
@@ -195,21 +191,12 @@ def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     (leaf,) = inputs
     gone = equation.params["dimensions"]
     weight = bind(equation, (leaf.weight,))
+    drop = lambda x, axes: jnp.squeeze(x, [n for n, i in enumerate(axes) if i in gone])
+    kept = [i for i in range(len(leaf.shape)) if i not in gone]
     if isinstance(leaf, Factored):
-        drop = lambda x, axes: jnp.squeeze(x, [n for n, i in enumerate(axes) if i in gone])
-        labels = tuple(label for i, label in enumerate(leaf.labels) if i not in gone)
-        left, right = drop(leaf.left, leaf.axes(LEFT)), drop(leaf.right, leaf.axes(RIGHT))
-        return replace(leaf, weight=weight, left=left, right=right, labels=labels)
+        labels = (leaf.labels[i] for i in kept)
+        return leaf.changed(weight, lambda x, side: drop(x, leaf.axes(side)), labels)
     view = leaf.direction.view
     if any(i not in view.stack_axes for i in gone):
         return NotImplemented
-    number = {axis: n for n, axis in enumerate(i for i in range(len(view.shape)) if i not in gone)}
-    down = lambda axes: tuple(number[i] for i in axes)
-    view = MatrixView(
-        weight.shape,
-        down(view.fan_in),
-        down(view.fan_out),
-        tuple(names for i, names in enumerate(view.split) if i not in gone),
-    )
-    drop = lambda x, axes: jnp.squeeze(x, tuple(n for n, i in enumerate(axes) if i in gone))
-    return leaf.changed(weight, view, drop)
+    return leaf.changed(weight, view.arranged(kept), drop)

@@ -56,19 +56,26 @@ class Factored:
         """Axes of the weight that a factor has, in order."""
         return [i for i, label in enumerate(self.labels) if label in (STACK, side)]
 
+    def factor(self, side: str) -> Array:
+        """The left or the right one."""
+        return self.left if side == LEFT else self.right
+
     def split(self, side: str) -> tuple[str, ...]:
         """Names of the mesh axes that a side of the weight is sharded over."""
         return self.left_split if side == LEFT else self.right_split
 
+    def changed(
+        self, weight: Array, change: Callable[[Array, str], Array], labels: Any = None
+    ) -> "Factored":
+        """With the weight changed, and `change(factor, side)` made in both factors."""
+        left, right = change(self.left, LEFT), change(self.right, RIGHT)
+        labels = self.labels if labels is None else tuple(labels)
+        return replace(self, weight=weight, left=left, right=right, labels=labels)
+
     def dense(self) -> Array:
         """The sum, cast last."""
-        delta = contract(
-            self.left,
-            [*self.axes(LEFT), RANK],
-            self.right,
-            [*self.axes(RIGHT), RANK],
-            list(range(len(self.labels))),
-        )
+        left, right = [*self.axes(LEFT), RANK], [*self.axes(RIGHT), RANK]
+        delta = contract(self.left, left, self.right, right, list(range(len(self.labels))))
         return (self.weight.astype(wide(self.weight)) + delta).astype(self.weight.dtype)
 
     def layers(self) -> tuple[Any, ...] | None:
@@ -132,10 +139,7 @@ class Noisy:
     def changed(self, weight: Array, view: MatrixView, change: Any) -> "Noisy":
         """With the weight changed, and `change(array, axes)` made in all that has its axes.
 
-        Args:
-          weight: the changed weight.
-          view: its matrix view.
-          change: `axes` are those axes of the weight that the array has; RANK stands for others.
+        The view is that of the changed weight. RANK stands for an axis that is none of the weight.
         """
         old, stack = self.direction, self.direction.view.stack_axes
         covariance = old.covariance
@@ -147,17 +151,10 @@ class Noisy:
 
     def settled(self) -> "Noisy":
         """With the transposition made: noise is drawn by units, wherever their axes stand."""
-        order, view = self.order, self.direction.view
-        moved = lambda axes: tuple(order.index(i) for i in axes)
-        weight = jnp.transpose(self.weight, order)
-
-        def change(x: Array, axes: list[int]) -> Array:
-            rest = [RANK] if RANK in axes else []
-            return jnp.transpose(x, [axes.index(i) for i in (*order, *rest) if i in axes])
-
-        split = tuple(view.split_axes(i) for i in order)
-        new = MatrixView(weight.shape, moved(view.fan_in), moved(view.fan_out), split)
-        return self.changed(weight, new, change)
+        order = (*self.order, RANK)
+        change = lambda x, axes: jnp.transpose(x, [axes.index(i) for i in order if i in axes])
+        weight = jnp.transpose(self.weight, self.order)
+        return self.changed(weight, self.direction.view.arranged(self.order), change)
 
     def layers(self) -> tuple[Any, ...] | None:
         """Arrays to scan over the leading axis; None where that axis is no stack."""
@@ -173,7 +170,9 @@ class Noisy:
         covariance = self.direction.covariance
         if covariance is not None:
             covariance = covariance._replace(vector=vector)
-        direction = Seeded(keys, covariance, _without_leading(self.direction.view), std)
+        view = self.direction.view
+        view = view.arranged(range(1, len(view.shape)))
+        direction = Seeded(keys, covariance, view, std)
         return replace(self, weight=weight, direction=direction, order=self.order[:-1])
 
 
@@ -334,8 +333,3 @@ def _in_leaf_order(factor: Array, view: MatrixView, own: tuple[int, ...]) -> Arr
     factor = factor.reshape(*(view.shape[i] for i in axes), factor.shape[-1])
     order = [axes.index(i) for i in sorted(axes)]
     return jnp.transpose(factor, [*order, len(axes)])
-
-
-def _without_leading(view: MatrixView) -> MatrixView:
-    down = lambda axes: tuple(i - 1 for i in axes)
-    return MatrixView(view.shape[1:], down(view.fan_in), down(view.fan_out), view.split[1:])

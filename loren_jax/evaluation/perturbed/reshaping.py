@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
-from loren_jax.evaluation.perturbed.leaves import LEFT, RANK, RIGHT, STACK, Factored, Noisy
+from loren_jax.evaluation.perturbed.leaves import RANK, STACK, Factored, Noisy
 
 
 def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -22,13 +22,7 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
         axes = [*leaf.axes(side), RANK]
         return jnp.transpose(factor, [axes.index(i) for i in (*order, RANK) if i in axes])
 
-    return replace(
-        leaf,
-        weight=bind(equation, (leaf.weight,)),
-        left=move(leaf.left, LEFT),
-        right=move(leaf.right, RIGHT),
-        labels=tuple(leaf.labels[i] for i in order),
-    )
+    return leaf.changed(bind(equation, (leaf.weight,)), move, (leaf.labels[i] for i in order))
 
 
 def reshape(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -51,9 +45,7 @@ def reshape(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         shape = [s for s, label in zip(new_shape, labels, strict=True) if label in (STACK, side)]
         return factor.reshape(*shape, factor.shape[-1])
 
-    weight = bind(equation, (leaf.weight,))
-    left, right = move(leaf.left, LEFT), move(leaf.right, RIGHT)
-    return replace(leaf, weight=weight, left=left, right=right, labels=tuple(labels))
+    return leaf.changed(bind(equation, (leaf.weight,)), move, labels)
 
 
 def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
@@ -98,9 +90,7 @@ def broadcast_in_dim(interpreter: Interpreter, equation: Any, inputs: list[Any])
         factor = factor.reshape(*(sizes.get(i, 1) for i in own), factor.shape[-1])
         return jnp.broadcast_to(factor, (*(shape[i] for i in own), factor.shape[-1]))
 
-    weight = bind(equation, (leaf.weight,))
-    left, right = grow(leaf.left, LEFT), grow(leaf.right, RIGHT)
-    return replace(leaf, weight=weight, left=left, right=right, labels=tuple(labels))
+    return leaf.changed(bind(equation, (leaf.weight,)), grow, labels)
 
 
 def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -108,12 +98,9 @@ def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     first, axis = inputs[0], equation.params["axis"]
     if not _alike(inputs):
         return NotImplemented
-    own = lambda side: sum(i < axis for i in first.axes(side))
-    join = lambda side: jnp.stack([_factor(leaf, side) for leaf in inputs], own(side))
-    labels = (*first.labels[:axis], STACK, *first.labels[axis:])
-    weight = bind(equation, [leaf.weight for leaf in inputs])
-    left, right = join(LEFT), join(RIGHT)
-    return replace(first, name=_names(inputs), weight=weight, left=left, right=right, labels=labels)
+    place = lambda side: sum(i < axis for i in first.axes(side))
+    join = lambda _, side: jnp.stack([leaf.factor(side) for leaf in inputs], place(side))
+    return _joined(equation, inputs, join, (*first.labels[:axis], STACK, *first.labels[axis:]))
 
 
 def concatenate(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
@@ -121,11 +108,9 @@ def concatenate(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> A
     first, axis = inputs[0], equation.params["dimension"]
     if not _alike(inputs) or first.labels[axis] != STACK:
         return NotImplemented
-    join = lambda side: jnp.concatenate(
-        [_factor(leaf, side) for leaf in inputs], first.axes(side).index(axis)
-    )
-    weight = bind(equation, [leaf.weight for leaf in inputs])
-    return replace(first, name=_names(inputs), weight=weight, left=join(LEFT), right=join(RIGHT))
+    place = lambda side: first.axes(side).index(axis)
+    join = lambda _, side: jnp.concatenate([leaf.factor(side) for leaf in inputs], place(side))
+    return _joined(equation, inputs, join, first.labels)
 
 
 def _alike(leaves: list[Any]) -> bool:
@@ -138,9 +123,7 @@ def _alike(leaves: list[Any]) -> bool:
     )
 
 
-def _factor(leaf: Factored, side: str) -> Array:
-    return leaf.left if side == LEFT else leaf.right
-
-
-def _names(leaves: list[Factored]) -> str:
-    return "+".join(dict.fromkeys(leaf.name for leaf in leaves))
+def _joined(equation: Any, leaves: list[Factored], join: Any, labels: tuple[str, ...]) -> Factored:
+    name = "+".join(dict.fromkeys(leaf.name for leaf in leaves))
+    weight = bind(equation, [leaf.weight for leaf in leaves])
+    return replace(leaves[0], name=name).changed(weight, join, labels)

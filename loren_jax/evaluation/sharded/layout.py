@@ -106,15 +106,7 @@ class Layout:
         return self._specs_like(state, params, lambda path, leaf: not view_of(path, leaf).is_vector)
 
     def state_specs(self, state: PyTree, params: PyTree) -> PyTree:
-        """How an optimiser's state is placed: what has a parameter's path and shape as that is.
-
-        Args:
-          state: of any Optax chain with an estimate of this library in it.
-          params: the parameters.
-
-        Returns:
-          A tree of `PartitionSpec` like the state.
-        """
+        """How an optimiser's state is placed: what has a parameter's path and shape as that is."""
         learned = lambda path: any(getattr(entry, "name", "") == "directions" for entry in path)
         like = self._specs_like(state, params, lambda path, leaf: True)
         drawn = self.learned_specs(state, params)
@@ -153,29 +145,13 @@ class Layout:
 class Whole:
     """The same where no mesh is known of: everything stays as it is."""
 
-    def context(self) -> Any:
-        """None is needed."""
-        return contextlib.nullcontext()
+    context = contextlib.nullcontext
 
-    def described(self, params: PyTree) -> PyTree:
-        """The parameters."""
-        return params
-
-    def everywhere(self, tree: PyTree) -> PyTree:
-        """The tree."""
+    def described(self, tree: PyTree, *beside: PyTree) -> PyTree:
+        """What is asked about; so are all others."""
         return tree
 
-    def drawn(self, directions: PyTree, params: PyTree, state: PyTree) -> PyTree:
-        """The directions."""
-        return directions
-
-    def placed(self, tree: PyTree) -> PyTree:
-        """The tree."""
-        return tree
-
-    def learned(self, state: PyTree, params: PyTree) -> PyTree:
-        """The state."""
-        return state
+    everywhere = drawn = placed = learned = described
 
 
 def layout_of(evaluation: Any) -> Layout | Whole:

@@ -102,15 +102,7 @@ class Sharded(Layout):
         )
 
     def spread(self, results: Callable[[Array], PyTree], number: int) -> PyTree:
-        """The results of all queries on every device, each evaluated by one group of devices.
-
-        Args:
-          results: `numbers -> results` of the queries of these numbers.
-          number: how many there are.
-
-        Returns:
-          The results, in their order.
-        """
+        """The results of all queries on every device, each evaluated by one group of devices."""
         groups = self._size(self.population)
         share = -(-number // groups)
         # Groups with nothing left to do evaluate some query once more.
@@ -120,25 +112,15 @@ class Sharded(Layout):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:number], every)
 
     def place(self, params: PyTree) -> PyTree:
-        """Parameters on the mesh, as `weights` says.
-
-        Args:
-          params: arrays; with several processes, the same on each.
-
-        Returns:
-          The parameters.
-        """
+        """Parameters on the mesh, as `weights` says; with several processes, the same on each."""
         return jax.tree.map(self._spread_out, params, self.specs(params))
 
     def start(self, optimizer: Any, params: PyTree) -> PyTree:
-        """An optimiser's first state on the mesh; no device makes more than its part of it.
+        """`optimizer.init(params)` on the mesh; no device makes more than its part of it.
 
         Args:
           optimizer: any Optax transformation.
           params: the parameters on the mesh.
-
-        Returns:
-          What `optimizer.init(params)` is.
         """
         shapes = jax.eval_shape(optimizer.init, params)
         place = lambda spec: NamedSharding(self.mesh, spec)
@@ -146,14 +128,10 @@ class Sharded(Layout):
         return jax.jit(optimizer.init, out_shardings=shardings)(params)
 
     def place_batch(self, batch: PyTree) -> PyTree:
-        """A batch on the mesh, its rows over `data`.
+        """A batch on the mesh, its rows, the leading axis, over `data`.
 
-        Args:
-          batch: arrays whose leading axis is the rows; with several processes, the whole batch on
-            each. Where each has rows of its own, take `jax.make_array_from_process_local_data`.
-
-        Returns:
-          The batch.
+        With several processes each takes the whole batch. Where each has rows of its own, take
+        `jax.make_array_from_process_local_data`.
         """
         rows = PartitionSpec(self.data) if self.data else PartitionSpec()
         return jax.tree.map(lambda x: self._spread_out(x, rows), batch)
@@ -175,6 +153,6 @@ def _names(argument: str, axes: Axes, mesh: jax.sharding.Mesh) -> tuple[str, ...
         if name not in mesh.shape:
             raise ValueError(
                 f"{argument} names the axis {name!r}, but the mesh has {tuple(mesh.shape)}: make "
-                f"it with jax.make_mesh(sizes, names, axis_types=...)."
+                "it with jax.make_mesh(sizes, names, axis_types=...)."
             )
     return names

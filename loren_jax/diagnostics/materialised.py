@@ -37,8 +37,7 @@ def materialised(
 
     A weight that is only multiplied with activations, gathered from, transposed, reshaped or sliced
     keeps its structure. Anything else, as a normalised or a quantised weight, costs its sum with
-    the perturbation once a query that runs. Nothing is computed; `params` may be
-    `jax.ShapeDtypeStruct`s.
+    the perturbation once a query that runs. Nothing is computed.
 
     Args:
       value_fn: the loss, `params -> scalar`.

@@ -47,9 +47,6 @@ def signs_of(losses: Any, perturbation_scale: float) -> Signs:
       losses: of one step, `(K, S)`, or flat for one point a direction.
       perturbation_scale: with which they were taken.
 
-    Returns:
-      Numbers.
-
     >>> signs = signs_of([[0.5, 0.7], [0.7, 0.5]], 0.1)
     >>> round(signs.mean, 3), round(signs.spread, 3), round(signs.slope, 3), signs.nonfinite
     (0.6, 0.1, 1.0, 0)
@@ -95,14 +92,7 @@ class VitalSigns:
         self._said: set[str] = set()
 
     def seen(self, losses: Any) -> list[str]:
-        """What there is to say after one more step.
-
-        Args:
-          losses: of the step, `(K, S)`.
-
-        Returns:
-          Sentences, each only once in a run; empty is good.
-        """
+        """What there is to say after a step with `(K, S)` losses: sentences, each once in a run."""
         signs = signs_of(losses, self._scale)
         if not np.isfinite(signs.mean):
             return []

@@ -57,15 +57,12 @@ def stochastic_rounding(key: Any = 0) -> optax.GradientTransformationExtraArgs:
         \qquad s = p + u, \quad U \sim \text{uniform}(0, 1)
 
     with the parameter's spacing `Delta` around `s`; the noise has a variance of at most `Delta^2 /
-    4`. State: a key and a count. Updates of float32 parameters and integers pass unchanged, and so
+    4`. Give it float32 updates, as by `in_float32` around what precedes it: narrow ones have lost
+    digits before they come here. Updates of float32 parameters and integers pass unchanged, and so
     do those whose sum is not finite or rounds to something that is not.
 
     Args:
       key: a seed or a threefry key.
-
-    Returns:
-      An `optax.GradientTransformationExtraArgs`, the last in a chain. Give it float32 updates, as
-      by `in_float32` around what precedes it: narrow ones have lost digits before they come here.
 
     Raises:
       ValueError: in `update`, `params` missing.
@@ -114,12 +111,8 @@ def compensated_sum() -> optax.GradientTransformationExtraArgs:
     crosses a power of two: `p` is the upper half of the master and `r` the lower. The residual is
     one int16 per narrow parameter, in units of 2^-16 of the parameter's spacing: 8 + 16 binary
     digits make the 24 of float32, where a residual in bfloat16 would make 16. Together with
-    bfloat16 parameters that is 4 bytes each, of which the model reads 2. Updates of float32
-    parameters and integers pass unchanged, without a residual, and so do those whose sum is not
-    finite or rounds to something that is not.
-
-    Returns:
-      An `optax.GradientTransformationExtraArgs`, the last in a chain; see `stochastic_rounding`.
+    bfloat16 parameters that is 4 bytes each, of which the model reads 2. What it takes and what
+    passes unchanged, without a residual, is as in `stochastic_rounding`.
 
     Raises:
       ValueError: in `update`, `params` missing.

@@ -54,10 +54,6 @@ def fraction(name: str, value: Any) -> None:
 def positive_at_start(name: str, value: Any) -> None:
     """`positive`, and of a schedule its value at step 0, where a rate may be zero but no scale.
 
-    Raises:
-      TypeError: the value is no number.
-      ValueError: it is out of range.
-
     >>> positive_at_start("scale", lambda step: -1.0)
     Traceback (most recent call last):
     ...
@@ -145,11 +141,7 @@ def scheduled(value: Any, step: jax.Array) -> jax.Array:
 
 
 def not_deleted(name: str, tree: PyTree) -> None:
-    """Raises unless every array of a tree is still there.
-
-    Raises:
-      ValueError: one was donated, as `train_step` does with what it changes in place.
-    """
+    """Raises ValueError if an array was donated, as `train_step` does with what it changes."""
     for path, leaf in zip(noise.leaf_paths(tree), jax.tree.leaves(tree), strict=True):
         known = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
         if known and leaf.is_deleted():
@@ -161,12 +153,9 @@ def not_deleted(name: str, tree: PyTree) -> None:
 
 
 def trainable_leaves(params: PyTree) -> None:
-    """Raises unless every leaf is a floating-point array.
+    """Raises ValueError unless every leaf is a floating-point array.
 
     A tree without leaves passes: `optax.tree.map_params` initialises with one.
-
-    Raises:
-      ValueError: a leaf cannot be perturbed.
     """
     for name, leaf in zip(noise.leaf_paths(params), jax.tree.leaves(params), strict=True):
         dtype = jnp.result_type(leaf)

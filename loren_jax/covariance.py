@@ -5,7 +5,6 @@ For a covariance vector `a` of length n and a damping `rho > 0`, with `s = |a|^2
     Sigma      = rho (rho I + a a^T)^-1 = I - a a^T / (rho + s)
     Sigma^1/2  = I - kappa a a^T,   kappa = 1 / (sqrt(rho + s) (sqrt(rho + s) + sqrt(rho)))
     Sigma^-1   = I + a a^T / rho
-    log det    = log rho - log(rho + s)
     score      = d/da log N(y; 0, Sigma) = a / (rho + s) - (a^T y) y / rho
 
 The scale is the unit one: far from `a` nothing is damped, so that `rho`, the perturbation scale and
@@ -52,26 +51,13 @@ class DampedRankOne(NamedTuple):
         """`Sigma x`."""
         return self._subtract(x, 1 / (self.damping + self._square_norm()), axis)
 
-    def inverse(self, x: Float[Array, "..."], axis: int | tuple[int, ...]) -> Array:
-        """`Sigma^-1 x`, the curvature that the distribution stands for, in units of the damping."""
-        return self._subtract(x, jnp.broadcast_to(-1 / self.damping, self._stack()), axis)
-
-    def logdet(self) -> Float[Array, "*stack"]:
-        """`log det Sigma` of one fan-in vector, for each matrix of the stack."""
-        return jnp.log(self.damping) - jnp.log(self.damping + self._square_norm())
-
     def score(
         self, samples: Float[Array, "..."], axis: int | tuple[int, ...]
     ) -> Float[Array, "*stack n"]:
-        """Gradient of log p of `samples` with respect to the covariance vectors.
+        """Gradient of log p of `samples` with respect to the covariance vectors, float32.
 
-        Args:
-          samples: drawn fan-in vectors `y`; every axis that is neither the stack's nor `axis`
-            numbers independent vectors, whose scores are added up.
-          axis: the fan-in axis, or axes, of `samples`.
-
-        Returns:
-          The score, float32.
+        Every axis that is neither the stack's nor `axis` numbers independent vectors, whose scores
+        are added up.
         """
         along, axes = self._along(samples, axis)
         others = tuple(i for i in range(self.vector.ndim - 1, samples.ndim) if i not in axes)
@@ -84,11 +70,8 @@ class DampedRankOne(NamedTuple):
     def to_dense(self) -> Float[Array, "*stack n n"]:
         """`Sigma` as dense matrices; for tests."""
         size = self.vector.shape[-1]
-        identity = jnp.broadcast_to(jnp.eye(size), (*self._stack(), size, size))
+        identity = jnp.broadcast_to(jnp.eye(size), (*self.vector.shape[:-1], size, size))
         return self.apply(identity, axis=-1)
-
-    def _stack(self) -> tuple[int, ...]:
-        return self.vector.shape[:-1]
 
     def _square_norm(self) -> Float[Array, "*stack"]:
         return jnp.sum(jnp.square(self.vector), -1)
@@ -97,8 +80,7 @@ class DampedRankOne(NamedTuple):
         self, x: Float[Array, "..."], axis: int | tuple[int, ...]
     ) -> tuple[Array, tuple[int, ...]]:
         """The vectors, shaped to broadcast against `x`, and the axes as non-negative numbers."""
-        axes = (axis,) if isinstance(axis, int) else tuple(axis)
-        axes = tuple(i % x.ndim for i in axes)
+        axes = tuple(i % x.ndim for i in ((axis,) if isinstance(axis, int) else axis))
         depth = self.vector.ndim - 1
         shape = [x.shape[i] if i < depth or i in axes else 1 for i in range(x.ndim)]
         return self.vector.reshape(shape), axes

@@ -158,11 +158,7 @@ def adapt(
 
 
 def merge(
-    params: PyTree,
-    adapters: PyTree,
-    *,
-    scale: Scalar = 1.0,
-    matrix_axes: AxesOf | None = None,
+    params: PyTree, adapters: PyTree, *, scale: Scalar = 1.0, matrix_axes: AxesOf | None = None
 ) -> PyTree:
     """The parameters with the adapters in them, for a model that knows of none.
 
@@ -231,11 +227,8 @@ def _direction(name: Names, own: _Trained, view: MatrixView) -> LowRank:
 
 def _by_leaf(names: list[Names], adapters: PyTree) -> dict[Names, _Trained]:
     """The arrays of the adapters by the leaf of `params` that each belongs to."""
-    arrays = {
-        noise.path_names(path): array
-        for path, array in jax.tree_util.tree_leaves_with_path(adapters)
-    }
-    found = {}
+    flat = jax.tree_util.tree_leaves_with_path(adapters)
+    arrays, found = {noise.path_names(path): array for path, array in flat}, {}
     for name in names:
         if name in arrays:
             found[name] = _Trained(value=arrays.pop(name))
@@ -243,7 +236,7 @@ def _by_leaf(names: list[Names], adapters: PyTree) -> dict[Names, _Trained]:
             found[name] = _Trained(arrays.pop((*name, DOWN)), arrays.pop((*name, UP)))
     if arrays:
         raise ValueError(
-            f"adapters holds {', '.join(map(_joined, arrays))}, which belongs to no leaf of "
+            f"adapters holds {', '.join(map('/'.join, arrays))}, which belongs to no leaf of "
             "params: each must be at the path of a leaf, as its value or as its 'down' and 'up'."
         )
     return found
@@ -251,26 +244,24 @@ def _by_leaf(names: list[Names], adapters: PyTree) -> dict[Names, _Trained]:
 
 def _check_shapes(name: Names, own: _Trained, expected: dict[str, tuple[int, ...]]) -> None:
     for part, shape in expected.items():
-        if jnp.shape(getattr(own, part)) != shape:
+        if (given := jnp.shape(getattr(own, part))) != shape:
             raise ValueError(
-                f"adapters of {_joined(name)!r}: {part} has the shape "
-                f"{jnp.shape(getattr(own, part))}, and params need {shape}: make them by init from "
-                "parameters of these shapes and with the same matrix_axes."
+                f"adapters of {'/'.join(name)!r}: {part} has the shape {given}, and params need "
+                f"{shape}: make them by init from parameters of these shapes and with the same "
+                "matrix_axes."
             )
 
 
 def _check_trainable(adapted: list[Any], whole: list[Any], matrix_axes: AxesOf | None) -> None:
     """Raises unless each leaf is a float, each adapted one a matrix, and none is in both lists."""
-    arguments.trainable_leaves({_joined(noise.path_names(p)): leaf for p, leaf in adapted + whole})
-    name = lambda item: _joined(noise.path_names(item[0]))
-    vectors = [name(i) for i in adapted if view_of(i[0], i[1], matrix_axes).is_vector]
-    if vectors:
+    name = lambda item: "/".join(noise.path_names(item[0]))
+    arguments.trainable_leaves({name(item): item[1] for item in adapted + whole})
+    if vectors := [name(i) for i in adapted if view_of(i[0], i[1], matrix_axes).is_vector]:
         raise ValueError(
             f"targets chooses {', '.join(vectors)}, which are vectors and have no low rank: narrow "
             "it, as to '*/kernel', or name them in full."
         )
-    both = {name(item) for item in adapted} & {name(item) for item in whole}
-    if both:
+    if both := set(map(name, adapted)) & set(map(name, whole)):
         raise ValueError(
             f"targets and full both choose {', '.join(sorted(both))}: a leaf is adapted or trained "
             "in full."
@@ -280,13 +271,9 @@ def _check_trainable(adapted: list[Any], whole: list[Any], matrix_axes: AxesOf |
 def _flags(argument: str, chosen: Any, params: PyTree) -> list[bool]:
     """Which leaves patterns or a mask choose."""
     patterns = (chosen,) if isinstance(chosen, str) else chosen
-    if not isinstance(patterns, tuple | list) or not all(isinstance(p, str) for p in patterns):
-        return jax.tree.leaves(resolve_mask(chosen, params))
-    return jax.tree.leaves(resolve_mask(matching(patterns, params, argument), params))
-
-
-def _joined(name: Names) -> str:
-    return "/".join(name)
+    if isinstance(patterns, tuple | list) and all(isinstance(p, str) for p in patterns):
+        chosen = matching(patterns, params, argument)
+    return jax.tree.leaves(resolve_mask(chosen, params))
 
 
 def _nested(found: dict[Names, Any]) -> dict[str, Any]:

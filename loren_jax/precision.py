@@ -9,15 +9,9 @@ import jax.numpy as jnp
 
 
 def wide(*values: Any) -> Any:
-    """The type that a sum of these is taken in.
+    """The type that a sum of these arrays, numbers or dtypes is taken in.
 
-    Unlike JAX's promotion it takes 8-bit floats, and never ends below float32.
-
-    Args:
-      *values: arrays, numbers or dtypes, of any type that has an order or is complex.
-
-    Returns:
-      float32, float64, complex64 or complex128.
+    Unlike JAX's promotion it takes 8-bit floats, and never ends below float32 or complex64.
 
     >>> wide("bfloat16", "int8"), wide("float8_e4m3fn", "float64"), wide("complex64")
     (dtype('float32'), dtype('float64'), dtype('complex64'))

@@ -47,10 +47,7 @@ def leave_one_out() -> Scheme:
     The baseline of each query is independent of its own direction, so the estimate is as unbiased
     as the one without a baseline, and a constant added to the loss changes nothing. Its squared
     error on a linear loss is `(d + 1) / (K - 1)` times the squared gradient norm in d dimensions,
-    with K forward passes. At least two directions.
-
-    Returns:
-      A scheme with the one point 1.
+    with K forward passes. At least two directions. The one point is 1.
 
     >>> leave_one_out().weigh(jnp.asarray([[1.0], [2.0], [6.0]]), jnp.asarray(0.5)).score
     Array([-1. , -0.5,  1.5], dtype=float32)
@@ -72,10 +69,8 @@ def two_sided() -> Scheme:
     .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon K}
 
     Two forward passes a direction. The even part of the losses, which is what a covariance can
-    learn from, is compared between pairs as in `leave_one_out`; with a single pair it is zero.
-
-    Returns:
-      A scheme with the points 1 and -1.
+    learn from, is compared between pairs as in `leave_one_out`; with a single pair it is zero. The
+    points are 1 and -1.
 
     >>> two_sided().weigh(jnp.asarray([[3.0, 1.0]]), jnp.asarray(0.5)).slope
     Array([2.], dtype=float32)
@@ -97,10 +92,8 @@ def one_sided() -> Scheme:
 
     .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x)}{\varepsilon K}
 
-    K + 1 forward passes. Where the centre's loss is not finite, every weight is zero.
-
-    Returns:
-      A scheme with the points 0 and 1.
+    K + 1 forward passes, at the points 0 and 1. Where the centre's loss is not finite, every weight
+    is zero.
 
     >>> one_sided().weigh(jnp.asarray([[1.0, 2.0], [1.0, 0.0]]), jnp.asarray(0.5)).slope
     Array([ 1., -1.], dtype=float32)
@@ -109,10 +102,8 @@ def one_sided() -> Scheme:
     def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
         (centre, plus), used = _finite_rows(losses)
         comparable = jnp.where(usable(losses[:, 0]), losses[:, 1], jnp.nan)
-        return Coefficients(
-            slope=(plus - centre) / (scale * used),
-            score=_centred(comparable.astype(wide(losses))),
-        )
+        score = _centred(comparable.astype(wide(losses)))
+        return Coefficients(slope=(plus - centre) / (scale * used), score=score)
 
     return Scheme(points=(0.0, 1.0), weigh=weigh)
 
@@ -127,10 +118,7 @@ def three_point() -> Scheme:
             {2 \varepsilon^2 K}
 
     `h`, the `score`, estimates half the absolute curvature along each direction. 2 K + 1 forward
-    passes.
-
-    Returns:
-      A scheme with the points 0, 1 and -1.
+    passes, at the points 0, 1 and -1.
 
     >>> three_point().weigh(jnp.asarray([[1.0, 3.0, 1.0]]), jnp.asarray(0.5))
     Coefficients(slope=Array([2.], dtype=float32), score=Array([4.], dtype=float32))
@@ -142,9 +130,8 @@ def three_point() -> Scheme:
     def weigh(losses: Float[Array, "K 3"], scale: Float[Array, ""]) -> Coefficients:
         (centre, plus, minus), used = _finite_rows(losses)
         second = jnp.abs((plus - centre) + (minus - centre))
-        return Coefficients(
-            slope=(plus - minus) / (2 * scale * used), score=second / (2 * scale**2 * used)
-        )
+        score = second / (2 * scale**2 * used)
+        return Coefficients(slope=(plus - minus) / (2 * scale * used), score=score)
 
     return Scheme(points=(0.0, 1.0, -1.0), weigh=weigh)
 

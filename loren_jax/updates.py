@@ -46,14 +46,10 @@ jax.tree_util.register_pytree_node(NoUpdate, lambda _: ((), None), lambda _, __:
 
 
 def no_update(leaf: Any) -> Any:
-    """What leaves a leaf as it is when it is added.
+    """What leaves a leaf of any type as it is when it is added.
 
-    Args:
-      leaf: of any type.
-
-    Returns:
-      Zeros where sums keep the leaf's type, as state of what follows is shaped like those; else
-      `NoUpdate()`.
+    Zeros where sums keep the leaf's type, as state of what follows is shaped like those; else
+    `NoUpdate()`.
     """
     # Not `jnp.result_type` of all, which refuses float0.
     dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
@@ -65,10 +61,6 @@ def no_update(leaf: Any) -> Any:
 
 def cast_like(params: PyTree, updates: PyTree) -> PyTree:
     """The updates in the parameters' types."""
-
-    def cast(leaf: Any, update: Any) -> Any:
-        if isinstance(update, NoUpdate):
-            return update
-        return update.astype(jnp.result_type(leaf))
-
+    as_is = lambda update: isinstance(update, NoUpdate)
+    cast = lambda leaf, own: own if as_is(own) else own.astype(jnp.result_type(leaf))
     return jax.tree.map(cast, params, updates)

@@ -27,10 +27,6 @@ def test_dense_twins(damping, size):
     structured = gaussian(a, damping)
     np.testing.assert_allclose(structured.to_dense(), sigma, atol=2e-6)
     np.testing.assert_allclose(structured.apply(jnp.asarray(x), -1), x @ sigma, atol=2e-5)
-    np.testing.assert_allclose(
-        structured.inverse(jnp.asarray(x), -1), x @ np.linalg.inv(sigma), rtol=2e-4, atol=2e-5
-    )
-    np.testing.assert_allclose(structured.logdet(), np.linalg.slogdet(sigma)[1], atol=1e-5)
     root = oracles.principal_root(a, damping)
     np.testing.assert_allclose(structured.apply_sqrt(jnp.asarray(x), -1), x @ root, atol=2e-5)
 
@@ -59,12 +55,11 @@ def test_stack_of_matrices():
     stacked = gaussian(a, 0.2)
     for i in range(4):
         one = gaussian(a[i], 0.2)
-        for name in ("apply_sqrt", "apply", "inverse", "score"):
+        for name in ("apply_sqrt", "apply", "score"):
             whole = getattr(stacked, name)(jnp.asarray(x), -1)
             np.testing.assert_allclose(
                 whole[i], getattr(one, name)(jnp.asarray(x[i]), -1), rtol=1e-5
             )
-        np.testing.assert_allclose(stacked.logdet()[i], one.logdet(), rtol=1e-6)
         np.testing.assert_allclose(stacked.to_dense()[i], one.to_dense(), rtol=1e-6)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from loren_jax import noise
-from loren_jax.types import PyTree
+from loren_jax.types import PyTree, ScalarOrSchedule
 
 
 def is_concrete_number(value: Any) -> bool:
@@ -135,7 +135,7 @@ def rank(value: Any) -> None:
     count("rank", value)
 
 
-def scheduled(value: Any, step: jax.Array) -> jax.Array:
+def scheduled(value: ScalarOrSchedule, step: jax.Array) -> jax.Array:
     """The value at `step` of a number or an Optax schedule, float32."""
     return jnp.asarray(value(step) if isinstance(value, Callable) else value, jnp.float32)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Key
 
 from loren_jax import arguments, noise
 from loren_jax.directions.apart import apart
@@ -282,6 +282,6 @@ def _rank(label: Hashable) -> tuple[int, list[Any]]:
     return place, [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in str(label).split("/")]
 
 
-def _permutation(key: Any, size: int) -> Int[Array, " size"]:
+def _permutation(key: Key[Array, ""], size: int) -> Int[Array, " size"]:
     (numbers,) = noise.normals(key, [noise.Stream((), "order", (), (size,))])
     return jnp.argsort(numbers)

@@ -13,17 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
+from jax.extend.core import JaxprEqn
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from loren_jax import arguments, noise
 from loren_jax.directions.masked import resolve_mask
-from loren_jax.directions.matrices import AxesOf, view_of
+from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import LowRank, Zero
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import RIGHT, Factored, is_perturbed
 from loren_jax.evaluation.perturbed.query import interpret
 from loren_jax.evaluation.perturbed.rules import RULES
-from loren_jax.types import Mask, PyTree
+from loren_jax.types import Leaf, Mask, PyTree
 
 ROWS = 1024
 """Input vectors of a matrix that are looked at: enough for a few dozen directions."""
@@ -36,7 +38,7 @@ def input_factors(
     count: int = 16,
     power: float = 0.0,
     batches: Sequence[PyTree] | None = None,
-    weights: Any = None,
+    weights: ArrayLike | Callable[[PyTree], ArrayLike] | None = None,
     mask: Mask | None = None,
     matrix_axes: AxesOf | None = None,
 ) -> dict[str, Float[Array, "*stack n q"]]:
@@ -79,14 +81,15 @@ def input_factors(
     arguments.non_negative("power", power)
     seen: dict[tuple[str, int], list[np.ndarray]] = {}
 
-    def keep(name: str, layer: Any, inputs: Any) -> None:
+    def keep(name: str, layer: Array | np.ndarray, inputs: Array | np.ndarray) -> None:
         seen.setdefault((name, int(layer)), []).append(np.asarray(inputs, np.float64))
 
     if batches is None:
-        batches, alone, given = [()], value_fn, weights
-        value_fn, weights = lambda params, batch: alone(params), lambda batch: given
+        batches, alone = [()], value_fn
+        value_fn = lambda params, batch: alone(params)
+    weigh = weights if callable(weights) else lambda batch: weights
     kept = -(-ROWS // max(1, len(batches)))
-    watch = _watching(value_fn, params, weights or (lambda batch: None), mask, matrix_axes, kept)
+    watch = _watching(value_fn, params, weigh, mask, matrix_axes, kept)
     run = jax.jit(functools.partial(watch, keep))
     for batch in batches:
         jax.block_until_ready(run(params, batch))
@@ -114,7 +117,7 @@ def _watching(
 ) -> Callable[..., Any]:
     """`(keep, params, batch)` hands each matrix's inputs on, with its number in the stack."""
 
-    def numbered(path: noise.KeyPath, leaf: Any, wanted: bool) -> Any:
+    def numbered(path: noise.KeyPath, leaf: Leaf, wanted: bool) -> Any:
         view = view_of(path, leaf, matrix_axes)
         return _numbered(view) if wanted and not view.is_vector else _nothing(view)
 
@@ -122,7 +125,7 @@ def _watching(
     marked = jax.tree_util.tree_map_with_path(numbered, params, flags)
 
     def watch(keep: Callable[[str, Any, Any], None], params: PyTree, batch: PyTree) -> Any:
-        def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+        def dot_general(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
             both = all(map(is_perturbed, inputs))
             side = 0 if isinstance(inputs[0], Factored) else 1
             leaf, x = inputs[side], inputs[1 - side]
@@ -144,18 +147,18 @@ def _watching(
     return watch
 
 
-def _numbered(view: Any) -> Any:
+def _numbered(view: MatrixView) -> Any:
     """A perturbation by nothing, whose fan-in factor tells a layer's number."""
     numbers = jnp.arange(int(np.prod(view.stack)), dtype=jnp.float32)
     right = jnp.broadcast_to(numbers.reshape(*view.stack, 1, 1), (*view.stack, view.n, 1))
     return LowRank(jnp.zeros((*view.stack, view.m, 1)), right, view)
 
 
-def _nothing(view: Any) -> Zero:
+def _nothing(view: MatrixView) -> Zero:
     return Zero.like(jax.ShapeDtypeStruct(view.shape, jnp.float32))
 
 
-def _rows(x: Array, contracted: Any, weights: Any, most: int) -> Array:
+def _rows(x: Array, contracted: Sequence[int], weights: ArrayLike | None, most: int) -> Array:
     """Up to so many inputs, with a last column that is zero where one does not count."""
     kept = [i for i in range(x.ndim) if i not in contracted]
     rows = jnp.transpose(x, [*kept, *contracted])

@@ -43,14 +43,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jax.typing import DTypeLike
+from jaxtyping import Array
 
 from loren_jax import arguments, noise
 from loren_jax.directions.masked import matching, resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import LowRank, Zero
 from loren_jax.evaluation.perturbed.function import evaluate
-from loren_jax.types import Mask, PyTree, Scalar
+from loren_jax.types import Mask, PyTree, Scalar, Seed
 
 DOWN, UP = "down", "up"
 
@@ -63,8 +64,8 @@ def init(
     *,
     rank: int,
     full: Mask = (),
-    key: "int | Key[Array, '']" = 0,
-    dtype: Any = jnp.float32,
+    key: Seed = 0,
+    dtype: DTypeLike = jnp.float32,
     matrix_axes: AxesOf | None = None,
 ) -> dict[str, Any]:
     """Adapters that change nothing yet: `down` is random, `up` is zero.
@@ -268,7 +269,7 @@ def _check_trainable(adapted: list[Any], whole: list[Any], matrix_axes: AxesOf |
         )
 
 
-def _flags(argument: str, chosen: Any, params: PyTree) -> list[bool]:
+def _flags(argument: str, chosen: Mask, params: PyTree) -> list[bool]:
     """Which leaves patterns or a mask choose."""
     patterns = (chosen,) if isinstance(chosen, str) else chosen
     if isinstance(patterns, tuple | list) and all(isinstance(p, str) for p in patterns):

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry2x32_p
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Key
 
 from loren_jax import scheduling
@@ -71,7 +72,7 @@ def run_key(key: Any) -> Key[Array, ""]:
     raise ValueError(f"key is {_what(key)}, neither a seed nor one key: {_PASS}.")
 
 
-def _of_seed(low: Any) -> Key[Array, ""]:
+def _of_seed(low: np.uint32 | Array) -> Key[Array, ""]:
     """The key that JAX makes of a seed by default, with 64-bit numbers switched off."""
     return from_words(jnp.stack([jnp.zeros((), jnp.uint32), jnp.asarray(low)]))
 
@@ -128,7 +129,7 @@ def fold_name(key: Key[Array, ""], name: str) -> Key[Array, ""]:
     return _fold_words(key, *np.array(_words(name), np.uint32))
 
 
-def _fold_words(key: Key[Array, "..."], first: Any, second: Any) -> Key[Array, "..."]:
+def _fold_words(key: Key[Array, "..."], first: ArrayLike, second: ArrayLike) -> Key[Array, "..."]:
     """`fold` for 64 bits of data at once: one call of the generator, one piece of the program."""
     data = jax.random.key_data(key)
     words = jnp.broadcast_arrays(data[..., 0], data[..., 1], first, second)

@@ -4,6 +4,8 @@ from typing import Any
 
 import jax
 
+from loren_jax.types import PyTree
+
 KeyPath = tuple
 
 
@@ -20,7 +22,7 @@ def path_names(path: KeyPath) -> tuple[str, ...]:
     return tuple(names)
 
 
-def leaf_paths(tree: Any) -> list[str]:
+def leaf_paths(tree: PyTree) -> list[str]:
     """The path of every leaf, its names joined by slashes, in the order of the leaves.
 
     These are the names that masks, patterns and messages have. A last attribute `value` is part of
@@ -56,7 +58,7 @@ def without_value(path: str) -> str:
     return "/".join(names) if last == "value" else path
 
 
-def noise_paths(tree: Any) -> list[str]:
+def noise_paths(tree: PyTree) -> list[str]:
     """As `leaf_paths`, but by the names that the noise of the leaves is drawn by.
 
     Journals know leaves by them, also those of versions that had no other paths.

@@ -14,12 +14,18 @@ Letters: `K` directions of one step, `S` points a direction, `m` fan-out, `n` fa
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import jax
+import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 PyTree: TypeAlias = Any
 """Any nested container of arrays; parameters, states and trees of directions are such."""
+
+JSON: TypeAlias = str | int | float | bool | list[Any] | tuple[Any, ...] | dict[str, Any] | None
+"""What a line of a file of ours can say."""
 
 Scalar: TypeAlias = float | int | Array
 """A number, or what `optax.inject_hyperparams` makes of one."""
@@ -27,6 +33,20 @@ Scalar: TypeAlias = float | int | Array
 Rank: TypeAlias = int | Literal["auto"] | None
 """Of directions: None for full Gaussian ones, an integer r for rank-r matrices; `"auto"` is rank 1
 for matrices of 64 units or more on both sides and full Gaussian for all else."""
+
+ScalarOrSchedule: TypeAlias = Scalar | Callable[[ArrayLike], ArrayLike]
+"""A number, or what it is at each step, as Optax's schedules are."""
+
+Index: TypeAlias = int | np.integer | Int[Array, ""]
+"""Which one of several: a layer, a query, a column; traced or not."""
+
+Seed: TypeAlias = int | np.integer | Array | np.ndarray
+"""What a run's key is made of, by `loren_jax.noise.run_key`: an integer, or one threefry key, typed
+(`jax.random.key`) or raw (`jax.random.PRNGKey`); traced or not. Keys of other generators are
+refused there."""
+
+Leaf: TypeAlias = ArrayLike | jax.ShapeDtypeStruct
+"""A leaf of the parameters, or its description."""
 
 Loss: TypeAlias = Float[Array, ""]
 ValueFn: TypeAlias = Callable[[PyTree], Any]
@@ -58,6 +78,21 @@ class MatrixAxes(NamedTuple):
     fan_out: int | tuple[int, ...] = ()
 
 
+@runtime_checkable
+class HasShapeAndDtype(Protocol):
+    """Arrays of JAX and NumPy, descriptions of such, literals of a traced program."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements."""
+        ...
+
+
 class Coefficients(NamedTuple):
     """What a scheme makes of the losses; float32.
 
@@ -87,26 +122,84 @@ class Scheme(NamedTuple):
     min_directions: int = 1
 
 
+class InitFn(Protocol):
+    """What a distribution knows before the first step."""
+
+    def __call__(self, params: PyTree, key: Key[Array, ""], /) -> PyTree:
+        """Returns the state, arrays of shapes that never change.
+
+        Args:
+          params: the parameters; only shapes, dtypes and paths matter.
+          key: for what is drawn once a run.
+        """
+        ...
+
+
+class RefreshFn(Protocol):
+    """What happens at the start of a step, before any draw, as a basis that is drawn anew."""
+
+    def __call__(self, state: PyTree, params: PyTree, key: Key[Array, ""], /) -> PyTree:
+        """Returns the state that the step's queries are drawn with."""
+        ...
+
+
+class DrawFn(Protocol):
+    """The draw of one query."""
+
+    def __call__(self, state: PyTree, params: PyTree, key: Key[Array, ""], /) -> PyTree:
+        """Returns a `loren_jax.directions.Direction` for each leaf.
+
+        Args:
+          state: as refreshed.
+          params: the parameters; only shapes, dtypes and paths matter.
+          key: the query's own.
+        """
+        ...
+
+
+class AbsorbFn(Protocol):
+    """The estimate and what is learned, from coefficients alone.
+
+    One call does both, because for seeded noise the dear part of either is to draw it again.
+    """
+
+    def __call__(
+        self,
+        state: PyTree,
+        params: PyTree,
+        directions: PyTree,
+        coefficients: Coefficients,
+        into: PyTree | None = None,
+    ) -> tuple[PyTree, PyTree]:
+        """Returns `(estimate, state)`.
+
+        Args:
+          state: as refreshed.
+          params: the parameters; only shapes, dtypes and paths matter.
+          directions: of the step's K queries, their own arrays with a leading axis K.
+          coefficients: of the K directions.
+          into: a tree that the estimate is added to, in its dtypes and in place where it is
+            donated; None for the estimate alone, which is float32.
+        """
+        ...
+
+
 class Directions(NamedTuple):
     """A distribution of perturbations for a pytree of parameters, and what it learns. Pure.
 
     Attributes:
       init: `(params, key) -> state`.
-      refresh: `(state, params, key) -> state`, at the start of a step, before any draw.
-      draw: `(state, params, key) -> tree`, one query: for each leaf a
-        `loren_jax.directions.Direction`. Only shapes, dtypes and paths of `params` matter.
-      absorb: `(state, params, directions, coefficients, into=None) -> (estimate, state)`. The
-        directions carry a leading axis K. One call both sums the estimate and learns, because for
-        seeded noise the dear part of either is to draw the noise again. The estimate is float32;
-        with a tree `into` it is added to that, in its dtypes and in place where it is donated.
+      refresh: `(state, params, key) -> state`.
+      draw: `(state, params, key) -> tree of Direction`.
+      absorb: `(state, params, directions, coefficients, into=None) -> (estimate, state)`.
       linear: whether the estimate is linear in the coefficients, so that a learning rate can be
         multiplied into them.
     """
 
-    init: Callable[[PyTree, Key[Array, ""]], PyTree]
-    refresh: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
-    draw: Callable[[PyTree, PyTree, Key[Array, ""]], PyTree]
-    absorb: Callable[..., tuple[PyTree, PyTree]]
+    init: InitFn
+    refresh: RefreshFn
+    draw: DrawFn
+    absorb: AbsorbFn
     linear: bool = True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from loren_jax.types import PyTree
+from loren_jax.types import Leaf, PyTree
 
 
 class NoUpdate:
@@ -27,7 +27,7 @@ class NoUpdate:
     # NumPy and JAX leave the sum to `__radd__` then.
     __array_ufunc__ = None
 
-    def __radd__(self, leaf: Any) -> Any:
+    def __radd__(self, leaf: Leaf) -> Any:
         """The leaf itself."""
         return leaf
 
@@ -45,7 +45,7 @@ class NoUpdate:
 jax.tree_util.register_pytree_node(NoUpdate, lambda _: ((), None), lambda _, __: NoUpdate())
 
 
-def no_update(leaf: Any) -> Any:
+def no_update(leaf: Leaf) -> Any:
     """What leaves a leaf of any type as it is when it is added.
 
     Zeros where sums keep the leaf's type, as state of what follows is shaped like those; else

@@ -154,6 +154,22 @@ def test_files_are_readable(module):
             assert lines <= 60, f"{module}:{node.name} has a body of {lines} lines"
 
 
+def test_arguments_say_what_they_take():
+    """Few are annotated `Any`: those of checks, which are there to be given anything."""
+    arguments, unsaid = 0, []
+    for module in MODULES:
+        for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            a = node.args
+            every = [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))]
+            own = [x for x in every if x.arg not in ("self", "cls")]
+            arguments += len(own)
+            bare = [x for x in own if x.annotation and ast.unparse(x.annotation) == "Any"]
+            unsaid += [f"{module}:{x.lineno} {node.name}({x.arg})" for x in bare]
+    assert len(unsaid) < 0.04 * arguments, "\n".join([f"{len(unsaid)} of {arguments}:", *unsaid])
+
+
 ALIASES = sorted(loren_jax.optimizers.METHODS)
 
 

@@ -92,7 +92,7 @@ def test_a_schedule_is_looked_at_where_it_begins():
         jax.jit(lambda x: scale(lambda step: -1.0 - step) or x)(1.0)
 
 
-def test_a_learning_rate_that_is_text_is_named_by_the_optimiser():
+def test_a_learning_rate_that_is_text_is_named_by_the_optimiser(without_checked_annotations):
     with pytest.raises(TypeError, match=r"^learning_rate must be one number, got '1e-3'"):
         loren_jax.descend("1e-3")
 

@@ -8,7 +8,7 @@ Any other name or instruction is an error, so a checkpoint that carries code is 
 
 import pickletools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from loren_jax.checkpoints.torch_tensors import (
     CONVERT,
@@ -55,12 +55,16 @@ def parse_state_dict(pickled: bytes) -> dict[str, StoredTensor]:
     return parsed
 
 
+Argument: TypeAlias = str | bytes | int | float | tuple[int, str] | None
+"""Of an instruction, as `pickletools` reads it."""
+
+
 class _Machine:
     """A stack machine without a way to call anything."""
 
     def __init__(self):
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[Argument, Any] = {}
 
     def run(self, pickled: bytes) -> Any:
         for operation, argument in _operations(pickled):
@@ -69,7 +73,7 @@ class _Machine:
             self.step(operation, argument)
         raise ValueError("the pickle does not end")
 
-    def step(self, operation: str, argument: Any) -> None:
+    def step(self, operation: str, argument: Argument) -> None:
         push = self.stack.append
         if operation in _LITERALS:
             push(argument)
@@ -105,48 +109,48 @@ class _Machine:
             entries.append(entry)
         return entries[::-1]
 
-    def do_mark(self, _: Any) -> None:
+    def do_mark(self, _: Argument) -> None:
         self.stack.append(_MARK)
 
-    def do_empty_tuple(self, _: Any) -> None:
+    def do_empty_tuple(self, _: Argument) -> None:
         self.stack.append(())
 
-    def do_tuple(self, _: Any) -> None:
+    def do_tuple(self, _: Argument) -> None:
         self.stack.append(tuple(self.marked()))
 
-    def do_empty_dict(self, _: Any) -> None:
+    def do_empty_dict(self, _: Argument) -> None:
         self.stack.append({})
 
-    def do_memoize(self, _: Any) -> None:
+    def do_memoize(self, _: Argument) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
 
-    def do_setitem(self, _: Any) -> None:
+    def do_setitem(self, _: Argument) -> None:
         key, entry = self.taken(2)
         _set_items(self.stack[-1], [key, entry])
 
-    def do_setitems(self, _: Any) -> None:
+    def do_setitems(self, _: Argument) -> None:
         items = self.marked()
         _set_items(self.stack[-1], items)
 
     def do_global(self, argument: str) -> None:
         self.stack.append(allowed_global(argument.replace(" ", ".")))
 
-    def do_stack_global(self, _: Any) -> None:
+    def do_stack_global(self, _: Argument) -> None:
         module, name = self.taken(2)
         self.stack.append(allowed_global(".".join((module, name))))
 
-    def do_reduce(self, _: Any) -> None:
+    def do_reduce(self, _: Argument) -> None:
         function, arguments = self.taken(2)
         self.stack.append(called(function, arguments))
 
-    def do_build(self, _: Any) -> None:
+    def do_build(self, _: Argument) -> None:
         self.stack.pop()  # attributes, such as the versions in `_metadata`
         if not isinstance(self.stack[-1], OrderedEntries):
             raise ValueError(
                 f"the pickle sets attributes of something, so it was not run; {CONVERT}"
             )
 
-    def do_binpersid(self, _: Any) -> None:
+    def do_binpersid(self, _: Argument) -> None:
         self.stack.append(stored_elements(self.stack.pop()))
 
 

@@ -5,9 +5,10 @@ They are there anyway, so that nothing is computed but a few means on the host.
 
 from collections import deque
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from loren_jax import arguments
 
@@ -40,7 +41,7 @@ class Signs(NamedTuple):
     nonfinite: int
 
 
-def signs_of(losses: Any, perturbation_scale: float) -> Signs:
+def signs_of(losses: ArrayLike, perturbation_scale: float) -> Signs:
     """What the losses of one step say.
 
     Args:
@@ -91,7 +92,7 @@ class VitalSigns:
         self._last: deque[Signs] = deque(maxlen=window)
         self._said: set[str] = set()
 
-    def seen(self, losses: Any) -> list[str]:
+    def seen(self, losses: ArrayLike) -> list[str]:
         """What there is to say after a step with `(K, S)` losses: sentences, each once in a run."""
         signs = signs_of(losses, self._scale)
         if not np.isfinite(signs.mean):

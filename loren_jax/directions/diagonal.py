@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class DiagonalState(NamedTuple):
 
 
 def diagonal(
-    smoothing: Any = SMOOTHING,
+    smoothing: Scalar = SMOOTHING,
     bounds: tuple[Scalar, Scalar] = (1e-3, 1e3),
     use_same_diagonal: bool = False,
     matrix_axes: AxesOf | None = None,
@@ -110,21 +110,21 @@ def diagonal(
     return Directions(init, lambda state, params, key: state, draw, absorb)
 
 
-def _scaled(standard: Any, d: Float[Array, "..."]) -> Any:
+def _scaled(standard: Seeded | Dense, d: Float[Array, "..."]) -> Seeded | Dense:
     """A standard normal direction times `d^-1/2`, entry by entry."""
     if isinstance(standard, Seeded):
         return replace(standard, std=1 / jnp.sqrt(d))
     return Dense(standard.array / jnp.sqrt(d), standard.view)
 
 
-def _standard(direction: Any, d: Float[Array, "..."]) -> Any:
+def _standard(direction: Seeded | Dense, d: Float[Array, "..."]) -> Seeded | Dense:
     """The standard normal directions that K scaled ones were made of."""
     if isinstance(direction, Seeded):
         return replace(direction, std=None)
     return Dense(direction.array * jnp.sqrt(d)[None], direction.view)
 
 
-def _warn_of_underflow(smoothing: Any) -> None:
+def _warn_of_underflow(smoothing: Scalar) -> None:
     """The published default is documented and stays silent."""
     if not arguments.is_concrete_number(smoothing) or smoothing == 0:
         return

@@ -1,6 +1,6 @@
 """Low-rank directions whose fan-in factor is kept for many steps: LOZO's."""
 
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ from loren_jax.directions import bases
 from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
-from loren_jax.types import Directions, PyTree
+from loren_jax.types import Directions, Leaf, PyTree, Scalar
 
-FACTOR_SCALES = ("unit", "rank", "sqrt_rank")
+FactorScale: TypeAlias = Literal["unit", "rank", "sqrt_rank"]
 """What becomes of the scale of a product `U V^T`; see `low_rank`."""
 
 
@@ -36,8 +36,8 @@ class LowRankState(NamedTuple):
 def low_rank(
     rank: int = 2,
     every: int = 50,
-    factor_scale: str = "unit",
-    momentum: Any = None,
+    factor_scale: FactorScale = "unit",
+    momentum: Scalar | None = None,
     matrix_axes: AxesOf | None = None,
 ) -> Directions:
     r"""Directions `U V^T` with standard normal factors: U fresh each query, V kept `every` steps.
@@ -90,7 +90,7 @@ def low_rank(
     """
     arguments.count("rank", rank)
     arguments.count("every", every)
-    arguments.choice("factor_scale", factor_scale, FACTOR_SCALES)
+    arguments.choice("factor_scale", factor_scale, get_args(FactorScale))
     if momentum is not None:
         arguments.fraction("momentum", momentum)
     left, right = bases.left_shape(rank), bases.right_shape(rank)
@@ -138,7 +138,7 @@ def low_rank(
     return Directions(init, refresh, draw, absorb, linear=momentum is None)
 
 
-def _into_row_space(leaf: Any, trace: Array, old: Array | None, new: Array | None) -> Array:
+def _into_row_space(leaf: Leaf, trace: Array, old: Array | None, new: Array | None) -> Array:
     """`M V_old^T V_new / n`: M V_old^T in the new row space, as `V_new^T V_new` is near n."""
     del leaf
     if old is None or new is None:

@@ -3,7 +3,6 @@
 import contextlib
 import fnmatch
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -55,14 +54,14 @@ class _NoBoolError(ValueError):
     """What a mask gave that is no bool."""
 
 
-def _of_tree(mask: Any, params: PyTree) -> PyTree:
+def _of_tree(mask: Mask, params: PyTree) -> PyTree:
     flags = mask(params)
     if jax.tree.structure(flags) != jax.tree.structure(params):
         raise _NoBoolError(f"returned {flags!r}")
     return _of_bools(flags, params)
 
 
-def _of_paths(mask: Any, params: PyTree) -> PyTree:
+def _of_paths(mask: Mask, params: PyTree) -> PyTree:
     flags = []
     for path in noise.leaf_paths(params):
         flags.append(mask(path))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
 from loren_jax import noise
-from loren_jax.types import MatrixAxes
+from loren_jax.types import Leaf, MatrixAxes, PyTree
 
 AxesOf: TypeAlias = Callable[[str, tuple[int, ...]], MatrixAxes | None]
 """`(path, shape) -> MatrixAxes`, or None for the default of that leaf."""
@@ -107,7 +107,7 @@ class MatrixView:
         return jnp.transpose(layers, [order.index(i) for i in range(len(order))])
 
 
-def view_of(path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None = None) -> MatrixView:
+def view_of(path: noise.KeyPath, leaf: Leaf, matrix_axes: AxesOf | None = None) -> MatrixView:
     """The matrix view of the leaf at `path`.
 
     By default the last name of the path decides, by Flax's names: `bias` and `scale` are (stacks
@@ -136,9 +136,11 @@ def view_of(path: noise.KeyPath, leaf: Any, matrix_axes: AxesOf | None = None) -
     return MatrixView(shape, fan_in, fan_out, _split_of(leaf))
 
 
-def _split_of(leaf: Any) -> tuple[tuple[str, ...], ...]:
+def _split_of(leaf: Leaf) -> tuple[tuple[str, ...], ...]:
     """How a described leaf is sharded; an array under compilation does not tell."""
-    sharding = leaf.sharding if isinstance(leaf, jax.ShapeDtypeStruct) else None
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
+        return ()
+    sharding = leaf.sharding
     if not isinstance(sharding, jax.sharding.NamedSharding):
         return ()
     sizes = sharding.mesh.shape
@@ -181,6 +183,6 @@ def _as_tuple(axes: int | tuple[int, ...]) -> tuple[int, ...]:
     return (axes,) if isinstance(axes, int) else tuple(axes)
 
 
-def views_of(params: Any, matrix_axes: AxesOf | None = None) -> Any:
+def views_of(params: PyTree, matrix_axes: AxesOf | None = None) -> Any:
     """The matrix view of every leaf, as a tree like `params`."""
     return jax.tree_util.tree_map_with_path(lambda p, x: view_of(p, x, matrix_axes), params)

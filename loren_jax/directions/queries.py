@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 from loren_jax import noise
 from loren_jax.directions.apart import apart
 from loren_jax.directions.structured import Direction
-from loren_jax.types import PyTree
+from loren_jax.types import HasShapeAndDtype, Index, PyTree
 
 
 def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple[PyTree, PyTree]:
@@ -48,7 +48,7 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
     return treedef.unflatten(tree), treedef.unflatten(axes)
 
 
-def one_query(drawn: tuple[PyTree, PyTree], number: Any) -> PyTree:
+def one_query(drawn: tuple[PyTree, PyTree], number: Index) -> PyTree:
     """The directions of one of the K queries, from what `draw_queries` returned."""
     return jax.tree.map(lambda x, axis: x if axis is None else x[number], *drawn)
 
@@ -67,11 +67,11 @@ def _apart(own: Callable[[Any], list[Any]], keys: Key[Array, " one"]) -> list[An
     return [wrap(x, shape)[None] for x, shape in zip(arrays, shapes, strict=True)]
 
 
-def _is_key(x: Any) -> bool:
+def _is_key(x: HasShapeAndDtype) -> bool:
     return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _axes(jaxpr: Any) -> list[int | None]:
+def _axes(jaxpr: core.Jaxpr) -> list[int | None]:
     """0 for each output that the inputs reach, None for the others."""
     reached = set(jaxpr.invars)
     for equation in jaxpr.eqns:

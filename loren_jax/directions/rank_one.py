@@ -1,6 +1,6 @@
 """Directions with a learned, damped rank-one covariance: LOREN's."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.sums import leaf_by_leaf
-from loren_jax.types import Directions, PyTree, Rank
+from loren_jax.types import Directions, PyTree, Rank, Scalar
 
 
 class RankOneState(NamedTuple):
@@ -25,8 +25,8 @@ class RankOneState(NamedTuple):
 
 
 def rank_one(
-    damping: Any = 0.1,
-    covariance_learning_rate: Any = 1e-3,
+    damping: Scalar = 0.1,
+    covariance_learning_rate: Scalar = 1e-3,
     rank: Rank = None,
     matrix_axes: AxesOf | None = None,
 ) -> Directions:

@@ -20,7 +20,7 @@ from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import Dense, LowRank, Seeded
-from loren_jax.types import PyTree, Rank
+from loren_jax.types import PyTree, Rank, Scalar
 
 SMALL = 2**14
 """Numbers in a leaf up to which a full Gaussian draw is kept: 64 kB a query."""
@@ -37,7 +37,7 @@ def sample(
     *,
     rank: Rank = None,
     covariance: PyTree | None = None,
-    damping: Any = 1.0,
+    damping: Scalar = 1.0,
     matrix_axes: AxesOf | None = None,
 ) -> PyTree:
     """The directions of one query.

@@ -1,15 +1,19 @@
 """Directions at a random distance, weighted by a kernel that cancels a bias: KerZOO's."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from loren_jax import arguments, noise
 from loren_jax.directions.structured import Scaled
-from loren_jax.types import Directions
+from loren_jax.types import Directions, Scalar
 
-KERNELS = {
+Kernel: TypeAlias = Literal["linear", "cubic", "quintic"]
+
+KERNELS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda s: 3 * s,
     "cubic": lambda s: 15 / 4 * s * (5 - 7 * s**2),
     "quintic": lambda s: 105 / 64 * s * (35 - 126 * s**2 + 99 * s**4),
@@ -19,7 +23,10 @@ the quintic `E[s^5 K] = 0` too."""
 
 
 def smoothed(
-    directions: Directions, half_width: Any = 0.5, kernel: str = "cubic", constant: Any = 1.0
+    directions: Directions,
+    half_width: Scalar = 0.5,
+    kernel: Kernel = "cubic",
+    constant: Scalar = 1.0,
 ) -> Directions:
     r"""Queries at `r u` instead of `u` and estimates with `K(r) u`, a random radius `r` each query.
 
@@ -73,7 +80,7 @@ def smoothed(
     """
     arguments.positive("half_width", half_width)
     arguments.positive("constant", constant)
-    arguments.choice("kernel", kernel, tuple(KERNELS))
+    arguments.choice("kernel", kernel, get_args(Kernel))
 
     def draw(state, params, key):
         normal = noise.normal_rows(noise.fold_name(key, "radius"), jnp.arange(1), 1)[0, 0]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Key
 
 from loren_jax import arguments, noise
@@ -105,7 +106,7 @@ def _along(key: Key[Array, ""], path: noise.KeyPath, view: MatrixView, factor: A
     return LowRank(left, factor, view)
 
 
-def _checked(name: str, factor: Any, view: MatrixView) -> Array:
+def _checked(name: str, factor: ArrayLike, view: MatrixView) -> Array:
     factor = jnp.asarray(factor, jnp.float32)
     if view.is_vector or factor.ndim < 2 or factor.shape[:-1] != (*view.stack, view.n):
         raise ValueError(

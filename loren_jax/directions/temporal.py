@@ -1,6 +1,6 @@
 """Directions in one fixed family of rank-one matrices, with fresh weights: TeZO's."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from loren_jax.directions import bases
 from loren_jax.directions.apart import apart, over_queries
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
-from loren_jax.types import Directions, PyTree
+from loren_jax.types import Directions, PyTree, Scalar
 
 
 class TemporalState(NamedTuple):
@@ -29,7 +29,9 @@ class TemporalState(NamedTuple):
     trace: PyTree
 
 
-def temporal(rank: int = 32, momentum: Any = None, matrix_axes: AxesOf | None = None) -> Directions:
+def temporal(
+    rank: int = 32, momentum: Scalar | None = None, matrix_axes: AxesOf | None = None
+) -> Directions:
     r"""Directions `U diag(tau) V^T` with U and V drawn once and r standard normal weights a query.
 
     .. math:: y_k = \sum_{s=1}^{r} \tau_{k s} u_s v_s^\top, \qquad \tau_k \sim N(0, I_r)

@@ -29,7 +29,16 @@ from loren_jax.evaluation.sharded.layout import layout_of
 from loren_jax.losses.loss_function import loss_and_aux
 from loren_jax.precision import loss_dtype
 from loren_jax.transformation import Update, ZerothOrder
-from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
+from loren_jax.types import (
+    Coefficients,
+    Directions,
+    EstimateState,
+    Evaluation,
+    PyTree,
+    ScalarOrSchedule,
+    Scheme,
+    Seed,
+)
 from loren_jax.updates import cast_like
 
 
@@ -38,10 +47,10 @@ def estimate(
     scheme: Scheme,
     *,
     num_directions: int,
-    perturbation_scale: Any = 1e-3,
+    perturbation_scale: ScalarOrSchedule = 1e-3,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""Replaces the updates by a zeroth-order estimate of the gradient.
 

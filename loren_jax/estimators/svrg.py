@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from loren_jax import arguments, schemes
@@ -17,7 +18,16 @@ from loren_jax.estimators.estimate import estimate
 from loren_jax.estimators.update_arguments import require_no_updates, require_spelling
 from loren_jax.precision import wide
 from loren_jax.transformation import Update, ZerothOrder, form
-from loren_jax.types import Coefficients, Directions, EstimateState, Evaluation, PyTree, Scheme
+from loren_jax.types import (
+    Coefficients,
+    Directions,
+    EstimateState,
+    Evaluation,
+    PyTree,
+    ScalarOrSchedule,
+    Scheme,
+    Seed,
+)
 from loren_jax.updates import cast_like
 
 
@@ -51,10 +61,10 @@ def svrg(
     *,
     every: int,
     num_directions: int,
-    perturbation_scale: Any = 1e-3,
+    perturbation_scale: ScalarOrSchedule = 1e-3,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""Replaces the updates by a variance-reduced zeroth-order estimate of the gradient.
 
@@ -202,7 +212,7 @@ def _replace(condition: Bool[Array, ""], new: PyTree, kept: PyTree) -> PyTree:
     return jax.tree.map(either, new, kept)
 
 
-def _check_sources(value_fn: Any, full_value_fn: Any, losses: Any) -> None:
+def _check_sources(value_fn: Any, full_value_fn: Any, losses: ArrayLike | None) -> None:
     functions = {"value_fn": value_fn, "full_value_fn": full_value_fn}
     given = " and ".join(name for name, fn in functions.items() if fn is not None)
     missing = " and ".join(name for name, fn in functions.items() if fn is None)

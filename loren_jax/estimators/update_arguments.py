@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from loren_jax.precision import loss_dtype
 from loren_jax.types import PyTree
@@ -31,7 +32,7 @@ def require_params(params: PyTree) -> PyTree:
     return params
 
 
-def require_one(value_fn: Any, losses: Any, extra: Mapping[str, Any] = {}) -> None:
+def require_one(value_fn: Any, losses: ArrayLike | None, extra: Mapping[str, Any] = {}) -> None:
     """Raises unless exactly one of the two is there."""
     if (value_fn is None) != (losses is None):
         return
@@ -65,7 +66,7 @@ def require_no_updates(updates: PyTree) -> None:
         raise ValueError(message)
 
 
-def of_shape(losses: Any, shape: tuple[int, int]) -> jax.Array:
+def of_shape(losses: ArrayLike, shape: tuple[int, int]) -> jax.Array:
     """The losses as an array, if they are as many as were asked for."""
     losses = jax.numpy.asarray(losses, loss_dtype())
     if losses.shape != shape:

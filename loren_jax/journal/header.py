@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -110,7 +111,7 @@ def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str)
         )
 
 
-def require_replayable(header: Mapping[str, Any], path: Any) -> None:
+def require_replayable(header: Mapping[str, Any], path: str | Path) -> None:
     """Raises unless the losses and directions of a run are to be had here; `path` is its file's."""
     if _losses_type(header) == "float64" != loss_dtype().name:
         raise JournalError(

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Float, UInt32
 
 MAGIC = b"LORENJNL"
@@ -100,7 +101,7 @@ class Journal(NamedTuple):
         return self.leftover > self.record_size
 
 
-def record_size(shape: tuple[int, ...], dtype: Any = np.float32) -> int:
+def record_size(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> int:
     """Bytes of a record with losses of this shape and type.
 
     >>> record_size((6, 1))

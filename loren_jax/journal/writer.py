@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from loren_jax import arguments
 from loren_jax.journal.records import Journal, JournalError, encode_header, encode_record, read
@@ -51,7 +52,7 @@ class JournalWriter:
             os.close(self._file)
             raise
 
-    def append(self, step: int, losses: Any) -> None:
+    def append(self, step: int, losses: ArrayLike) -> None:
         """Appends the record of a step.
 
         Args:

@@ -4,7 +4,6 @@ Shape suffixes: B batch, T tokens, D width of the last hidden states, V vocabula
 """
 
 from abc import abstractmethod
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +132,7 @@ class Decoder(nnx.Module):
         last_BxD = token_at(x_BxTxD, last_true(jnp.asarray(attention_mask) != 0))
         return self.token_logits(last_BxD, token_ids)
 
-    def check_length(self, input_ids: Any) -> None:
+    def check_length(self, input_ids: jax.Array | np.ndarray) -> None:
         """Refuses rows that are longer than the model has positions."""
         if input_ids.shape[1] > self.max_length:
             raise ValueError(

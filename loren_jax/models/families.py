@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from loren_jax.models.bert import BertNetwork, bert_export, bert_weight_table
 from loren_jax.models.bert_config import BertConfig
@@ -174,7 +175,7 @@ def family_of(config: Any) -> Family:
     raise TypeError(f"config is a {type(config).__name__}; it must be one of {names}")
 
 
-def abstract_params(config: Any) -> dict[str, Any]:
+def abstract_params(config: NetworkConfig) -> dict[str, Any]:
     """Shapes of the parameters, without computing any.
 
     Args:
@@ -186,7 +187,7 @@ def abstract_params(config: Any) -> dict[str, Any]:
     return nnx.to_pure_dict(_abstract_network(config)[1])
 
 
-def bind(config: Any, params: Mapping[str, Any]) -> Any:
+def bind(config: NetworkConfig, params: Mapping[str, Any]) -> Any:
     """The network as a Flax NNX module that holds these parameters.
 
     Args:
@@ -200,7 +201,7 @@ def bind(config: Any, params: Mapping[str, Any]) -> Any:
 
 
 @functools.cache
-def apply_function(config: Any) -> Callable[..., jax.Array]:
+def apply_function(config: NetworkConfig) -> Callable[..., jax.Array]:
     """The network as a pure function of its parameters.
 
     Cached, so that equal configurations give the same function and a jitted caller compiles once.
@@ -218,7 +219,7 @@ def apply_function(config: Any) -> Callable[..., jax.Array]:
     return apply
 
 
-def choice_function(config: Any, token_ids: Sequence[int]) -> Callable[..., jax.Array]:
+def choice_function(config: NetworkConfig, token_ids: Sequence[int]) -> Callable[..., jax.Array]:
     """A language model's logits of a few tokens at the place of the answer, as a pure function.
 
     Cached like ``apply_function``.
@@ -259,7 +260,7 @@ def choice_function(config: Any, token_ids: Sequence[int]) -> Callable[..., jax.
 
 
 @functools.cache
-def _choice_function(config: Any, tokens: tuple[int, ...]) -> Callable[..., jax.Array]:
+def _choice_function(config: NetworkConfig, tokens: tuple[int, ...]) -> Callable[..., jax.Array]:
     def apply(params, input_ids, attention_mask, token_type_ids=None):
         network = bind(config, params)
         return network.choices(input_ids, attention_mask, token_type_ids, np.array(tokens))
@@ -267,7 +268,9 @@ def _choice_function(config: Any, tokens: tuple[int, ...]) -> Callable[..., jax.
     return apply
 
 
-def init_params(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> dict[str, Any]:
+def init_params(
+    config: NetworkConfig, *, key: int | jax.Array = 0, dtype: DTypeLike = jnp.float32
+) -> dict[str, Any]:
     """Random parameters: scales one, biases zero, everything else N(0, 0.02^2).
 
     Args:
@@ -295,7 +298,9 @@ def init_params(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> dict[
     return unflatten_params({path: jnp.asarray(flat[path], dtype) for path in shapes})
 
 
-def init_classifier(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> Classifier:
+def init_classifier(
+    config: NetworkConfig, *, key: int | jax.Array = 0, dtype: DTypeLike = jnp.float32
+) -> Classifier:
     """A classifier with random parameters, for tests and for training from scratch.
 
     Args:
@@ -318,7 +323,9 @@ def init_classifier(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> C
     return Classifier(config, apply_function(config), params, default_label_names(config))
 
 
-def init_language_model(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) -> LanguageModel:
+def init_language_model(
+    config: NetworkConfig, *, key: int | jax.Array = 0, dtype: DTypeLike = jnp.float32
+) -> LanguageModel:
     """A language model with random parameters.
 
     Args:
@@ -332,12 +339,12 @@ def init_language_model(config: Any, *, key: Any = 0, dtype: Any = jnp.float32) 
     return LanguageModel(config, apply_function(config), init_params(config, key=key, dtype=dtype))
 
 
-def default_label_names(config: Any) -> tuple[str, ...]:
+def default_label_names(config: NetworkConfig) -> tuple[str, ...]:
     """Hugging Face's names for labels that nobody named."""
     return tuple(f"LABEL_{i}" for i in range(config.num_labels))
 
 
 @functools.cache
-def _abstract_network(config: Any) -> tuple[Any, Any]:
+def _abstract_network(config: NetworkConfig) -> tuple[Any, Any]:
     network = family_of(config).network
     return nnx.split(nnx.eval_shape(lambda: network(config, rngs=nnx.Rngs(0))))

@@ -13,6 +13,7 @@ import numpy as np
 
 from loren_jax.models.decoder import Decoder
 from loren_jax.models.families import LanguageModel, bind, family_of
+from loren_jax.models.network_config import NetworkConfig
 
 BUFFER = 32
 """Lengths are rounded up to a multiple of this, so that few programs are compiled."""
@@ -77,7 +78,7 @@ def generate(
 
 
 @functools.cache
-def _continuation(config: Any) -> Callable[..., Any]:
+def _continuation(config: NetworkConfig) -> Callable[..., Any]:
     @jax.jit
     def continuation(params, text_T, start, stop, eos):
         network = bind(config, params)

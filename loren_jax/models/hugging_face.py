@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import (
     CONFIG,
@@ -35,6 +36,7 @@ from loren_jax.models.families import (
 )
 from loren_jax.models.location import POOLING_CONFIG
 from loren_jax.models.mask_token import mask_token_id
+from loren_jax.models.network_config import NetworkConfig
 from loren_jax.models.weights import (
     ShardingOf,
     WeightTable,
@@ -49,8 +51,8 @@ def load_classifier(
     *,
     num_labels: int | None = None,
     pooling: str | None = None,
-    key: Any = 0,
-    dtype: Any = jnp.float32,
+    key: int | jax.Array = 0,
+    dtype: DTypeLike = jnp.float32,
     sharding: ShardingOf | None = None,
 ) -> Classifier:
     """Reads a classifier, or a model of any other kind and gives it a new classification head.
@@ -128,7 +130,7 @@ def _label_count(
     return labels
 
 
-def _label_names(raw: Mapping[str, Any], config: Any) -> tuple[str, ...]:
+def _label_names(raw: Mapping[str, Any], config: NetworkConfig) -> tuple[str, ...]:
     names = {int(label): name for label, name in (raw.get("id2label") or {}).items()}
     if sorted(names) != list(range(config.num_labels)):
         return default_label_names(config)
@@ -136,7 +138,7 @@ def _label_names(raw: Mapping[str, Any], config: Any) -> tuple[str, ...]:
 
 
 def load_language_model(
-    directory: str | Path, *, dtype: Any = jnp.float32, sharding: ShardingOf | None = None
+    directory: str | Path, *, dtype: DTypeLike = jnp.float32, sharding: ShardingOf | None = None
 ) -> LanguageModel:
     """Reads a causal or masked language model.
 
@@ -162,7 +164,7 @@ def load_prompted(
     token_ids: Sequence[int],
     *,
     label_names: Sequence[str] | None = None,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     sharding: ShardingOf | None = None,
 ) -> Classifier:
     """Reads a language model as a classifier that answers a prompt with one of a few tokens.
@@ -191,7 +193,7 @@ def load_prompted(
 
 
 def _read_language_model(
-    directory: Path, num_labels: int, dtype: Any, sharding: ShardingOf | None
+    directory: Path, num_labels: int, dtype: DTypeLike, sharding: ShardingOf | None
 ) -> tuple[Any, dict[str, Any]]:
     raw = checkpoint_config(directory)
     family = family_named(raw.get("model_type") or "")
@@ -207,7 +209,7 @@ def _read_language_model(
 def export_classifier(
     directory: str | Path,
     source_directory: str | Path,
-    config: Any,
+    config: NetworkConfig,
     params: Mapping[str, Any],
     label_names: Sequence[str],
     *,
@@ -247,7 +249,7 @@ def export_classifier(
     return _export(Path(directory), Path(source_directory), config, params, settings, overwrite)
 
 
-def _check_label_names(label_names: Sequence[str], config: Any) -> None:
+def _check_label_names(label_names: Sequence[str], config: NetworkConfig) -> None:
     if len(set(label_names)) != config.num_labels or len(label_names) != config.num_labels:
         raise ValueError(
             f"label_names={list(label_names)} must be {config.num_labels} different names"
@@ -257,7 +259,7 @@ def _check_label_names(label_names: Sequence[str], config: Any) -> None:
 def export_language_model(
     directory: str | Path,
     source_directory: str | Path,
-    config: Any,
+    config: NetworkConfig,
     params: Mapping[str, Any],
     *,
     overwrite: bool = False,
@@ -287,7 +289,7 @@ def export_language_model(
 def _export(
     directory: Path,
     source: Path,
-    config: Any,
+    config: NetworkConfig,
     params: Mapping[str, Any],
     settings: Mapping[str, Any],
     overwrite: bool,

@@ -127,12 +127,12 @@ def attend(
     return attended.reshape(query.shape)
 
 
-def padding_mask(attention_mask: Any) -> Bool[Array, "B 1 1 T"]:
+def padding_mask(attention_mask: jax.Array | np.ndarray) -> Bool[Array, "B 1 1 T"]:
     """Every token reads every token that is no padding."""
     return jnp.asarray(attention_mask != 0)[:, None, None, :]
 
 
-def causal_mask(attention_mask: Any) -> Bool[Array, "B 1 T T"]:
+def causal_mask(attention_mask: jax.Array | np.ndarray) -> Bool[Array, "B 1 T T"]:
     """Every token reads itself and the tokens before it that are no padding."""
     length = attention_mask.shape[1]
     before = np.tri(length, dtype=bool)[None, None]
@@ -150,7 +150,7 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
     return many(rngs)
 
 
-def scanned(layers: Any, x: Float[Array, "B T D"], *shared: Any) -> Float[Array, "B T D"]:
+def scanned(layers: nnx.Module, x: Float[Array, "B T D"], *shared: Any) -> Float[Array, "B T D"]:
     """Applies stacked layers one after another, each as `layer(x, *shared)`."""
     layer, params = nnx.split(layers)
 

@@ -7,7 +7,7 @@ any weight is read.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from loren_jax.models.activations import ACTIVATIONS
 
@@ -23,6 +23,20 @@ class NetworkConfig(ABC):
 
     Among their fields are ``vocab_size``, ``pad_token_id``, ``num_labels``, ``pooling``, ``head``.
     """
+
+    if TYPE_CHECKING:  # fields of each family, in its own order and with its own defaults
+
+        @property
+        def vocab_size(self) -> int: ...  # noqa: D102
+
+        @property
+        def num_labels(self) -> int: ...  # noqa: D102
+
+        @property
+        def pooling(self) -> str: ...  # noqa: D102
+
+        @property
+        def head(self) -> str: ...  # noqa: D102
 
     POOLINGS: ClassVar[tuple[str, ...]]
     """What ``pooling`` may be, the family's own first."""

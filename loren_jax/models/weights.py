@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import TensorSource, read_part
 
@@ -229,8 +230,8 @@ def read_params(
     table: WeightTable,
     abstract: Params,
     *,
-    dtype: Any,
-    head_key: Any = 0,
+    dtype: DTypeLike,
+    head_key: int | jax.Array = 0,
     sharding: ShardingOf | None = None,
 ) -> dict[str, Any]:
     """Fills the parameters from a checkpoint, one tensor at a time.
@@ -283,7 +284,7 @@ def read_params(
 
 
 def _assembled(
-    source: TensorSource, names: list[str], row: WeightRow, shape: tuple[int, ...], dtype: Any
+    source: TensorSource, names: list[str], row: WeightRow, shape: tuple[int, ...], dtype: DTypeLike
 ) -> jax.Array:
     """A leaf that is put together on the host, for one device."""
     leaf = np.empty(shape, dtype)
@@ -316,7 +317,7 @@ def _tensor(
 
 @functools.partial(jax.jit, donate_argnums=0, static_argnums=(3, 4))
 def _placed(
-    leaf: jax.Array, tensor: jax.Array, layer: Any, stacked: bool, transposed: bool
+    leaf: jax.Array, tensor: jax.Array, layer: int | jax.Array, stacked: bool, transposed: bool
 ) -> jax.Array:
     """Writes one tensor into its leaf, in the leaf's own memory."""
     part = (tensor.T if transposed else tensor).astype(leaf.dtype)
@@ -325,7 +326,9 @@ def _placed(
     return jax.lax.dynamic_update_index_in_dim(leaf, part, layer, axis=0)
 
 
-def new_head_leaf(path: str, shape: tuple[int, ...], *, dtype: Any, rngs: nnx.Rngs) -> jax.Array:
+def new_head_leaf(
+    path: str, shape: tuple[int, ...], *, dtype: DTypeLike, rngs: nnx.Rngs
+) -> jax.Array:
     """A fresh parameter of the head: kernels N(0, 0.02^2), biases zero.
 
     Drawn in float32 and cast last, so that every dtype starts from the same head.

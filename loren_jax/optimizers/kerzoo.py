@@ -6,7 +6,7 @@ from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
-from loren_jax.directions.smoothed import smoothed
+from loren_jax.directions.smoothed import Kernel, smoothed
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
@@ -21,7 +21,7 @@ def kerzoo(
     num_directions: int = 1,
     perturbation_scale: ScalarOrSchedule = 1e-3,
     half_width: Scalar = 0.5,
-    kernel: str = "cubic",
+    kernel: Kernel = "cubic",
     constant: Scalar = 1.0,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,

@@ -4,7 +4,7 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions.low_rank import low_rank
+from loren_jax.directions.low_rank import FactorScale, low_rank
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry
@@ -21,7 +21,7 @@ def lozo(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     rank: int = 2,
     every: int = 50,
-    factor_scale: str = "unit",
+    factor_scale: FactorScale = "unit",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -136,7 +136,7 @@ def lozo_m(
     momentum: Scalar = 0.9,
     rank: int = 2,
     every: int = 50,
-    factor_scale: str = "unit",
+    factor_scale: FactorScale = "unit",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,

@@ -3,11 +3,14 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loren_jax.train.comparison import Run
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 
 def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
@@ -44,7 +47,13 @@ def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
     os.replace(draft, path)
 
 
-def _draw(axes: Any, group: Sequence[Run], name: str, colour: Any, label: str) -> None:
+def _draw(
+    axes: "matplotlib.axes.Axes",
+    group: Sequence[Run],
+    name: str,
+    colour: str,
+    label: str,
+) -> None:
     curves = [_curve(run, name) for run in group]
     for passes, values in curves:
         axes.plot(passes, values, color=colour, alpha=0.35, lw=0.9)

@@ -1,20 +1,20 @@
 """The directions that the inputs of a run's matrices vary along, found before its first step."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from loren_jax.inputs import input_factors
-from loren_jax.tasks import Tokens
+from loren_jax.tasks import OwnTokens, Tokens
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.loss import cross_entropy
 from loren_jax.train.trainee import Trainee
 from loren_jax.types import PyTree
 
 
-def factors_of(config: TrainConfig, train: Any, trainee: Trainee) -> dict[str, np.ndarray] | None:
+def factors_of(
+    config: TrainConfig, train: Tokens | OwnTokens, trainee: Trainee
+) -> dict[str, np.ndarray] | None:
     """Fan-in vectors for every matrix that is trained, from the training texts.
 
     Labels are not looked at: the loss is run forwards, and what flows into the matrices is taken

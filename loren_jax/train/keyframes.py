@@ -158,7 +158,7 @@ def _flattened(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
 def _filled(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
     """The leaves of one tree in their places."""
 
-    def leaf(number: int, like: Any) -> jax.Array:
+    def leaf(number: int, like: jax.Array) -> jax.Array:
         array = jnp.asarray(arrays[f"{name}.{number:06}"])
         array = noise.from_words(array) if _is_key(like) else array
         if array.shape != like.shape or array.dtype != like.dtype:
@@ -169,5 +169,5 @@ def _filled(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
     return structure.unflatten([leaf(number, like) for number, like in enumerate(leaves)])
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: jax.Array) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loren_jax.types import JSON
+
 METRICS = "metrics.jsonl"
 
 
@@ -32,7 +34,7 @@ class MetricsWriter:
         before = max((event["seconds"] for event in kept), default=0.0)
         self._start = time.perf_counter() - before
 
-    def write(self, event: str, step: int, forward_passes: int, **fields: Any) -> None:
+    def write(self, event: str, step: int, forward_passes: int, **fields: JSON) -> None:
         """Appends one line.
 
         Args:
@@ -63,7 +65,7 @@ class MetricsWriter:
 class NoMetrics:
     """What `MetricsWriter` is on the first process of several, on the others."""
 
-    def write(self, event: str, step: int, forward_passes: int, **fields: Any) -> None:
+    def write(self, event: str, step: int, forward_passes: int, **fields: JSON) -> None:
         """Leaves it to the first."""
 
     def __enter__(self) -> "NoMetrics":
@@ -91,7 +93,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: JSON) -> JSON:
     """JSON has neither NaN nor infinity, and most readers refuse a file that has."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None

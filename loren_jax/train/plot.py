@@ -3,9 +3,12 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 _STEPS, _HELD_OUT = "#9ecae1", "#d94801"
 _SMOOTH = "#2171b5"
@@ -51,7 +54,9 @@ def plot_curve(
     os.replace(draft, path)
 
 
-def _draw_losses(axes: Any, events: Sequence[dict[str, Any]], held_out: str) -> None:
+def _draw_losses(
+    axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], held_out: str
+) -> None:
     passes, losses = _points(events, "step", "loss")
     axes.plot(passes, losses, ".", color=_STEPS, markersize=3, label="training, each step")
     if len(losses):
@@ -61,7 +66,7 @@ def _draw_losses(axes: Any, events: Sequence[dict[str, Any]], held_out: str) -> 
 
 
 def _draw_accuracies(
-    axes: Any, events: Sequence[dict[str, Any]], majority: float, held_out: str
+    axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], majority: float, held_out: str
 ) -> None:
     passes, accuracies = _points(events, "evaluation", "accuracy")
     axes.plot(passes, accuracies, "o-", color=_HELD_OUT, label=held_out)
@@ -79,7 +84,7 @@ def _draw_accuracies(
     axes.set_xlabel("forward passes in training")
 
 
-def _mark(axes: Any, events: Sequence[dict[str, Any]], step: int | None) -> None:
+def _mark(axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], step: int | None) -> None:
     """A ring around the evaluation whose parameters are kept."""
     if step is None:
         return
@@ -95,7 +100,7 @@ def _points(events: Sequence[dict[str, Any]], event: str, name: str) -> tuple[An
     return passes, np.array([line[name] for line in kept])
 
 
-def _smoothed(values: Any) -> Any:
+def _smoothed(values: np.ndarray) -> Any:
     """A mean over a moving window of about a tenth of the run."""
     half = max(2, len(values) // 20)
     sums = np.cumsum(np.concatenate([[0.0], values]))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Int
 
 from loren_jax.models import Classifier, load_prompted
@@ -71,7 +72,7 @@ class Reader:
         return OwnTokens.of(widened(tokens, length, self._tokenizer), own, labels)
 
     def prompted_model(
-        self, label_names: tuple[str, ...], *, dtype: Any = "float32", sharding: Any = None
+        self, label_names: tuple[str, ...], *, dtype: DTypeLike = "float32", sharding: Any = None
     ) -> Classifier:
         """The model as one that answers the prompt.
 

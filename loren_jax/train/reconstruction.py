@@ -17,6 +17,7 @@ from loren_jax.train.reading import Reader
 from loren_jax.train.run_journal import require_model
 from loren_jax.train.saving import Origin, save_model
 from loren_jax.train.trainee import Trainee, trainee_of
+from loren_jax.types import PyTree
 
 _ANY_OPTIMIZER = {"name": "loren", "learning_rate": 1.0}
 
@@ -212,7 +213,7 @@ def _saved_params(directory: Path, origin: Origin) -> Any:
     return load_classifier(directory, dtype=dtype).params
 
 
-def _leaves(params: Any) -> list[np.ndarray]:
+def _leaves(params: PyTree) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 

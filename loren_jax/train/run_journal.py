@@ -13,6 +13,7 @@ from loren_jax.train.config import TrainConfig
 from loren_jax.train.preparation import Preparation
 from loren_jax.train.schedules import schedule_description
 from loren_jax.train.trainee import Trainee
+from loren_jax.types import PyTree
 
 
 def run_method(
@@ -49,7 +50,7 @@ def run_header(
     parts: Preparation,
     trainee: Trainee,
     method: journal.Method,
-    opt_state: Any,
+    opt_state: PyTree,
     devices: OneDevice,
 ) -> dict[str, Any]:
     """The header of a run's journal: enough to make the model again without the data.

@@ -49,7 +49,7 @@ class Compiled(NamedTuple):
 
 def make_train_step(
     apply: Callable[..., jax.Array],
-    optimizer: Any,
+    optimizer: optax.GradientTransformationExtraArgs,
     *,
     micro_batch_size: int | None = None,
 ) -> TrainStep:
@@ -79,7 +79,7 @@ def make_train_step(
 
 
 def compiled(
-    step: TrainStep, params: PyTree, opt_state: PyTree, tokens: Tokens, full: Any, frozen: Any
+    step: TrainStep, params: PyTree, opt_state: PyTree, tokens: Tokens, full: PyTree, frozen: PyTree
 ) -> Compiled:
     """The two programs of a step, compiled before any is called."""
     probe = step.probe.lower(params, opt_state, tokens, full, frozen)

@@ -13,7 +13,7 @@ from loren_jax import journal
 from loren_jax.diagnostics import VitalSigns
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS
-from loren_jax.tasks import Tokens, batch_indices
+from loren_jax.tasks import OwnTokens, Tokens, batch_indices
 from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.input_directions import passes_before
@@ -248,7 +248,7 @@ class Training:
             return wrong
         return [] if group is None else devices.processes(group)
 
-    def _scorer(self, tokens: Any, title: str | None = None) -> Scorer:
+    def _scorer(self, tokens: Tokens | OwnTokens, title: str | None = None) -> Scorer:
         return Scorer(
             self._trainee.apply,
             tokens,

@@ -1,6 +1,6 @@
 """R-AdaZO's scaling: Adam whose second moment is that of the first."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import optax
 
 from loren_jax import arguments
 from loren_jax.precision import wide
-from loren_jax.types import PyTree
+from loren_jax.types import PyTree, Scalar
 
 
 class ScaleByAdazoState(NamedTuple):
@@ -24,7 +24,7 @@ class ScaleByAdazoState(NamedTuple):
 
 
 def scale_by_adazo(
-    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8
+    b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8
 ) -> optax.GradientTransformationExtraArgs:
     r"""Scales by the root of the second moment of the first moment.
 

@@ -9,13 +9,14 @@ import optax
 from loren_jax import arguments
 from loren_jax.transformation import Update
 from loren_jax.transforms.precision import in_float32
+from loren_jax.types import Scalar, ScalarOrSchedule
 
 
 def descend(
-    learning_rate: Any,
+    learning_rate: ScalarOrSchedule,
     *,
-    momentum: Any = None,
-    weight_decay: Any = 0.0,
+    momentum: Scalar | None = None,
+    weight_decay: Scalar = 0.0,
 ) -> optax.GradientTransformation:
     r"""Heavy-ball momentum, decoupled weight decay and the learning rate, once a step.
 
@@ -95,7 +96,7 @@ def descend(
     return optax.GradientTransformation(init, Update(update, fused=fused))
 
 
-def _value(number: Any, state: Any) -> tuple[Any, Any]:
+def _value(number: ScalarOrSchedule, state: Any) -> tuple[Any, Any]:
     """A number or the value of a schedule, and the schedule's state a step later."""
     if not callable(number):
         return number, state

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from loren_jax.precision import wide
 
@@ -25,7 +26,7 @@ def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformation
     """
     inner = optax.with_extra_args_support(tx)
 
-    def cast(leaf: Any) -> Any:
+    def cast(leaf: ArrayLike) -> Any:
         floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
         return jnp.asarray(leaf, wide(leaf)) if floating else leaf
 

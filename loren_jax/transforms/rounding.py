@@ -12,15 +12,16 @@ represent and not by casting there and back, as compilers are free to drop such 
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from loren_jax import noise
-from loren_jax.types import PyTree
+from loren_jax.types import PyTree, Seed
 
 _float32 = functools.partial(jnp.asarray, dtype=jnp.float32)
 
@@ -48,7 +49,7 @@ class CompensatedSumState(NamedTuple):
     residual: PyTree
 
 
-def stochastic_rounding(key: Any = 0) -> optax.GradientTransformationExtraArgs:
+def stochastic_rounding(key: Seed = 0) -> optax.GradientTransformationExtraArgs:
     r"""Rounds each narrow parameter up or down at random so that its mean is the exact sum.
 
     .. math::
@@ -173,7 +174,7 @@ def _difference(chosen: Float[Array, "..."], p: Array, u: Array) -> Float[Array,
     return jnp.where(finite, chosen - _float32(p), _float32(u))
 
 
-def _spacing(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
+def _spacing(x: Float[Array, "..."], dtype: DTypeLike) -> Float[Array, "..."]:
     """The distance of neighbouring numbers of `dtype` around each float32 `x`, a power of two."""
     info = jnp.finfo(dtype)
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0x7F800000)
@@ -183,7 +184,7 @@ def _spacing(x: Float[Array, "..."], dtype: Any) -> Float[Array, "..."]:
     return jnp.maximum(power, least) * 2.0**-info.nmant
 
 
-def _is_narrow(p: Any) -> bool:
+def _is_narrow(p: ArrayLike) -> bool:
     dtype = jnp.result_type(p)
     return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.finfo(dtype).bits < 32
 

@@ -70,7 +70,7 @@ def train_step(
         )
     whole = {} if full_loss is None else {"full_value_fn": full_loss}
 
-    def functions(*batch: Any) -> dict[str, Any]:
+    def functions(*batch: PyTree) -> dict[str, Any]:
         return {"value_fn": lambda params: loss(params, *batch)} | whole
 
     return TrainStep(functions, optimizer, has_aux)
@@ -114,7 +114,7 @@ class TrainStep:
         self.compiled = jax.jit(automatic(step), donate_argnums=(0, 1))
         self._functions, self._has_aux, self._started = functions, has_aux, False
 
-    def __call__(self, params: PyTree, state: PyTree, *batch: Any) -> tuple[PyTree, PyTree]:
+    def __call__(self, params: PyTree, state: PyTree, *batch: PyTree) -> tuple[PyTree, PyTree]:
         """One step.
 
         Args:
@@ -140,7 +140,7 @@ class TrainStep:
                 _name_shared(params, error)
             raise
 
-    def lower(self, params: PyTree, state: PyTree, *batch: Any) -> Any:
+    def lower(self, params: PyTree, state: PyTree, *batch: PyTree) -> Any:
         """As of a jitted function: the program, for example to ask what memory it takes."""
         return self.compiled.lower(params, state, *batch)
 

@@ -126,6 +126,6 @@ def test_state_in_closed_form():
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
     ],
 )
-def test_bad_knobs_are_named(kwargs, message):
+def test_bad_knobs_are_named(kwargs, message, without_checked_annotations):
     with pytest.raises(ValueError, match=message):
         low_rank(**kwargs)

@@ -133,6 +133,6 @@ def test_half_width_is_a_factor_of_the_scale():
         ({"kernel": "box"}, "kernel must be one of 'linear', 'cubic', 'quintic', got 'box'"),
     ],
 )
-def test_bad_knobs_are_named(kwargs, message):
+def test_bad_knobs_are_named(kwargs, message, without_checked_annotations):
     with pytest.raises(ValueError, match=message):
         smoothed(isotropic(), **kwargs)

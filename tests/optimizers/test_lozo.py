@@ -92,7 +92,7 @@ def test_fused_step_is_the_same():
         ({"num_directions": 0}, "num_directions must be at least 1"),
     ],
 )
-def test_bad_knobs_are_named(kwargs, message):
+def test_bad_knobs_are_named(kwargs, message, without_checked_annotations):
     with pytest.raises(ValueError, match=message):
         lozo(0.1, **kwargs)
     with pytest.raises(ValueError, match=message):

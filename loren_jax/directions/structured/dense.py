@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured.direction import Direction
+from loren_jax.types import Leaf
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Zero(Direction):
     view: MatrixView
 
     @classmethod
-    def like(cls, leaf: Any) -> "Zero":
+    def like(cls, leaf: Leaf) -> "Zero":
         """For a leaf of any kind: of the matrices of one that is not moved nothing is known."""
         return cls(MatrixView(jnp.shape(leaf), tuple(range(jnp.ndim(leaf)))))
 

@@ -1,6 +1,7 @@
 """What every kind of direction is and does, so that a new kind is one file."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -104,15 +105,15 @@ class Direction(ABC):
         return jax.vmap(lambda query: query.to_dense(), axis_size=number)(self)
 
 
-def _flatten(node: Any) -> tuple[Any, Any]:
-    names = tuple(field.name for field in fields(node))
+def _flatten(node: Direction) -> tuple[Any, Any]:
+    names = tuple(field.name for field in fields(node))  # type: ignore[arg-type]
     static = tuple((name, getattr(node, name)) for name in names if name == "view")
     names = tuple(name for name in names if name != "view")
     children = tuple((jax.tree_util.GetAttrKey(name), getattr(node, name)) for name in names)
     return children, (names, static)
 
 
-def _unflatten(kind: type, static: Any, children: Any) -> Any:
+def _unflatten(kind: type, static: tuple[Any, ...], children: Sequence[Any]) -> Any:
     """Skips the constructor: transformations rebuild nodes around things that are no arrays."""
     node, (names, views) = object.__new__(kind), static
     for name, value in (*zip(names, children, strict=True), *views):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,12 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured.direction import Direction, plus
 from loren_jax.precision import wide
+from loren_jax.types import Index
+
+Sums: TypeAlias = tuple[Array, Array | None]
+"""Of the directions, and of the scores where a covariance learns."""
+
+Carry = TypeVar("Carry")
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,8 @@ class Seeded(Direction):
         learned = None if covariance is None else jnp.zeros_like(covariance.vector)
         axes = self.view.layer.fan_in
 
-        def add(layer: "Seeded", start: Any, width: int) -> tuple[Array, Array | None]:
-            def query(sums: Any, drawn: Any) -> Any:
+        def add(layer: "Seeded", start: Index, width: int) -> tuple[Array, Array | None]:
+            def query(sums: Sums, drawn: tuple[Array, Array, Array]) -> tuple[Sums, None]:
                 key, slope, score = drawn
                 y = replace(layer, keys=key).block(start, width)
                 total = sums[0] + slope * y
@@ -77,8 +83,8 @@ class Seeded(Direction):
     def squares(self, score: Array) -> Array:
         """`sum_k score_k y_k^2`, drawn as in `combine`."""
 
-        def add(layer: "Seeded", start: Any, width: int) -> tuple[Array, None]:
-            def query(total: Array, drawn: Any) -> Any:
+        def add(layer: "Seeded", start: Index, width: int) -> tuple[Array, None]:
+            def query(total: Array, drawn: tuple[Array, Array]) -> tuple[Array, None]:
                 key, score = drawn
                 y = replace(layer, keys=key).block(start, width)
                 return total + score * jnp.square(y), None
@@ -104,7 +110,7 @@ class Seeded(Direction):
         std = None if self.std is None else first(self.std, len(self.view.shape))
         return replace(self, covariance=covariance, std=std)
 
-    def layer(self, number: Any) -> "Seeded":
+    def layer(self, number: Index) -> "Seeded":
         """One matrix of the stack, numbered in row-major order; a leading axis K is kept."""
         depth = len(self.view.stack)
         keys = self.keys.reshape(*self.keys.shape[: self.keys.ndim - depth], -1)[..., number]
@@ -132,7 +138,7 @@ class Seeded(Direction):
         shape[self.blocked_axis] = width
         return tuple(shape)
 
-    def block(self, start: Any, width: int) -> Float[Array, "..."]:
+    def block(self, start: Index, width: int) -> Float[Array, "..."]:
         """`width` entries along `blocked_axis` of a single matrix, in the leaf's axis order."""
         units = self.view.m // self.blocked_size
         y = self.rows(start * units + jnp.arange(width * units))
@@ -150,7 +156,7 @@ class Seeded(Direction):
         return y if self.covariance is None else self.covariance.apply_sqrt(y, axis=-1)
 
 
-def over_blocks(direction: Seeded, carry: Any, fn: Callable[[Any, Any, int], Any]) -> Any:
+def over_blocks(direction: Seeded, carry: Carry, fn: Callable[[Carry, Index, int], Carry]) -> Carry:
     """`carry = fn(carry, start, width)` for blocks that cover a single matrix, one after another.
 
     Blocks are of equal width; where none divides the axis well, one narrower block follows. A
@@ -194,10 +200,10 @@ def _piece_by_piece(
     axis = 1 + direction.layer(0).blocked_axis
     scores = None if learned is None else learned.reshape(len(flat), -1)
 
-    def add_layer(i: Any, sums: Any) -> Any:
+    def add_layer(i: Index, sums: Sums) -> Sums:
         layer = direction.layer(i)
 
-        def add_block(sums: Any, start: Any, width: int) -> Any:
+        def add_block(sums: Sums, start: Index, width: int) -> Sums:
             flat, scores = sums
             total, score = add(layer, start, width)
             if view.is_split:  # a slice along a sharded axis, even of all of it, may gather it
@@ -219,7 +225,7 @@ def _piece_by_piece(
     into = flat.reshape(into.shape)
     if view.stack and not view.stack_leads:
         into = jnp.moveaxis(into, range(len(view.stack_axes)), view.stack_axes)
-    return into, None if learned is None else scores.reshape(learned.shape)
+    return into, None if scores is None or learned is None else scores.reshape(learned.shape)
 
 
 def _to_layers(x: Array, view: MatrixView) -> Array:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 from jax.extend import core
 
 from loren_jax.evaluation.perturbed.control_flow import CALLS
@@ -40,7 +41,7 @@ class Kind(enum.IntEnum):
     """Another one for each."""
 
 
-def largest_activation(jaxpr: Any) -> int:
+def largest_activation(jaxpr: core.Jaxpr) -> int:
     """Bytes of the largest value that a query computes for itself.
 
     A weight that is only reshaped or cast does not count, nor what the loss computes from its
@@ -56,7 +57,7 @@ def largest_activation(jaxpr: Any) -> int:
     return _flow(jaxpr, [Kind.WEIGHT] * len(jaxpr.invars))[0]
 
 
-def _flow(jaxpr: Any, kinds: Sequence[Kind]) -> tuple[int, list[Kind]]:
+def _flow(jaxpr: core.Jaxpr, kinds: Sequence[Kind]) -> tuple[int, list[Kind]]:
     """Bytes of the largest value of a query's own, and the kinds of the outputs."""
     known = dict(zip(jaxpr.invars, kinds, strict=True))
     kind = lambda v: Kind.SHARED if isinstance(v, core.Literal) else known.get(v, Kind.SHARED)
@@ -72,7 +73,7 @@ def _flow(jaxpr: Any, kinds: Sequence[Kind]) -> tuple[int, list[Kind]]:
     return largest, [kind(v) for v in jaxpr.outvars]
 
 
-def _equation(equation: Any, kinds: list[Kind]) -> tuple[int, list[Kind]]:
+def _equation(equation: core.JaxprEqn, kinds: list[Kind]) -> tuple[int, list[Kind]]:
     """`_flow` through one equation, of whose inputs some are not shared."""
     params, name = equation.params, equation.primitive.name
     if name_of(equation, RULES) == PUT_LAYER or (name in STRUCTURAL and kinds[0] is Kind.WEIGHT):
@@ -123,11 +124,11 @@ def _settled(
         carry = later
 
 
-def _body(jaxpr: Any) -> Any:
+def _body(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> core.Jaxpr:
     return jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
 
 
-def bytes_of(aval: Any) -> int:
+def bytes_of(aval: jax.core.AbstractValue) -> int:
     """Bytes of an array of this shape and type."""
     dtype = getattr(aval, "dtype", None)
     return math.prod(getattr(aval, "shape", ())) * getattr(dtype, "itemsize", 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from loren_jax import scheduling
@@ -25,12 +26,13 @@ from loren_jax.evaluation.perturbed.leaves import (
     is_perturbed,
 )
 from loren_jax.precision import wide
+from loren_jax.types import Index
 
 PART = -2
 """Number of the axis that tells the devices' parts of a sum apart."""
 
 
-def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def dot_general(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Either side, any order of axes, stacks as batches, several contracted axes."""
     lhs, rhs = inputs
     if is_perturbed(lhs) and is_perturbed(rhs):  # a product of two weights: keep the larger one
@@ -47,7 +49,7 @@ def dot_general(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> A
     return _dot_factored(equation, leaf, x, side)
 
 
-def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
+def _dot_noisy(equation: JaxprEqn, leaf: Noisy, x: Array, side: int) -> Array:
     """Draws not before the activation is there, so that the noise of one weight is alive.
 
     Where the sum is over the fan-in axes, block after block of the outputs: then no more than a
@@ -63,13 +65,13 @@ def _dot_noisy(equation: Any, leaf: Noisy, x: Array, side: int) -> Array:
     own = [i for i in leaf.order if i not in summed]
     place = own.index(leaf.direction.blocked_axis) + (0 if side == 0 else x.ndim - len(summed))
 
-    def block(out: Array, start: Any, width: int) -> Array:
+    def block(out: Array, start: Index, width: int) -> Array:
         part = bind(equation, _sided(side, leaf.block(start, width), x))
         if width == leaf.direction.blocked_size:
             return part
         return jax.lax.dynamic_update_slice_in_dim(out, part, start, place)
 
-    out = equation.outvars[0].aval
+    out: Any = equation.outvars[0].aval
     zeros = jnp.full(out.shape, scheduling.zero_after(x), out.dtype)
     return over_blocks(leaf.direction, zeros, block)
 
@@ -78,7 +80,7 @@ def _sided(side: int, leaf: Array, x: Array) -> tuple[Array, Array]:
     return (leaf, x) if side == 0 else (x, leaf)
 
 
-def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
+def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> Any:
     contracting, batch = equation.params["dimension_numbers"]
     leaf_contracted, leaf_batch = contracting[side], batch[side]
     summed = {leaf.labels[i] for i in leaf_contracted}
@@ -119,7 +121,7 @@ def _dot_factored(equation: Any, leaf: Factored, x: Array, side: int) -> Any:
     delta = contract(projected, reached, leaf.factor(outward), outward_axes, out_axes)
 
     # In half precision the two terms are added before they are rounded.
-    dtype = equation.outvars[0].aval.dtype
+    dtype = _out_dtype(equation)
     base = bind(equation, _sided(side, leaf.weight, x), preferred_element_type=wide(dtype))
     return (base + delta.astype(base.dtype)).astype(dtype)
 
@@ -133,8 +135,13 @@ def _wide(x: Array) -> Array:
     return x.astype(wide(x))
 
 
+def _out_dtype(equation: JaxprEqn) -> Any:
+    aval: Any = equation.outvars[0].aval
+    return aval.dtype
+
+
 def _dot_in_parts(
-    equation: Any, leaf: Factored, x: Array, x_axes: list[int], out_axes: list[int]
+    equation: JaxprEqn, leaf: Factored, x: Array, x_axes: list[int], out_axes: list[int]
 ) -> Array:
     """A sum over an axis that is sharded: each device's part of both terms, added up together.
 
@@ -162,6 +169,6 @@ def _dot_in_parts(
     projected = contract(_wide(activation), activation_axes, factor, factor_axes, reached)
     factor_axes = [*leaf.axes(outward), RANK]
     delta = contract(projected, reached, leaf.factor(outward), factor_axes, [PART, *out_axes])
-    total = (base + delta).astype(equation.outvars[0].aval.dtype)
+    total = (base + delta).astype(_out_dtype(equation))
     # Not `jnp.sum`, which adds half precision up in float32: the devices would exchange twice that.
     return jax.lax.reduce(total, jnp.zeros((), total.dtype), jax.lax.add, (0,))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jax.sharding import PartitionSpec
 
 from loren_jax.evaluation.perturbed import one_layer
@@ -22,9 +23,11 @@ from loren_jax.evaluation.perturbed.leaves import (
     RIGHT,
     Factored,
     OneMoved,
+    Value,
     dense,
     is_perturbed,
 )
+from loren_jax.types import PyTree
 
 CHECKPOINTS = ("checkpoint", "remat", "remat2")
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
@@ -41,7 +44,7 @@ CALLS = (
 
 
 @stacks_pass
-def call(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def call(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """A function called in the middle: its body, in place. No derivative is needed of it."""
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if name in equation.params:
@@ -49,7 +52,7 @@ def call(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return NotImplemented
 
 
-def checkpoint(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def checkpoint(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """What is computed again in a backward pass is so here too, with the weights still lazy."""
     params = equation.params
     if not _all_factored(inputs):
@@ -63,7 +66,7 @@ def checkpoint(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> An
     return again(_parts(inputs))
 
 
-def custom_derivative(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def custom_derivative(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """`custom_jvp` and `custom_vjp`: the value lazily, the derivative as defined, on dense weights.
 
     What the body would give as a derivative is not what the user asked for.
@@ -87,7 +90,7 @@ def custom_derivative(interpreter: Interpreter, equation: Any, inputs: list[Any]
 
 
 @stacks_pass
-def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Over layers, or over anything else with the leaf as a constant or an unchanged carry."""
     if any(isinstance(x, OneMoved) for x in inputs):
         return one_layer.scan(interpreter, equation, inputs)
@@ -118,7 +121,7 @@ def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return [*_merge(end, kept), *ys]
 
 
-def while_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def while_(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """`while_loop` and `fori_loop`."""
     params = equation.params
     first, second = params["cond_nconsts"], params["body_nconsts"]
@@ -140,18 +143,18 @@ def while_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
 
 
 @stacks_pass
-def cond(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def cond(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """`cond` and `switch`: each branch on the same lazy operands."""
     index, *operands = inputs
 
-    def take(branch: Any) -> Any:
+    def take(branch: ClosedJaxpr) -> Any:
         run = lambda: interpreter.closed(branch, operands)
         return lambda: [_dense(interpreter, o) for o in run()]
 
     return jax.lax.switch(index, [take(branch) for branch in equation.params["branches"]])
 
 
-def shard_map(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def shard_map(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Each factor is sharded as the axes of the weight that it has."""
     params = equation.params
     inputs = [
@@ -164,7 +167,7 @@ def shard_map(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
         for x, spec in zip(inputs, params["in_specs"], strict=True)
     ]
 
-    def body(*local: Any) -> list[Any]:
+    def body(*local: PyTree) -> list[Any]:
         outputs = interpreter.closed(params["jaxpr"], _with_parts(inputs, local))
         return [_dense(interpreter, o) for o in outputs]
 
@@ -203,14 +206,18 @@ def _factor_specs(leaf: Factored, spec: PartitionSpec) -> tuple[PartitionSpec, .
     return spec, own(LEFT), own(RIGHT)
 
 
-def _unchanged(start: list[Any], invars: Any, outvars: Any) -> dict[int, Any]:
+def _unchanged(
+    start: list[Any], invars: Sequence[Var], outvars: Sequence[Var | Literal]
+) -> dict[int, Any]:
     """Perturbed carries that the body hands on as they came, by place."""
     return {
         i: value for i, value in enumerate(start) if is_perturbed(value) and outvars[i] is invars[i]
     }
 
 
-def _others(interpreter: Interpreter, equation: Any, start: list[Any], kept: dict) -> list[Any]:
+def _others(
+    interpreter: Interpreter, equation: JaxprEqn, start: list[Any], kept: dict
+) -> list[Any]:
     name = equation.primitive.name
     return [interpreter.dense_one(x, name) for i, x in enumerate(start) if i not in kept]
 
@@ -221,5 +228,5 @@ def _merge(moving: list[Any], kept: dict[int, Any]) -> list[Any]:
     return [kept[i] if i in kept else next(rest) for i in range(len(moving) + len(kept))]
 
 
-def _dense(interpreter: Interpreter, value: Any) -> Any:
+def _dense(interpreter: Interpreter, value: Value) -> Any:
     return interpreter.dense_one(value, "output of a loop or branch")

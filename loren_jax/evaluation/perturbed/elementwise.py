@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
 from loren_jax.evaluation.perturbed.leaves import Factored, Noisy, cast, is_perturbed
@@ -12,7 +13,7 @@ from loren_jax.precision import wide
 
 
 @stacks_pass
-def convert_element_type(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def convert_element_type(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """A cast to another floating-point type: of the weight; the structure stays float32."""
     (leaf,) = inputs
     dtype = equation.params["new_dtype"]
@@ -21,7 +22,7 @@ def convert_element_type(interpreter: Interpreter, equation: Any, inputs: list[A
     return cast(leaf, dtype)
 
 
-def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def scale(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """`mul` and `div` by a scalar, `neg`: of the weight, and of one factor or the noise's scale."""
     places = [i for i, x in enumerate(inputs) if is_perturbed(x)]
     place, leaf = places[0], inputs[places[0]]
@@ -39,7 +40,7 @@ def scale(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return replace(leaf, weight=weight, left=multiplied(leaf.left, *by))
 
 
-def each_part(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def each_part(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """What says something of a value and changes no number, as `pvary`: of every part."""
     (leaf,) = inputs
     if not isinstance(leaf, Factored):
@@ -47,7 +48,7 @@ def each_part(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     return leaf.changed(bind(equation, (leaf.weight,)), lambda x, side: bind(equation, (x,)))
 
 
-def identity(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def identity(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """`copy`, `stop_gradient`, names: the value as it is."""
     (leaf,) = inputs
     return leaf

@@ -1,13 +1,14 @@
 """Rows, layers and slices of a perturbed leaf: `gather`, `slice`, `dynamic_slice`, `squeeze`."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, Rule, bind
@@ -27,7 +28,7 @@ from loren_jax.precision import wide
 def _in_own_order(rule: Rule) -> Rule:
     """A rule that has to find the weight's axes in their order."""
 
-    def ordered(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+    def ordered(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
         settle = lambda x: x.settled() if isinstance(x, Noisy) and x.transposed else x
         return rule(interpreter, equation, [settle(x) for x in inputs])
 
@@ -35,7 +36,7 @@ def _in_own_order(rule: Rule) -> Rule:
 
 
 @_in_own_order
-def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Whole rows along some axes, as of an embedding, from the weight and the factors' own rows."""
     leaf, indices = inputs
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
@@ -67,7 +68,7 @@ def gather(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return (weight.astype(wide(weight)) + delta).astype(weight.dtype)
 
 
-def _drawn_rows(equation: Any, leaf: Noisy, indices: Array) -> Any:
+def _drawn_rows(equation: JaxprEqn, leaf: Noisy, indices: Array) -> Any:
     """Fan-in vectors of the indexed fan-out units alone, as of the tokens of a batch."""
     view, numbers = leaf.direction.view, equation.params["dimension_numbers"]
     few = indices[..., 0].size < view.m
@@ -93,7 +94,7 @@ def _drawn_rows(equation: Any, leaf: Noisy, indices: Array) -> Any:
 
 
 def _rows(
-    equation: Any, leaf: Factored, side: str, indices: Array, batch: list[int]
+    equation: JaxprEqn, leaf: Factored, side: str, indices: Array, batch: list[int]
 ) -> tuple[Array, list[int]]:
     """The rows of one factor, index axes first, and the numbers of its axes."""
     factor, axes = leaf.factor(side), leaf.axes(side)
@@ -120,7 +121,7 @@ def _rows(
 
 
 @_in_own_order
-def slice_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def slice_(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """A static slice; for noise, of the stack's axes alone."""
     (leaf,) = inputs
     starts, limits = equation.params["start_indices"], equation.params["limit_indices"]
@@ -133,7 +134,7 @@ def slice_(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
 
 
 @_in_own_order
-def split(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def split(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """One axis cut into pieces, as of a joint query, key and value kernel."""
     (leaf,) = inputs
     axis = equation.params["axis"]
@@ -149,7 +150,7 @@ def split(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
 
 
 @_in_own_order
-def rev(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def rev(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Axes turned round; for noise, of the stack alone."""
     (leaf,) = inputs
     turned = equation.params["dimensions"]
@@ -158,7 +159,7 @@ def rev(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
 
 
 @_in_own_order
-def dynamic_slice(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def dynamic_slice(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """A slice whose place is traced, as one layer of a stack; for noise, of the stack alone."""
     leaf, *starts = inputs
     if not is_perturbed(leaf):
@@ -175,7 +176,12 @@ def dynamic_slice(interpreter: Interpreter, equation: Any, inputs: list[Any]) ->
     return _cut(leaf, weight, cut, [i for i, s in enumerate(leaf.shape) if s != weight.shape[i]])
 
 
-def _cut(leaf: Any, weight: Array, cut: Any, changed: list[int]) -> Any:
+def _cut(
+    leaf: Factored | Noisy,
+    weight: Array,
+    cut: Callable[[Array, list[int]], Array],
+    changed: list[int],
+) -> Any:
     """The leaf with the same cut made in its weight and in its structure."""
     if isinstance(leaf, Factored):
         return leaf.changed(weight, lambda x, side: cut(x, [*leaf.axes(side), RANK]))
@@ -186,7 +192,7 @@ def _cut(leaf: Any, weight: Array, cut: Any, changed: list[int]) -> Any:
 
 
 @_in_own_order
-def squeeze(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def squeeze(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Axes of length one; for noise, of the stack alone."""
     (leaf,) = inputs
     gone = equation.params["dimensions"]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from loren_jax.evaluation.perturbed.leaves import OneMoved, Told, is_perturbed
+from loren_jax.evaluation.perturbed.leaves import OneMoved, Perturbed, Told, Value, is_perturbed
 
 Rule: TypeAlias = Callable[..., Any]
 """`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""
@@ -40,7 +40,7 @@ class Interpreter(NamedTuple):
     rules: dict[str, Rule]
     on_materialise: Told = lambda name, weight, primitive: None
 
-    def run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+    def run(self, jaxpr: core.Jaxpr, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a jaxpr, arrays or perturbed leaves."""
         values: dict[Any, Any] = {}
         read = lambda var: var.val if isinstance(var, core.Literal) else values[var]
@@ -51,13 +51,13 @@ class Interpreter(NamedTuple):
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(var) for var in jaxpr.outvars]
 
-    def closed(self, closed: Any, inputs: Sequence[Any]) -> list[Any]:
+    def closed(self, closed: core.ClosedJaxpr | core.Jaxpr, inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a jaxpr that carries its constants, or of one that has none."""
         if isinstance(closed, core.ClosedJaxpr):
             return self.run(closed.jaxpr, closed.consts, inputs)
         return self.run(closed, (), inputs)
 
-    def equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
+    def equation(self, equation: core.JaxprEqn, inputs: list[Any]) -> list[Any]:
         """The outputs of one equation."""
         name = name_of(equation, self.rules)
         rule = self.rules.get(name)
@@ -76,28 +76,28 @@ class Interpreter(NamedTuple):
         """The values as arrays; tells which leaves that cost."""
         return [self.dense_one(value, primitive) for value in values]
 
-    def dense_one(self, value: Any, primitive: str) -> Any:
+    def dense_one(self, value: Value, primitive: str) -> Any:
         """The value as an array; tells if that cost a leaf."""
-        if not is_perturbed(value):
-            return value
-        self.on_materialise(value.name, value.weight, primitive)
-        return value.dense()
+        if isinstance(value, Perturbed):
+            self.on_materialise(value.name, value.weight, primitive)
+            return value.dense()
+        return value
 
 
-def name_of(equation: Any, rules: dict[str, Rule]) -> str:
+def name_of(equation: core.JaxprEqn, rules: dict[str, Rule]) -> str:
     """What the rule of an equation is called: its primitive, or the function that is called."""
     primitive = equation.primitive.name
     function = equation.params.get("name") if primitive in ("jit", "pjit") else None
     return function if function in rules else primitive
 
 
-def _of_jax(constant: Any) -> Any:
+def _of_jax(constant: Value) -> Any:
     """A constant of the loss, which may be NumPy's, as an array that rules can index and cast."""
     is_numpy = isinstance(constant, np.ndarray) and constant.dtype != jax.dtypes.float0
     return jnp.asarray(constant) if is_numpy else constant
 
 
-def bind(equation: Any, inputs: Sequence[Any], **changes: Any) -> Any:
+def bind(equation: core.JaxprEqn, inputs: Sequence[Any], **changes: Any) -> Any:
     """The equation's primitive on arrays, with some of its parameters changed."""
     params = equation.primitive.get_bind_params(equation.params)
     return equation.primitive.bind(*inputs, **(params | changes))

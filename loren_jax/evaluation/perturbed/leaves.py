@@ -13,11 +13,13 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
 
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured import Dense, Direction, LowRank, Scaled, Seeded, Zero
 from loren_jax.precision import wide
+from loren_jax.types import HasShapeAndDtype, Index
 
 STACK, LEFT, RIGHT = "stack", "left", "right"
 RANK = -1
@@ -128,7 +130,7 @@ class Noisy:
         value = direction.combine(scale, scale, None, self.weight)[0].astype(self.dtype)
         return jnp.transpose(value, self.order)
 
-    def block(self, start: Any, width: int) -> Array:
+    def block(self, start: Index, width: int) -> Array:
         """`width` entries along the fan-out axis that a single matrix is drawn along."""
         weight, axis = self.weight, self.direction.blocked_axis
         if not self.direction.view.is_split:
@@ -136,7 +138,9 @@ class Noisy:
         value = weight.astype(wide(weight)) + self.scale * self.direction.block(start, width)
         return jnp.transpose(value.astype(weight.dtype).astype(self.dtype), self.order)
 
-    def changed(self, weight: Array, view: MatrixView, change: Any) -> "Noisy":
+    def changed(
+        self, weight: Array, view: MatrixView, change: Callable[[Array, list[int]], Array]
+    ) -> "Noisy":
         """With the weight changed, and `change(array, axes)` made in all that has its axes.
 
         The view is that of the changed weight. RANK stands for an axis that is none of the weight.
@@ -202,7 +206,7 @@ class OneMoved:
         """Shape of the value."""
         return self.weight.shape
 
-    def still(self, number: Any) -> Array:
+    def still(self, number: Index) -> Array:
         """A layer that is not perturbed."""
         layer = jax.lax.dynamic_index_in_dim(self.weight, number, keepdims=False)
         return layer.astype(self.dtype)
@@ -218,6 +222,8 @@ class OneMoved:
 
 
 Perturbed: TypeAlias = Factored | Noisy | OneMoved
+Value: TypeAlias = ArrayLike | HasShapeAndDtype | Perturbed
+"""What the interpreter hands on: an array, a literal of the program, or a perturbed leaf."""
 
 
 Told: TypeAlias = Callable[[str, Array, str], None]
@@ -282,21 +288,21 @@ def _sum(direction: Direction, weight: Array, scale: Array) -> Array:
     return (weight.astype(wide(weight)) + scale * direction.to_dense()).astype(weight.dtype)
 
 
-def cast(value: Any, dtype: Any) -> Any:
+def cast(value: Array | Perturbed, dtype: DTypeLike) -> Any:
     """A cast that keeps the structure."""
     if isinstance(value, Factored):
         return replace(value, weight=value.weight.astype(dtype))
-    return replace(value, dtype=dtype) if is_perturbed(value) else value.astype(dtype)
+    return replace(value, dtype=dtype) if isinstance(value, Perturbed) else value.astype(dtype)
 
 
-def dense(value: Any) -> Any:
+def dense(value: Value) -> Any:
     """The value as an array."""
-    return value.dense() if is_perturbed(value) else value
+    return value.dense() if isinstance(value, Perturbed) else value
 
 
-def is_perturbed(value: Any) -> bool:
+def is_perturbed(value: Value) -> bool:
     """Whether a value is a perturbed leaf."""
-    return isinstance(value, Factored | Noisy | OneMoved)
+    return isinstance(value, Perturbed)
 
 
 def contract(

@@ -8,12 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, stacks_pass
-from loren_jax.evaluation.perturbed.leaves import OneMoved, is_perturbed
+from loren_jax.evaluation.perturbed.leaves import OneMoved, Value, is_perturbed
+from loren_jax.types import Index
 
 
-def put_layer(stack: jax.Array, layer: jax.Array, number: Any) -> jax.Array:
+def put_layer(stack: jax.Array, layer: jax.Array, number: Index) -> jax.Array:
     """The stack with another layer in the place of one.
 
     A function with a name of its own, by which the interpreter knows that the stack may stay apart
@@ -26,7 +28,7 @@ def put_layer(stack: jax.Array, layer: jax.Array, number: Any) -> jax.Array:
     return _put_layer(stack, layer, number)
 
 
-def _put(stack: jax.Array, layer: jax.Array, number: Any) -> jax.Array:
+def _put(stack: jax.Array, layer: jax.Array, number: Index) -> jax.Array:
     return jax.lax.dynamic_update_index_in_dim(stack, layer, number, 0)
 
 
@@ -36,7 +38,7 @@ _put_layer = jax.jit(_put)
 
 
 @stacks_pass
-def moved_stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def moved_stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """What `put_layer` gives, with the layer still apart."""
     stack, layer, number = inputs
     if is_perturbed(stack):
@@ -44,7 +46,7 @@ def moved_stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> A
     return [OneMoved(stack, layer, jnp.asarray(number), stack.dtype)]
 
 
-def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """The outputs of the loop; NotImplemented unless all moved stacks are run over, forwards."""
     number, carried = scan_counts(equation.params)
     consts, start, xs = inputs[:number], inputs[number:][:carried], inputs[number + carried :]
@@ -55,12 +57,12 @@ def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     xs = [x if isinstance(x, OneMoved) else interpreter.dense_one(x, "scan") for x in xs]
     which, length = moved[0].number, equation.params["length"]
 
-    def still(x: Any, i: Any) -> Any:
+    def still(x: Value, i: Index) -> Any:
         if isinstance(x, OneMoved):
             return x.still(i)
         return jax.lax.dynamic_index_in_dim(x, i, keepdims=False)
 
-    def layer(i: Any, sums: Any, perturbed: bool) -> Any:
+    def layer(i: Index, sums: tuple[list[Any], list[Any]], perturbed: bool) -> Any:
         carry, ys = sums
         pick = lambda x: x.layer() if perturbed and isinstance(x, OneMoved) else still(x, i)
         outputs = interpreter.closed(equation.params["jaxpr"], [*consts, *carry, *map(pick, xs)])
@@ -68,7 +70,8 @@ def scan(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
         put = lambda y, out: jax.lax.dynamic_update_index_in_dim(y, out, i, 0)
         return outputs[:carried], [*map(put, ys, outputs[carried:])]
 
-    ys = [jnp.zeros(v.aval.shape, v.aval.dtype) for v in equation.outvars[carried:]]
+    avals: list[Any] = [var.aval for var in equation.outvars[carried:]]
+    ys = [jnp.zeros(aval.shape, aval.dtype) for aval in avals]
     run = lambda first, end, sums: jax.lax.fori_loop(
         first, end, lambda i, s: layer(i, s, False), sums
     )

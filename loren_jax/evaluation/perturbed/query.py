@@ -47,7 +47,7 @@ def perturbed(value_fn: ValueFn, params: PyTree) -> Query:
 
 
 def interpret(
-    closed: Any,
+    closed: core.ClosedJaxpr,
     params: PyTree,
     directions: PyTree,
     scale: jax.Array,
@@ -89,7 +89,7 @@ def enter_all(
     ]
 
 
-def any_used(jaxpr: Any, weights: list[Any], values: list[Any]) -> bool:
+def any_used(jaxpr: core.Jaxpr, weights: list[Any], values: list[Any]) -> bool:
     """Whether the program reads an input whose value is not the weight itself."""
     used = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, core.Literal)}
     used |= {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}

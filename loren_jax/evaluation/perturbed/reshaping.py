@@ -4,13 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation.perturbed.leaves import RANK, STACK, Factored, Noisy
 
 
-def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def transpose(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Any order of axes."""
     (leaf,) = inputs
     order = equation.params["permutation"]
@@ -25,7 +26,7 @@ def transpose(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any
     return leaf.changed(bind(equation, (leaf.weight,)), move, (leaf.labels[i] for i in order))
 
 
-def reshape(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def reshape(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Axes of one factor merged or split; NotImplemented where a new axis mixes both factors."""
     leaf, *dynamic = inputs
     if not isinstance(leaf, Factored) or dynamic or equation.params["dimensions"] is not None:
@@ -71,7 +72,7 @@ def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int],
     return groups
 
 
-def broadcast_in_dim(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def broadcast_in_dim(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """New axes join the stack; the factors grow along them, not the product."""
     leaf, *dynamic = inputs
     if not isinstance(leaf, Factored) or dynamic:
@@ -93,7 +94,7 @@ def broadcast_in_dim(interpreter: Interpreter, equation: Any, inputs: list[Any])
     return leaf.changed(bind(equation, (leaf.weight,)), grow, labels)
 
 
-def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Matrices put into a new stack."""
     first, axis = inputs[0], equation.params["axis"]
     if not _alike(inputs):
@@ -103,7 +104,7 @@ def stack(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
     return _joined(equation, inputs, join, (*first.labels[:axis], STACK, *first.labels[axis:]))
 
 
-def concatenate(interpreter: Interpreter, equation: Any, inputs: list[Any]) -> Any:
+def concatenate(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Layers put into a stack keep their structure; nothing else does."""
     first, axis = inputs[0], equation.params["dimension"]
     if not _alike(inputs) or first.labels[axis] != STACK:

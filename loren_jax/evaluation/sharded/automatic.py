@@ -31,7 +31,7 @@ def automatic(step: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(step)
-    def either(params: PyTree, state: PyTree, *more: Any) -> Any:
+    def either(params: PyTree, state: PyTree, *more: PyTree) -> Any:
         mesh = _explicit_mesh((params, state, more))
         if mesh is None:
             return step(params, state, *more)

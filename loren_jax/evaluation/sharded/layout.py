@@ -16,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from loren_jax import noise
 from loren_jax.directions.matrices import view_of
 from loren_jax.scheduling import sharded_over
-from loren_jax.types import PyTree
+from loren_jax.types import Evaluation, Leaf, PyTree
 
 Weights: TypeAlias = Callable[[str, tuple[int, ...]], PartitionSpec]
 """`(path, shape) -> PartitionSpec` of a parameter."""
@@ -49,7 +49,7 @@ class Layout:
             return jax.tree.map(lambda leaf: PartitionSpec(), params)
         weights = self.weights
 
-        def spec(path: str, leaf: Any) -> PartitionSpec:
+        def spec(path: str, leaf: Leaf) -> PartitionSpec:
             entries = list(weights(path, jnp.shape(leaf)))
             # As compiled programs spell it: a step's results are then as its arguments were.
             while entries and entries[-1] is None:
@@ -62,7 +62,7 @@ class Layout:
     def described(self, params: PyTree) -> PyTree:
         """Shapes, dtypes and places of the parameters: what it takes to draw directions."""
 
-        def describe(leaf: Any, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
+        def describe(leaf: Leaf, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
             sharding = NamedSharding(self._automatic, spec)
             return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=sharding)
 
@@ -83,7 +83,7 @@ class Layout:
             for i in range(len(path) + 1)
         }
 
-        def place(path: Any, leaf: Any, spec: PartitionSpec, direction: Any) -> Any:
+        def place(path: noise.KeyPath, leaf: Leaf, spec: PartitionSpec, direction: PyTree) -> Any:
             shape = jnp.shape(leaf)
             beside = (path, shape) in learned and not view_of(path, leaf).is_vector
             each = PartitionSpec(None, *spec) if beside else PartitionSpec()
@@ -113,7 +113,7 @@ class Layout:
         choose = lambda path, x, a, b: b if learned(path) else a
         return jax.tree_util.tree_map_with_path(choose, state, like, drawn)
 
-    def put(self, x: Any, spec: PartitionSpec) -> Any:
+    def put(self, x: Leaf, spec: PartitionSpec) -> Any:
         """The same array, of which the program that is traced has each part where `spec` says."""
         explicit = AxisType.Explicit in self.mesh.axis_types
         mesh = self._automatic if explicit else self.mesh
@@ -135,7 +135,7 @@ class Layout:
             if counts(path, x)
         }
 
-        def find(path: Any, x: Any) -> PartitionSpec:
+        def find(path: noise.KeyPath, x: Leaf) -> PartitionSpec:
             ends = [(path[i:], jnp.shape(x)) for i in range(len(path) + 1)]
             return next((known[end] for end in ends if end in known), PartitionSpec())
 
@@ -154,6 +154,6 @@ class Whole:
     everywhere = drawn = placed = learned = described
 
 
-def layout_of(evaluation: Any) -> Layout | Whole:
+def layout_of(evaluation: Evaluation | None) -> Layout | Whole:
     """Where the arrays of a step lie that is evaluated so."""
     return evaluation if isinstance(evaluation, Layout) else Whole()

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from loren_jax.evaluation.perturbed import perturbed
@@ -115,7 +117,7 @@ class Sharded(Layout):
         """Parameters on the mesh, as `weights` says; with several processes, the same on each."""
         return jax.tree.map(self._spread_out, params, self.specs(params))
 
-    def start(self, optimizer: Any, params: PyTree) -> PyTree:
+    def start(self, optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
         """`optimizer.init(params)` on the mesh; no device makes more than its part of it.
 
         Args:
@@ -136,7 +138,7 @@ class Sharded(Layout):
         rows = PartitionSpec(self.data) if self.data else PartitionSpec()
         return jax.tree.map(lambda x: self._spread_out(x, rows), batch)
 
-    def _spread_out(self, x: Any, spec: PartitionSpec) -> jax.Array:
+    def _spread_out(self, x: ArrayLike, spec: PartitionSpec) -> jax.Array:
         sharding = NamedSharding(self.mesh, spec)
         if sharding.is_fully_addressable or not getattr(x, "is_fully_addressable", True):
             return jax.device_put(x, sharding)

@@ -5,10 +5,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
+from jax.typing import ArrayLike
 from jaxtyping import Int
 
 from loren_jax.evaluation.sharded import Sharded
 from loren_jax.tasks import Tokens
+from loren_jax.tasks.batches import OwnTokens
 from loren_jax.train.cluster.alone import Alone
 from loren_jax.types import PyTree
 
@@ -36,7 +39,7 @@ class OneDevice:
         """What is trained, where the steps need it."""
         return tree
 
-    def start(self, optimizer: Any, params: PyTree) -> PyTree:
+    def start(self, optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
         """The optimiser's first state."""
         return jax.jit(optimizer.init)(params)
 
@@ -55,7 +58,7 @@ class OneDevice:
         del rows, scored
         return lambda indices: indices
 
-    def rows(self, tokens: Any, *, scored: bool = False) -> Any:
+    def rows(self, tokens: Tokens | OwnTokens, *, scored: bool = False) -> Any:
         """Examples whose `rows` are where the steps need them.
 
         Args:
@@ -68,7 +71,7 @@ class OneDevice:
         del scored
         return tokens
 
-    def all_rows(self, tokens: Any) -> Tokens:
+    def all_rows(self, tokens: Tokens | OwnTokens) -> Tokens:
         """All examples at once."""
         return jax.device_put(tokens)
 
@@ -76,7 +79,7 @@ class OneDevice:
         """Inside of a compiled function: values that each process can read."""
         return tree
 
-    def read(self, leaf: Any) -> np.ndarray:
+    def read(self, leaf: ArrayLike) -> np.ndarray:
         """An array on the host, whole; all processes must ask in one order."""
         return np.asarray(leaf)
 

@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Int
 
 from loren_jax import noise
@@ -49,7 +51,7 @@ class MeshDevices(OneDevice):
         """What is trained, on the mesh."""
         return self._evaluation.place(tree)
 
-    def start(self, optimizer: Any, params: PyTree) -> PyTree:
+    def start(self, optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
         """The optimiser's first state, on the mesh."""
         return self._evaluation.start(optimizer, params)
 
@@ -77,7 +79,7 @@ class MeshDevices(OneDevice):
         """Inside of a compiled function: values that each process can read."""
         return self._evaluation.everywhere(tree)
 
-    def read(self, leaf: Any) -> np.ndarray:
+    def read(self, leaf: ArrayLike) -> np.ndarray:
         """An array on the host, whole; one that several processes share is gathered."""
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
             return np.asarray(leaf)
@@ -88,7 +90,7 @@ class MeshDevices(OneDevice):
     def on_host(self, tree: PyTree) -> PyTree:
         """A tree of host arrays on process 0; the others help to gather and keep nothing."""
 
-        def read(leaf: Any) -> Any:
+        def read(leaf: jax.Array) -> Any:
             whole = self.read(noise.words(leaf) if _is_key(leaf) else leaf)
             if not self.peers.first:
                 return None
@@ -132,7 +134,7 @@ class MeshDevices(OneDevice):
         """Mesh, axis types and processes."""
         return {"mesh": self._sizes, "axis_types": "auto", "processes": self.peers.count}
 
-    def _sent(self, value: Any, like: Any) -> jax.Array:
+    def _sent(self, value: Any, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
         if _is_key(like):
             struct = jax.eval_shape(noise.words, like)
             words = jax.ShapeDtypeStruct(struct.shape, struct.dtype, sharding=like.sharding)
@@ -173,5 +175,5 @@ class _SpreadRows:
         return Tokens(*arrays)
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

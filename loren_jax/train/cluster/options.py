@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from loren_jax.arguments import count, positive
 
@@ -63,8 +62,8 @@ class ClusterConfig:
                 f"coordinator is {self.coordinator!r}: give HOST:PORT of process 0, such as "
                 "10.0.0.1:1234."
             )
-        if None not in (self.process_id, self.num_processes) and not missing:
-            _check_number(**given)
+        if self.process_id is not None and self.num_processes is not None and not missing:
+            _check_number(self.process_id, self.num_processes)
 
     @property
     def joins(self) -> bool:
@@ -137,8 +136,7 @@ def _is_address(text: str) -> bool:
     return bool(host and colon and port.isdecimal())
 
 
-def _check_number(coordinator: Any, process_id: Any, num_processes: Any) -> None:
-    del coordinator
+def _check_number(process_id: int, num_processes: int) -> None:
     if process_id >= num_processes:
         raise ValueError(
             f"process_id is {process_id}, but num_processes is {num_processes}: processes count "

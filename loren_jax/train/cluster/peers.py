@@ -19,6 +19,7 @@ from typing import Any
 from loren_jax.train.cluster.alone import Alone
 from loren_jax.train.cluster.judgement import Member, judged
 from loren_jax.train.cluster.last_words import LastWords
+from loren_jax.types import JSON
 
 _BEAT = 0.5
 _PATIENCE = 2.0
@@ -233,7 +234,7 @@ class Peers(Alone):
             for member, heard, moved in (self._seen[i] for i in range(self.count))
         ]
 
-    def _order(self, **decided: Any) -> None:
+    def _order(self, **decided: JSON) -> None:
         """Tells all what process 0 has decided; decisions stand."""
         with self._lock:
             beat = self._orders.get("beat", 0) + 1

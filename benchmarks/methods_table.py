@@ -21,7 +21,7 @@ def for_readme(entries: Sequence[Entry]) -> str:
     head += ["state beyond N parameters, of which a matrix has m x n", "reference"]
     rows = [head, ["---"] * len(head)]
     for entry in entries:
-        cells = [f"`{entry.name}`", entry.directions, f"`{entry.scheme}`", entry.after]
+        cells = [f"`{entry.name}`", entry.directions, f"`{entry.scheme.__name__}`", entry.after]
         rows.append([*cells, entry.passes, entry.state, _linked(entry.reference)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -29,7 +29,7 @@ def for_readme(entries: Sequence[Entry]) -> str:
 def for_docstring(entries: Sequence[Entry]) -> str:
     """The table in reStructuredText, without what is in the commands' table."""
     rows = [("method", "directions", "scheme", "after")]
-    rows += [(f"`{e.name}`", e.directions, f"`{e.scheme}`", e.after) for e in entries]
+    rows += [(f"`{e.name}`", e.directions, f"`{e.scheme.__name__}`", e.after) for e in entries]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

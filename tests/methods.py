@@ -56,9 +56,9 @@ LAZY = {"rank": 2, "every": 10}
 LOZO = LAZY | {"factor_scale": "rank"}
 
 METHODS = {
-    "loren": Method(loren_jax.loren, 0.01, {}, unbiased=True),
-    "loren seeded": Method(loren_jax.loren, 0.05, {"momentum": None}, unbiased=True),
-    "loren rank 1": Method(loren_jax.loren, 0.05, {"rank": 1, "momentum": None}, unbiased=True),
+    "loren": Method(loren_jax.loren, 0.05, {}, unbiased=True),
+    "loren momentum": Method(loren_jax.loren, 0.01, {"momentum": 0.9, "rank": None}, unbiased=True),
+    "loren rank 1": Method(loren_jax.loren, 0.05, {"rank": 1}, unbiased=True),
     "input_subspace": Method(with_own_factors(loren_jax.input_subspace), 0.05, {}, unbiased=True),
     "mezo": Method(loren_jax.mezo, 0.04, {}, unbiased=True),
     "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, same_subspace=True),

@@ -41,10 +41,10 @@ def with_own_factors(make):
     @functools.wraps(make)
     def made(*arguments, **knobs):
         built = lambda factors: make(*arguments, factors=factors, **knobs)
-        own = lambda params: built(factors_of(params))
-        alone = built({}).estimate._replace(init=lambda params: own(params).estimate.init(params))
-        update = dataclasses.replace(built({}).update, estimate=alone)
-        return ZerothOrder(lambda params: own(params).init(params), update)
+        own, start = built({}), lambda params: built(factors_of(params))
+        alone = own.estimate._replace(init=lambda params: start(params).estimate.init(params))
+        update = dataclasses.replace(own.update, estimate=alone)
+        return ZerothOrder(lambda params: start(params).init(params), update)
 
     parameters = inspect.signature(make).parameters.values()
     kept = [p.replace(kind=p.KEYWORD_ONLY) if p.name != "learning_rate" else p for p in parameters]

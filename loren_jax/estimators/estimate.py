@@ -45,7 +45,6 @@ from loren_jax.updates import cast_like
 def estimate(
     directions: Directions,
     scheme: Scheme,
-    *,
     num_directions: int,
     perturbation_scale: ScalarOrSchedule = 1e-3,
     chunk_size: int | None = None,
@@ -74,14 +73,18 @@ def estimate(
       scheme: where the loss is queried and how losses become coefficients.
       num_directions: K, directions a step.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
-      chunk_size: forward passes that run at once; None for all where memory allows it, else 1.
-      evaluation: how one query runs; None is `evaluation.perturbed`. None and not the function, as
-        `optax.inject_hyperparams` takes every function for a schedule.
+      chunk_size: forward passes that run at once; 1 is a loop, K S is one `vmap`; None takes all,
+        or those of one direction where noise is drawn on demand, if memory allows it, else 1.
+      evaluation: how one query runs; None is `evaluation.perturbed`, and `evaluation.materialised`
+        is its oracle. None and not the function, as `optax.inject_hyperparams` takes every function
+        for a schedule.
       key: a seed or a threefry key; the only source of randomness.
 
     Returns:
       An Optax transformation with an `EstimateState`, `accumulate`, `ask`. Its update has the
-      parameters' shapes and dtypes and points uphill, as a gradient does.
+      parameters' shapes and dtypes and points uphill, as a gradient does. Losses that are not
+      finite have no weight: where none is finite the estimate is zero, and
+      `optax.tree.get(state, "nonfinite")` counts them.
 
     Raises:
       ValueError: an argument out of range; in `update`, `params` missing, none or both of

@@ -58,7 +58,6 @@ class SvrgState(NamedTuple):
 def svrg(
     directions: Directions,
     scheme: Scheme,
-    *,
     every: int,
     num_directions: int,
     perturbation_scale: ScalarOrSchedule = 1e-3,

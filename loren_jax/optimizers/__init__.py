@@ -34,9 +34,9 @@ method            directions                       scheme           after
    `evaluation` and `key`. Every argument has an annotation (`ScalarOrSchedule` or `Scalar` where
    it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in `Args`,
    which the command line's options are made of. Behind it its `Entry`.
-4. Here: an import, a line of `METHODS` and the name in `__all__`. The package then exports it, the
-   command line has it with its options, and `python benchmarks/methods_table.py` writes it into
-   README and the table above.
+4. Here: an import, its `Entry` in `METHODS` and its name in `__all__`. The package then exports
+   it, the command line has it with its options, and `python benchmarks/methods_table.py` writes it
+   into README and the table above.
 5. A row of `tests/methods.py`: the contract suite then runs on it; beside it its float64 oracle.
 
 `tests/optimizers/test_adding_a_method.py` does it for a toy.
@@ -61,41 +61,16 @@ from loren_jax.optimizers.tezo import TEZO, tezo
 from loren_jax.optimizers.zo_muon import ZO_MUON, zo_muon
 
 __all__ = [
-    "hizoo",
-    "input_subspace",
-    "kerzoo",
-    "loren",
-    "lozo",
-    "lozo_m",
-    "mezo",
-    "mezo_adam",
-    "mezo_bcd",
-    "mezo_svrg",
-    "published",
-    "r_adazo",
-    "subzero",
-    "tezo",
-    "zo_muon",
-]
+    "hizoo", "input_subspace", "kerzoo", "loren", "lozo", "lozo_m", "mezo", "mezo_adam", "mezo_bcd",
+    "mezo_svrg", "published", "r_adazo", "subzero", "tezo", "zo_muon",
+]  # fmt: skip
 
 _ENTRIES = (
-    LOREN,
-    INPUT_SUBSPACE,
-    MEZO,
-    MEZO_ADAM,
-    MEZO_SVRG,
-    MEZO_BCD,
-    LOZO,
-    LOZO_M,
-    HIZOO,
-    ZO_MUON,
-    SUBZERO,
-    TEZO,
-    R_ADAZO,
-    KERZOO,
-)
+    LOREN, INPUT_SUBSPACE, MEZO, MEZO_ADAM, MEZO_SVRG, MEZO_BCD, LOZO, LOZO_M, HIZOO, ZO_MUON,
+    SUBZERO, TEZO, R_ADAZO, KERZOO,
+)  # fmt: skip
 METHODS: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
-"""The table of all methods, by name."""
+"""The table of all methods, by name, in the order in which it is shown."""
 
 
 def published(name: str) -> dict[str, Any]:
@@ -106,7 +81,7 @@ def published(name: str) -> dict[str, Any]:
 
     Returns:
       Keyword arguments of its factory, without the learning rate; where the paper has several
-      settings those of its docstring's "Published".
+      settings, one of those that the factory's docstring tells.
 
     Raises:
       ValueError: there is no such method, or no paper has settings for it.

@@ -1,10 +1,12 @@
 """What the table of methods says of one."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from loren_jax.transformation import ZerothOrder
+from loren_jax.types import Scheme
 
 
 class Entry(NamedTuple):
@@ -16,25 +18,23 @@ class Entry(NamedTuple):
     Attributes:
       factory: makes the optimiser.
       directions: what is drawn, in words.
-      scheme: where the loss is queried along it, a name in `loren_jax.schemes`.
+      scheme: where the loss is queried along it.
       after: what is done to the estimate, in words.
-      passes: forward passes of a step.
       state: numbers kept beside the parameters.
-      reference: where the method comes from.
       published: the settings of the method's own paper or code, as keyword arguments. The learning
         rate is not among them: it belongs to a model, and LOREN's authors name none.
+      costs: forward passes of a step, where the scheme does not say all of it.
       full_every: of a method that also needs the loss of all training data: its argument that says
         how many steps lie between two that do.
     """
 
     factory: Callable[..., ZerothOrder]
     directions: str
-    scheme: str
+    scheme: Callable[[], Scheme]
     after: str
-    passes: str
     state: str
-    reference: str
     published: Mapping[str, Any] = MappingProxyType({})
+    costs: str | None = None
     full_every: str | None = None
 
     @property
@@ -43,6 +43,20 @@ class Entry(NamedTuple):
         return self.factory.__name__
 
     @property
+    def passes(self) -> str:
+        """Forward passes of a step: K at each point, but one in all at the parameters."""
+        points = self.scheme().points
+        moved = sum(point != 0 for point in points)
+        return self.costs or f"{moved} K".removeprefix("1 ") + " + 1" * (0.0 in points)
+
+    @property
     def summary(self) -> str:
         """The first line of the factory's docstring; nothing under `python -OO`."""
         return (self.factory.__doc__ or "").split("\n", 1)[0]
+
+    @property
+    def reference(self) -> str:
+        """The first of the docstring's references."""
+        _, _, listed = (self.factory.__doc__ or "").partition("References:")
+        found = re.search(r"arxiv\.org/abs/\d+\.\d+|benchmarks/\w+\.md", listed)
+        return found[0].replace("arxiv.org/abs/", "arXiv ") if found else ""

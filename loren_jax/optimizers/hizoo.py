@@ -66,29 +66,21 @@ def hizoo(
       use_same_diagonal: whether the update uses `D` like the queries, not `D'`.
       weight_decay: `lambda`, decoupled, once a step, never on `D`.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = hizoo(0.05, smoothing=1e-2)
     >>> params = jnp.asarray([1.0, -2.0])
     >>> loss = lambda params: jnp.sum(jnp.asarray([1.0, 5.0]) * params**2)
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 0.2)
@@ -98,27 +90,14 @@ def hizoo(
       Zhao et al., Second-Order Fine-Tuning without Pain for LLMs: a Hessian Informed Zeroth-Order
       Optimizer, 2024, https://arxiv.org/abs/2402.15173
     """
-    return chain(
-        estimate(
-            diagonal(smoothing, bounds, use_same_diagonal, matrix_axes),
-            three_point(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = diagonal(smoothing, bounds, use_same_diagonal, matrix_axes)
+    estimator = estimate(
+        directions, three_point(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, weight_decay=weight_decay))
 
 
 HIZOO = Entry(
-    hizoo,
-    directions="learned diagonal covariance",
-    scheme="three_point",
-    after="learning rate",
-    passes="2 K + 1",
-    state="N",
-    reference="arXiv 2402.15173",
+    hizoo, "learned diagonal covariance", three_point, "learning rate", "N",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "smoothing": 1e-8},
-)
+)  # fmt: skip

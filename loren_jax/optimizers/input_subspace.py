@@ -12,7 +12,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar
 
 
 def input_subspace(
@@ -22,7 +22,7 @@ def input_subspace(
     num_directions: int = 6,
     perturbation_scale: ScalarOrSchedule = 1e-3,
     momentum: Scalar | None = None,
-    rank: int | None = None,
+    rank: Rank = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -60,35 +60,26 @@ def input_subspace(
       num_directions: K >= 2.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       momentum: `beta`; None keeps no buffer.
-      rank: of matrices without factors: None for full Gaussian directions, an integer r for rank-r
-        matrices.
+      rank: of the directions of matrices without factors; see `loren`.
       weight_decay: `lambda`, decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K, or
-        those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range; on `init`, factors of the wrong shape, or of no leaf.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> from loren_jax.inputs import input_factors
     >>> x = jnp.asarray([[1.0, 2.0, 0.0, 0.0], [-2.0, 1.0, 0.0, 0.0], [1.0, -3.0, 0.0, 0.0]])
     >>> loss = lambda params: jnp.mean((x @ params["kernel"] - x[:, :2]) ** 2)
     >>> params = {"kernel": jnp.zeros((4, 2))}
     >>> optimizer = input_subspace(0.03, input_factors(loss, params, count=2))
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 1e-3)
@@ -100,24 +91,18 @@ def input_subspace(
       benchmarks/RESEARCH.md of this package; the scheme is that of LOREN,
       https://arxiv.org/abs/2511.07971
     """
+    directions = spanned(factors, rank, matrix_axes)
     estimator = estimate(
-        spanned(factors, rank, matrix_axes),
-        leave_one_out(),
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        chunk_size=chunk_size,
-        evaluation=evaluation,
-        key=key,
+        directions, leave_one_out(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
     return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))
 
 
 INPUT_SUBSPACE = Entry(
     input_subspace,
-    directions="along the inputs of each matrix",
-    scheme="leave_one_out",
-    after="momentum, learning rate",
-    passes="K, one more at the start",
-    state="n q; with momentum + N",
-    reference="benchmarks/RESEARCH.md",
+    "along the inputs of each matrix",
+    leave_one_out,
+    "momentum, learning rate",
+    "n q; with momentum + N",
+    costs="K, one more at the start",
 )

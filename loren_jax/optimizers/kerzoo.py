@@ -12,7 +12,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar
 
 
 def kerzoo(
@@ -23,7 +23,7 @@ def kerzoo(
     half_width: Scalar = 0.5,
     kernel: Kernel = "cubic",
     constant: Scalar = 1.0,
-    rank: int | None = None,
+    rank: Rank = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -64,32 +64,25 @@ def kerzoo(
       half_width: `h > 0`, the largest radius, in units of `perturbation_scale`.
       kernel: `linear`, `cubic` or `quintic`; see `loren_jax.directions.smoothed`.
       constant: `C > 0`, a factor of the estimate; it acts as one of the learning rate does.
-      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
+        sides have 64 units or more, else None.
       weight_decay: `lambda`, decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = kerzoo(0.02)
     >>> params = jnp.asarray([1.0, -2.0])
     >>> loss = lambda params: jnp.sum(params**2)
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(200):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 0.5)
@@ -99,34 +92,15 @@ def kerzoo(
       Mi et al., KerZOO: Kernel Function Informed Zeroth-Order Optimization for Accurate and
       Accelerated LLM Fine-Tuning, 2025, https://arxiv.org/abs/2505.18886
     """
-    return chain(
-        estimate(
-            smoothed(isotropic(rank, matrix_axes), half_width, kernel, constant),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = smoothed(isotropic(rank, matrix_axes), half_width, kernel, constant)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, weight_decay=weight_decay))
 
 
 KERZOO = Entry(
-    kerzoo,
-    directions="isotropic, random radius",
-    scheme="two_sided",
-    after="learning rate",
-    passes="2 K",
-    state="0",
-    reference="arXiv 2505.18886",
-    published={
-        "num_directions": 1,
-        "perturbation_scale": 1e-3,
-        "half_width": 0.5,
-        "kernel": "cubic",
-        "constant": 1.0,
-        "rank": None,
-    },
-)
+    kerzoo, "isotropic, random radius", two_sided, "learning rate", "0",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "half_width": 0.5,
+               "kernel": "cubic", "constant": 1.0, "rank": None},
+)  # fmt: skip

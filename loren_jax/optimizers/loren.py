@@ -11,7 +11,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar
 
 
 def loren(
@@ -21,15 +21,15 @@ def loren(
     perturbation_scale: ScalarOrSchedule = 1e-3,
     damping: Scalar = 0.1,
     covariance_learning_rate: Scalar = 1e-3,
-    momentum: Scalar | None = 0.9,
-    rank: int | None = None,
+    momentum: Scalar | None = None,
+    rank: Rank = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
     key: Any = 0,
 ) -> ZerothOrder:
-    r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance, with momentum.
+    r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance.
 
     .. math::
 
@@ -83,32 +83,29 @@ def loren(
     ============================  =============================================================
 
     Args:
-      learning_rate: `eta > 0`, a number or a schedule. Momentum multiplies it by
-        `1 / (1 - momentum)`, so start at a tenth of MeZO's.
+      learning_rate: `eta > 0`, a number or a schedule; start at MeZO's. Momentum multiplies it by
+        `1 / (1 - momentum)`.
       num_directions: K >= 2.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       damping: `rho > 0`.
       covariance_learning_rate: `nu`; zero freezes the covariance.
-      momentum: `beta`; None keeps no buffer.
-      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      momentum: `beta`; None keeps no buffer, for the same loss at `1 / (1 - beta)` times the rate.
+      rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
+        sides have 64 units or more, else None.
       weight_decay: `lambda`, decoupled, once a step, never on `a`.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K, or
-        those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
     >>> import jax, jax.numpy as jnp, optax
-    >>> optimizer = loren(0.01)
+    >>> optimizer = loren(0.1)
     >>> params = {"kernel": jnp.ones((3, 2))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)
     >>> @jax.jit
@@ -126,32 +123,16 @@ def loren(
     References:
       LOREN, https://arxiv.org/abs/2511.07971
     """
+    directions = rank_one(damping, covariance_learning_rate, rank, matrix_axes)
     estimator = estimate(
-        rank_one(damping, covariance_learning_rate, rank, matrix_axes),
-        leave_one_out(),
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        chunk_size=chunk_size,
-        evaluation=evaluation,
-        key=key,
+        directions, leave_one_out(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
     return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))
 
 
 LOREN = Entry(
-    loren,
-    directions="learned rank-one covariance",
-    scheme="leave_one_out",
-    after="momentum, learning rate",
-    passes="K",
-    state="n; with momentum + N",
-    reference="arXiv 2511.07971",
-    published={
-        "num_directions": 6,
-        "perturbation_scale": 1e-3,
-        "damping": 0.1,
-        "covariance_learning_rate": 1e-3,
-        "momentum": 0.9,
-        "rank": None,
-    },
-)
+    loren, "learned rank-one covariance", leave_one_out, "momentum, learning rate",
+    "n; with momentum + N",
+    published={"num_directions": 6, "perturbation_scale": 1e-3, "damping": 0.1,
+               "covariance_learning_rate": 1e-3, "momentum": 0.9, "rank": None},
+)  # fmt: skip

@@ -65,28 +65,21 @@ def lozo(
         unbiased; "sqrt_rank" divides the direction by sqrt(r), which does too.
       weight_decay: decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = lozo(0.01, every=10)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 1.0)
@@ -96,36 +89,18 @@ def lozo(
       Chen et al., Enhancing Zeroth-order Fine-tuning for Language Models with Low-rank Structures,
       2025, https://arxiv.org/abs/2410.07698
     """
-    return chain(
-        estimate(
-            low_rank(rank, every, factor_scale, matrix_axes=matrix_axes),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = low_rank(rank, every, factor_scale, matrix_axes=matrix_axes)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, weight_decay=weight_decay))
 
 
 LOZO = Entry(
-    lozo,
-    directions="low rank, one factor kept",
-    scheme="two_sided",
-    after="learning rate",
-    passes="2 K",
-    state="n r",
-    reference="arXiv 2410.07698",
-    published={
-        "num_directions": 1,
-        "perturbation_scale": 1e-3,
-        "rank": 2,
-        "every": 50,
-        "factor_scale": "unit",
-    },
-)
+    lozo, "low rank, one factor kept", two_sided, "learning rate", "n r",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "rank": 2, "every": 50,
+               "factor_scale": "unit"},
+)  # fmt: skip
 
 
 def lozo_m(
@@ -172,14 +147,12 @@ def lozo_m(
       factor_scale: "unit", "rank" or "sqrt_rank"; see `lozo`.
       weight_decay: decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
@@ -197,34 +170,15 @@ def lozo_m(
     References:
       LOZO, https://arxiv.org/abs/2410.07698
     """
-    return chain(
-        estimate(
-            low_rank(rank, every, factor_scale, momentum, matrix_axes),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = low_rank(rank, every, factor_scale, momentum, matrix_axes)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, weight_decay=weight_decay))
 
 
 LOZO_M = Entry(
-    lozo_m,
-    directions="low rank, one factor kept",
-    scheme="two_sided",
-    after="momentum, learning rate",
-    passes="2 K",
-    state="(m + n) r",
-    reference="arXiv 2410.07698",
-    published={
-        "num_directions": 1,
-        "perturbation_scale": 1e-3,
-        "rank": 4,
-        "every": 50,
-        "factor_scale": "unit",
-        "momentum": 0.9,
-    },
-)
+    lozo_m, "low rank, one factor kept", two_sided, "momentum, learning rate", "(m + n) r",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "rank": 4, "every": 50,
+               "factor_scale": "unit", "momentum": 0.9},
+)  # fmt: skip

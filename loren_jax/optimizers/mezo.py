@@ -11,7 +11,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar
 
 
 def mezo(
@@ -20,7 +20,7 @@ def mezo(
     num_directions: int = 1,
     perturbation_scale: ScalarOrSchedule = 1e-3,
     momentum: Scalar | None = None,
-    rank: int | None = None,
+    rank: Rank = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -51,19 +51,16 @@ def mezo(
       num_directions: K, pairs a step.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       momentum: None keeps no buffer.
-      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
+        sides have 64 units or more, else None.
       weight_decay: decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
@@ -86,27 +83,14 @@ def mezo(
       Malladi et al., Fine-Tuning Language Models with Just Forward Passes, 2023,
       https://arxiv.org/abs/2305.17333
     """
-    return chain(
-        estimate(
-            isotropic(rank, matrix_axes),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, momentum=momentum, weight_decay=weight_decay),
+    directions = isotropic(rank, matrix_axes)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))
 
 
 MEZO = Entry(
-    mezo,
-    directions="isotropic",
-    scheme="two_sided",
-    after="momentum, learning rate",
-    passes="2 K",
-    state="0; with momentum + N",
-    reference="arXiv 2305.17333",
+    mezo, "isotropic", two_sided, "momentum, learning rate", "0; with momentum + N",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "momentum": None, "rank": None},
-)
+)  # fmt: skip

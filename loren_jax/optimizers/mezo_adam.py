@@ -14,7 +14,7 @@ from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.transforms.precision import in_float32
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar
 
 
 def mezo_adam(
@@ -25,7 +25,7 @@ def mezo_adam(
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
-    rank: int | None = None,
+    rank: Rank = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -34,16 +34,12 @@ def mezo_adam(
 ) -> ZerothOrder:
     r"""MeZO-Adam: Adam on an SPSA estimate, with decoupled weight decay.
 
-    .. math::
-
-        \hat g = \frac{1}{K} \sum_{k=1}^{K}
-            \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon} u_k, \qquad
-        u_k \sim N(0, I)
+    With the estimate `g` of `mezo`:
 
     .. math::
 
-        m \leftarrow \beta_1 m + (1 - \beta_1) \hat g, \qquad
-        v \leftarrow \beta_2 v + (1 - \beta_2) \hat g^2, \qquad
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
+        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
         x \leftarrow x - \eta \Big( \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} +
             \epsilon} + \lambda x \Big)
 
@@ -69,32 +65,26 @@ def mezo_adam(
       b1: decay of the first moment, in [0, 1).
       b2: decay of the second moment, in [0, 1).
       eps: added to the root, in units of the gradient; zero or more.
-      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
+        sides have 64 units or more, else None.
       weight_decay: `lambda`, decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Updates are
-      float32. Losses that are not finite have no weight: where none is finite the estimate is zero,
-      and `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
+      Its updates are float32.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = mezo_adam(0.05)
     >>> params = jnp.asarray([1.0, -2.0])
     >>> loss = lambda params: jnp.sum(params**2)
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(200):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 0.1)
@@ -108,35 +98,15 @@ def mezo_adam(
     arguments.fraction("b2", b2)
     arguments.non_negative("eps", eps)
     adam = in_float32(optax.scale_by_adam(b1, b2, eps))
-    return chain(
-        estimate(
-            isotropic(rank, matrix_axes),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        adam,
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = isotropic(rank, matrix_axes)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, adam, descend(learning_rate, weight_decay=weight_decay))
 
 
 MEZO_ADAM = Entry(
-    mezo_adam,
-    directions="isotropic",
-    scheme="two_sided",
-    after="Adam, learning rate",
-    passes="2 K",
-    state="2 N",
-    reference="arXiv 2305.17333",
-    published={
-        "num_directions": 1,
-        "perturbation_scale": 1e-3,
-        "b1": 0.9,
-        "b2": 0.999,
-        "eps": 1e-8,
-        "rank": None,
-    },
-)
+    mezo_adam, "isotropic", two_sided, "Adam, learning rate", "2 N",
+    published={"num_directions": 1, "perturbation_scale": 1e-3, "b1": 0.9, "b2": 0.999,
+               "eps": 1e-8, "rank": None},
+)  # fmt: skip

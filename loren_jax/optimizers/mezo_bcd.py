@@ -13,7 +13,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask
+from loren_jax.types import Evaluation, Mask, Rank
 
 
 def mezo_bcd(
@@ -24,7 +24,7 @@ def mezo_bcd(
     order: Order = "random",
     blocks: Callable[[str], Hashable] | None = None,
     always: Mask | None = None,
-    rank: int | None = None,
+    rank: Rank = "auto",
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -61,32 +61,26 @@ def mezo_bcd(
       blocks: `path -> label`; leaves of one label form a block, or a block a layer where all are
         stacks of equally many layers. None for the default above.
       always: leaves that every step moves, as a new head that would else learn B times slower.
-      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
+        sides have 64 units or more, else None.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell;
         negative axes, as it is asked about stacks and about single layers.
       chunk_size: forward passes that run at once; None is all 2 K, which share what lies before
         the block, for 2 K times the activations behind it.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax, jax.numpy as jnp, loren_jax
     >>> optimizer = mezo_bcd(0.1)
     >>> params = {"embedding": jnp.ones((2, 2)), "layers": {"kernel": jnp.ones((3, 2, 2))}}
     >>> loss = lambda params: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 4)
@@ -95,14 +89,10 @@ def mezo_bcd(
     References:
       MeZO-BCD, https://arxiv.org/abs/2501.19099
     """
+    chunk_size = 2 * num_directions if chunk_size is None else chunk_size
+    directions = isotropic(rank, matrix_axes)
     estimator = estimate(
-        isotropic(rank, matrix_axes),
-        two_sided(),
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        chunk_size=2 * num_directions if chunk_size is None else chunk_size,
-        evaluation=evaluation,
-        key=key,
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
     optimizer = chain(estimator, descend(learning_rate))
     parts = {"order": order, "blocks": blocks, "always": always, "matrix_axes": matrix_axes}
@@ -110,12 +100,7 @@ def mezo_bcd(
 
 
 MEZO_BCD = Entry(
-    mezo_bcd,
-    directions="isotropic, one block a step",
-    scheme="two_sided",
-    after="learning rate",
-    passes="2 K, in part shared",
-    state="0",
-    reference="arXiv 2501.19099",
+    mezo_bcd, "isotropic, one block a step", two_sided, "learning rate", "0",
+    costs="2 K, in part shared",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "rank": None},
-)
+)  # fmt: skip

@@ -14,7 +14,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar
 
 
 def mezo_svrg(
@@ -24,7 +24,7 @@ def mezo_svrg(
     every: int = 2,
     num_directions: int = 1,
     perturbation_scale: ScalarOrSchedule = 1e-3,
-    rank: int | None = None,
+    rank: Rank = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -73,35 +73,26 @@ def mezo_svrg(
       every: q, steps from one full estimate to the next, the first of which is step 0.
       num_directions: K, pairs a step and a point.
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
-      rank: None for full Gaussian directions, an integer r for rank-r matrices.
+      rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
+        sides have 64 units or more, else None.
       weight_decay: decoupled, once a step, times that step's learning rate.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
-      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`, and
-        `loren_jax.evaluation.materialised` is its oracle.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
+      evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` and `full_value_fn`, at
-      every call, or `losses`. Losses that are not finite have no weight: where none is finite the
-      estimate is zero, and `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser; its `update` takes `value_fn` and `full_value_fn`, at every call, or `losses`.
 
     Raises:
       ValueError: an argument out of range, or one of the two functions missing.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = mezo_svrg(0.02, every=4)
     >>> data = jnp.asarray([[1.0, 2.0], [3.0, 0.0], [-1.0, 1.0], [1.0, 1.0]])
     >>> loss = lambda params, rows: jnp.mean((params[None] - rows) ** 2)
-    >>> @jax.jit
-    ... def step(params, state, rows):
-    ...     updates, state = optimizer.update(
-    ...         None, state, params,
-    ...         value_fn=lambda params: loss(params, rows),
-    ...         full_value_fn=lambda params: loss(params, data),
-    ...     )
-    ...     return optax.apply_updates(params, updates), state
+    >>> full_loss = lambda params: loss(params, data)
+    >>> step = loren_jax.train_step(loss, optimizer, full_loss=full_loss)
     >>> params = jnp.zeros(2)
     >>> state = optimizer.init(params)
     >>> for t in range(200):
@@ -113,31 +104,17 @@ def mezo_svrg(
       Gautam et al., Variance-reduced Zeroth-Order Methods for Fine-Tuning Language Models, 2024,
       https://arxiv.org/abs/2404.08080
     """
-    estimator = svrg(
-        isotropic(rank, matrix_axes),
-        two_sided(),
-        every=every,
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        chunk_size=chunk_size,
-        evaluation=evaluation,
-        key=key,
-    )
+    queries = (num_directions, perturbation_scale, chunk_size, evaluation, key)
+    estimator = svrg(isotropic(rank, matrix_axes), two_sided(), every, *queries)
     rate = _alternating(learning_rate, full_learning_rate, every)
     return chain(estimator, descend(rate, weight_decay=weight_decay))
 
 
 MEZO_SVRG = Entry(
-    mezo_svrg,
-    directions="isotropic",
-    scheme="two_sided",
-    after="control variate, two rates",
-    passes="2 K on all data, then 4 K",
-    state="2 N",
-    reference="arXiv 2404.08080",
-    full_every="every",
+    mezo_svrg, "isotropic", two_sided, "control variate, two rates", "2 N",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "every": 2, "rank": None},
-)
+    costs="2 K on all data, then 4 K", full_every="every",
+)  # fmt: skip
 
 
 def _alternating(learning_rate: Any, full_learning_rate: Any, every: int) -> optax.Schedule:

@@ -62,28 +62,21 @@ def subzero(
       every: steps that U and V are kept.
       weight_decay: decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = subzero(0.02, rank=2, every=10)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 1.0)
@@ -93,27 +86,14 @@ def subzero(
       Yu et al., Zeroth-Order Fine-Tuning of LLMs in Random Subspaces, 2025,
       https://arxiv.org/abs/2410.08989
     """
-    return chain(
-        estimate(
-            core_subspace(rank, every, matrix_axes),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = core_subspace(rank, every, matrix_axes)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, weight_decay=weight_decay))
 
 
 SUBZERO = Entry(
-    subzero,
-    directions="random subspaces of both sides",
-    scheme="two_sided",
-    after="learning rate",
-    passes="2 K",
-    state="(m + n) r",
-    reference="arXiv 2410.08989",
+    subzero, "random subspaces of both sides", two_sided, "learning rate", "(m + n) r",
     published={"num_directions": 1, "perturbation_scale": 1e-2, "rank": 24, "every": 1000},
-)
+)  # fmt: skip

@@ -64,29 +64,22 @@ def tezo(
       rank: r, clamped to the lesser dimension of each matrix.
       weight_decay: decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, 2 K is one `vmap`; None takes
-        all, or those of one direction where noise is drawn on demand, if memory allows it, else 1.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Without
-      momentum its step can be fused, see `loren_jax.train_step`. Losses that are not finite have no
-      weight: where none is finite the estimate is zero, and `optax.tree.get(state, "nonfinite")`
-      counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
+      Without momentum its step is in place.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax, jax.numpy as jnp, optax
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = tezo(0.001, rank=3)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: (jnp.sum(params["kernel"]) - 10.0) ** 2
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 1.0)
@@ -96,27 +89,15 @@ def tezo(
       Sun et al., TeZO: Empowering the Low-Rankness on the Temporal Dimension in the Zeroth-Order
       Optimization for Fine-tuning LLMs, 2025, https://arxiv.org/abs/2501.19057
     """
-    return chain(
-        estimate(
-            temporal(rank, momentum, matrix_axes),
-            two_sided(),
-            num_directions=num_directions,
-            perturbation_scale=perturbation_scale,
-            chunk_size=chunk_size,
-            evaluation=evaluation,
-            key=key,
-        ),
-        descend(learning_rate, weight_decay=weight_decay),
+    directions = temporal(rank, momentum, matrix_axes)
+    estimator = estimate(
+        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
+    return chain(estimator, descend(learning_rate, weight_decay=weight_decay))
 
 
 TEZO = Entry(
-    tezo,
-    directions="sums of fixed rank-one matrices",
-    scheme="two_sided",
-    after="momentum, learning rate",
-    passes="2 K",
-    state="(m + n) r; with momentum + r",
-    reference="arXiv 2501.19057",
+    tezo, "sums of fixed rank-one matrices", two_sided, "momentum, learning rate",
+    "(m + n) r; with momentum + r",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "momentum": None},
-)
+)  # fmt: skip

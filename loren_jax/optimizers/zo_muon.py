@@ -75,28 +75,21 @@ def zo_muon(
       every: steps that a P is kept.
       weight_decay: decoupled, once a step, at each leaf's learning rate.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
-      chunk_size: forward passes that run at once; 1 is a loop, K is one `vmap`; None takes K, or
-        those of one direction where noise is drawn on demand, if memory allows it, else 1.
+      chunk_size: forward passes that run at once; None for as many as memory allows.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
       key: a seed or a threefry key.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs`; `update` takes `value_fn` or `losses`. Losses that
-      are not finite have no weight: where none is finite the estimate is zero, and
-      `optax.tree.get(state, "nonfinite")` counts them.
+      The optimiser, whose `update` takes `value_fn` or `losses`; see `loren_jax.estimate`.
 
     Raises:
       ValueError: an argument out of range.
 
-    >>> import jax.numpy as jnp
+    >>> import jax.numpy as jnp, loren_jax
     >>> optimizer = zo_muon(optax.linear_schedule(0.1, 0.0, 100), rank=2, every=10)
     >>> params = {"kernel": jnp.ones((4, 3))}
     >>> loss = lambda params: jnp.sum(params["kernel"] ** 2)
-    >>> @jax.jit
-    ... def step(params, state):
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     return optax.apply_updates(params, updates), state
-    >>> state = optimizer.init(params)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
     >>> for _ in range(100):
     ...     params, state = step(params, state)
     >>> bool(loss(params) < 1.0)
@@ -107,14 +100,9 @@ def zo_muon(
       https://arxiv.org/abs/2602.17155
     """
     arguments.positive("vector_learning_rate", vector_learning_rate)
+    directions = subspace(rank, every, matrix_axes)
     estimator = estimate(
-        subspace(rank, every, matrix_axes),
-        one_sided(),
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        chunk_size=chunk_size,
-        evaluation=evaluation,
-        key=key,
+        directions, one_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
     )
     after: dict[Hashable, optax.GradientTransformation] = {
         "matrix": descend(learning_rate, weight_decay=weight_decay),
@@ -124,21 +112,10 @@ def zo_muon(
 
 
 ZO_MUON = Entry(
-    zo_muon,
-    directions="random subspace of the outputs",
-    scheme="one_sided",
-    after="orthogonalised, two rates",
-    passes="K + 1",
-    state="m r",
-    reference="arXiv 2602.17155",
-    published={
-        "num_directions": 4,
-        "perturbation_scale": 1e-3,
-        "rank": 64,
-        "every": 100,
-        "vector_learning_rate": 1e-7,
-    },
-)
+    zo_muon, "random subspace of the outputs", one_sided, "orthogonalised, two rates", "m r",
+    published={"num_directions": 4, "perturbation_scale": 1e-3, "rank": 64, "every": 100,
+               "vector_learning_rate": 1e-7},
+)  # fmt: skip
 
 
 def _kinds(matrix_axes: AxesOf | None) -> Callable[[PyTree], PyTree]:

@@ -12,7 +12,7 @@ import pytest
 from optax import ScalarOrSchedule
 
 import loren_jax
-from loren_jax import noise, optimizers
+from loren_jax import journal, noise
 from loren_jax.directions import Dense
 from loren_jax.directions.matrices import view_of
 from loren_jax.estimators import estimate
@@ -79,25 +79,12 @@ def toy(
       key: a seed.
     """
     estimator = estimate(
-        signs(),
-        backward(),
-        num_directions=num_directions,
-        perturbation_scale=perturbation_scale,
-        evaluation=evaluation,
-        key=key,
+        signs(), backward(), num_directions, perturbation_scale, None, evaluation, key
     )
     return chain(estimator, descend(learning_rate))
 
 
-TOY = Entry(
-    toy,
-    directions="random signs",
-    scheme="backward",
-    after="learning rate",
-    passes="K + 1",
-    state="1",
-    reference="this test",
-)
+TOY = Entry(toy, "random signs", backward, "learning rate", "1")
 
 
 PARAMS = {"bias": jnp.ones(3), "kernel": jnp.cos(jnp.arange(12.0)).reshape(4, 3)}
@@ -128,9 +115,9 @@ def test_the_toy_works_in_everything_that_the_library_has():
 @pytest.fixture
 def in_the_table(monkeypatch):
     """Step 4: a line of `METHODS`, from which the application makes all else."""
-    monkeypatch.setattr(optimizers, "METHODS", {**optimizers.METHODS, TOY.name: TOY})
-    monkeypatch.setattr(methods, "METHODS", optimizers.METHODS)
-    monkeypatch.setattr(methods, "OPTIONS", {**methods.OPTIONS, TOY.name: options_of(toy)})
+    for reader in (methods, journal.method.optimizers):
+        monkeypatch.setitem(reader.METHODS, TOY.name, TOY)
+    monkeypatch.setitem(methods.OPTIONS, TOY.name, options_of(toy))
 
 
 def test_the_toy_is_an_option_of_a_run_and_a_line_of_the_table(in_the_table):
@@ -144,7 +131,8 @@ def test_the_toy_is_an_option_of_a_run_and_a_line_of_the_table(in_the_table):
     ]
     line = methods.methods_table().splitlines()[-1]
     assert line.split("  ")[0] == "toy"
-    assert "Step 3: descent along random signs." in line
+    assert line.endswith(" Step 3: descent along random signs.")
+    assert "K + 1" in line
 
 
 def test_the_toy_replays_from_a_journal_that_names_it(in_the_table):

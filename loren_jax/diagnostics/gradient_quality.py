@@ -62,9 +62,6 @@ def compare_with_gradient(
         is, and its noise is not drawn.
       num_estimates: N, at least 2.
 
-    Returns:
-      Scalars, float32.
-
     Raises:
       TypeError: `state` is that of a chain or of something else.
       ValueError: fewer than two estimates.
@@ -93,7 +90,8 @@ def compare_with_gradient(
                 None, state._replace(key=noise.words(key)), params, value_fn=value_fn
             )
             leaves = _float32(estimated)
-            return _add(total, leaves), (_compare(leaves, gradient), after.losses)
+            total = [x + y for x, y in zip(total, leaves, strict=True)]
+            return total, (_compare(leaves, gradient), after.losses)
 
         run = noise.from_words(state.key)
         keys = noise.fold_all(noise.fold_name(run, "diagnostics"), (num_estimates,))
@@ -102,9 +100,6 @@ def compare_with_gradient(
         return _summary(each, _compare(total, gradient), losses, jnp.sqrt(_dot(gradient, gradient)))
 
     return measure(params, state)
-
-
-_TINY = float(jnp.finfo(jnp.float32).tiny)
 
 
 class _Comparison(NamedTuple):
@@ -120,7 +115,7 @@ def _compare(estimated: list[Array], gradient: list[Array]) -> _Comparison:
     return _Comparison(
         error=_dot(difference, difference) / square,
         # Losses that are equal in float32 make an estimate of exactly zero, which has no angle.
-        cosine=jnp.where(length > 0, along / jnp.maximum(length, _TINY), 0.0),
+        cosine=jnp.where(length > 0, along / jnp.maximum(length, jnp.finfo(length).tiny), 0.0),
         gain=along / square,
     )
 
@@ -145,10 +140,6 @@ def _summary(
 
 def _float32(tree: PyTree) -> list[Array]:
     return [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
-
-
-def _add(a: list[Array], b: list[Array]) -> list[Array]:
-    return [x + y for x, y in zip(a, b, strict=True)]
 
 
 def _dot(a: list[Array], b: list[Array]) -> Array:

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.leaves import is_perturbed
-from loren_jax.evaluation.perturbed.query import any_used, enter_all
+from loren_jax.evaluation.perturbed.query import interpret
 from loren_jax.evaluation.perturbed.rules import DIFFERENTIABLE
 from loren_jax.types import PyTree, Scalar
 
@@ -19,18 +18,7 @@ def evaluate(
 
     The result is ordinary JAX code of the parameters, of the directions' arrays and of what the
     function closes over: it can be compiled, differentiated, mapped, and be perturbed once more.
-
-    Args:
-      function: any JAX code; traced once a call.
-      params: the parameters.
-      directions: a direction for each leaf.
-      scale: factor of the directions.
-
-    Returns:
-      What the function returns, as arrays.
-
-    Raises:
-      ValueError: `function` uses none of the perturbed leaves.
+    The function, any JAX code, is traced once a call. ValueError: it uses no perturbed leaf.
 
     >>> from loren_jax.directions.matrices import MatrixView
     >>> from loren_jax.directions.structured import LowRank
@@ -41,15 +29,6 @@ def evaluate(
     4.0
     """
     closed, shape = jax.make_jaxpr(function, return_shape=True)(params)
-    interpreter = Interpreter(DIFFERENTIABLE)
-    values = enter_all(params, directions, jnp.asarray(scale, jnp.float32), interpreter)
-    moved = any(map(is_perturbed, values))
-    if moved and not any_used(closed.jaxpr, jax.tree.leaves(params), values):
-        raise ValueError(
-            "function uses none of the perturbed leaves of its first argument, so they cannot "
-            "change what it returns. It must read the parameters from that argument, not close "
-            "over them."
-        )
-    outputs = interpreter.run(closed.jaxpr, closed.consts, values)
-    outputs = interpreter.dense(outputs, "output of the function")
+    scale, interpreter = jnp.asarray(scale, jnp.float32), Interpreter(DIFFERENTIABLE)
+    outputs = interpret(closed, params, directions, scale, interpreter, "function")
     return jax.tree.unflatten(jax.tree.structure(shape), outputs)

@@ -52,46 +52,32 @@ def interpret(
     directions: PyTree,
     scale: jax.Array,
     interpreter: Interpreter | None = None,
+    name: str = "value_fn",
 ) -> list[Any]:
-    """What a traced `value_fn` returns at perturbed parameters.
+    """What a traced function of the parameters returns at perturbed ones, as arrays.
 
     Args:
-      closed: jaxpr of `value_fn`, one input for each leaf of `params`.
+      closed: jaxpr of the function, one input for each leaf of `params`.
       params: the parameters.
       directions: a direction for each leaf.
       scale: perturbation scale times the scheme's point.
       interpreter: with other rules, or with an ear for materialised leaves.
-
-    Returns:
-      The outputs of the jaxpr, as arrays.
+      name: of the function, for the error where it uses nothing that is perturbed.
     """
-    interpreter = interpreter or Interpreter(RULES)
-    values = enter_all(params, directions, scale, interpreter)
-    if not any_used(closed.jaxpr, jax.tree.leaves(params), values):
-        raise ValueError(
-            "value_fn uses none of the perturbed leaves of its argument, so its loss cannot tell "
-            "the queries apart. It must read the parameters from its argument, as in "
-            "value_fn=lambda params: loss(params, batch), not close over them."
-        )
-    outputs = interpreter.run(closed.jaxpr, closed.consts, values)
-    return [jnp.asarray(x) for x in interpreter.dense(outputs, "output of the loss")]
-
-
-def enter_all(
-    params: PyTree, directions: PyTree, scale: jax.Array, interpreter: Interpreter
-) -> list[Any]:
-    """The leaves of `params` as the interpreter first sees them: arrays, or perturbed leaves."""
     leaves, treedef = jax.tree.flatten(params)
-    columns = (treedef.flatten_up_to(directions), noise.leaf_paths(params), leaves)
-    return [
-        enter(direction, name, jnp.asarray(leaf), scale, interpreter.on_materialise)
-        for direction, name, leaf in zip(*columns, strict=True)
-    ]
-
-
-def any_used(jaxpr: core.Jaxpr, weights: list[Any], values: list[Any]) -> bool:
-    """Whether the program reads an input whose value is not the weight itself."""
-    used = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, core.Literal)}
-    used |= {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}
-    moved = [v for v, w, x in zip(jaxpr.invars, weights, values, strict=True) if x is not w]
-    return bool(used & set(moved))
+    weights, jaxpr = [*map(jnp.asarray, leaves)], closed.jaxpr
+    columns = (treedef.flatten_up_to(directions), noise.leaf_paths(params), weights)
+    interpreter = interpreter or Interpreter(RULES)
+    told = interpreter.on_materialise
+    values = [enter(*row, scale, told) for row in zip(*columns, strict=True)]
+    read = (*jaxpr.outvars, *(v for equation in jaxpr.eqns for v in equation.invars))
+    used = {v for v in read if not isinstance(v, core.Literal)}
+    moved = {v for v, w, x in zip(jaxpr.invars, weights, values, strict=True) if x is not w}
+    if moved and not used & moved:
+        raise ValueError(
+            f"{name} uses none of the perturbed leaves of its argument, so that it is the same at "
+            "all of them. It must read the parameters from its argument, as in lambda params: "
+            "loss(params, batch), not close over them."
+        )
+    outputs = interpreter.run(jaxpr, closed.consts, values)
+    return [jnp.asarray(x) for x in interpreter.dense(outputs, "output of the loss")]

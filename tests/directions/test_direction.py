@@ -66,11 +66,8 @@ def drawn(make):
 
         return jax.tree_util.tree_map_with_path(one, params)
 
-    def absorb(state, params, directions, coefficients, into=None):
-        return summed(params, directions, coefficients, into), state
-
     keep = lambda state, params, key: state
-    return Directions(lambda params, key: optax.EmptyState(), keep, draw, absorb)
+    return Directions(lambda params, key: optax.EmptyState(), keep, draw, summed)
 
 
 CHEQUERED = drawn(lambda direction: direction)

@@ -21,7 +21,7 @@ import loren_jax
 from loren_jax.directions import sampling
 
 # What changes a way of drawing alone keeps the promises that hang on it.
-VARIANTS = ("loren seeded", "loren rank 1")
+VARIANTS = ("loren", "loren rank 1")
 OF_VARIANTS = ("02", "06", "07", "08", "09", "10", "12", "13", "15", "state")
 
 
@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def seeded_row_draws_every_matrix_where_it_is_used(method, monkeypatch):
-    if method is METHODS["loren seeded"]:
+    if method is METHODS["loren"]:
         monkeypatch.setattr(sampling, "SMALL", 0)
 
 

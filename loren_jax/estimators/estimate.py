@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments, noise, schemes
+from loren_jax.directions.apart import apart
 from loren_jax.directions.queries import draw_queries, one_query
 from loren_jax.estimators.update_arguments import (
     of_shape,
@@ -174,7 +175,9 @@ class _Estimate:
                     axes=axes,
                 )
             losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
-            slope, score = self.scheme.weigh(losses, scale)
+            # From losses as they are stored: fused with a sum that makes a loss, a difference of
+            # two would round otherwise than in a replay.
+            slope, score = apart(lambda: self.scheme.weigh(losses, scale), losses)
             # What is learned is kept in float32.
             coefficients = Coefficients(slope * factor, score.astype(jnp.float32))
             absorb = self.directions.absorb

@@ -211,7 +211,7 @@ class Query(NamedTuple):
         `params + scale * directions`.
       activation_bytes: the largest value that one query computes for itself; None where a query
         costs a copy of the parameters, so that only one should run at a time.
-      shared_bytes: what all queries share beside the parameters, as what the function closes over.
+      shared_bytes: of the parameters and of what the function closes over, what each query reads.
       groups: of devices, that the queries of a step are spread over.
       spread: `(numbers -> results, number) -> results`: those of all queries, each group evaluating
         its share; None where there is one group.

@@ -38,8 +38,8 @@ def evaluate_queries(
       evaluation: how one query runs.
       chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query, in
         which nothing is mapped; K S or more is a single `vmap`. None takes all at once if what
-        they compute for themselves is little beside the parameters and what the function closes
-        over, else 1; of noise that is drawn on demand, those of one direction.
+        they compute for themselves is little beside the parameters and constants that they read,
+        else 1; of noise that is drawn on demand, those of one direction.
       axes: as `vmap`'s `in_axes` for `directions`; None marks an array that all queries share.
 
     Returns:
@@ -97,15 +97,15 @@ def evaluate_queries(
 def _default_chunk_size(
     query: Query, params: PyTree, directions: PyTree, number: int, points: int
 ) -> int:
-    """All queries if there is memory for them that nobody misses; else one direction's, or one.
+    """All queries if they make little beside what they read; else one direction's, or one.
 
     Together they read each weight once, and compute once what no trained leaf has a part in, such
     as the features of a frozen network. They cost a copy each of what a query computes for itself,
-    and of the blocks of noise that it draws. These may take an eighth of what lies in memory
-    anyhow, the parameters and what the loss closes over, or as much as one block of noise, beside
-    which the parameters of a small problem are nothing. On two CPU cores the gain ended there, and
-    a part of the queries at a time was no faster than one. The points of a direction share its
-    noise, and so the time to draw it.
+    and of the blocks of noise that it draws. These may take an eighth of the parameters and
+    constants that a query reads, or as much as one block of noise, beside which those of a small
+    problem are nothing: nobody misses the memory, and on two CPU cores the gain in time ended
+    there. A part of the queries at a time was no faster than one. The points of a direction share
+    its noise, and so the time to draw it.
     """
     own = query.activation_bytes
     if own is None:
@@ -114,8 +114,7 @@ def _default_chunk_size(
     layers = [math.prod(kind.view.layer.shape) for kind in kinds if isinstance(kind, Seeded)]
     block = scheduling.block_numbers()
     drawn = sum(min(block, numbers) for numbers in layers) * NUMBER
-    held = query.shared_bytes + sum(jnp.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))
-    room = max(held // 8, block * NUMBER)
+    room = max(query.shared_bytes // 8, block * NUMBER)
     if number * (points * own + drawn) <= room:
         return number * points
     return points if layers and points * own <= room else 1

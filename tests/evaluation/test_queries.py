@@ -108,7 +108,12 @@ def many(kernel, frozen):
 
 def beside_frozen(kernel, frozen):
     """The same beside 128 MB that the loss closes over."""
-    return many(kernel, frozen) + jnp.sum(frozen[:1])
+    return many(kernel, frozen) + jnp.sum(frozen)
+
+
+def beside_one_row(kernel, frozen):
+    """As of an embedding."""
+    return many(kernel, frozen) + jnp.sum(frozen[jnp.asarray([3])])
 
 
 def on_frozen_features(kernel, frozen):
@@ -127,6 +132,7 @@ def on_frozen_features(kernel, frozen):
         (SMALL, many, None, 2, 1),
         (SMALL, beside_frozen, 1, 2, 8),
         (SMALL, beside_frozen, None, 2, 8),
+        (SMALL, beside_one_row, 1, 2, 1),
         (SMALL, on_frozen_features, 1, 2, 8),
         (SMALL, on_frozen_features, None, 2, 8),
         (WIDE, few, 1, 2, 8),

@@ -1,9 +1,9 @@
-"""How large the values are that each query computes for itself, read off its jaxpr."""
+"""What a query computes for itself and what all of them read alike, off the loss's jaxpr."""
 
 import enum
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 from jax.extend import core
@@ -26,6 +26,8 @@ STRUCTURAL = (
 )
 
 
+SOME_ROWS = ("gather", "dynamic_slice")
+
 BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """What a call names the jaxpr of the function that it calls."""
 
@@ -41,86 +43,111 @@ class Kind(enum.IntEnum):
     """Another one for each."""
 
 
-def largest_activation(jaxpr: core.Jaxpr) -> int:
-    """Bytes of the largest value that a query computes for itself.
+class Traffic(NamedTuple):
+    """What a forward pass makes and reads; bytes.
 
-    A weight that is only reshaped or cast does not count, nor what the loss computes from its
-    constants alone, such as the features that a frozen network hands to a trained head: the queries
-    share them.
+    Attributes:
+      own: the largest value that a query computes for itself.
+      shared: what it reads that is the same for all queries, as often as it does. Of a weight that
+        is gathered from, that is nothing: a few rows.
+    """
+
+    own: int = 0
+    shared: int = 0
+
+
+Flow: TypeAlias = tuple[Traffic, list[Kind]]
+
+
+def traffic(jaxpr: core.Jaxpr) -> Traffic:
+    """What a query of this loss makes and reads.
+
+    A weight that is only reshaped or cast is no value of the query's own, nor is what the loss
+    computes from its constants alone, such as the features that a frozen network hands to a trained
+    head: the queries share them.
 
     Args:
       jaxpr: of the loss; its inputs are the weights.
 
     Returns:
-      Bytes of one query's largest value.
+      Both amounts.
     """
     return _flow(jaxpr, [Kind.WEIGHT] * len(jaxpr.invars))[0]
 
 
-def _flow(jaxpr: core.Jaxpr, kinds: Sequence[Kind]) -> tuple[int, list[Kind]]:
-    """Bytes of the largest value of a query's own, and the kinds of the outputs."""
+def _flow(jaxpr: core.Jaxpr, kinds: Sequence[Kind]) -> Flow:
+    """The traffic, and the kinds of the outputs."""
     known = dict(zip(jaxpr.invars, kinds, strict=True))
     kind = lambda v: Kind.SHARED if isinstance(v, core.Literal) else known.get(v, Kind.SHARED)
-    largest = 0
+    largest = shared = 0
     for equation in jaxpr.eqns:
         inputs = [kind(v) for v in equation.invars]
-        if all(k is Kind.SHARED for k in inputs):
-            continue
         within, outputs = _equation(equation, inputs)
         known.update(zip(equation.outvars, outputs, strict=True))
         own = [bytes_of(v.aval) for v in equation.outvars if known[v] is Kind.OWN]
-        largest = max(largest, within, *own)
-    return largest, [kind(v) for v in jaxpr.outvars]
+        largest, shared = max(largest, within.own, *own), shared + within.shared
+    return Traffic(largest, shared), [kind(v) for v in jaxpr.outvars]
 
 
-def _equation(equation: core.JaxprEqn, kinds: list[Kind]) -> tuple[int, list[Kind]]:
-    """`_flow` through one equation, of whose inputs some are not shared."""
+def _equation(equation: core.JaxprEqn, kinds: list[Kind]) -> Flow:
+    """`_flow` through one equation."""
     params, name = equation.params, equation.primitive.name
-    if name_of(equation, RULES) == PUT_LAYER or (name in STRUCTURAL and kinds[0] is Kind.WEIGHT):
-        return 0, [Kind.WEIGHT]
+    if name_of(equation, RULES) == PUT_LAYER:
+        return Traffic(), [Kind.WEIGHT]
+    if name in STRUCTURAL and Kind.OWN not in kinds:
+        return Traffic(), [max(kinds)]
     if name == "scan":
-        consts, carry = scan_counts(params)
-        before, start, behind = kinds[:consts], kinds[consts:][:carry], kinds[consts + carry :]
-        body = _body(params["jaxpr"])
-        return _settled(lambda carry: _flow(body, [*before, *carry, *behind]), start)
+        return _scan(params, kinds)
     if name == "while":
         return _while(params, kinds)
     if name == "cond":
         return _branches(params, kinds)
-    for body in (params[word] for word in BODIES if name in CALLS and word in params):
+    called = name in CALLS or name == "shard_map"
+    for body in (params[word] for word in BODIES if called and word in params):
         return _flow(_body(body), kinds)
-    return 0, [Kind.OWN] * len(equation.outvars)
+    pairs = [] if name in SOME_ROWS else zip(equation.invars, kinds, strict=True)
+    shared = sum(bytes_of(v.aval) for v, kind in pairs if kind is not Kind.OWN)
+    alike = all(kind is Kind.SHARED for kind in kinds)
+    return Traffic(0, shared), [Kind.SHARED if alike else Kind.OWN] * len(equation.outvars)
 
 
-def _while(params: dict[str, Any], kinds: list[Kind]) -> tuple[int, list[Kind]]:
+def _scan(params: dict[str, Any], kinds: list[Kind]) -> Flow:
+    consts, carry = scan_counts(params)
+    before, start, behind = kinds[:consts], kinds[consts:][:carry], kinds[consts + carry :]
+    turn = lambda carry: _flow(_body(params["jaxpr"]), [*before, *carry, *behind])
+    one, outputs = _settled(turn, start)
+    return one._replace(shared=one.shared * params["length"]), outputs
+
+
+def _while(params: dict[str, Any], kinds: list[Kind]) -> Flow:
+    """One turn of it: how many there are is not known."""
     first, second = params["cond_nconsts"], params["body_nconsts"]
     cond_consts, body_consts = kinds[:first], kinds[first:][:second]
 
-    def turn(carry: list[Kind]) -> tuple[int, list[Kind]]:
+    def turn(carry: list[Kind]) -> Flow:
         _, verdict = _flow(_body(params["cond_jaxpr"]), [*cond_consts, *carry])
-        size, outputs = _flow(_body(params["body_jaxpr"]), [*body_consts, *carry])
+        one, outputs = _flow(_body(params["body_jaxpr"]), [*body_consts, *carry])
         # Each query takes as many turns as it wants.
-        return size, [Kind.OWN] * len(outputs) if verdict[0] is Kind.OWN else outputs
+        return one, [Kind.OWN] * len(outputs) if verdict[0] is Kind.OWN else outputs
 
     return _settled(turn, kinds[first + second :])
 
 
-def _branches(params: dict[str, Any], kinds: list[Kind]) -> tuple[int, list[Kind]]:
+def _branches(params: dict[str, Any], kinds: list[Kind]) -> Flow:
     flows = [_flow(_body(branch), kinds[1:]) for branch in params["branches"]]
-    index = Kind.OWN if kinds[0] is not Kind.SHARED else Kind.SHARED
+    index = Kind.SHARED if kinds[0] is Kind.SHARED else Kind.OWN
     columns = zip(*(outputs for _, outputs in flows), strict=True)
-    return max(size for size, _ in flows), [max(index, *column) for column in columns]
+    most = Traffic(*map(max, zip(*(one for one, _ in flows), strict=True)))
+    return most, [max(index, *column) for column in columns]
 
 
-def _settled(
-    turn: Callable[[list[Kind]], tuple[int, list[Kind]]], carry: list[Kind]
-) -> tuple[int, list[Kind]]:
+def _settled(turn: Callable[[list[Kind]], Flow], carry: list[Kind]) -> Flow:
     """A turn of a loop, once its carry has become what it will be."""
     while True:
-        size, outputs = turn(carry)
+        one, outputs = turn(carry)
         later = [max(pair) for pair in zip(carry, outputs, strict=False)]
         if later == carry:
-            return size, outputs
+            return one, outputs
         carry = later
 
 

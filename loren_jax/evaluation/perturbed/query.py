@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from loren_jax import noise
-from loren_jax.evaluation.perturbed.activations import bytes_of, largest_activation
+from loren_jax.evaluation.perturbed.activations import bytes_of, traffic
 from loren_jax.evaluation.perturbed.interpreter import Interpreter
 from loren_jax.evaluation.perturbed.leaves import enter
 from loren_jax.evaluation.perturbed.rules import RULES
@@ -39,10 +39,11 @@ def perturbed(value_fn: ValueFn, params: PyTree) -> Query:
     """
     closed, shape = jax.make_jaxpr(value_fn, return_shape=True)(params)
     rebuild = jax.tree.structure(shape).unflatten
+    amount, held = traffic(closed.jaxpr), (*closed.jaxpr.invars, *closed.jaxpr.constvars)
     return Query(
         run=lambda directions, scale: rebuild(interpret(closed, params, directions, scale)),
-        activation_bytes=largest_activation(closed.jaxpr),
-        shared_bytes=sum(bytes_of(v.aval) for v in closed.jaxpr.constvars),
+        activation_bytes=amount.own,
+        shared_bytes=min(amount.shared, sum(bytes_of(v.aval) for v in held)),
     )
 
 

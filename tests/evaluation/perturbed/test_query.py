@@ -232,6 +232,22 @@ def test_an_activation_is_what_depends_on_a_perturbed_weight(loss, rows):
     assert perturbed(loss, jnp.ones((8, 8))).activation_bytes == 4 * 8 * rows
 
 
+@pytest.mark.parametrize(
+    ("loss", "numbers"),
+    [
+        (lambda w: jnp.sum(ROWS @ w), 8 * 8 + 64 * 8),
+        (lambda w: jnp.sum(ROWS @ (w.T).astype(jnp.float32)), 8 * 8 + 64 * 8),
+        (lambda w: jnp.sum(w[jnp.asarray([1, 2])]), 0),
+        (lambda w: jnp.sum(layers_of(w, LAYERS)), 3 * 8 * 8),
+        (lambda w: jnp.sum(w) + jnp.sum(w * 2) + jnp.sum(w * 3), 8 * 8),
+    ],
+)
+def test_what_queries_share_is_what_they_read_and_no_more_than_there_is(loss, numbers):
+    some_numbers_of_rows = 64
+    found = perturbed(loss, jnp.ones((8, 8))).shared_bytes
+    assert 4 * numbers <= found < 4 * numbers + some_numbers_of_rows
+
+
 def test_the_loss_is_traced_once_whatever_the_number_of_queries():
     traces = []
 

@@ -43,7 +43,7 @@ def accuracy(params, inputs, labels):
 
 seen, unseen = dataset(train), dataset(held_out)
 method = journal.Method(
-    "loren", {"learning_rate": 0.5, "num_directions": 32, "perturbation_scale": 0.1}
+    "loren", {"learning_rate": 5.0, "num_directions": 32, "perturbation_scale": 0.1}
 )
 head = model.params["classifier"]
 file = tempfile.mkdtemp() + "/accuracy.journal"

@@ -27,7 +27,7 @@ params = {
 }
 
 # optimizer = optax.adam(1e-2)
-optimizer = loren_jax.loren(2e-3, num_directions=16, perturbation_scale=1e-2)
+optimizer = loren_jax.loren(2e-2, num_directions=16, perturbation_scale=1e-2)
 state = optimizer.init(params)
 
 

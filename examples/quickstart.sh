@@ -20,5 +20,5 @@ cd "$(dirname "$0")/.."
 
 exec .venv/bin/loren-jax train --model minilm --data reviews --optimizer loren \
   --train-examples 512 --held-out-examples 500 --max-length 32 --batch-size 32 --steps 100 \
-  --trainable 'classifier/*' --num-directions 64 --chunk-size 64 --perturbation-scale 0.01 \
-  --learning-rate 0.04 --momentum 0.9 --schedule linear --eval-every 25 "$@"
+  --trainable 'classifier/*' --num-directions 64 --perturbation-scale 0.01 \
+  --learning-rate 0.4 --schedule linear --eval-every 25 "$@"

@@ -20,7 +20,7 @@ from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.estimators.auxiliary import replace_aux
 from loren_jax.estimators.update_arguments import require_one, require_params, require_spelling
-from loren_jax.evaluation.perturbed.one_layer import put_layer
+from loren_jax.evaluation._perturbed.one_layer import put_layer
 from loren_jax.parts import Part
 from loren_jax.transformation import Update, ZerothOrder, form
 from loren_jax.types import Mask, PyTree

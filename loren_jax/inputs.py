@@ -21,10 +21,10 @@ from loren_jax import arguments, noise
 from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import LowRank, Zero
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
-from loren_jax.evaluation.perturbed.leaves import RIGHT, Factored, is_perturbed
-from loren_jax.evaluation.perturbed.query import interpret
-from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation._perturbed.leaves import RIGHT, Factored, is_perturbed
+from loren_jax.evaluation._perturbed.query import interpret
+from loren_jax.evaluation._perturbed.rules import RULES
 from loren_jax.types import Leaf, Mask, PyTree
 
 ROWS = 1024

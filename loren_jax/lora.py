@@ -50,7 +50,7 @@ from loren_jax import arguments, noise
 from loren_jax.directions.masked import matching, resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import LowRank, Zero
-from loren_jax.evaluation.perturbed.function import evaluate
+from loren_jax.evaluation._perturbed.function import evaluate
 from loren_jax.types import Mask, PyTree, Scalar, Seed
 
 DOWN, UP = "down", "up"

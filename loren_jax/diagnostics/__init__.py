@@ -9,10 +9,16 @@ Two questions to ask before a long run, and one that costs nothing while it goes
 * `VitalSigns`: do the losses of the steps so far say that this cannot work?
 """
 
-from loren_jax.diagnostics.gradient_quality import GradientQuality as GradientQuality
-from loren_jax.diagnostics.gradient_quality import compare_with_gradient as compare_with_gradient
-from loren_jax.diagnostics.materialised import Materialised as Materialised
-from loren_jax.diagnostics.materialised import materialised as materialised
-from loren_jax.diagnostics.vital_signs import Signs as Signs
-from loren_jax.diagnostics.vital_signs import VitalSigns as VitalSigns
-from loren_jax.diagnostics.vital_signs import signs_of as signs_of
+from loren_jax.diagnostics._materialised import Materialised, materialised
+from loren_jax.diagnostics.gradient_quality import GradientQuality, compare_with_gradient
+from loren_jax.diagnostics.vital_signs import Signs, VitalSigns, signs_of
+
+__all__ = [
+    "GradientQuality",
+    "Materialised",
+    "Signs",
+    "VitalSigns",
+    "compare_with_gradient",
+    "materialised",
+    "signs_of",
+]

@@ -1,5 +1,11 @@
 """Estimates of the gradient from forward passes, as Optax transformations."""
 
-from loren_jax.estimators.auxiliary import with_aux as with_aux
-from loren_jax.estimators.estimate import estimate as estimate
-from loren_jax.estimators.svrg import svrg as svrg
+from loren_jax.estimators._estimate import estimate
+from loren_jax.estimators._svrg import svrg
+from loren_jax.estimators.auxiliary import with_aux
+
+__all__ = [
+    "estimate",
+    "svrg",
+    "with_aux",
+]

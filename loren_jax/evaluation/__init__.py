@@ -8,7 +8,14 @@
 `queries` runs all queries of a step in chunks, whatever evaluates one of them.
 """
 
-from loren_jax.evaluation.materialised import materialised as materialised
-from loren_jax.evaluation.perturbed import perturbed as perturbed
-from loren_jax.evaluation.queries import evaluate_queries as evaluate_queries
-from loren_jax.evaluation.sharded import sharded as sharded
+from loren_jax.evaluation._materialised import materialised
+from loren_jax.evaluation._perturbed import perturbed
+from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation.queries import evaluate_queries
+
+__all__ = [
+    "evaluate_queries",
+    "materialised",
+    "perturbed",
+    "sharded",
+]

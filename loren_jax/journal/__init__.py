@@ -19,19 +19,29 @@ losses. So the parameters that a run began with and the losses of its steps are 
 The format of the file is described in `records`.
 """
 
-from loren_jax.journal import factors as factors
-from loren_jax.journal.header import described as described
-from loren_jax.journal.header import differences as differences
-from loren_jax.journal.header import header as header
-from loren_jax.journal.header import require_same as require_same
-from loren_jax.journal.method import Method as Method
-from loren_jax.journal.records import Journal as Journal
-from loren_jax.journal.records import JournalError as JournalError
-from loren_jax.journal.records import read as read
-from loren_jax.journal.replay import TOLERANCE as TOLERANCE
-from loren_jax.journal.replay import Replayed as Replayed
-from loren_jax.journal.replay import replay as replay
-from loren_jax.journal.session import Session as Session
-from loren_jax.journal.writer import JournalWriter as JournalWriter
-from loren_jax.journal.writer import continued as continued
-from loren_jax.journal.writer import create as create
+from loren_jax.journal import factors
+from loren_jax.journal._header import described, differences, header, require_same
+from loren_jax.journal._replay import TOLERANCE, Replayed, replay
+from loren_jax.journal.method import Method
+from loren_jax.journal.records import Journal, JournalError, read
+from loren_jax.journal.session import Session
+from loren_jax.journal.writer import JournalWriter, continued, create
+
+__all__ = [
+    "TOLERANCE",
+    "Journal",
+    "JournalError",
+    "JournalWriter",
+    "Method",
+    "Replayed",
+    "Session",
+    "continued",
+    "create",
+    "described",
+    "differences",
+    "factors",
+    "header",
+    "read",
+    "replay",
+    "require_same",
+]

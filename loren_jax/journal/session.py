@@ -11,8 +11,8 @@ import optax
 from jaxtyping import Array, Float
 
 from loren_jax import arguments
+from loren_jax.journal._replay import optimizer_of, replay, required
 from loren_jax.journal.records import Journal
-from loren_jax.journal.replay import optimizer_of, replay, required
 from loren_jax.journal.writer import JournalWriter
 from loren_jax.precision import loss_dtype
 from loren_jax.transformation import form

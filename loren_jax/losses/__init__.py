@@ -6,5 +6,10 @@
 `loss_function` says what a loss may return.
 """
 
-from loren_jax.losses.micro_batches import micro_batched as micro_batched
-from loren_jax.losses.outside import outside as outside
+from loren_jax.losses._outside import outside
+from loren_jax.losses.micro_batches import micro_batched
+
+__all__ = [
+    "micro_batched",
+    "outside",
+]

@@ -45,20 +45,20 @@ method            directions                       scheme           after
 from collections.abc import Mapping
 from typing import Any
 
+from loren_jax.optimizers._hizoo import HIZOO, hizoo
+from loren_jax.optimizers._input_subspace import INPUT_SUBSPACE, input_subspace
+from loren_jax.optimizers._kerzoo import KERZOO, kerzoo
+from loren_jax.optimizers._loren import LOREN, loren
+from loren_jax.optimizers._lozo import LOZO, LOZO_M, lozo, lozo_m
+from loren_jax.optimizers._mezo import MEZO, mezo
+from loren_jax.optimizers._mezo_adam import MEZO_ADAM, mezo_adam
+from loren_jax.optimizers._mezo_bcd import MEZO_BCD, mezo_bcd
+from loren_jax.optimizers._mezo_svrg import MEZO_SVRG, mezo_svrg
+from loren_jax.optimizers._r_adazo import R_ADAZO, r_adazo
+from loren_jax.optimizers._subzero import SUBZERO, subzero
+from loren_jax.optimizers._tezo import TEZO, tezo
+from loren_jax.optimizers._zo_muon import ZO_MUON, zo_muon
 from loren_jax.optimizers.entry import Entry
-from loren_jax.optimizers.hizoo import HIZOO, hizoo
-from loren_jax.optimizers.input_subspace import INPUT_SUBSPACE, input_subspace
-from loren_jax.optimizers.kerzoo import KERZOO, kerzoo
-from loren_jax.optimizers.loren import LOREN, loren
-from loren_jax.optimizers.lozo import LOZO, LOZO_M, lozo, lozo_m
-from loren_jax.optimizers.mezo import MEZO, mezo
-from loren_jax.optimizers.mezo_adam import MEZO_ADAM, mezo_adam
-from loren_jax.optimizers.mezo_bcd import MEZO_BCD, mezo_bcd
-from loren_jax.optimizers.mezo_svrg import MEZO_SVRG, mezo_svrg
-from loren_jax.optimizers.r_adazo import R_ADAZO, r_adazo
-from loren_jax.optimizers.subzero import SUBZERO, subzero
-from loren_jax.optimizers.tezo import TEZO, tezo
-from loren_jax.optimizers.zo_muon import ZO_MUON, zo_muon
 
 __all__ = [
     "hizoo", "input_subspace", "kerzoo", "loren", "lozo", "lozo_m", "mezo", "mezo_adam", "mezo_bcd",

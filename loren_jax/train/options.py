@@ -74,7 +74,7 @@ def options_of(factory: Callable[..., Any], settings: Mapping[str, Any] = {}) ->
     if missing := [name for name in NEEDED if name not in arguments]:
         raise TypeError(
             f"{factory.__name__}: argument {missing[0]!r} is missing, which a run gives to every "
-            "optimiser: add it, as mezo in loren_jax/optimizers/mezo.py has it."
+            "optimiser: add it, as mezo in loren_jax/optimizers/_mezo.py has it."
         )
     parameters = [p for p in arguments.values() if p.name not in NOT_OPTIONS]
     fields: list[Any] = [

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import optax
 
-from loren_jax.evaluation.sharded import automatic
+from loren_jax.evaluation._sharded import automatic
 from loren_jax.transformation import form, overheard, update_of
 from loren_jax.types import PyTree
 

@@ -12,7 +12,7 @@ import optax
 
 from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
-from loren_jax.evaluation.sharded import automatic
+from loren_jax.evaluation._sharded import automatic
 from loren_jax.transforms.programs import applied, compiled_absorb, probe
 from loren_jax.types import PyTree
 

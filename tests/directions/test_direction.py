@@ -16,7 +16,7 @@ from loren_jax.directions import Dense, Direction, MatrixView, isotropic, smooth
 from loren_jax.directions.matrices import view_of
 from loren_jax.directions.sums import summed
 from loren_jax.estimators import estimate
-from loren_jax.evaluation.perturbed.function import evaluate
+from loren_jax.evaluation._perturbed.function import evaluate
 from loren_jax.types import Directions
 
 

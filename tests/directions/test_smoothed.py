@@ -9,7 +9,7 @@ import pytest
 import loren_jax
 from loren_jax import noise
 from loren_jax.directions import Scaled, isotropic, rank_one
-from loren_jax.directions.smoothed import KERNELS, smoothed
+from loren_jax.directions._smoothed import KERNELS, smoothed
 from loren_jax.types import Coefficients
 
 DEGREES = {"linear": 1, "cubic": 3, "quintic": 5}

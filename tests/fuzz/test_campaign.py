@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from loren_jax.evaluation.perturbed import contraction, indexing, rules
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation._perturbed import contraction, indexing, rules
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind
 
 from . import campaign
 

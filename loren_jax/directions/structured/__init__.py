@@ -4,9 +4,17 @@ A kind of your own is a subclass of `Direction` with `view` and `to_dense`; it w
 before it is fast.
 """
 
-from loren_jax.directions.structured.dense import Dense as Dense
-from loren_jax.directions.structured.dense import Zero as Zero
-from loren_jax.directions.structured.direction import Direction as Direction
-from loren_jax.directions.structured.low_rank import LowRank as LowRank
-from loren_jax.directions.structured.scaled import Scaled as Scaled
-from loren_jax.directions.structured.seeded import Seeded as Seeded
+from loren_jax.directions.structured.dense import Dense, Zero
+from loren_jax.directions.structured.direction import Direction
+from loren_jax.directions.structured.low_rank import LowRank
+from loren_jax.directions.structured.scaled import Scaled
+from loren_jax.directions.structured.seeded import Seeded
+
+__all__ = [
+    "Dense",
+    "Direction",
+    "LowRank",
+    "Scaled",
+    "Seeded",
+    "Zero",
+]

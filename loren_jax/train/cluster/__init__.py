@@ -7,9 +7,16 @@
 * `peers`, `judgement`, `last_words`: a process that dies or hangs ends the run on all.
 """
 
-from loren_jax.train.cluster.cluster import ALONE as ALONE
-from loren_jax.train.cluster.cluster import Cluster as Cluster
-from loren_jax.train.cluster.cluster import joined as joined
-from loren_jax.train.cluster.devices import OneDevice as OneDevice
-from loren_jax.train.cluster.options import ClusterConfig as ClusterConfig
-from loren_jax.train.cluster.peers import PeerError as PeerError
+from loren_jax.train.cluster.cluster import ALONE, Cluster, joined
+from loren_jax.train.cluster.devices import OneDevice
+from loren_jax.train.cluster.options import ClusterConfig
+from loren_jax.train.cluster.peers import PeerError
+
+__all__ = [
+    "ALONE",
+    "Cluster",
+    "ClusterConfig",
+    "OneDevice",
+    "PeerError",
+    "joined",
+]

@@ -9,7 +9,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Int
 
-from loren_jax.evaluation.sharded import Sharded
+from loren_jax.evaluation._sharded import Sharded
 from loren_jax.tasks import Tokens
 from loren_jax.tasks.batches import OwnTokens
 from loren_jax.train.cluster.alone import Alone

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Int
 
 from loren_jax import noise
-from loren_jax.evaluation.sharded import sharded
+from loren_jax.evaluation._sharded import sharded
 from loren_jax.models import tensor_parallel
 from loren_jax.tasks import OwnTokens, Tokens
 from loren_jax.train.cluster.alone import Alone

@@ -8,7 +8,7 @@ from weight_programs import CASES, IDS, X
 
 from loren_jax.directions.matrices import MatrixView, view_of
 from loren_jax.directions.structured import LowRank
-from loren_jax.evaluation.perturbed.function import evaluate
+from loren_jax.evaluation._perturbed.function import evaluate
 
 
 @jax.custom_vjp

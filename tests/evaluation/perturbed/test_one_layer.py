@@ -9,7 +9,7 @@ from loren_jax import noise
 from loren_jax.directions import isotropic, sampling
 from loren_jax.directions.structured import Dense
 from loren_jax.evaluation import perturbed
-from loren_jax.evaluation.perturbed.one_layer import put_layer
+from loren_jax.evaluation._perturbed.one_layer import put_layer
 
 W = jnp.sin(jnp.arange(4 * 25.0)).reshape(4, 5, 5)
 X = jnp.ones((2, 5))

@@ -10,9 +10,9 @@ from loren_jax import noise
 from loren_jax.directions import LowRank, Seeded, Zero
 from loren_jax.directions.matrices import view_of
 from loren_jax.evaluation import materialised
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.query import interpret
-from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.evaluation._perturbed.interpreter import Interpreter
+from loren_jax.evaluation._perturbed.query import interpret
+from loren_jax.evaluation._perturbed.rules import RULES
 
 K = 3
 

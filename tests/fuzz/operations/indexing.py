@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from loren_jax.evaluation.perturbed.one_layer import put_layer
+from loren_jax.evaluation._perturbed.one_layer import put_layer
 
 from ..drafts import Draft, Value, need
 from .table import add, operation

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
-from loren_jax.evaluation.perturbed.leaves import RANK, STACK, Factored, Noisy
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation._perturbed.leaves import RANK, STACK, Factored, Noisy
 
 
 def transpose(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions.core_subspace import core_subspace
+from loren_jax.directions._core_subspace import core_subspace
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry

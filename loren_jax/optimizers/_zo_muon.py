@@ -8,8 +8,8 @@ import optax
 from optax import ScalarOrSchedule
 
 from loren_jax import arguments
+from loren_jax.directions._subspace import subspace
 from loren_jax.directions.matrices import AxesOf, view_of
-from loren_jax.directions.subspace import subspace
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import one_sided

@@ -11,8 +11,8 @@ import numpy as np
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, Rule, bind
-from loren_jax.evaluation.perturbed.leaves import (
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, Rule, bind
+from loren_jax.evaluation._perturbed.leaves import (
     LEFT,
     RANK,
     RIGHT,

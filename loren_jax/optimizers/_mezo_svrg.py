@@ -9,7 +9,7 @@ from optax import ScalarOrSchedule
 from loren_jax import arguments
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
-from loren_jax.estimators.svrg import svrg
+from loren_jax.estimators._svrg import svrg
 from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder

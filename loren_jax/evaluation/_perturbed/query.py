@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from loren_jax import noise
-from loren_jax.evaluation.perturbed.activations import bytes_of, traffic
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.leaves import enter
-from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.evaluation._perturbed.activations import bytes_of, traffic
+from loren_jax.evaluation._perturbed.interpreter import Interpreter
+from loren_jax.evaluation._perturbed.leaves import enter
+from loren_jax.evaluation._perturbed.rules import RULES
 from loren_jax.types import PyTree, Query, ValueFn
 
 

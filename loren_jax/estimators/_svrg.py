@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from loren_jax import arguments, schemes
-from loren_jax.estimators.estimate import estimate
+from loren_jax.estimators._estimate import estimate
 from loren_jax.estimators.update_arguments import require_no_updates, require_spelling
 from loren_jax.precision import wide
 from loren_jax.transformation import Update, ZerothOrder, form
@@ -159,7 +159,8 @@ def svrg(
         own, aux = own._replace(aux=()), optax.tree.zeros_like(state.aux)
         if losses is None:
             functions = (value_fn, full_value_fn)
-            losses, aux = probe(full, own, params, state.snapshot, *functions, has_aux)
+            points = (params, state.snapshot)
+            losses, aux = _probe(query, own, full, points, functions, has_aux)
         enough = jnp.sum(schemes.usable(jnp.atleast_2d(losses)).all(-1)) >= scheme.min_directions
         total, after = add(own, params, None, 1.0, losses=losses)
         here = after.losses[:, : len(scheme.points)]
@@ -172,20 +173,25 @@ def svrg(
         rest = after._replace(loss=loss, aux=aux)._asdict()
         return gradient, SvrgState(**rest, snapshot=snapshot, full_estimate=held)
 
-    def probe(full, own, params, snapshot, part, whole, has_aux):
-        # What the losses add up to is not used, so that a compiler leaves it out.
-        def ask(function, at):
-            step = query(own, at, None, 1.0, value_fn=function, has_aux=has_aux)[1]
-            return step.losses, step.aux
-
-        def of_all():
-            here = ask(whole, params)
-            return _side_by_side(here, optax.tree.zeros_like(here))
-
-        of_part = lambda: _side_by_side(ask(part, params), ask(part, snapshot))
-        return jax.lax.cond(full, of_all, of_part)
-
     return ZerothOrder(init, Update(update, scheme=scheme, passes=2 * queried.passes))
+
+
+def _probe(query, own, full, points, functions, has_aux):
+    """The losses and auxiliary outputs: on all data, or at both points of a minibatch.
+
+    What the losses add up to is not used, so that a compiler leaves it out.
+    """
+    (params, snapshot), (part, whole) = points, functions
+
+    def ask(function, at):
+        step = query(own, at, None, 1.0, value_fn=function, has_aux=has_aux)[1]
+        return step.losses, step.aux
+
+    def of_all():
+        here = ask(whole, params)
+        return _side_by_side(here, optax.tree.zeros_like(here))
+
+    return jax.lax.cond(full, of_all, lambda: _side_by_side(ask(part, params), ask(part, snapshot)))
 
 
 def _side_by_side(here: PyTree, there: PyTree) -> PyTree:

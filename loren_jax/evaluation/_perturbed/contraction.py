@@ -14,8 +14,8 @@ from jaxtyping import Array
 
 from loren_jax import scheduling
 from loren_jax.directions.structured.seeded import over_blocks
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind
-from loren_jax.evaluation.perturbed.leaves import (
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind
+from loren_jax.evaluation._perturbed.leaves import (
     LEFT,
     RANK,
     RIGHT,

@@ -14,4 +14,8 @@ tells where.
 * `function`: the same of what is no loss, as of an adapted model.
 """
 
-from loren_jax.evaluation.perturbed.query import perturbed as perturbed
+from loren_jax.evaluation._perturbed.query import perturbed
+
+__all__ = [
+    "perturbed",
+]

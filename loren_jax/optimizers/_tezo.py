@@ -4,8 +4,8 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
+from loren_jax.directions._temporal import temporal
 from loren_jax.directions.matrices import AxesOf
-from loren_jax.directions.temporal import temporal
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided

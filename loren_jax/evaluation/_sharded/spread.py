@@ -12,8 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from loren_jax.evaluation.perturbed import perturbed
-from loren_jax.evaluation.sharded.layout import Layout, Weights
+from loren_jax.evaluation._perturbed import perturbed
+from loren_jax.evaluation._sharded.layout import Layout, Weights
 from loren_jax.types import Evaluation, PyTree, Query, ValueFn
 
 Axes: TypeAlias = str | Sequence[str] | None

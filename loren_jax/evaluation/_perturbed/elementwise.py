@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
-from loren_jax.evaluation.perturbed.leaves import Factored, Noisy, cast, is_perturbed
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind, stacks_pass
+from loren_jax.evaluation._perturbed.leaves import Factored, Noisy, cast, is_perturbed
 from loren_jax.precision import wide
 
 

@@ -16,9 +16,9 @@ import jax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jax.sharding import PartitionSpec
 
-from loren_jax.evaluation.perturbed import one_layer
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, bind, stacks_pass
-from loren_jax.evaluation.perturbed.leaves import (
+from loren_jax.evaluation._perturbed import one_layer
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind, stacks_pass
+from loren_jax.evaluation._perturbed.leaves import (
     LEFT,
     RIGHT,
     Factored,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from loren_jax.evaluation.perturbed.leaves import OneMoved, Perturbed, Told, Value, is_perturbed
+from loren_jax.evaluation._perturbed.leaves import OneMoved, Perturbed, Told, Value, is_perturbed
 
 Rule: TypeAlias = Callable[..., Any]
 """`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""

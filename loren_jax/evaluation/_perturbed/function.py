@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.query import interpret
-from loren_jax.evaluation.perturbed.rules import DIFFERENTIABLE
+from loren_jax.evaluation._perturbed.interpreter import Interpreter
+from loren_jax.evaluation._perturbed.query import interpret
+from loren_jax.evaluation._perturbed.rules import DIFFERENTIABLE
 from loren_jax.types import PyTree, Scalar
 
 

@@ -8,9 +8,9 @@ from jaxtyping import Array
 
 from loren_jax import noise
 from loren_jax.directions import isotropic
-from loren_jax.evaluation.perturbed.interpreter import Interpreter
-from loren_jax.evaluation.perturbed.query import interpret
-from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.evaluation._perturbed.interpreter import Interpreter
+from loren_jax.evaluation._perturbed.query import interpret
+from loren_jax.evaluation._perturbed.rules import RULES
 from loren_jax.types import Directions, PyTree, ValueFn
 
 

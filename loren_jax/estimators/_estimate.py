@@ -23,10 +23,10 @@ from loren_jax.estimators.update_arguments import (
     require_params,
     require_spelling,
 )
-from loren_jax.evaluation.materialised import displaced
-from loren_jax.evaluation.perturbed import perturbed
+from loren_jax.evaluation._materialised import displaced
+from loren_jax.evaluation._perturbed import perturbed
+from loren_jax.evaluation._sharded.layout import layout_of
 from loren_jax.evaluation.queries import evaluate_queries
-from loren_jax.evaluation.sharded.layout import layout_of
 from loren_jax.losses.loss_function import loss_and_aux
 from loren_jax.precision import loss_dtype
 from loren_jax.transformation import Update, ZerothOrder

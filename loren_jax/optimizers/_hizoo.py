@@ -4,7 +4,7 @@ from typing import Any
 
 from optax import ScalarOrSchedule
 
-from loren_jax.directions.diagonal import SMOOTHING, diagonal
+from loren_jax.directions._diagonal import SMOOTHING, diagonal
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry

@@ -15,7 +15,13 @@ The parts:
 * `automatic`: steps on meshes with explicit axis types.
 """
 
-from loren_jax.evaluation.sharded.automatic import automatic as automatic
-from loren_jax.evaluation.sharded.layout import layout_of as layout_of
-from loren_jax.evaluation.sharded.spread import Sharded as Sharded
-from loren_jax.evaluation.sharded.spread import sharded as sharded
+from loren_jax.evaluation._sharded._automatic import automatic
+from loren_jax.evaluation._sharded.layout import layout_of
+from loren_jax.evaluation._sharded.spread import Sharded, sharded
+
+__all__ = [
+    "Sharded",
+    "automatic",
+    "layout_of",
+    "sharded",
+]

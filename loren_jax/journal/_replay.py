@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax.journal import factors
-from loren_jax.journal.header import described, differences, require_replayable, require_same
+from loren_jax.journal._header import described, differences, require_replayable, require_same
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import Journal, JournalError, read
 from loren_jax.transforms import compiled_absorb

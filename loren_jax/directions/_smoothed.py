@@ -69,7 +69,7 @@ def smoothed(
     Raises:
       ValueError: an argument out of range.
 
-    >>> from loren_jax.directions.isotropic import isotropic
+    >>> from loren_jax.directions._isotropic import isotropic
     >>> tx = smoothed(isotropic())
     >>> drawn = tx.draw(tx.init(jnp.ones(3), noise.run_key(0)), jnp.ones(3), noise.run_key(1))
     >>> bool(abs(drawn.radius) <= 0.5)

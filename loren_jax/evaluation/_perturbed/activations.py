@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 from jax.extend import core
 
-from loren_jax.evaluation.perturbed.control_flow import CALLS
-from loren_jax.evaluation.perturbed.interpreter import name_of
-from loren_jax.evaluation.perturbed.one_layer import PUT_LAYER, scan_counts
-from loren_jax.evaluation.perturbed.rules import RULES
+from loren_jax.evaluation._perturbed.control_flow import CALLS
+from loren_jax.evaluation._perturbed.interpreter import name_of
+from loren_jax.evaluation._perturbed.one_layer import PUT_LAYER, scan_counts
+from loren_jax.evaluation._perturbed.rules import RULES
 
 STRUCTURAL = (
     "transpose",

@@ -5,8 +5,8 @@ from typing import Any
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic
+from loren_jax.directions._smoothed import Kernel, smoothed
 from loren_jax.directions.matrices import AxesOf
-from loren_jax.directions.smoothed import Kernel, smoothed
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided

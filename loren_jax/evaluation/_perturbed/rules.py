@@ -1,6 +1,6 @@
 """The table of rules, by primitive. Every primitive that is not in it makes its leaves dense."""
 
-from loren_jax.evaluation.perturbed import (
+from loren_jax.evaluation._perturbed import (
     contraction,
     control_flow,
     elementwise,
@@ -8,7 +8,7 @@ from loren_jax.evaluation.perturbed import (
     one_layer,
     reshaping,
 )
-from loren_jax.evaluation.perturbed.interpreter import Rule
+from loren_jax.evaluation._perturbed.interpreter import Rule
 
 RULES: dict[str, Rule] = {
     "dot_general": contraction.dot_general,

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from loren_jax.evaluation.perturbed.interpreter import Interpreter, stacks_pass
-from loren_jax.evaluation.perturbed.leaves import OneMoved, Value, is_perturbed
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, stacks_pass
+from loren_jax.evaluation._perturbed.leaves import OneMoved, Value, is_perturbed
 from loren_jax.types import Index
 
 

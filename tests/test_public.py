@@ -1,0 +1,71 @@
+"""All public names, pinned: what docs/public.md promises does not change by accident."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+
+import pytest
+
+PINNED = Path(__file__).with_name("public_names.txt")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "public.md"
+PACKAGES = (
+    "", "diagnostics", "directions", "directions.structured", "estimators", "evaluation", "journal",
+    "losses", "optimizers", "transforms", "checkpoints", "models", "tasks", "train",
+)  # fmt: skip
+MODULES = ("inputs", "lora", "parts", "schemes", "types")
+
+
+def module(name):
+    return importlib.import_module(f"loren_jax.{name}" if name else "loren_jax")
+
+
+def defined(found):
+    """What a module says itself; of others it says only what it imports."""
+    own = lambda value: getattr(value, "__module__", found.__name__) == found.__name__
+    names = [n for n, value in vars(found).items() if not n.startswith("_") and own(value)]
+    return [n for n in names if not inspect.ismodule(getattr(found, n))]
+
+
+def public_names():
+    names = {package: module(package).__all__ for package in PACKAGES}
+    names |= {name: defined(module(name)) for name in MODULES}
+    return sorted(
+        ".".join(filter(None, ("loren_jax", m, n))) for m, of in names.items() for n in of
+    )
+
+
+def test_the_public_names_are_those_that_were_pinned():
+    pinned = PINNED.read_text(encoding="utf-8").split()
+    assert public_names() == pinned, (
+        "a public name came or went: if it was meant, say so in CHANGELOG.md, as docs/public.md "
+        "asks, and run python tests/test_public.py"
+    )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_of_all_is_there(package):
+    found = module(package)
+    assert [name for name in found.__all__ if not hasattr(found, name)] == []
+    assert sorted(set(found.__all__)) == sorted(found.__all__)
+
+
+@pytest.mark.parametrize("name", ["", *PACKAGES[1:]])
+def test_no_function_hides_a_module_of_its_name(name):
+    """`import loren_jax.evaluation.perturbed as p` would give the function."""
+    package = module(name)
+    inner = {info.name for info in pkgutil.iter_modules(package.__path__)}
+    hidden = [n for n in inner if not inspect.ismodule(getattr(package, n, package))]
+    assert hidden == []
+
+
+def test_the_page_names_every_public_package_and_module():
+    text = PAGE.read_text(encoding="utf-8")
+    for name in (*PACKAGES[1:], *MODULES):
+        assert f"`{name}`" in text
+
+
+if __name__ == "__main__":
+    PINNED.write_text("\n".join(public_names()) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{len(public_names())} names\n")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 from jax.extend import core
 
-from loren_jax.evaluation._perturbed.control_flow import CALLS
+from loren_jax.evaluation._perturbed.control_flow import BODIES, CALLS
 from loren_jax.evaluation._perturbed.interpreter import name_of
-from loren_jax.evaluation._perturbed.one_layer import PUT_LAYER, scan_counts
+from loren_jax.evaluation._perturbed.one_layer import PUT_LAYER, scan_inputs
 from loren_jax.evaluation._perturbed.rules import RULES
 
 STRUCTURAL = (
@@ -27,9 +27,6 @@ STRUCTURAL = (
 
 
 SOME_ROWS = ("gather", "dynamic_slice")
-
-BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-"""What a call names the jaxpr of the function that it calls."""
 
 
 class Kind(enum.IntEnum):
@@ -64,13 +61,7 @@ def traffic(jaxpr: core.Jaxpr) -> Traffic:
 
     A weight that is only reshaped or cast is no value of the query's own, nor is what the loss
     computes from its constants alone, such as the features that a frozen network hands to a trained
-    head: the queries share them.
-
-    Args:
-      jaxpr: of the loss; its inputs are the weights.
-
-    Returns:
-      Both amounts.
+    head: the queries share them. The inputs of the jaxpr are the weights.
     """
     return _flow(jaxpr, [Kind.WEIGHT] * len(jaxpr.invars))[0]
 
@@ -97,7 +88,7 @@ def _equation(equation: core.JaxprEqn, kinds: list[Kind]) -> Flow:
     if name in STRUCTURAL and Kind.OWN not in kinds:
         return Traffic(), [max(kinds)]
     if name == "scan":
-        return _scan(params, kinds)
+        return _scan(equation, kinds)
     if name == "while":
         return _while(params, kinds)
     if name == "cond":
@@ -111,12 +102,11 @@ def _equation(equation: core.JaxprEqn, kinds: list[Kind]) -> Flow:
     return Traffic(0, shared), [Kind.SHARED if alike else Kind.OWN] * len(equation.outvars)
 
 
-def _scan(params: dict[str, Any], kinds: list[Kind]) -> Flow:
-    consts, carry = scan_counts(params)
-    before, start, behind = kinds[:consts], kinds[consts:][:carry], kinds[consts + carry :]
-    turn = lambda carry: _flow(_body(params["jaxpr"]), [*before, *carry, *behind])
-    one, outputs = _settled(turn, start)
-    return one._replace(shared=one.shared * params["length"]), outputs
+def _scan(equation: core.JaxprEqn, kinds: list[Kind]) -> Flow:
+    before, start, behind = scan_inputs(equation, kinds)
+    body = _body(equation.params["jaxpr"])
+    one, outputs = _settled(lambda carry: _flow(body, [*before, *carry, *behind]), start)
+    return one._replace(shared=one.shared * equation.params["length"]), outputs
 
 
 def _while(params: dict[str, Any], kinds: list[Kind]) -> Flow:

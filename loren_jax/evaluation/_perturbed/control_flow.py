@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jax.sharding import PartitionSpec
 
 from loren_jax.evaluation._perturbed import one_layer
@@ -27,7 +27,6 @@ from loren_jax.evaluation._perturbed.leaves import (
     dense,
     is_perturbed,
 )
-from loren_jax.types import PyTree
 
 CHECKPOINTS = ("checkpoint", "remat", "remat2")
 CUSTOM = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
@@ -41,12 +40,14 @@ CALLS = (
     *CHECKPOINTS,
     *CUSTOM,
 )
+BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+"""What a call names the jaxpr of the function that it calls."""
 
 
 @stacks_pass
 def call(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """A function called in the middle: its body, in place. No derivative is needed of it."""
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+    for name in BODIES:
         if name in equation.params:
             return interpreter.closed(equation.params[name], inputs)
     return NotImplemented
@@ -58,10 +59,7 @@ def checkpoint(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) 
     if not _all_factored(inputs):
         return NotImplemented
 
-    def body(parts: list[Any]) -> list[Any]:
-        outputs = interpreter.closed(params["jaxpr"], _with_parts(inputs, parts))
-        return [_dense(interpreter, o) for o in outputs]
-
+    body = lambda parts: _arrays(interpreter, params["jaxpr"], _with_parts(inputs, parts))
     again = jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])
     return again(_parts(inputs))
 
@@ -95,22 +93,17 @@ def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     if any(isinstance(x, OneMoved) for x in inputs):
         return one_layer.scan(interpreter, equation, inputs)
     body = equation.params["jaxpr"]
-    number, carried = one_layer.scan_counts(equation.params)
-    consts, start, xs = inputs[:number], inputs[number:][:carried], inputs[number + carried :]
-    invars = body.jaxpr.invars[number:][:carried]
-    kept = _unchanged(start, invars, body.jaxpr.outvars)
+    consts, start, xs = one_layer.scan_inputs(equation, inputs)
+    carried = len(start)
+    kept = _unchanged(start, body.jaxpr.invars[len(consts) :][:carried], body.jaxpr.outvars)
     moving = _others(interpreter, equation, start, kept)
     layers = [x.layers() if is_perturbed(x) else None for x in xs]
-    flat = [
-        arrays if arrays is not None else interpreter.dense_one(x, "scan")
-        for x, arrays in zip(xs, layers, strict=True)
-    ]
+    pairs = zip(xs, layers, strict=True)
+    flat = [interpreter.dense_one(x, "scan") if own is None else own for x, own in pairs]
 
     def step(carry: list[Any], flat_x: list[Any]) -> tuple[list[Any], list[Any]]:
-        x = [
-            leaf.layer(slices) if arrays is not None else slices
-            for leaf, arrays, slices in zip(xs, layers, flat_x, strict=True)
-        ]
+        rows = zip(xs, layers, flat_x, strict=True)
+        x = [slices if own is None else leaf.layer(slices) for leaf, own, slices in rows]
         outputs = interpreter.closed(body, [*consts, *_merge(carry, kept), *x])
         outputs = [o if i in kept else _dense(interpreter, o) for i, o in enumerate(outputs)]
         carry = [o for i, o in enumerate(outputs[:carried]) if i not in kept]
@@ -147,32 +140,22 @@ def cond(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     """`cond` and `switch`: each branch on the same lazy operands."""
     index, *operands = inputs
 
-    def take(branch: ClosedJaxpr) -> Any:
-        run = lambda: interpreter.closed(branch, operands)
-        return lambda: [_dense(interpreter, o) for o in run()]
-
+    take = lambda branch: lambda: _arrays(interpreter, branch, operands)
     return jax.lax.switch(index, [take(branch) for branch in equation.params["branches"]])
 
 
 def shard_map(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Each factor is sharded as the axes of the weight that it has."""
     params = equation.params
-    inputs = [
-        x if isinstance(x, Factored) else interpreter.dense_one(x, "shard_map") for x in inputs
-    ]
+    lazy = lambda x: x if isinstance(x, Factored) else interpreter.dense_one(x, "shard_map")
+    inputs = [*map(lazy, inputs)]
     if not any(map(is_perturbed, inputs)):
         return NotImplemented
-    specs = [
-        _factor_specs(x, spec) if is_perturbed(x) else spec
-        for x, spec in zip(inputs, params["in_specs"], strict=True)
-    ]
-
-    def body(*local: PyTree) -> list[Any]:
-        outputs = interpreter.closed(params["jaxpr"], _with_parts(inputs, local))
-        return [_dense(interpreter, o) for o in outputs]
+    pairs = zip(inputs, params["in_specs"], strict=True)
+    specs = [_factor_specs(x, spec) if is_perturbed(x) else spec for x, spec in pairs]
 
     mapped = jax.shard_map(
-        body,
+        lambda *local: _arrays(interpreter, params["jaxpr"], _with_parts(inputs, local)),
         mesh=params["mesh"],
         in_specs=tuple(specs),
         out_specs=list(params["out_specs"]),
@@ -181,6 +164,13 @@ def shard_map(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -
     )
     # Over a part of the mesh JAX maps in compiled programs alone, and a query may run outside one.
     return jax.jit(mapped)(*_parts(inputs))
+
+
+def _arrays(
+    interpreter: Interpreter, jaxpr: ClosedJaxpr | Jaxpr, inputs: Sequence[Any]
+) -> list[Any]:
+    """What the body of a call, branch or map returns, as arrays."""
+    return [_dense(interpreter, output) for output in interpreter.closed(jaxpr, inputs)]
 
 
 def _all_factored(inputs: list[Any]) -> bool:

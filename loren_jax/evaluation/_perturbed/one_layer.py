@@ -48,8 +48,8 @@ def moved_stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any])
 
 def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """The outputs of the loop; NotImplemented unless all moved stacks are run over, forwards."""
-    number, carried = scan_counts(equation.params)
-    consts, start, xs = inputs[:number], inputs[number:][:carried], inputs[number + carried :]
+    consts, start, xs = scan_inputs(equation, inputs)
+    carried = len(start)
     moved = [x for x in xs if isinstance(x, OneMoved)]
     if any(isinstance(x, OneMoved) for x in (*consts, *start)) or equation.params["reverse"]:
         return NotImplemented
@@ -80,9 +80,10 @@ def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     return [*carry, *ys]
 
 
-def scan_counts(params: dict[str, Any]) -> tuple[int, int]:
-    """How many inputs of a scan are constants, and how many are carried."""
-    if "num_consts" in params:
-        return params["num_consts"], params["num_carry"]
-    consts, carry, _ = params["ft_in"].unpack()  # jax 0.12
-    return len(consts), len(carry)
+def scan_inputs(equation: JaxprEqn, inputs: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """The inputs of a scan: the constants, what is carried, what is run over."""
+    if "ft_in" in equation.params:  # jax 0.12
+        consts, carry = map(len, equation.params["ft_in"].unpack()[:2])
+    else:
+        consts, carry = equation.params["num_consts"], equation.params["num_carry"]
+    return inputs[:consts], inputs[consts:][:carry], inputs[consts + carry :]

@@ -28,23 +28,8 @@ from loren_jax.version import installed as _installed
 __version__ = _installed("loren-jax")
 
 __all__ = [
-    "MatrixAxes",
-    "blockwise",
-    "descend",
-    "diagnostics",
-    "directions",
-    "estimate",
-    "evaluation",
-    "inputs",
-    "journal",
-    "lora",
-    "losses",
-    "optimizers",
-    "parts",
-    "schemes",
-    "train_step",
-    "trained",
-    "transforms",
-    "with_aux",
-]
+    "MatrixAxes", "blockwise", "descend", "diagnostics", "directions", "estimate", "evaluation",
+    "inputs", "journal", "lora", "losses", "optimizers", "parts", "schemes", "train_step",
+    "trained", "transforms", "with_aux",
+]  # fmt: skip
 __all__ += optimizers.__all__

@@ -18,14 +18,6 @@ from loren_jax.checkpoints.source import TensorSource, read_part
 from loren_jax.checkpoints.tokenizers import TOKENIZER, checkpoint_tokenizer, tokenizer_files
 
 __all__ = [
-    "CONFIG",
-    "TOKENIZER",
-    "TensorSource",
-    "checkpoint_config",
-    "checkpoint_tokenizer",
-    "open_checkpoint",
-    "read_json",
-    "read_part",
-    "tokenizer_files",
-    "write_directory",
-]
+    "CONFIG", "TOKENIZER", "TensorSource", "checkpoint_config", "checkpoint_tokenizer",
+    "open_checkpoint", "read_json", "read_part", "tokenizer_files", "write_directory",
+]  # fmt: skip

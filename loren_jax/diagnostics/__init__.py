@@ -14,11 +14,6 @@ from loren_jax.diagnostics.gradient_quality import GradientQuality, compare_with
 from loren_jax.diagnostics.vital_signs import Signs, VitalSigns, signs_of
 
 __all__ = [
-    "GradientQuality",
-    "Materialised",
-    "Signs",
-    "VitalSigns",
-    "compare_with_gradient",
-    "materialised",
-    "signs_of",
-]
+    "GradientQuality", "Materialised", "Signs", "VitalSigns", "compare_with_gradient",
+    "materialised", "signs_of",
+]  # fmt: skip

@@ -13,9 +13,4 @@ from loren_jax.evaluation._perturbed import perturbed
 from loren_jax.evaluation._sharded import sharded
 from loren_jax.evaluation.queries import evaluate_queries
 
-__all__ = [
-    "evaluate_queries",
-    "materialised",
-    "perturbed",
-    "sharded",
-]
+__all__ = ["evaluate_queries", "materialised", "perturbed", "sharded"]

@@ -28,20 +28,7 @@ from loren_jax.journal.session import Session
 from loren_jax.journal.writer import JournalWriter, continued, create
 
 __all__ = [
-    "TOLERANCE",
-    "Journal",
-    "JournalError",
-    "JournalWriter",
-    "Method",
-    "Replayed",
-    "Session",
-    "continued",
-    "create",
-    "described",
-    "differences",
-    "factors",
-    "header",
-    "read",
-    "replay",
+    "TOLERANCE", "Journal", "JournalError", "JournalWriter", "Method", "Replayed", "Session",
+    "continued", "create", "described", "differences", "factors", "header", "read", "replay",
     "require_same",
-]
+]  # fmt: skip

@@ -9,7 +9,4 @@
 from loren_jax.losses._outside import outside
 from loren_jax.losses.micro_batches import micro_batched
 
-__all__ = [
-    "micro_batched",
-    "outside",
-]
+__all__ = ["micro_batched", "outside"]

@@ -43,27 +43,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "OPTIONS",
-    "CompareConfig",
-    "EvaluateConfig",
-    "RunResult",
-    "Score",
-    "Scorer",
-    "SeedsResult",
-    "Selection",
-    "StepMetrics",
-    "Summary",
-    "TestScore",
-    "TrainConfig",
-    "comparison_table",
-    "evaluate",
-    "group_runs",
-    "make_train_step",
-    "plot_comparison",
-    "plot_curve",
-    "read_metrics",
-    "read_runs",
-    "resume",
-    "train",
-    "train_seeds",
-]
+    "OPTIONS", "CompareConfig", "EvaluateConfig", "RunResult", "Score", "Scorer", "SeedsResult",
+    "Selection", "StepMetrics", "Summary", "TestScore", "TrainConfig", "comparison_table",
+    "evaluate", "group_runs", "make_train_step", "plot_comparison", "plot_curve", "read_metrics",
+    "read_runs", "resume", "train", "train_seeds",
+]  # fmt: skip

@@ -9,13 +9,6 @@ from loren_jax.transforms.rounding import compensated_sum, stochastic_rounding
 from loren_jax.transforms.steps import TrainStep, train_step
 
 __all__ = [
-    "TrainStep",
-    "chain",
-    "compensated_sum",
-    "compiled_absorb",
-    "descend",
-    "in_float32",
-    "scale_by_adazo",
-    "stochastic_rounding",
-    "train_step",
-]
+    "TrainStep", "chain", "compensated_sum", "compiled_absorb", "descend", "in_float32",
+    "scale_by_adazo", "stochastic_rounding", "train_step",
+]  # fmt: skip

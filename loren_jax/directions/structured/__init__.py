@@ -10,11 +10,4 @@ from loren_jax.directions.structured.low_rank import LowRank
 from loren_jax.directions.structured.scaled import Scaled
 from loren_jax.directions.structured.seeded import Seeded
 
-__all__ = [
-    "Dense",
-    "Direction",
-    "LowRank",
-    "Scaled",
-    "Seeded",
-    "Zero",
-]
+__all__ = ["Dense", "Direction", "LowRank", "Scaled", "Seeded", "Zero"]

@@ -16,6 +16,4 @@ tells where.
 
 from loren_jax.evaluation._perturbed.query import perturbed
 
-__all__ = [
-    "perturbed",
-]
+__all__ = ["perturbed"]

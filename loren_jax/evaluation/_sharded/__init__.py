@@ -19,9 +19,4 @@ from loren_jax.evaluation._sharded._automatic import automatic
 from loren_jax.evaluation._sharded.layout import layout_of
 from loren_jax.evaluation._sharded.spread import Sharded, sharded
 
-__all__ = [
-    "Sharded",
-    "automatic",
-    "layout_of",
-    "sharded",
-]
+__all__ = ["Sharded", "automatic", "layout_of", "sharded"]

@@ -12,11 +12,4 @@ from loren_jax.train.cluster.devices import OneDevice
 from loren_jax.train.cluster.options import ClusterConfig
 from loren_jax.train.cluster.peers import PeerError
 
-__all__ = [
-    "ALONE",
-    "Cluster",
-    "ClusterConfig",
-    "OneDevice",
-    "PeerError",
-    "joined",
-]
+__all__ = ["ALONE", "Cluster", "ClusterConfig", "OneDevice", "PeerError", "joined"]

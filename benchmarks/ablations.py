@@ -118,7 +118,10 @@ def measure_scales(options: argparse.Namespace, rows: Rows) -> None:
     rate = chosen[-1]["effective rate"]
     tasks = [head_task("sst2", seed, data_dir=options.data_dir) for seed in SEEDS]
     scales = tuple(float(f"1e{i}") for i in range(-6, 1))
-    make = lambda scale, key: loren_jax.loren(rate / 10, perturbation_scale=scale, key=key)
+    common = {"momentum": 0.9, "rank": None}
+    make = lambda scale, key: loren_jax.loren(
+        rate / 10, perturbation_scale=scale, key=key, **common
+    )
     method = Method(make, lambda step: 6)
     length = {"budget": options.budget, "evaluations": EVALUATIONS}
     for scale, runs in zip(scales, together(tasks, method, scales, SEEDS, **length), strict=True):

@@ -24,8 +24,8 @@ from loren_jax import journal
 
 STEPS = 200
 METHODS = {
-    "loren, rank 1": journal.Method("loren", {"learning_rate": 1e-4, "rank": 1}),
-    "loren": journal.Method("loren", {"learning_rate": 1e-4, "momentum": None}),
+    "loren, rank 1": journal.Method("loren", {"learning_rate": 1e-4, "rank": 1, "momentum": 0.9}),
+    "loren": journal.Method("loren", {"learning_rate": 1e-4, "rank": None}),
     "mezo_adam": journal.Method("mezo_adam", {"learning_rate": 1e-3}),
     "hizoo": journal.Method("hizoo", {"learning_rate": 1e-5}),
     "zo_muon": journal.Method("zo_muon", {"learning_rate": 1e-3, "rank": 4}),

@@ -56,6 +56,7 @@ def measure(name: str, directions: int, turns: int, steps: int) -> dict[str, Any
             1e-4,
             num_directions=directions,
             perturbation_scale=0.01,
+            momentum=0.9,
             rank=settings["rank"],
             chunk_size=settings["chunk_size"],
             evaluation=evaluation,

@@ -112,7 +112,9 @@ METHODS = {
     ),
     "HiZOO": Method(hizoo, "4 s m n", lambda view, _: NUMBER * _whole(view)),
     "LOREN": Method(
-        loren_jax.loren, "4 s (m n + n)", lambda view, _: NUMBER * (_whole(view) + _vectors(view))
+        partial(loren_jax.loren, momentum=0.9),
+        "4 s (m n + n)",
+        lambda view, _: NUMBER * (_whole(view) + _vectors(view)),
     ),
     "MeZO-SVRG": Method(
         mezo_svrg, "(4 + b) s m n", lambda view, itemsize: (NUMBER + itemsize) * _whole(view)

@@ -66,7 +66,8 @@ class Method(NamedTuple):
 
 
 mezo = partial(loren_jax.mezo, num_directions=3)
-loren = partial(partial, loren_jax.loren)
+# The published momentum: what is measured without it says so.
+loren = partial(partial, loren_jax.loren, momentum=0.9)
 METHODS = {
     "SGD": Method(lambda rate, key: optax.sgd(rate), 1),
     "ZO-SGD": Method(mezo, 6),

@@ -1,6 +1,5 @@
 """The points of `ablations.py`: covariance x momentum x scheme x directions x forward passes."""
 
-import inspect
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import loren_jax
 from evidence.methods import Method
 from evidence.tiled import tiled
 from loren_jax import directions, schemes
+from loren_jax.journal.earlier import DEFAULTS
 from loren_jax.transforms import chain, descend
 
 SCHEMES = {
@@ -63,8 +63,8 @@ rank-one term for a whole matrix, as in the official code."""
 
 
 def ablated(covariance: str) -> Method:
-    """LOREN with its defaults, but for one of `ABLATED`; it is given the learning rate."""
-    momentum = inspect.signature(loren_jax.loren).parameters["momentum"].default
+    """LOREN as of version 0.1.0, but for one of `ABLATED`; it is given the learning rate."""
+    momentum = DEFAULTS["loren"]["momentum"]
 
     def make(rate: Any, key: Any) -> Any:
         scheme = schemes.leave_one_out()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import loren_jax
 from evidence.rows import Rows
 from evidence.tables import Row, contrast, markdown, spread
+from loren_jax.journal.earlier import DEFAULTS
 
 SIGNATURES: dict[tuple[str, str], str] = {
     ("mezo_svrg", "full_learning_rate"): "10 learning rates",
@@ -61,9 +62,9 @@ def _line(method: str, knob: str, value: str, row: Row, loss: str, verdict: str)
 
 
 def default_of(method: str, knob: str) -> str:
-    """The default as the factory's signature has it."""
+    """The default as the rows were measured: the signature's, or that of version 0.1.0."""
     if (method, knob) in SIGNATURES:
         return SIGNATURES[method, knob]
-    factory = getattr(loren_jax, method)
-    default = inspect.signature(factory).parameters[knob].default
+    default = inspect.signature(getattr(loren_jax, method)).parameters[knob].default
+    default = DEFAULTS.get(method, {}).get(knob, default)
     return str(list(default) if isinstance(default, tuple) else default)

@@ -1,6 +1,7 @@
 """The methods that are compared, with about six forward passes a step each, as in the paper.
 
-All knobs but these are the defaults of `loren_jax`: the number of directions, the rank where one is
+All knobs but these are the defaults that `loren_jax` had when the rows were measured, those of
+version 0.1.0 (`loren_jax.journal.earlier`): the number of directions, the rank where one is
 asked for, and the learning rate of ZO-Muon's vectors, which is that of MeZO on the same task.
 """
 
@@ -13,6 +14,7 @@ import optax
 
 import loren_jax
 from loren_jax.inputs import input_factors
+from loren_jax.journal.earlier import DEFAULTS
 
 GRADIENT_PASSES = 3
 """What a gradient counts as: one pass forward and one backward, of about twice the cost."""
@@ -60,13 +62,15 @@ def method(name: str, num_directions: int, **knobs: Any) -> Method:
     Returns:
       The method.
     """
-    make = partial(getattr(loren_jax, name), num_directions=num_directions, **knobs)
+    knobs = {"num_directions": num_directions, **DEFAULTS.get(name, {}), **knobs}
+    make = partial(getattr(loren_jax, name), **knobs)
     cost = make(1.0).passes
     return Method(make, lambda step: cost)
 
 
 def svrg(every: int, batches: int, **knobs: Any) -> Method:
     """MeZO-SVRG; `batches` minibatches hold all training rows."""
+    knobs = {**DEFAULTS["mezo_svrg"], **knobs}
     make = partial(loren_jax.mezo_svrg, num_directions=1, every=every, **knobs)
     return Method(make, lambda step: 4 if step % every else 2 * batches, full=True)
 

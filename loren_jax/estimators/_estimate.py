@@ -175,9 +175,7 @@ class _Estimate:
                     axes=axes,
                 )
             losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
-            # From losses as they are stored: fused with a sum that makes a loss, a difference of
-            # two would round otherwise than in a replay.
-            slope, score = apart(lambda: self.scheme.weigh(losses, scale), losses)
+            slope, score = self.scheme.weigh(losses, scale)
             # What is learned is kept in float32.
             coefficients = Coefficients(slope * factor, score.astype(jnp.float32))
             absorb = self.directions.absorb

@@ -3,8 +3,8 @@
 One knob at a time is moved from its default, the learning rate tuned anew for each value
 (`evidence.tuning`, in steps of 1.8 and with seeds of its own), and the mean dev loss over the run
 compared with that of the default, seed by seed, at equal forward passes. What changes only where or
-how fast a step is computed (`chunk_size`, `evaluation`), what it is applied to (`mask`,
-`matrix_axes`) and the key have no best value and are not here.
+how fast a step is computed (`chunk_size`, `evaluation`), what tells a matrix from a vector
+(`matrix_axes`) and the key have no best value and are not here.
 
 * head: MiniLM's head on SST-2 on cached features (`evidence.tasks.head_task`), 770 numbers; knobs
   that do not depend on the shapes of matrices.

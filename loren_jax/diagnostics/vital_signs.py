@@ -4,8 +4,9 @@ They are there anyway, so that nothing is computed but a few means on the host.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -41,7 +42,7 @@ class Signs(NamedTuple):
     nonfinite: int
 
 
-def signs_of(losses: ArrayLike, perturbation_scale: float) -> Signs:
+def signs_of(losses: ArrayLike | Sequence[Any], perturbation_scale: float) -> Signs:
     """What the losses of one step say.
 
     Args:
@@ -92,7 +93,7 @@ class VitalSigns:
         self._last: deque[Signs] = deque(maxlen=window)
         self._said: set[str] = set()
 
-    def seen(self, losses: ArrayLike) -> list[str]:
+    def seen(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
         """What there is to say after a step with `(K, S)` losses: sentences, each once in a run."""
         signs = signs_of(losses, self._scale)
         if not np.isfinite(signs.mean):

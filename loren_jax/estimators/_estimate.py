@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments, noise, schemes
-from loren_jax.directions.apart import apart
 from loren_jax.directions.queries import draw_queries, one_query
 from loren_jax.estimators.update_arguments import (
     of_shape,

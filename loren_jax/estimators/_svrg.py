@@ -135,9 +135,8 @@ def svrg(
         copy = lambda leaf: jnp.array(leaf, jnp.result_type(leaf), copy=True)
         zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), wide(x)), params)
         start: Any = difference.init(params)
-        return SvrgState(
-            **start._asdict(), snapshot=jax.tree.map(copy, params), full_estimate=zeros
-        )
+        snapshot = jax.tree.map(copy, params)
+        return SvrgState(**start._asdict(), snapshot=snapshot, full_estimate=zeros)
 
     def update(
         updates,

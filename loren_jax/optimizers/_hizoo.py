@@ -1,7 +1,5 @@
 """HiZOO: SPSA along directions scaled by a learned diagonal of the curvature."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions._diagonal import SMOOTHING, diagonal
@@ -11,7 +9,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import three_point
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Scalar, Seed
 
 
 def hizoo(
@@ -26,7 +24,7 @@ def hizoo(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""HiZOO: descent on an SPSA estimate that a learned diagonal Hessian preconditions.
 

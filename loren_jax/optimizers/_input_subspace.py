@@ -12,7 +12,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Rank, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
 def input_subspace(
@@ -27,7 +27,7 @@ def input_subspace(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""Leave-one-out descent along the principal directions of every matrix's inputs.
 

@@ -1,7 +1,5 @@
 """KerZOO: SPSA at random distances, weighted by a kernel that cancels its bias."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic
@@ -12,7 +10,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Rank, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
 def kerzoo(
@@ -28,7 +26,7 @@ def kerzoo(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""KerZOO: MeZO with a random radius for each pair, weighted against the bias of order two.
 

@@ -1,7 +1,5 @@
 """LOREN: curvature-aware zeroth-order descent with a learned low-rank covariance."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import rank_one
@@ -11,7 +9,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import leave_one_out
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Rank, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
 def loren(
@@ -27,7 +25,7 @@ def loren(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""LOREN: leave-one-out estimate under a learned, damped rank-one covariance.
 

@@ -1,7 +1,5 @@
 """LOZO and LOZO-M: SPSA pairs along low-rank directions whose fan-in factor is kept for a while."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions._low_rank import FactorScale, low_rank
@@ -11,7 +9,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Scalar, Seed
 
 
 def lozo(
@@ -26,7 +24,7 @@ def lozo(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""LOZO: gradient descent on an SPSA estimate along low-rank directions, lazily sampled.
 
@@ -116,7 +114,7 @@ def lozo_m(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""LOZO-M: LOZO with momentum at the size of the factor, not of the matrix.
 

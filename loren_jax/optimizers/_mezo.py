@@ -1,7 +1,5 @@
 """MeZO: SPSA pairs along isotropic directions, and plain descent."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic
@@ -11,7 +9,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Rank, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
 def mezo(
@@ -25,7 +23,7 @@ def mezo(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""MeZO (ZO-SGD): gradient descent on an SPSA estimate.
 

@@ -1,7 +1,5 @@
 """MeZO-Adam: SPSA pairs along isotropic directions, and Adam."""
 
-from typing import Any
-
 import optax
 from optax import ScalarOrSchedule
 
@@ -14,7 +12,7 @@ from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.transforms.precision import in_float32
-from loren_jax.types import Evaluation, Rank, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
 def mezo_adam(
@@ -30,7 +28,7 @@ def mezo_adam(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""MeZO-Adam: Adam on an SPSA estimate, with decoupled weight decay.
 

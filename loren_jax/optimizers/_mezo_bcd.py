@@ -1,7 +1,6 @@
 """MeZO-BCD: SPSA pairs along one block of parameters at a time."""
 
 from collections.abc import Callable, Hashable
-from typing import Any
 
 from optax import ScalarOrSchedule
 
@@ -13,7 +12,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Rank
+from loren_jax.types import Evaluation, Mask, Rank, Seed
 
 
 def mezo_bcd(
@@ -28,7 +27,7 @@ def mezo_bcd(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""MeZO-BCD: MeZO on one block of leaves a step, each block once a cycle.
 

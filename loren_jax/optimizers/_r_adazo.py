@@ -1,7 +1,5 @@
 """R-AdaZO: SPSA pairs along isotropic directions, and Adam on the first moment."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic
@@ -12,7 +10,7 @@ from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.transforms.adazo import scale_by_adazo
-from loren_jax.types import Evaluation, Rank, Scalar
+from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
 def r_adazo(
@@ -28,7 +26,7 @@ def r_adazo(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""R-AdaZO: Adam on an SPSA estimate, with the second moment of the first moment.
 

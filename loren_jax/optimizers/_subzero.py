@@ -1,7 +1,5 @@
 """SubZero: SPSA pairs along directions in random subspaces of rows and columns."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions._core_subspace import core_subspace
@@ -11,7 +9,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Scalar, Seed
 
 
 def subzero(
@@ -25,7 +23,7 @@ def subzero(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""SubZero: gradient descent on an SPSA estimate in lazily renewed random subspaces.
 

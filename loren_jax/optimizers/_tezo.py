@@ -1,7 +1,5 @@
 """TeZO and TeZO-m: SPSA pairs along weighted sums of fixed rank-one matrices."""
 
-from typing import Any
-
 from optax import ScalarOrSchedule
 
 from loren_jax.directions._temporal import temporal
@@ -11,7 +9,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Scalar
+from loren_jax.types import Evaluation, Scalar, Seed
 
 
 def tezo(
@@ -25,7 +23,7 @@ def tezo(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""TeZO: gradient descent on an SPSA estimate with r random numbers a matrix and step.
 

@@ -1,7 +1,6 @@
 """ZO-Muon: a subspace estimate, orthogonalised before it is lifted."""
 
 from collections.abc import Callable, Hashable
-from typing import Any
 
 import jax
 import optax
@@ -15,7 +14,7 @@ from loren_jax.optimizers.entry import Entry
 from loren_jax.schemes import one_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, PyTree, Scalar
+from loren_jax.types import Evaluation, PyTree, Scalar, Seed
 
 
 def zo_muon(
@@ -30,7 +29,7 @@ def zo_muon(
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
-    key: Any = 0,
+    key: Seed = 0,
 ) -> ZerothOrder:
     r"""ZO-Muon: descent along the orthogonalised estimate in a random subspace of the outputs.
 

@@ -52,9 +52,9 @@ class TrainingLoop:
     """Runs the steps of one run.
 
     Args:
-        step: The compiled step, of parameters, state and batch; it may overwrite the former two.
+        step: The compiled step, of parameters, state and the step's number; it may overwrite the
+            former two.
         scorer: Scores parameters on the held-out examples, as `Scorer` does.
-        batch: The batch of a step, from its number.
         passes: Forward passes of a step, from its number.
         steps: Steps to take.
         eval_every: Steps between evaluations.
@@ -77,7 +77,6 @@ class TrainingLoop:
         self,
         step: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree, StepMetrics]],
         scorer: Callable[[PyTree, Callable[[], bool]], Score | None],
-        batch: Callable[[int], Any],
         passes: Callable[[int], int],
         *,
         steps: int,
@@ -95,7 +94,7 @@ class TrainingLoop:
         groups: Callable[[tuple[int, ...]], np.ndarray | None] = lambda shape: None,
         signs: VitalSigns | None = None,
     ):
-        self._step, self._scorer, self._batch, self._passes = step, scorer, batch, passes
+        self._step, self._scorer, self._passes = step, scorer, passes
         self._steps, self._eval_every = steps, eval_every
         self._vitality, self._suspects = Vitality(max_dead_steps, groups), suspects
         self._signs = signs
@@ -160,7 +159,7 @@ class TrainingLoop:
         ]
         stop = min(*due, self._steps)
         while done < stop and not self._interruption.requested:
-            params, opt_state, metrics = self._step(params, opt_state, self._batch(done))
+            params, opt_state, metrics = self._step(params, opt_state, done)
             # The numbers of a step are fetched while the next one runs: the device never waits.
             clock = self._settle(pending, clock, params)
             done += 1

@@ -2,13 +2,11 @@
 
 from typing import Any, Literal
 
-from loren_jax.journal import schedules
 
-
-def learning_rate_schedule(
+def schedule_description(
     kind: Literal["constant", "linear", "cosine"], peak: float, steps: int, warmup_steps: int = 0
-) -> Any:
-    """The learning rate as an optimiser takes it.
+) -> dict[str, Any] | None:
+    """The learning rate as a journal describes it.
 
     Args:
         kind: What follows the warm-up: `constant`, or a fall to zero at the end of the run,
@@ -18,30 +16,13 @@ def learning_rate_schedule(
         warmup_steps: Steps in which it rises in equal parts; none of them is zero.
 
     Returns:
-        A number where it never changes, else an Optax schedule.
+        JSON values as `loren_jax.journal.schedules` builds them; None where it never changes.
 
     Example:
-        >>> rate = learning_rate_schedule("linear", 1.0, steps=5, warmup_steps=1)
+        >>> from loren_jax.journal.schedules import built
+        >>> rate = built(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
         >>> [round(float(rate(step)), 3) for step in range(5)]
         [0.5, 1.0, 0.75, 0.5, 0.25]
-    """
-    description = schedule_description(kind, peak, steps, warmup_steps)
-    return peak if description is None else schedules.built(description)
-
-
-def schedule_description(
-    kind: Literal["constant", "linear", "cosine"], peak: float, steps: int, warmup_steps: int = 0
-) -> dict[str, Any] | None:
-    """The same as a journal describes it.
-
-    Args:
-        kind: See `learning_rate_schedule`.
-        peak: See there.
-        steps: See there.
-        warmup_steps: See there.
-
-    Returns:
-        JSON values as `loren_jax.journal.schedules` builds them; None where it never changes.
     """
     falling = _falling(kind, peak, steps - warmup_steps)
     if not warmup_steps:

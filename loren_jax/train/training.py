@@ -151,7 +151,6 @@ class Training:
             loop = TrainingLoop(
                 step,
                 self._scorer(parts.held_out),
-                lambda step: step,
                 # What the directions took counts to the first step.
                 lambda step: passes_of_step(config.optimizer, step, batches) + before * (step == 0),
                 steps=config.steps,

@@ -31,7 +31,6 @@ class Run:
             loop = TrainingLoop(
                 self.step,
                 self.score,
-                lambda step: step,
                 lambda step: 2,
                 metrics=metrics,
                 progress=progress,

@@ -4,16 +4,17 @@ import math
 
 import pytest
 
-from loren_jax.train.schedules import learning_rate_schedule
+from loren_jax.journal import schedules
+from loren_jax.train.schedules import schedule_description
 
 
 def rates(*arguments, steps=8, **options):
-    schedule = learning_rate_schedule(*arguments, steps=steps, **options)
+    schedule = schedules.built(schedule_description(*arguments, steps=steps, **options))
     return [float(schedule(step)) for step in range(steps + 1)]
 
 
-def test_a_constant_stays_a_number():
-    assert learning_rate_schedule("constant", 0.1, 10) == 0.1
+def test_a_constant_needs_no_schedule():
+    assert schedule_description("constant", 0.1, 10) is None
 
 
 @pytest.mark.parametrize(

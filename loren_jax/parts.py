@@ -22,6 +22,10 @@ FUNCTIONS = ("value_fn", "full_value_fn")
 class Part(NamedTuple):
     """Which numbers of a tree are trained, and how they are put back.
 
+    A mask is a part, a block of one step is (`loren_jax.blocks`), and so are adapters:
+    `loren_jax.lora.merge` is their `put`, and `lora.adapt` evaluates a function behind it without
+    building the sum.
+
     Attributes:
       take: `tree -> part`, of a tree like the parameters.
       put: `(tree, part) -> tree`, with that part in its place.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments, noise, schemes
+from loren_jax.directions.apart import apart
 from loren_jax.directions.queries import draw_queries, one_query
 from loren_jax.estimators.update_arguments import (
     of_shape,
@@ -163,7 +164,7 @@ class _Estimate:
         with layout.context():
             described, learned, drawn, axes = self.draw(state, params, layout)
             if value_fn is not None:
-                losses, aux = evaluate_queries(
+                queried, aux = evaluate_queries(
                     loss_and_aux(value_fn, has_aux),
                     params,
                     drawn,
@@ -173,6 +174,8 @@ class _Estimate:
                     chunk_size=self.chunk_size,
                     axes=axes,
                 )
+                # A replay gets them as numbers: no sum of the loss may be fused with what follows.
+                losses = apart(lambda: queried, queried)
             losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
             slope, score = self.scheme.weigh(losses, scale)
             # What is learned is kept in float32.

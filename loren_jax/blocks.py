@@ -21,6 +21,7 @@ from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.estimators.auxiliary import replace_aux
 from loren_jax.estimators.update_arguments import require_one, require_params, require_spelling
 from loren_jax.evaluation._perturbed.one_layer import put_layer
+from loren_jax.evaluation._sharded.layout import layers_of
 from loren_jax.parts import Part
 from loren_jax.transformation import Update, ZerothOrder, form
 from loren_jax.types import Mask, PyTree
@@ -194,7 +195,8 @@ class _Blockwise:
             some = self.optimizer.ask(part.take(params), state.inner, direction, point)
             return part.put(params, some)
 
-        return jax.lax.switch(case, [lambda part=part: at(part) for part in parts])
+        with layers_of(params):
+            return jax.lax.switch(case, [lambda part=part: at(part) for part in parts])
 
     def step(self, move, tree, state, params, value_fn=None, losses=None, has_aux=False, **extra):
         """The tree after `move(part, tree, inner state, losses)` of the block, and the state."""
@@ -203,15 +205,16 @@ class _Blockwise:
         state = self.advance(state)
         case, parts = self.chosen(state, params)
         aux = optax.tree.zeros_like(optax.tree.get(state.inner, "aux"))
-        if value_fn is not None:
-            ask = lambda part: lambda: self.probe(part, state, params, value_fn, has_aux)
-            losses, aux = jax.lax.switch(case, [*map(ask, parts)])
         carry = (tree, state.inner)
-        for i, part in enumerate(parts):
-            # A loop of one turn or none: unlike a branch it changes its carry in place, so the
-            # leaves that a case does not touch cost nothing.
-            turn = lambda _, carry, part=part: move(part, *carry, losses)
-            carry = jax.lax.fori_loop(0, (case == i).astype(jnp.int32), turn, carry)
+        with layers_of(params):
+            if value_fn is not None:
+                ask = lambda part: lambda: self.probe(part, state, params, value_fn, has_aux)
+                losses, aux = jax.lax.switch(case, [*map(ask, parts)])
+            for i, part in enumerate(parts):
+                # A loop of one turn or none: unlike a branch it changes its carry in place, so the
+                # leaves that a case does not touch cost nothing.
+                turn = lambda _, carry, part=part: move(part, *carry, losses)
+                carry = jax.lax.fori_loop(0, (case == i).astype(jnp.int32), turn, carry)
         tree, inner = carry
         return tree, state._replace(inner=replace_aux(inner, lambda _: aux))
 

@@ -152,7 +152,7 @@ def test_a_wrapper_changes_nothing(row, mask):
         assert params[name].dtype == leaf.dtype
         if name in trained:
             assert np.array_equal(params[name], leaf) is False
-            np.testing.assert_allclose(params[name], expected[name], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(params[name], expected[name], rtol=1e-4, atol=1e-5)
         else:
             np.testing.assert_array_equal(params[name], leaf)
     if row is through_nnx_optimizer:  # whose state is a module of its own

@@ -124,8 +124,8 @@ def estimate(
         )
 
     def update(updates, state, params=None, **given):
-        require_no_updates(updates)
         estimated, state = accumulate(state, params, None, 1.0, **given)
+        require_no_updates(updates)  # behind what else may be wrong, which says more
         return cast_like(params, estimated), state
 
     def accumulate(

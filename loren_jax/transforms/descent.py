@@ -16,7 +16,7 @@ def descend(
     learning_rate: ScalarOrSchedule,
     *,
     momentum: Scalar | None = None,
-    weight_decay: Scalar = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
 ) -> optax.GradientTransformation:
     r"""Heavy-ball momentum, decoupled weight decay and the learning rate, once a step.
 
@@ -28,7 +28,7 @@ def descend(
     Args:
       learning_rate: `eta > 0`, a number or a schedule.
       momentum: `beta` in [0, 1); None keeps no buffer.
-      weight_decay: `lambda >= 0`.
+      weight_decay: `lambda >= 0`, a number or a schedule.
 
     Returns:
       An `optax.GradientTransformation` that `chain` can fuse with the estimate before it. Its state

@@ -24,7 +24,7 @@ def config(tmp_path_factory):
     write_model(place / "encoder")
     write_task(place / "tasks", train=80)
     return TrainConfig(
-        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
+        optimizer=LorenOptions(learning_rate=0.2, num_directions=4, rank=1),
         model=str(place / "encoder"),
         data="sst2",
         data_dir=place / "tasks",

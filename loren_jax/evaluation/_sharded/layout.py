@@ -5,7 +5,8 @@ on each device and send it to the others. What is said here leaves it no such ch
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +21,20 @@ from loren_jax.types import Evaluation, Leaf, PyTree
 
 Weights: TypeAlias = Callable[[str, tuple[int, ...]], PartitionSpec]
 """`(path, shape) -> PartitionSpec` of a parameter."""
+
+_STACKS: ContextVar[Mapping[str, tuple[int, ...]]] = ContextVar("stacks", default={})  # noqa: B039
+"""Shapes of the parameters of which a step is given single layers; never changed."""
+
+
+@contextlib.contextmanager
+def layers_of(params: PyTree) -> Iterator[None]:
+    """In which a leaf may be one layer of that of `params` at its path, and lies as that does."""
+    leaves = jax.tree.leaves(params)
+    token = _STACKS.set(dict(zip(noise.leaf_paths(params), map(jnp.shape, leaves), strict=True)))
+    try:
+        yield
+    finally:
+        _STACKS.reset(token)
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,10 @@ class Layout:
         weights = self.weights
 
         def spec(path: str, leaf: Leaf) -> PartitionSpec:
-            entries = list(weights(path, jnp.shape(leaf)))
+            shape = jnp.shape(leaf)
+            stack = _STACKS.get().get(path, shape)
+            one = stack[1:] == shape != stack
+            entries = list(weights(path, stack if one else shape))[one:]
             # As compiled programs spell it: a step's results are then as its arguments were.
             while entries and entries[-1] is None:
                 entries.pop()

@@ -99,7 +99,7 @@ def kills(seed=0):
     """Twenty moments, a third of each kind."""
     draw = random.Random(seed)
     kinds = ["append", "keyframe", "between"] * 7
-    ranges = {"append": (0, 3), "keyframe": (0, 60), "between": (0, 300)}
+    ranges = {"append": (0, 3), "keyframe": (0, 60), "between": (0, 100)}
     return [f"{kind}:{draw.randint(*ranges[kind])}" for kind in kinds[:20]]
 
 

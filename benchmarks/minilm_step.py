@@ -28,10 +28,8 @@ MINILM = BertConfig(
     pooling="mean",
 )
 
-METHODS = {
-    "loren": (loren_jax.loren, {"num_directions": 6, "momentum": None, "rank": 1}),
-    "mezo": (loren_jax.mezo, {"num_directions": 1, "rank": 1}),
-}
+METHODS: dict[str, Callable[..., Any]] = {"loren": loren_jax.loren, "mezo": loren_jax.mezo}
+"""With their defaults."""
 
 
 def measure_minilm(tokens: str, turns: int) -> list[dict[str, Any]]:
@@ -73,8 +71,7 @@ def _loss_of(model: Classifier) -> Callable[[Any, dict[str, jax.Array]], jax.Arr
 
 def _add_steps(timers: Timers, name: str, loss: Callable, params: Any, batch: Any) -> Any:
     """Steps in place, one after another; the first state."""
-    make, knobs = METHODS[name]
-    optimizer = make(1e-6, **knobs)
+    optimizer = METHODS[name](1e-6)
     step = loren_jax.train_step(loss, optimizer)
     held = {"params": jax.tree.map(jnp.copy, params)}
     held["state"] = jax.jit(optimizer.init)(held["params"])
@@ -94,7 +91,6 @@ def _row(timers: Timers, tokens: str, name: str, passes: int) -> dict[str, Any]:
     return {
         "tokens": tokens,
         "method": name,
-        "directions": f"rank {METHODS[name][1]['rank']}",
         "passes": passes,
         "forward (s)": statistics.median(timers.seconds["forward"]),
         "step (s)": statistics.median(timers.seconds[name]),

@@ -38,6 +38,13 @@ class Part(NamedTuple):
 def masked(mask: Mask, params: PyTree) -> Part:
     """The leaves where the mask is True; `optax.MaskedNode` stands for the others.
 
+    Args:
+      mask: see `trained`.
+      params: the parameters.
+
+    Returns:
+      The part, of any tree like the parameters.
+
     >>> part = masked({"a": True, "b": False}, {"a": 1.0, "b": 2.0})
     >>> part.put({"a": 3.0, "b": 4.0}, part.take({"a": 5.0, "b": 6.0}))
     {'a': 5.0, 'b': 4.0}

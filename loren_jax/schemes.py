@@ -29,6 +29,12 @@ noise and squared, as learning does, they would leave float32's range."""
 def usable(losses: Float[Array, "..."]) -> Bool[Array, "..."]:
     """Which losses count.
 
+    Args:
+      losses: any shape.
+
+    Returns:
+      A bool for each: whether it is finite and not absurdly large.
+
     >>> usable(jnp.asarray([1.0, jnp.nan, jnp.inf, -1e30])).tolist()
     [True, False, False, False]
     """
@@ -47,7 +53,10 @@ def leave_one_out() -> Scheme:
     The baseline of each query is independent of its own direction, so the estimate is as unbiased
     as the one without a baseline, and a constant added to the loss changes nothing. Its squared
     error on a linear loss is `(d + 1) / (K - 1)` times the squared gradient norm in d dimensions,
-    with K forward passes. At least two directions. The one point is 1.
+    with K forward passes.
+
+    Returns:
+      A scheme with the one point 1; it needs two directions.
 
     >>> leave_one_out().weigh(jnp.asarray([[1.0], [2.0], [6.0]]), jnp.asarray(0.5)).score
     Array([-1. , -0.5,  1.5], dtype=float32)
@@ -69,8 +78,10 @@ def two_sided() -> Scheme:
     .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x - \varepsilon u_k)}{2 \varepsilon K}
 
     Two forward passes a direction. The even part of the losses, which is what a covariance can
-    learn from, is compared between pairs as in `leave_one_out`; with a single pair it is zero. The
-    points are 1 and -1.
+    learn from, is compared between pairs as in `leave_one_out`; with a single pair it is zero.
+
+    Returns:
+      A scheme with the points 1 and -1.
 
     >>> two_sided().weigh(jnp.asarray([[3.0, 1.0]]), jnp.asarray(0.5)).slope
     Array([2.], dtype=float32)
@@ -92,8 +103,11 @@ def one_sided() -> Scheme:
 
     .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x)}{\varepsilon K}
 
-    K + 1 forward passes, at the points 0 and 1. Where the centre's loss is not finite, every weight
+    K + 1 forward passes. Where the centre's loss is not finite, every weight
     is zero.
+
+    Returns:
+      A scheme with the points 0 and 1.
 
     >>> one_sided().weigh(jnp.asarray([[1.0, 2.0], [1.0, 0.0]]), jnp.asarray(0.5)).slope
     Array([ 1., -1.], dtype=float32)
@@ -118,7 +132,10 @@ def three_point() -> Scheme:
             {2 \varepsilon^2 K}
 
     `h`, the `score`, estimates half the absolute curvature along each direction. 2 K + 1 forward
-    passes, at the points 0, 1 and -1.
+    passes.
+
+    Returns:
+      A scheme with the points 0, 1 and -1.
 
     >>> three_point().weigh(jnp.asarray([[1.0, 3.0, 1.0]]), jnp.asarray(0.5))
     Coefficients(slope=Array([2.], dtype=float32), score=Array([4.], dtype=float32))
@@ -138,6 +155,13 @@ def three_point() -> Scheme:
 
 def forward_passes(scheme: Scheme, num_directions: int) -> int:
     """Forward passes of a step.
+
+    Args:
+      scheme: its points; one at zero is queried once for all directions.
+      num_directions: K.
+
+    Returns:
+      Their number.
 
     >>> forward_passes(two_sided(), 3), forward_passes(three_point(), 3)
     (6, 7)

@@ -58,6 +58,7 @@ LOZO = LAZY | {"factor_scale": "rank"}
 METHODS = {
     "loren": Method(loren_jax.loren, 0.05, {}, unbiased=True),
     "loren momentum": Method(loren_jax.loren, 0.01, {"momentum": 0.9, "rank": None}, unbiased=True),
+    "loren seeded": Method(loren_jax.loren, 0.05, {"rank": None}, unbiased=True),
     "loren rank 1": Method(loren_jax.loren, 0.05, {"rank": 1}, unbiased=True),
     "input_subspace": Method(with_own_factors(loren_jax.input_subspace), 0.05, {}, unbiased=True),
     "mezo": Method(loren_jax.mezo, 0.04, {}, unbiased=True),

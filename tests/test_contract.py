@@ -1,10 +1,8 @@
 """The promises that every method keeps (design, section 8), on each row of `methods.METHODS`.
 
-Nearly all of the suite's time is spent on compiling, so one compiled program serves many promises:
-`runner` takes any number of steps from any state.
+Their compiled programs are in `contract_programs.py`, shared by many promises.
 """
 
-import functools
 import inspect
 
 import chex
@@ -13,6 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from contract_programs import (
+    absorber,
+    absorbing,
+    assert_equal,
+    build,
+    looped,
+    name_of,
+    plain,
+    runner,
+    some_losses,
+    started,
+    stepper,
+    trained,
+)
 from flax import nnx
 from flax.training.train_state import TrainState
 from methods import METHODS, PARAMS, STATIC, declared_passes, declared_state, loss
@@ -21,7 +33,7 @@ import loren_jax
 from loren_jax.directions import sampling
 
 # What changes a way of drawing alone keeps the promises that hang on it.
-VARIANTS = ("loren", "loren rank 1")
+VARIANTS = ("loren seeded", "loren rank 1")
 OF_VARIANTS = ("02", "06", "07", "08", "09", "10", "12", "13", "15", "state")
 
 
@@ -36,83 +48,8 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def seeded_row_draws_every_matrix_where_it_is_used(method, monkeypatch):
-    if method is METHODS["loren"]:
+    if method is METHODS["loren seeded"]:
         monkeypatch.setattr(sampling, "SMALL", 0)
-
-
-def build(method, **changes):
-    knobs = {"perturbation_scale": 1e-2} | method.knobs | changes
-    return method.make(knobs.pop("learning_rate", method.learning_rate), **knobs)
-
-
-def stepper(optimizer, value_fn=loss):
-    def step(params, state):
-        # Only MeZO-SVRG takes the second function; the others take it and look away.
-        updates, state = optimizer.update(
-            None, state, params, value_fn=value_fn, full_value_fn=value_fn
-        )
-        return optax.apply_updates(params, updates), state
-
-    return step
-
-
-def looped(optimizer, value_fn=loss, options=None):
-    """`(params, state, number) -> (params, state)`, compiled once for every number of steps."""
-    step = stepper(optimizer, value_fn)
-    body = lambda _, carry: step(*carry)
-    return jax.jit(
-        lambda params, state, number: jax.lax.fori_loop(0, number, body, (params, state)),
-        compiler_options=options,
-    )
-
-
-@functools.cache
-def runner(name):
-    return looped(build(METHODS[name]))
-
-
-@functools.cache
-def started(name, key=0):
-    return jax.jit(build(METHODS[name], key=key).init)(PARAMS)
-
-
-def absorbing(optimizer, options=None):
-    """A step from losses alone, `(params, state, losses) -> (params, state, updates)`."""
-
-    @functools.partial(jax.jit, compiler_options=options)
-    def absorb(params, state, losses):
-        updates, state = optimizer.update(None, state, params, losses=losses)
-        return optax.apply_updates(params, updates), state, updates
-
-    return absorb
-
-
-@functools.cache
-def absorber(name):
-    return absorbing(build(METHODS[name]))
-
-
-@functools.cache
-def trained(name, steps):
-    return runner(name)(PARAMS, started(name), steps)
-
-
-def name_of(method):
-    return next(name for name, row in METHODS.items() if row is method)
-
-
-def some_losses(state):
-    shape = optax.tree.get(state, "losses").shape
-    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape) * np.float32(1e-3)
-
-
-def plain(tree):
-    """The tree with typed keys as numbers, so that NumPy can compare."""
-    return optax.tree.unwrap_random_key_data(tree)
-
-
-def assert_equal(a, b):
-    chex.assert_trees_all_equal(plain(a), plain(b))
 
 
 def test_01_compiles_once(method):

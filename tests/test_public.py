@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_the_page_names_every_public_package_and_module():
     text = PAGE.read_text(encoding="utf-8")
     for name in (*PACKAGES[1:], *MODULES):
         assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_a_public_function_says_what_it_takes_and_returns(name):
+    where, _, own = name.rpartition(".")
+    function = inspect.unwrap(getattr(importlib.import_module(where), own))
+    if not inspect.isfunction(function) or sys.flags.optimize > 1:
+        return
+    signature, words = inspect.signature(function), function.__doc__ or ""
+    assert not signature.parameters or "\n    Args:\n" in words
+    silent = signature.return_annotation in (None, "None") or not signature.parameters
+    assert silent or re.search(r"\n    (Returns|Yields):\n", words)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,9 @@ def compare_with_gradient(
         is, and its noise is not drawn.
       num_estimates: N, at least 2.
 
+    Returns:
+      What was found, means over the estimates.
+
     Raises:
       TypeError: `state` is that of a chain or of something else.
       ValueError: fewer than two estimates.

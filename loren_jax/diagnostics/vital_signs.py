@@ -49,6 +49,9 @@ def signs_of(losses: ArrayLike | Sequence[Any], perturbation_scale: float) -> Si
       losses: of one step, `(K, S)`, or flat for one point a direction.
       perturbation_scale: with which they were taken.
 
+    Returns:
+      Mean, spread, slope and how many were not finite, of the finite losses.
+
     >>> signs = signs_of([[0.5, 0.7], [0.7, 0.5]], 0.1)
     >>> round(signs.mean, 3), round(signs.spread, 3), round(signs.slope, 3), signs.nonfinite
     (0.6, 0.1, 1.0, 0)

@@ -158,6 +158,13 @@ def attention_axes(path: str, shape: tuple[int, ...]) -> MatrixAxes | None:
     fan_out)`. By shape they look like a stack of plain kernels, as many networks keep theirs under
     the same names, so this is not the default: give it as `matrix_axes=attention_axes`.
 
+    Args:
+      path: of a leaf, by names.
+      shape: of the leaf.
+
+    Returns:
+      Its axes; None where the default is right.
+
     >>> attention_axes("attention/out/kernel", (4, 16, 64))
     MatrixAxes(fan_in=(-3, -2), fan_out=-1)
     """

@@ -134,6 +134,12 @@ def read(path: str | os.PathLike) -> Journal:
 
     That a run was killed while it appended is no error: the torn record counts as `leftover`.
 
+    Args:
+      path: the file.
+
+    Returns:
+      What it holds.
+
     Raises:
       FileNotFoundError: there is no such file.
       JournalError: it is no journal, of another version, or its header is damaged.

@@ -136,6 +136,9 @@ def create(
       header: as `loren_jax.journal.header` makes it.
       fsync_every: see `JournalWriter`.
 
+    Returns:
+      The open journal.
+
     Raises:
       FileExistsError: there is such a file.
     """
@@ -161,6 +164,9 @@ def continued(
       path: the file.
       steps: keep so many records and drop the rest; None keeps all whole ones.
       fsync_every: see `JournalWriter`.
+
+    Returns:
+      The open journal.
 
     Raises:
       JournalError: the file cannot be read, has fewer records, or another process writes to it.

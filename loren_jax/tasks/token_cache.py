@@ -101,7 +101,14 @@ class TokenCache:
 
 
 def tokenizer_digest(path: Path) -> str:
-    """Return a digest of all that the tokenizer of a folder, or of a model's file, depends on."""
+    """Return a digest of all that the tokenizer of a folder, or of a model's file, depends on.
+
+    Args:
+        path: The folder or the file.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
     from loren_jax.checkpoints import tokenizer_files
 
     contents = tokenizer_files(path)

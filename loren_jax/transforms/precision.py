@@ -19,6 +19,12 @@ def in_float32(tx: optax.GradientTransformation) -> optax.GradientTransformation
     float32, so that `optax.apply_updates` adds in float32 and rounds once. The state is that of
     `tx`. Costs no more than it does for float32 parameters; compiled, the casts fuse into it.
 
+    Args:
+      tx: any transformation.
+
+    Returns:
+      The transformation, whose state is that of `tx`.
+
     >>> params = jnp.ones(3, jnp.bfloat16)
     >>> tx = in_float32(optax.scale_by_adam())
     >>> optax.tree.get(tx.init(params), "nu").dtype

@@ -65,6 +65,9 @@ def stochastic_rounding(key: Seed = 0) -> optax.GradientTransformationExtraArgs:
     Args:
       key: a seed or a threefry key.
 
+    Returns:
+      An `optax.GradientTransformationExtraArgs`, the last in a chain.
+
     Raises:
       ValueError: in `update`, `params` missing.
 
@@ -114,6 +117,9 @@ def compensated_sum() -> optax.GradientTransformationExtraArgs:
     digits make the 24 of float32, where a residual in bfloat16 would make 16. Together with
     bfloat16 parameters that is 4 bytes each, of which the model reads 2. What it takes and what
     passes unchanged, without a residual, is as in `stochastic_rounding`.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs`, the last in a chain.
 
     Raises:
       ValueError: in `update`, `params` missing.

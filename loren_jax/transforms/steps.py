@@ -44,7 +44,7 @@ def train_step(
 
     >>> import jax.numpy as jnp
     >>> import loren_jax
-    >>> optimizer = loren_jax.loren(0.1, momentum=None)
+    >>> optimizer = loren_jax.loren(0.1)
     >>> step = train_step(lambda params, x: jnp.sum((params - x) ** 2), optimizer)
     >>> params = jnp.zeros(3)
     >>> state = optimizer.init(params)

@@ -9,7 +9,16 @@ import pytest
 from loren_jax.train.interruption import Interruption
 
 
+@pytest.fixture
+def interrupts():
+    """Python's own handler, which it leaves out where the shell ignores the signal (`sh ... &`)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("interrupts")
 def test_signals_are_counted(number, capsys):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with Interruption() as interruption:

@@ -14,7 +14,7 @@ from loren_jax.types import Leaf
 
 @dataclass(frozen=True)
 class Zero(Direction):
-    """No perturbation: a frozen leaf, an inactive block.
+    """No perturbation: a leaf that stays, as one without an adapter.
 
     Attributes:
       view: the leaf's matrix view.

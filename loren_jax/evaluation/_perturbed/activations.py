@@ -24,9 +24,10 @@ STRUCTURAL = (
     "copy",
     "stop_gradient",
 )
-
+"""What moves numbers and makes none."""
 
 SOME_ROWS = ("gather", "dynamic_slice")
+"""What reads a part of an array, whatever its size is."""
 
 
 class Kind(enum.IntEnum):

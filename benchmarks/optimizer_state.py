@@ -41,16 +41,19 @@ from transformer import Transformer
 
 import loren_jax
 from loren_jax.directions.matrices import MatrixView, views_of
-from loren_jax.optimizers._hizoo import hizoo
-from loren_jax.optimizers._kerzoo import kerzoo
-from loren_jax.optimizers._lozo import lozo, lozo_m
-from loren_jax.optimizers._mezo_adam import mezo_adam
-from loren_jax.optimizers._mezo_bcd import mezo_bcd
-from loren_jax.optimizers._mezo_svrg import mezo_svrg
-from loren_jax.optimizers._r_adazo import r_adazo
-from loren_jax.optimizers._subzero import subzero
-from loren_jax.optimizers._tezo import tezo
-from loren_jax.optimizers._zo_muon import zo_muon
+from loren_jax.optimizers import (
+    hizoo,
+    kerzoo,
+    lozo,
+    lozo_m,
+    mezo_adam,
+    mezo_bcd,
+    mezo_svrg,
+    r_adazo,
+    subzero,
+    tezo,
+    zo_muon,
+)
 
 SLACK = 96
 """Bytes: a key (8), counters and a step's losses (4 each), MeZO-BCD's order of blocks."""

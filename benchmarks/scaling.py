@@ -39,7 +39,7 @@ from record import save, table
 from transformer import Transformer
 
 import loren_jax
-from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation import sharded
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from collectives import collectives

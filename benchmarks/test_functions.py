@@ -49,8 +49,7 @@ import optax
 from record import RESULTS, save, table
 
 import loren_jax
-from loren_jax.optimizers._hizoo import hizoo
-from loren_jax.optimizers._mezo_adam import mezo_adam
+from loren_jax.optimizers import hizoo, mezo_adam
 
 START, LEVEL, JUMP = (2.9, -0.01), -1.0, 0.5
 BUDGET, REPORTED, CHOSEN_ON = 6000, range(20), range(100, 120)

@@ -21,7 +21,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding
 
 import loren_jax
-from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation import sharded
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--mesh", default="1,1,1", help="sizes of population, data and model")

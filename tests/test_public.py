@@ -61,6 +61,17 @@ def test_no_function_hides_a_module_of_its_name(name):
     assert hidden == []
 
 
+@pytest.mark.parametrize("folder", ["examples", "benchmarks", "docs", "README.md"])
+def test_what_users_read_imports_public_names_alone(folder):
+    place = PAGE.parents[1] / folder
+    files = (
+        [place] if place.is_file() else [p for p in place.rglob("*") if p.suffix in (".py", ".md")]
+    )
+    private = re.compile(r"(from|import) loren_jax(\.\w+)*\._\w+")
+    assert files
+    assert [str(f) for f in files if private.search(f.read_text(encoding="utf-8"))] == []
+
+
 def test_the_page_names_every_public_package_and_module():
     text = PAGE.read_text(encoding="utf-8")
     for name in (*PACKAGES[1:], *MODULES):

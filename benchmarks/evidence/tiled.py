@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from loren_jax import arguments
 from loren_jax.covariance import DampedRankOne
-from loren_jax.directions._rank_one import RankOneState, rank_one
+from loren_jax.directions import RankOneState, rank_one
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.types import Directions, MatrixAxes, PyTree

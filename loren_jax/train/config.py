@@ -181,7 +181,9 @@ class TrainConfig(Generic[Options]):
             if self.input_power:
                 raise ValueError("input_power is of input directions: give input_directions too.")
             if self.method == "input_subspace":
-                raise ValueError("input_subspace has no directions: give input_directions too.")
+                raise ValueError(
+                    "input_subspace has no directions: give input_directions too, such as 10."
+                )
             return
         if self.lora_rank is not None:
             raise ValueError(

@@ -9,8 +9,7 @@ import pytest
 
 import loren_jax
 from loren_jax import noise
-from loren_jax.directions import Dense, Seeded, isotropic, sampling
-from loren_jax.directions._diagonal import DiagonalState, diagonal
+from loren_jax.directions import Dense, DiagonalState, Seeded, diagonal, isotropic, sampling
 from loren_jax.directions.queries import draw_queries
 from loren_jax.types import Coefficients
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import LowRank
-from loren_jax.directions._low_rank import low_rank
+from loren_jax.directions import LowRank, low_rank
 from loren_jax.types import Coefficients
 
 PARAMS = {"bias": jnp.zeros(4), "kernel": jnp.zeros((2, 3, 4))}

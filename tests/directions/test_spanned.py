@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import isotropic
-from loren_jax.directions._spanned import spanned
+from loren_jax.directions import isotropic, spanned
 from loren_jax.types import Coefficients
 
 PARAMS = {"bias": jnp.zeros(3), "kernel": jnp.zeros((2, 5, 3))}

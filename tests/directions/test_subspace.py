@@ -7,7 +7,7 @@ import oracles_low_rank as oracles
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions._subspace import subspace
+from loren_jax.directions import subspace
 from loren_jax.types import Coefficients
 
 PARAMS = {"bias": jnp.zeros(4), "head": jnp.zeros((6, 2)), "kernel": jnp.zeros((2, 3, 4))}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions._temporal import temporal
+from loren_jax.directions import temporal
 from loren_jax.types import Coefficients
 
 PARAMS = {"bias": jnp.zeros(4), "head": jnp.zeros((6, 2)), "kernel": jnp.zeros((2, 3, 4))}

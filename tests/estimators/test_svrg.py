@@ -11,8 +11,7 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import isotropic, rank_one
-from loren_jax.estimators import estimate
-from loren_jax.estimators._svrg import svrg
+from loren_jax.estimators import estimate, svrg
 from loren_jax.parts import trained
 from loren_jax.schemes import leave_one_out, two_sided
 

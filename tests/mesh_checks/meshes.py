@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import loren_jax
-from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation import sharded
 
 NAMES = ("population", "data", "model")
 ROWS = 8

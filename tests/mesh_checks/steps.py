@@ -11,7 +11,7 @@ from mesh_checks.meshes import OPTIMIZERS, Network, compared, evaluation_of, run
 
 import loren_jax
 from loren_jax import lora
-from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation import sharded
 
 
 def steps():

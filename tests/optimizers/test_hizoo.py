@@ -9,9 +9,8 @@ import pytest
 
 import loren_jax
 from loren_jax import noise
-from loren_jax.directions import sampling
-from loren_jax.directions._diagonal import diagonal
-from loren_jax.optimizers._hizoo import hizoo
+from loren_jax.directions import diagonal, sampling
+from loren_jax.optimizers import hizoo
 from loren_jax.transforms import train_step
 
 KNOBS = {"scale": 1e-2, "eta": 1e-3, "alpha": 0.01, "bounds": (0.5, 2.0), "decay": 0.1}

@@ -8,9 +8,8 @@ import oracles_adaptive
 import pytest
 
 from loren_jax import noise
-from loren_jax.directions import isotropic
-from loren_jax.directions._smoothed import smoothed
-from loren_jax.optimizers._kerzoo import kerzoo
+from loren_jax.directions import isotropic, smoothed
+from loren_jax.optimizers import kerzoo
 
 KNOBS = {"scale": 1e-2, "eta": 1e-2, "half_width": 0.5, "decay": 0.1}
 PARAMS = {"kernel": jnp.cos(jnp.arange(20.0)).reshape(4, 5), "bias": jnp.ones(5)}

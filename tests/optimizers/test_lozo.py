@@ -7,8 +7,8 @@ import optax
 import oracles_low_rank as oracles
 import pytest
 
-from loren_jax.directions._low_rank import low_rank
-from loren_jax.optimizers._lozo import lozo, lozo_m
+from loren_jax.directions import low_rank
+from loren_jax.optimizers import lozo, lozo_m
 from loren_jax.parts import trained
 from loren_jax.transforms import train_step
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import loren_jax
-from loren_jax.optimizers._mezo_bcd import mezo_bcd
+from loren_jax.optimizers import mezo_bcd
 
 SCALE, ETA, K = 1e-2, 0.05, 2
 PARAMS = {

@@ -9,9 +9,8 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import isotropic
-from loren_jax.estimators import estimate
-from loren_jax.estimators._svrg import svrg
-from loren_jax.optimizers._mezo_svrg import mezo_svrg
+from loren_jax.estimators import estimate, svrg
+from loren_jax.optimizers import mezo_svrg
 from loren_jax.schemes import two_sided
 
 # A finite sum of quadratics f_i(x) = |A_i (x - b_i)|^2 / 2 d.

@@ -9,7 +9,7 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import isotropic
-from loren_jax.optimizers._r_adazo import r_adazo
+from loren_jax.optimizers import r_adazo
 from loren_jax.parts import trained
 
 KNOBS = {"eta": 1e-2, "b1": 0.9, "b2": 0.99, "eps": 1e-3, "decay": 0.1}

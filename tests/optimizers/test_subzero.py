@@ -4,8 +4,8 @@ import numpy as np
 import oracles_low_rank as oracles
 import pytest
 
-from loren_jax.directions._core_subspace import core_subspace
-from loren_jax.optimizers._subzero import subzero
+from loren_jax.directions import core_subspace
+from loren_jax.optimizers import subzero
 
 ETA, DECAY = 1e-2, 0.1
 

@@ -6,8 +6,8 @@ import optax
 import oracles_low_rank as oracles
 import pytest
 
-from loren_jax.directions._temporal import temporal
-from loren_jax.optimizers._tezo import tezo
+from loren_jax.directions import temporal
+from loren_jax.optimizers import tezo
 
 ETA, BETA, DECAY = 1e-2, 0.8, 0.1
 

@@ -7,8 +7,8 @@ import optax
 import oracles_low_rank as oracles
 import pytest
 
-from loren_jax.directions._subspace import subspace
-from loren_jax.optimizers._zo_muon import zo_muon
+from loren_jax.directions import subspace
+from loren_jax.optimizers import zo_muon
 from loren_jax.parts import trained
 
 ETA, ETA_VECTOR, DECAY = 1e-2, 3e-3, 0.1

@@ -6,7 +6,7 @@ from eight_devices import found
 from methods import METHODS
 
 import loren_jax
-from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation import sharded
 
 QUICK = ("steps", "noise", "traffic")
 # One process for all that is slow: each takes its time to start.

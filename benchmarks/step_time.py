@@ -26,8 +26,8 @@ the time of a step here in units of that there.
 
 Measured (jax 0.10.2, two busy cores, scanned, K = 6, evaluations / step): rank 1, 8x8 0.59 / 0.66,
 8x64 1.00 / 1.02 (unrolled 0.96 / 0.88), 64x128 0.86 / 0.92; full Gaussian 8x64 3.7 / 6.0, 64x128
-1.08 / 1.24. MeZO-BCD against MeZO: full Gaussian 4.9 times
-faster at 8x8, 3.6 at 8x64; rank 1 1.0 and 0.9. Compiling 24 scanned layers: forward 0.56 s, rank-1
+1.08 / 1.24. MeZO-BCD against MeZO: full Gaussian 6.9 times faster at 8x8,
+4.0 at 8x64; rank 1 1.17 and 1.25. Compiling 24 scanned layers: forward 0.56 s, rank-1
 step 4.1 s (7.3 times), full Gaussian 9.0 s. Of the former, on a quieter machine: 0.44 s forward,
 0.84 s evaluations of given directions, 0.36 s update, 1.5 s drawing. So three forward passes are
 what the rest takes; a threefry generator and its normal numbers alone compile in 0.3 s a site, and

@@ -39,7 +39,8 @@ def evaluate_queries(
       chunk_size: how many forward passes run at once: 1 is a loop with the memory of one query, in
         which nothing is mapped; K S or more is a single `vmap`. None takes all at once if what
         they compute for themselves is little beside the parameters and constants that they read,
-        else 1; of noise that is drawn on demand, those of one direction.
+        and if the function can be mapped, else 1; of noise that is drawn on demand, those of one
+        direction.
       axes: as `vmap`'s `in_axes` for `directions`; None marks an array that all queries share.
 
     Returns:
@@ -55,33 +56,43 @@ def evaluate_queries(
         query, params, directions, share, len(away) if whole else 1
     )
 
-    def of_pairs(numbers):
-        def run(i):
-            return query.run(_some(directions, axes, i // len(away)), multiples[i % len(away)])
+    def moved(chunk):
+        """The results at the points beside the parameters."""
 
-        return _map(run, numbers, chunk)
+        def of_pairs(numbers):
+            def run(i):
+                return query.run(_some(directions, axes, i // len(away)), multiples[i % len(away)])
 
-    def by_direction(pairs):
-        return jax.tree.map(lambda x: x.reshape(-1, len(away), *x.shape[1:]), pairs)
+            return _map(run, numbers, chunk)
 
-    def of_directions(directions, numbers):
-        if chunk < len(away):
-            # One loop and not two: what all passes share, a compiler takes out of one.
-            pairs = numbers[:, None] * len(away) + jnp.arange(len(away))[None]
-            return by_direction(of_pairs(pairs.reshape(-1)))
+        def by_direction(pairs):
+            return jax.tree.map(lambda x: x.reshape(-1, len(away), *x.shape[1:]), pairs)
 
-        def evaluate_direction(direction):
-            return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
+        def of_directions(directions, numbers):
+            if chunk < len(away):
+                # One loop and not two: what all passes share, a compiler takes out of one.
+                pairs = numbers[:, None] * len(away) + jnp.arange(len(away))[None]
+                return by_direction(of_pairs(pairs.reshape(-1)))
 
-        return _map(evaluate_direction, directions, chunk // len(away), axes)
+            def evaluate_direction(direction):
+                return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
 
-    if query.spread is None:
-        results = of_directions(directions, jnp.arange(number))
-    elif whole:
-        some = lambda n: of_directions(_some(directions, axes, n), n)
-        results = query.spread(some, number)
-    else:  # a direction's points may fall to several groups
-        results = by_direction(query.spread(of_pairs, number * len(away)))
+            return _map(evaluate_direction, directions, chunk // len(away), axes)
+
+        if query.spread is None:
+            return of_directions(directions, jnp.arange(number))
+        if whole:
+            some = lambda n: of_directions(_some(directions, axes, n), n)
+            return query.spread(some, number)
+        # A direction's points may fall to several groups.
+        return by_direction(query.spread(of_pairs, number * len(away)))
+
+    try:
+        results = moved(chunk)
+    except NotImplementedError:
+        if chunk_size is not None or chunk == 1:
+            raise
+        results = moved(1)  # nobody asked for more: the loss has no batching rule
     if len(away) == len(points):
         return results
 

@@ -88,3 +88,10 @@ def test_a_branch_on_the_parameters_runs_one_side(name):
     jax.block_until_ready(step(build(name, chunk_size=1), loss))
     jax.effects_barrier()
     assert calls == []
+
+
+@pytest.mark.parametrize("loss", [by_a_primitive, on_the_host, experts])
+@pytest.mark.parametrize("make", [loren_jax.loren, loren_jax.mezo, loren_jax.hizoo])
+def test_by_default_a_loss_that_cannot_be_mapped_is_evaluated_one_by_one(make, loss):
+    default, one_by_one = (step(make(0.1, **own), loss) for own in ({}, {"chunk_size": 1}))
+    np.testing.assert_array_equal(default, one_by_one)

@@ -92,5 +92,9 @@ def batch(number):
 
 for number in range(options.steps):
     params, state = step(params, state, batch(number))
+    if options.cpu_devices:
+        # Virtual devices share a few threads: steps that wait in line would take those that the
+        # running one needs to answer the other processes, and none would ever go on.
+        jax.block_until_ready(params)
     if jax.process_index() == 0 and (number % 50 == 0 or number == options.steps - 1):
         print(f"step {number:5d}  loss {optax.tree.get(state, 'loss'):.6f}", flush=True)

@@ -1,5 +1,6 @@
 """The script for many chips, on virtual ones: alone, and as two processes."""
 
+import contextlib
 import os
 import re
 import socket
@@ -12,27 +13,34 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "examples" / "pod.py"), "--mesh", "2,2,2", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+@pytest.fixture
+def start():
+    """Starts the script with arguments; whatever still runs at the end is stopped."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments):
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "examples" / "pod.py"), "--mesh", "2,2,2", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+            stack.enter_context(process)  # closes its pipes
+            stack.callback(process.kill)
+            return process
+
+        yield run
 
 
 def losses(process):
-    try:
-        output, errors = process.communicate(timeout=150)
-    finally:
-        process.kill()
+    output, errors = process.communicate(timeout=150)
     assert process.returncode == 0, errors[-3000:]
     return [float(loss) for loss in re.findall(r"loss (\S+)", output)]
 
 
 @pytest.mark.slow
-def test_the_loss_falls_and_two_processes_are_one():
+def test_the_loss_falls_and_two_processes_are_one(start):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -2,10 +2,9 @@
 
 import sys
 import time
+from collections.abc import Mapping
 
 from tqdm import tqdm
-
-from loren_jax.train.scoring import Score
 
 # Half of the weight lies on the last seven steps: smooth, and still current.
 _SMOOTHING = 0.9
@@ -16,22 +15,21 @@ class Progress:
 
     Args:
         steps: Steps that the run will take.
-        held_out: What the evaluated examples are called.
-        shown: Whether to show anything; of several processes, one does.
+        held_out: What the evaluated examples are called, in front of each score.
+        shown: The scores that are shown; all by default.
     """
 
-    def __init__(self, steps: int, held_out: str = "held-out", *, shown: bool = True):
-        self._shown = shown
+    def __init__(self, steps: int, held_out: str = "", shown: tuple[str, ...] | None = None):
         self._bar = tqdm(
             total=steps,
             file=sys.stderr,
-            disable=not (shown and sys.stderr.isatty()),
+            disable=sys.stderr is None or not sys.stderr.isatty(),
             dynamic_ncols=True,
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
         )
-        self._steps, self._held_out = steps, held_out
+        self._steps, self._held_out, self._shown = steps, held_out, shown
         self._loss: float | None = None
-        self._accuracy: float | None = None
+        self._scores = ""
         self._start = time.perf_counter()
 
     def stepped(self, step: int, loss: float, passes_per_second: float) -> None:
@@ -45,10 +43,9 @@ class Progress:
         if loss == loss:  # a step without a finite loss would blank the bar for good
             kept = loss if self._loss is None else self._loss
             self._loss = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
+        shown = "-" if self._loss is None else f"{self._loss:.3f}"
         self._bar.set_postfix_str(
-            f"loss {_number(self._loss)}, {self._held_out} accuracy {_number(self._accuracy)}, "
-            f"{passes_per_second:.1f} passes/s",
-            refresh=False,
+            f"loss {shown}, {self._scores}{passes_per_second:.1f} passes/s", refresh=False
         )
         self._bar.update(step - self._bar.n)
 
@@ -59,35 +56,26 @@ class Progress:
             step: Steps taken.
             text: One sentence.
         """
-        if self._shown:
-            self._bar.write(f"step {step}: warning: {text}", file=sys.stderr)
+        self._bar.write(f"step {step}: warning: {text}", file=sys.stderr)
 
-    def evaluated(self, step: int, score: Score) -> None:
+    def evaluated(self, step: int, scores: Mapping[str, float]) -> None:
         """Prints the result of an evaluation.
 
         Args:
             step: Steps taken.
-            score: The score after them.
+            scores: The scores after them, by name.
         """
-        self._accuracy = score.accuracy
-        if not self._shown:
-            return
+        names = scores if self._shown is None else [n for n in self._shown if n in scores]
+        before = f"{self._held_out} " if self._held_out else ""
+        told = ", ".join(f"{before}{name} {scores[name]:.4f}" for name in names)
+        last = list(names)[-1:]
+        self._scores = "".join(f"{before}{name} {scores[name]:.3f}, " for name in last)
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
         seconds = time.perf_counter() - self._start
         self._bar.write(
-            f"step {step}/{self._steps}: {loss}{self._held_out} loss {score.loss:.4f}, "
-            f"{self._held_out} accuracy {score.accuracy:.3f} ({seconds:.0f} s)",
-            file=sys.stderr,
+            f"step {step}/{self._steps}: {loss}{told} ({seconds:.0f} s)", file=sys.stderr
         )
 
-    def __enter__(self) -> "Progress":
-        """Returns the display."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         """Ends the bar."""
         self._bar.close()
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -5,16 +5,14 @@ but the times and what is measured in them or in memory is the same for two runs
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loren_jax.reports.files import METRICS, strict
 from loren_jax.types import JSON
-
-METRICS = "metrics.jsonl"
 
 
 class MetricsWriter:
@@ -27,7 +25,7 @@ class MetricsWriter:
 
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()):
         draft = path.with_name(f".{path.name}.draft")
-        lines = [json.dumps(_finite(dict(event)), allow_nan=False) + "\n" for event in kept]
+        lines = [json.dumps(strict(dict(event)), allow_nan=False) + "\n" for event in kept]
         draft.write_text("".join(lines), encoding="utf-8")
         os.replace(draft, path)  # never half of what there was before
         self._file = path.open("a", encoding="utf-8")
@@ -50,7 +48,7 @@ class MetricsWriter:
             "seconds": round(time.perf_counter() - self._start, 3),
             **fields,
         }
-        self._file.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+        self._file.write(json.dumps(strict(line), allow_nan=False) + "\n")
         self._file.flush()
 
     def __enter__(self) -> "MetricsWriter":
@@ -60,20 +58,6 @@ class MetricsWriter:
     def __exit__(self, *exception: object) -> None:
         """Closes the file."""
         self._file.close()
-
-
-class NoMetrics:
-    """What `MetricsWriter` is on the first process of several, on the others."""
-
-    def write(self, event: str, step: int, forward_passes: int, **fields: JSON) -> None:
-        """Leaves it to the first."""
-
-    def __enter__(self) -> "NoMetrics":
-        """Returns the writer."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """There is nothing to close."""
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
@@ -93,12 +77,23 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _finite(value: JSON) -> JSON:
-    """JSON has neither NaN nor infinity, and most readers refuse a file that has."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return value
+def events_until(directory: Path, step: int, eval_every: int) -> list[dict[str, Any]]:
+    """The events of a run that a resumed one does not make again.
+
+    Args:
+        directory: The run's directory.
+        step: Where it goes on.
+        eval_every: Steps between evaluations.
+
+    Returns:
+        Those up to that step; none of an evaluation that a signal caused.
+    """
+    if not (directory / METRICS).is_file():
+        return []
+
+    def stays(event: dict[str, Any]) -> bool:
+        if event["event"] == "evaluation":
+            return 0 < step >= event["step"] and event["step"] % eval_every == 0
+        return event["event"] == "config" or (event["event"] == "step" and event["step"] <= step)
+
+    return [event for event in read_metrics(directory) if stays(event)]

@@ -1,0 +1,77 @@
+"""The files of a run, by name; and JSON, read with its file's name in the error, written strictly."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from loren_jax.types import JSON
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+JOURNAL = "run.journal"
+FACTORS = "factors.npz"
+CHECKPOINTS = "checkpoints"
+CURVE = "curve.png"
+SUMMARY = "summary.json"
+MODEL = "model"
+SEEDS = "seeds.json"
+"""Of the directory around the runs of several seeds."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not one JSON object; the message names the file.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return values
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file, all or nothing; numbers that are not finite become null.
+
+    Args:
+        path: The file.
+        values: What it holds.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    text = json.dumps(strict(values), indent=2, allow_nan=False)
+    draft.write_text(text + "\n", encoding="utf-8")
+    os.replace(draft, path)
+
+
+def strict(value: JSON) -> JSON:
+    """JSON values as any reader takes them: without NaN and infinity, which JSON does not have.
+
+    Args:
+        value: What Python calls JSON.
+
+    Returns:
+        The same with None for numbers that are not finite, and lists for tuples.
+
+    Example:
+        >>> strict({"loss": float("nan"), "steps": (1, 2)})
+        {'loss': None, 'steps': [1, 2]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: strict(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(entry) for entry in value]
+    return value

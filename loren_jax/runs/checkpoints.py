@@ -1,0 +1,216 @@
+"""Checkpoints: what a run needs to go on from a step without replaying the ones before it.
+
+Orbax's CheckpointManager writes them, each whole or not at all, and keeps the newest two. Only
+trained parameters are in one, as the frozen ones are those that the run began with.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from loren_jax import noise
+from loren_jax.runs import processes
+from loren_jax.runs.counters import Counters
+from loren_jax.runs.selection import Selection, chosen_leaves, with_leaves
+from loren_jax.types import PyTree
+
+
+class Checkpoint(NamedTuple):
+    """A run between two steps.
+
+    Attributes:
+        step: Steps taken.
+        trees: Arrays by name, such as the trained parameters and the optimiser's state.
+        facts: Whatever else there is to know, as JSON values.
+    """
+
+    step: int
+    trees: dict[str, PyTree]
+    facts: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of a run; of several processes one reads and writes them.
+
+    Args:
+        directory: Where they are; made with the first.
+    """
+
+    def __init__(self, directory: Path):
+        self._directory, self._opened = directory.absolute(), None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint; until it is whole, the ones before it count.
+
+        Args:
+            checkpoint: The run between two steps, of host arrays.
+
+        Raises:
+            OSError: If the disk is full; the ones before it are still there.
+        """
+        import orbax.checkpoint as orbax
+
+        items = orbax.args.Composite(
+            arrays=orbax.args.StandardSave(_flattened(checkpoint.trees)),
+            facts=orbax.args.JsonSave(checkpoint.facts),
+        )
+        try:
+            manager = self._manager()
+            if checkpoint.step in manager.all_steps():
+                manager.delete(checkpoint.step)
+            manager.save(checkpoint.step, args=items, force=True)
+            manager.wait_until_finished()
+        except Exception as error:  # Orbax has many for a disk that is full
+            raise OSError(
+                f"the checkpoint {self._directory / str(checkpoint.step)} cannot be written "
+                f"({error}); make room and resume: every step is in the journal"
+            ) from error
+
+    def newest(self, templates: Mapping[str, PyTree], until: int) -> Checkpoint | None:
+        """The newest checkpoint that can be read and is not beyond a step; later ones are removed.
+
+        Args:
+            templates: Trees of the structure and the shapes of those that were saved.
+            until: The latest step that will do.
+
+        Returns:
+            The checkpoint, or None if there is none.
+        """
+        if not self._directory.is_dir():
+            return None
+        found = None
+        for step in sorted(self._manager().all_steps(), reverse=True):
+            if step > until:
+                self._manager().delete(step)
+            elif found is None:
+                found = self._read(step, templates)
+        return found
+
+    def _read(self, step: int, templates: Mapping[str, PyTree]) -> Checkpoint | None:
+        """None for one that a crash of the machine, or somebody, has damaged."""
+        import orbax.checkpoint as orbax
+
+        items = orbax.args.Composite(
+            arrays=orbax.args.StandardRestore(), facts=orbax.args.JsonRestore()
+        )
+        # Orbax raises whatever its many layers do; the journal makes the step again in any case.
+        with contextlib.suppress(Exception):
+            read = self._manager().restore(step, args=items)
+            trees = {n: _filled(n, tree, read["arrays"]) for n, tree in templates.items()}
+            return Checkpoint(step, trees, read["facts"])
+        return None
+
+    def _manager(self) -> Any:
+        if self._opened is None:
+            import orbax.checkpoint as orbax
+
+            logging.getLogger("absl").setLevel(logging.ERROR)  # it tells of every file it writes
+            own = orbax.options.MultiprocessingOptions()
+            if jax.process_count() > 1:
+                own = orbax.options.MultiprocessingOptions(
+                    primary_host=jax.process_index(),
+                    active_processes={jax.process_index()},
+                    barrier_sync_key_prefix="checkpoints",
+                )
+            self._directory.mkdir(exist_ok=True)
+            options = orbax.CheckpointManagerOptions(
+                max_to_keep=2,
+                create=False,
+                enable_async_checkpointing=False,
+                multiprocessing_options=own,
+            )
+            self._opened = orbax.CheckpointManager(self._directory, options=options)
+        return self._opened
+
+
+class Restart:
+    """From where a run goes on: its checkpoints, with all that is kept in one.
+
+    Args:
+        checkpoints: Where they lie; read and written on the first process.
+        mask: Which leaves are trained, by path.
+        selection: What chooses parameters; None where the last ones are kept.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints, mask: Callable[[str], bool], selection: Selection | None
+    ):
+        self._checkpoints, self._mask, self._selection = checkpoints, mask, selection
+
+    def restored(
+        self, params: PyTree, state: PyTree, until: int
+    ) -> tuple[PyTree, PyTree, Counters]:
+        """Parameters, state and counts of the newest checkpoint.
+
+        Args:
+            params: The parameters before the first step.
+            state: The optimiser's state then.
+            until: Steps that the journal has.
+
+        Returns:
+            Those of the checkpoint; what was given, and no counts, where there is none.
+        """
+        chosen = chosen_leaves(params, self._mask)
+        templates = {"trained": chosen, "state": state}
+        if self._selection is not None:
+            templates["best"] = chosen
+        found: list[Checkpoint | None] = []
+
+        def newest() -> Any:
+            found.append(self._checkpoints.newest(templates, until))
+            return None if found[0] is None else found[0].facts
+
+        facts = processes.told(newest)
+        if facts is None:
+            return params, state, Counters()
+        read = found[0].trees if found and found[0] is not None else {}
+        trees = {n: processes.placed(read.get(n), like) for n, like in templates.items()}
+        if self._selection is not None:
+            self._selection.go_on(facts["selection"], trees["best"])
+        counters = Counters(**facts["counters"])
+        return with_leaves(params, trees["trained"]), trees["state"], counters
+
+    def save(self, params: PyTree, state: PyTree, counters: Counters) -> None:
+        """Writes a checkpoint; all processes must call it."""
+        trees = {"trained": chosen_leaves(params, self._mask), "state": state}
+        facts: dict[str, Any] = {"counters": counters.as_json()}
+        if self._selection is not None:
+            best = self._selection.best
+            facts["selection"] = self._selection.facts()
+            trees["best"] = trees["trained"] if best is None else best.leaves
+        trees = {name: processes.on_host(tree) for name, tree in trees.items()}
+        if processes.first():
+            self._checkpoints.save(Checkpoint(counters.step, trees, facts))
+
+
+def _flattened(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
+    """All leaves under names that sort in their order; keys as the numbers that they are."""
+    return {
+        f"{name}.{number:06}": np.asarray(noise.words(leaf) if _is_key(leaf) else leaf)
+        for name, tree in trees.items()
+        for number, leaf in enumerate(jax.tree.leaves(tree))
+    }
+
+
+def _filled(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
+    """The leaves of one tree in their places."""
+
+    def leaf(number: int, like: jax.Array) -> jax.Array:
+        array = jnp.asarray(arrays[f"{name}.{number:06}"])
+        array = noise.from_words(array) if _is_key(like) else array
+        if array.shape != like.shape or array.dtype != like.dtype:
+            raise ValueError(f"{name}: a leaf is {array.dtype}{array.shape}, not {like.shape}")
+        return array
+
+    leaves, structure = jax.tree.flatten(template)
+    return structure.unflatten([leaf(number, like) for number, like in enumerate(leaves)])
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

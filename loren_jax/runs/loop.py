@@ -1,0 +1,147 @@
+"""The loop of a run: evaluate, checkpoint, dispatch a step, settle the step before."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from loren_jax.diagnostics import VitalSigns
+from loren_jax.runs.counters import Counters
+from loren_jax.runs.interruption import Interruption
+from loren_jax.runs.record import Record
+from loren_jax.runs.selection import Selection
+from loren_jax.types import PyTree
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """The steps of one run.
+
+    Attributes:
+        probe: `(params, state, batch) -> losses`, compiled.
+        absorb: `(params, state, losses) -> (params, state)`, compiled; overwrites the former two.
+        batch: The batch of a step, from its number.
+        passes: Forward passes of a step, from its number.
+        evaluate: Scores of parameters by name; None for no evaluations.
+        save: Called with parameters and state where a checkpoint is due.
+        steps: Steps to take.
+        eval_every: Steps between evaluations.
+        checkpoint_every: Steps between checkpoints.
+        max_nonfinite_steps: Steps in a row without a finite loss after which to give up.
+        record: Where everything is written down, and recorded losses come from.
+        interruption: Whether to stop early.
+        selection: Judges every evaluation, and may end the run; None for a run to the end.
+        signs: Says of the losses what cannot work.
+        counters: What was counted so far; a run from a checkpoint goes on with its counts.
+        evaluation_passes: Forward passes of an evaluation.
+        interrupted: Afterwards, whether a signal ended the run.
+    """
+
+    probe: Callable[..., jax.Array]
+    absorb: Callable[..., tuple[PyTree, PyTree]]
+    batch: Callable[[int], PyTree]
+    passes: Callable[[int], int]
+    evaluate: Callable[[PyTree], Mapping[str, Any]] | None
+    save: Callable[[PyTree, PyTree], None]
+    steps: int
+    eval_every: int
+    checkpoint_every: int
+    max_nonfinite_steps: int
+    record: Record
+    interruption: Interruption
+    selection: Selection | None
+    signs: VitalSigns
+    counters: Counters
+    evaluation_passes: int
+    interrupted: bool = False
+
+    def run(self, params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
+        """Takes the steps.
+
+        Args:
+            params: The parameters; overwritten.
+            state: The optimiser's state; overwritten.
+
+        Returns:
+            Parameters and state behind the last step.
+
+        Raises:
+            FloatingPointError: If too many steps in a row had no finite loss.
+        """
+        start = step = self.counters.step
+        waiting, self._clock = None, time.perf_counter()
+        while True:
+            stop = self.interruption.requested(step)
+            last, fresh = stop or step >= self.steps, step > start
+            evaluating = (last or step % self.eval_every == 0) and (fresh or step == 0)
+            saving = (step >= self.steps or step % self.checkpoint_every == 0) and fresh
+            if waiting and (last or evaluating or saving):
+                waiting = self._settle(*waiting)
+            if evaluating:
+                self._evaluate(params)
+            if saving and not stop:
+                self.save(params, state)
+            if last or self._exhausted:
+                break
+            losses = self.record.losses(step)
+            if losses is None:
+                losses = self.probe(params, state, self.batch(step))
+            params, state = self.absorb(params, state, losses)
+            step += 1
+            if waiting:  # fetched while this step runs, so that the device never waits
+                self._settle(*waiting)
+            waiting = step, losses
+        self.interrupted = stop and step < self.steps and not self._exhausted
+        return params, state
+
+    @property
+    def _exhausted(self) -> bool:
+        return self.selection is not None and self.selection.exhausted
+
+    def _settle(self, step: int, losses: Float[Any, "K S"]) -> None:
+        """Waits for the losses of a step and writes them down."""
+        losses = np.asarray(losses)
+        finite = np.isfinite(losses)
+        loss = float(losses[finite].mean()) if finite.any() else float("nan")
+        now, counters = time.perf_counter(), self.counters
+        counters.step = step
+        counters.nonfinite += int(losses.size - finite.sum())
+        counters.forward_passes += self.passes(step - 1)
+        counters.training_seconds += now - self._clock
+        self._clock = now
+        self.record.stepped(counters, loss, losses)
+        for text in self.signs.seen(losses):
+            self.record.warned(counters, text)
+        # One loss that is not finite has no weight, and so has a step; many in a row are the end.
+        counters.nonfinite_steps = 0 if finite.any() else counters.nonfinite_steps + 1
+        if counters.nonfinite_steps >= self.max_nonfinite_steps:
+            raise FloatingPointError(
+                f"no loss was finite in the last {counters.nonfinite_steps} steps, up to step "
+                f"{step}: lower learning_rate or perturbation_scale; if this began at the first "
+                "step, the model's own loss is not finite"
+            )
+
+    def _evaluate(self, params: PyTree) -> None:
+        counters, scores, start = self.counters, None, time.perf_counter()
+        if self.evaluate is not None:
+            try:
+                with self.interruption.evaluation() as wanted:
+                    scores = dict(self.evaluate(params)) if wanted else None
+            except KeyboardInterrupt:
+                scores = None
+        counters.after = scores
+        if counters.step == 0:
+            counters.before = scores
+        self._clock = time.perf_counter()
+        counters.evaluation_seconds += self._clock - start
+        if scores is None:
+            return
+        counters.evaluation_forward_passes += self.evaluation_passes
+        best = None
+        if self.selection is not None:
+            best = self.selection.consider(counters.step, params, scores)
+        self.record.evaluated(counters, scores, best)

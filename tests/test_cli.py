@@ -30,9 +30,7 @@ def place(tmp_path_factory):
     write_model(directory / "encoder")
     write_data(directory / "reviews.tsv")
     write_task(directory / "data")
-    with pytest.MonkeyPatch.context() as patch:  # tokens are not kept among a user's
-        patch.setenv("LOREN_JAX_CACHE", str(directory / "cache"))
-        yield directory
+    return directory
 
 
 def run(place, output, *more):

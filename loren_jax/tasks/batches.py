@@ -34,47 +34,6 @@ class Tokens(NamedTuple):
         return Tokens(*(array[indices] for array in self))
 
 
-class OwnTokens(NamedTuple):
-    """The rows of some examples that one process of several needs, found by the number of all.
-
-    Attributes:
-        own: these rows, n of them.
-        places: int64 array [N], where among them each of all rows is; -1 for one that is not here.
-        labels: int32 array [N], of all rows.
-    """
-
-    own: Tokens
-    places: Int64[np.ndarray, "examples"]
-    labels: Int32[np.ndarray, "examples"]
-
-    @classmethod
-    def of(
-        cls,
-        own: Tokens,
-        numbers: Int[np.ndarray, "own"],
-        labels: Int32[np.ndarray, "examples"],
-    ) -> "OwnTokens":
-        """The rows of these `numbers`.
-
-        Example:
-            >>> grid = np.zeros((2, 8), np.int32)
-            >>> some = Tokens(grid, grid, grid, np.array([4, 1], np.int32))
-            >>> part = OwnTokens.of(some, np.array([2, 0]), np.array([1, 3, 4], np.int32))
-            >>> part.rows(np.array([0, 2, 0])).labels.tolist()
-            [1, 4, 1]
-        """
-        places = np.full(len(labels), -1)
-        places[numbers] = np.arange(len(numbers))
-        return cls(own, places, labels)
-
-    def rows(self, indices: Int[np.ndarray, "chosen"]) -> Tokens:
-        """Return the examples at `indices` [chosen] of all; ValueError if one is not here."""
-        places = self.places[indices]
-        if (places < 0).any():
-            raise ValueError(f"row {indices[places < 0][0]} belongs to another process")
-        return self.own.rows(places)
-
-
 class EvaluationBatch(NamedTuple):
     """A batch with a weight for every row.
 

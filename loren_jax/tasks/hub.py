@@ -1,8 +1,4 @@
-"""Data sets of the Hugging Face Hub, as the same tables that local files give.
-
-The Hub's client retries for half a minute before it admits that there is no network; a short
-question beforehand makes that failure immediate.
-"""
+"""Data sets of the Hugging Face Hub, as the same tables that local files give."""
 
 import importlib.util
 import re
@@ -12,7 +8,6 @@ from typing import Any
 from loren_jax.tasks.tables import Row, Table
 
 _NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<configuration>[\w.-]+))?")
-_PROBE_SECONDS = 5.0
 # Where the Hub keeps its own Parquet copy of a data set whose first branch is a loading script.
 _PARQUET_BRANCH = "refs/convert/parquet"
 
@@ -56,7 +51,7 @@ def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[s
         The table, and the declared class names in their order, or `None`.
 
     Raises:
-        ConnectionError: at once if the Hub cannot be reached or refuses the data set.
+        ConnectionError: if the Hub cannot be reached or refuses the data set.
         ValueError: if the name, the configuration or the split is unknown.
     """
     name, configuration = parse_name(source)
@@ -64,11 +59,15 @@ def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[s
         raise ImportError(
             f"{source!r} is a Hub data set; that needs `pip install 'loren-jax[train]'`"
         )
-    _require_reachable(name)
     try:
         data = _load(name, configuration, split)
-    except ConnectionError as error:
-        raise ConnectionError(_unreachable(name)) from error
+    except OSError as error:  # no network, no such data set, or one that asks for a login
+        reason = str(error).partition("\n")[0]
+        raise ConnectionError(
+            f"the data set {name!r} could not be fetched from the Hub ({reason}); check the name "
+            "and the network (a private or gated data set needs a login), or give a local .tsv, "
+            ".csv, .json or .jsonl file; if it is in the local cache, set HF_HUB_OFFLINE=1"
+        ) from error
     except ValueError as error:  # unknown configurations and splits, with the list of known ones
         raise ValueError(f"Hub data set {source!r}, split {split!r}: {error}") from error
     if len(data) == 0:
@@ -104,35 +103,3 @@ def _with_label_name(
     if label < 0:  # the Hub's mark for the hidden labels of a test split
         raise ValueError(f"{place}: the label is hidden ({label}); choose another split")
     return {**values, label_column: names[label]}
-
-
-def _require_reachable(name: str) -> None:
-    """Fail now rather than after the client's retries; in offline mode its cache may answer."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-    )
-
-    try:
-        HfApi().dataset_info(name, timeout=_PROBE_SECONDS)
-    except OfflineModeIsEnabled:
-        return
-    except HFValidationError as error:
-        raise ValueError(f"{name!r} is neither an existing file nor a Hub data set name") from error
-    except HfHubHTTPError as error:
-        raise ConnectionError(
-            f"the Hub refuses the data set {name!r} ({type(error).__name__}); check the name and, "
-            "for a private or gated data set, log in first"
-        ) from error
-    except Exception as error:  # the class depends on the client's HTTP library, which has changed
-        raise ConnectionError(_unreachable(name)) from error
-
-
-def _unreachable(name: str) -> str:
-    return (
-        f"the Hub cannot be reached for the data set {name!r}; give a local "
-        ".tsv, .csv, .json or .jsonl file, or 'reviews', instead, or, if the data set is in the "
-        "local cache, set HF_HUB_OFFLINE=1"
-    )

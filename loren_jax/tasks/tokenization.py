@@ -18,7 +18,6 @@ from loren_jax.tasks.batches import Tokens
 from loren_jax.tasks.prompt_tokens import prompted_rows
 from loren_jax.tasks.prompts import Prompt
 from loren_jax.tasks.text_classification import Examples
-from loren_jax.tasks.token_cache import TokenArrays, TokenCache
 
 # Rows of eight tokens: few enough to waste little, and a size that accelerators like.
 _LENGTH_MULTIPLE = 8
@@ -32,7 +31,6 @@ def tokenize(
     *,
     prompt: Prompt | None = None,
     positions: int | None = None,
-    cache: TokenCache | None = None,
 ) -> Tokens:
     """Tokenise all examples to one length.
 
@@ -48,7 +46,6 @@ def tokenize(
         prompt: what surrounds the texts; a tokenizer with a mask token belongs to an encoder,
             which gets it as the answer, and one without to a decoder, whose text ends there.
         positions: what the length must not be rounded up beyond.
-        cache: where results are kept; `None` for nowhere.
 
     Returns:
         int32 arrays, [N, T] and for the labels [N].
@@ -64,40 +61,17 @@ def tokenize(
         tokenizer = open_tokenizer(Path(tokenizer))
     pad_token_id = padding_token_id(tokenizer)
     left = tokenizer.padding_side == "left"
-    key = {
-        "texts": examples.texts,
-        "max_length": max_length,
-        "positions": positions,
-        "template": prompt and prompt.template,
-        "padding": (pad_token_id, left),
-    }
-    arrays = cache.read(key) if cache else None
-    if arrays is None:
-        ids, types = _rows(tokenizer, examples, max_length, prompt)
-        arrays = _arrays(ids, types, pad_token_id, left, positions)
-        if cache:
-            cache.write(key, arrays)
-    return Tokens(*arrays, labels=examples.labels)
-
-
-def widened(tokens: Tokens, length: int, tokenizer: Any) -> Tokens:
-    """The same examples padded to a length, as those of other processes may be longer.
-
-    Args:
-        tokens: what `tokenize` gave.
-        length: a number of tokens, at least theirs.
-        tokenizer: the tokenizer that they are of.
-
-    Returns:
-        int32 arrays, [N, length] and for the labels [N].
-    """
-    more = length - tokens.input_ids.shape[1]
-    if not more:
-        return tokens
-    side = (more, 0) if tokenizer.padding_side == "left" else (0, more)
-    pad = lambda array, value: np.pad(array, ((0, 0), side), constant_values=value)
-    ids, mask, types, labels = tokens
-    return Tokens(pad(ids, padding_token_id(tokenizer)), pad(mask, 0), pad(types, 0), labels)
+    ids, types = _rows(tokenizer, examples, max_length, prompt)
+    longest = max(len(row) for row in ids)
+    length = max(1, -(-longest // _LENGTH_MULTIPLE)) * _LENGTH_MULTIPLE
+    if positions is not None:
+        length = max(longest, min(length, positions))
+    return Tokens(
+        input_ids=_padded(ids, length, pad_token_id, left),
+        attention_mask=_padded([[1] * len(row) for row in ids], length, 0, left),
+        token_type_ids=_padded(types, length, 0, left),
+        labels=examples.labels,
+    )
 
 
 def open_tokenizer(path: Path) -> Any:
@@ -198,24 +172,6 @@ def _require_room(tokenizer: Any, num_texts: int, max_length: int) -> None:
             f"max_length is {max_length}, but the tokenizer adds {special} special tokens; give "
             f"at least {special + num_texts}"
         )
-
-
-def _arrays(
-    ids: list[list[int]],
-    types: list[list[int]],
-    pad_token_id: int,
-    left: bool,
-    positions: int | None,
-) -> TokenArrays:
-    longest = max(len(row) for row in ids)
-    length = max(1, -(-longest // _LENGTH_MULTIPLE)) * _LENGTH_MULTIPLE
-    if positions is not None:
-        length = max(longest, min(length, positions))
-    return TokenArrays(
-        input_ids=_padded(ids, length, pad_token_id, left),
-        attention_mask=_padded([[1] * len(row) for row in ids], length, 0, left),
-        token_type_ids=_padded(types, length, 0, left),
-    )
 
 
 def _padded(

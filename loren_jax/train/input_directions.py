@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from loren_jax.inputs import input_factors
-from loren_jax.tasks import OwnTokens, Tokens
+from loren_jax.tasks import Tokens
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.loss import cross_entropy
 from loren_jax.train.trainee import Trainee
@@ -13,7 +13,7 @@ from loren_jax.types import PyTree
 
 
 def factors_of(
-    config: TrainConfig, train: Tokens | OwnTokens, trainee: Trainee
+    config: TrainConfig, train: Tokens, trainee: Trainee
 ) -> dict[str, np.ndarray] | None:
     """Fan-in vectors for every matrix that is trained, from the training texts.
 

@@ -8,7 +8,6 @@ from loren_jax.models import Classifier, load_classifier, locate
 from loren_jax.tasks import (
     Division,
     Examples,
-    OwnTokens,
     Pool,
     Prompt,
     Tokens,
@@ -17,7 +16,6 @@ from loren_jax.tasks import (
 )
 from loren_jax.tasks.sources import drawn
 from loren_jax.train.cluster.devices import OneDevice
-from loren_jax.train.cluster.shares import Shares
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.labels import relabel
 from loren_jax.train.reading import Reader
@@ -47,9 +45,9 @@ class Preparation(NamedTuple):
     source: Path
     model: Classifier
     label_names: tuple[str, ...]
-    train: Tokens | OwnTokens
-    held_out: Tokens | OwnTokens
-    test: Tokens | OwnTokens | None
+    train: Tokens
+    held_out: Tokens
+    test: Tokens | None
     majority_accuracy: float
     test_majority_accuracy: float | None
     metrics: tuple[str, ...]
@@ -70,7 +68,7 @@ def prepare(config: TrainConfig, devices: OneDevice | None = None) -> Preparatio
 
     Args:
         config: What to do.
-        devices: Where the arrays of the run lie; each process reads what its own devices take.
+        devices: Where the arrays of the run lie.
 
     Returns:
         The run, ready to start.
@@ -101,19 +99,16 @@ def prepare(config: TrainConfig, devices: OneDevice | None = None) -> Preparatio
         config.rules.max_length if config.rules else DEFAULT_MAX_LENGTH,
         model.config.max_length,
     )
-    share = Shares(config, devices)
 
-    def tokens(examples: Examples, *, scored: bool = True) -> Tokens | OwnTokens:
-        own = share.scored(len(examples)) if scored else share.trained(len(examples))
-        examples = relabel(examples, names)
-        return reader.tokens(examples, limit, model.config.max_length, own, devices.peers)
+    def tokens(examples: Examples) -> Tokens:
+        return reader.tokens(relabel(examples, names), limit, model.config.max_length)
 
     test = division.test
     return Preparation(
         source=source,
         model=model,
         label_names=names,
-        train=tokens(division.train, scored=False),
+        train=tokens(division.train),
         held_out=tokens(division.dev),
         test=None if test is None else tokens(test),
         majority_accuracy=division.dev.majority_accuracy(),

@@ -1,27 +1,19 @@
-"""A model's tokenizer with the cache that belongs to it."""
+"""A model's tokenizer, opened once for all its texts."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Int
 
 from loren_jax.models import Classifier, load_prompted
 from loren_jax.tasks import (
     Examples,
-    OwnTokens,
     Prompt,
-    TokenCache,
     Tokens,
     answer_ids,
-    default_cache_directory,
     open_tokenizer,
     tokenize,
-    tokenizer_digest,
-    widened,
 )
-from loren_jax.train.cluster.alone import Alone
 
 
 class Reader:
@@ -35,41 +27,21 @@ class Reader:
     def __init__(self, source: Path, prompt: Prompt | None):
         self._source, self._prompt = source, prompt
         self._tokenizer = open_tokenizer(source)
-        self._cache = TokenCache(default_cache_directory() / "tokens", tokenizer_digest(source))
 
-    def tokens(
-        self,
-        examples: Examples,
-        max_length: int,
-        positions: int | None,
-        own: Int[np.ndarray, "own"] | None = None,
-        peers: Alone | None = None,
-    ) -> Tokens | OwnTokens:
+    def tokens(self, examples: Examples, max_length: int, positions: int | None) -> Tokens:
         """The examples as token arrays.
 
         Args:
             examples: The examples.
             max_length: Longest input in tokens.
             positions: What a length must not be rounded up beyond; None for no bound.
-            own: Numbers of the examples that this process needs; None for all.
-            peers: The processes that need the others, and the same length.
 
         Returns:
             The token arrays.
         """
-        tokens = tokenize(
-            self._tokenizer,
-            examples if own is None else examples.select(own),
-            max_length,
-            prompt=self._prompt,
-            positions=positions,
-            cache=self._cache,
+        return tokenize(
+            self._tokenizer, examples, max_length, prompt=self._prompt, positions=positions
         )
-        if own is None or peers is None:
-            return tokens
-        length = max(peers.numbers(tokens.input_ids.shape[1]))
-        labels = np.asarray(examples.labels, np.int32)
-        return OwnTokens.of(widened(tokens, length, self._tokenizer), own, labels)
 
     def prompted_model(
         self, label_names: tuple[str, ...], *, dtype: DTypeLike = "float32", sharding: Any = None

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from loren_jax.tasks import METRICS, EvaluationBatch, OwnTokens, Tokens, evaluation_batches
+from loren_jax.tasks import METRICS, EvaluationBatch, Tokens, evaluation_batches
 from loren_jax.train.cluster.devices import OneDevice
-from loren_jax.train.cluster.shares import scored_rows
 from loren_jax.train.loss import cross_entropy
 from loren_jax.types import PyTree
 
@@ -58,16 +57,17 @@ class Scorer:
     def __init__(
         self,
         apply: Callable[..., jax.Array],
-        tokens: Tokens | OwnTokens,
+        tokens: Tokens,
         batch_size: int,
         frozen: tuple[Any, ...] = (),
         *,
         title: str | None = None,
         devices: OneDevice | None = None,
     ):
-        devices = devices or OneDevice()
-        self._tokens = devices.rows(tokens, scored=True)
-        self._batch_size = scored_rows(devices, len(tokens.labels), batch_size)
+        self._tokens, self._devices = tokens, (devices := devices or OneDevice())
+        # As many rows as are asked for, and so many more that each device has some.
+        multiple = devices.evaluation_rows
+        self._batch_size = -(-min(batch_size, len(tokens.labels)) // multiple) * multiple
         self._title, self._frozen = title, frozen
 
         def totals(
@@ -104,6 +104,8 @@ class Scorer:
             for batch in evaluation_batches(self._tokens, self._batch_size):
                 if abandoned():
                     return None
+                rows = self._devices.rows(batch.tokens, scored=True)
+                batch = batch._replace(tokens=rows)
                 more, loss = self._totals(params, batch, self._frozen)
                 more = np.asarray(more, np.int64)
                 counts = more if counts is None else counts + more

@@ -13,7 +13,7 @@ from loren_jax import journal
 from loren_jax.diagnostics import VitalSigns
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS
-from loren_jax.tasks import OwnTokens, Tokens, batch_indices
+from loren_jax.tasks import Tokens, batch_indices
 from loren_jax.train.cluster import OneDevice
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.input_directions import passes_before
@@ -95,7 +95,6 @@ class Training:
         self._devices = devices or OneDevice()
         self._optimizer = method.build(self._devices.evaluation, factors)
         self._keyframes = Keyframes(directory / KEYFRAMES)
-        self._rows = self._devices.rows(parts.train)
         self.opt_state = self._devices.start(self._optimizer, trainee.params)
         self._selection = None
         if config.rules is not None:
@@ -213,8 +212,9 @@ class Training:
         return numbered, Compilation(seconds, step.temporary)
 
     def _batch(self, step: int) -> Tokens:
-        config, number = self._config, len(self._parts.train.labels)
-        return self._rows.rows(batch_indices(config.seed, step, number, config.batch_size))
+        config, train = self._config, self._parts.train
+        own = batch_indices(config.seed, step, len(train.labels), config.batch_size)
+        return self._devices.rows(train.rows(own))
 
     def _keep(self, params: PyTree, opt_state: PyTree, tally: Tally) -> None:
         """Writes a keyframe."""
@@ -247,7 +247,7 @@ class Training:
             return wrong
         return [] if group is None else devices.processes(group)
 
-    def _scorer(self, tokens: Tokens | OwnTokens, title: str | None = None) -> Scorer:
+    def _scorer(self, tokens: Tokens, title: str | None = None) -> Scorer:
         return Scorer(
             self._trainee.apply,
             tokens,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from checkpoints.gguf_files import write_gguf
-from checkpoints.llama2c_files import PIECES, write_model, write_tokenizer
+from checkpoints.llama2c_files import write_model, write_tokenizer
 from checkpoints.real_models import smollm2
 from safetensors.numpy import save_file
 
@@ -18,7 +18,6 @@ from loren_jax.checkpoints import (
 )
 from loren_jax.models import export_language_model, load_language_model
 from loren_jax.tasks import open_tokenizer
-from loren_jax.tasks.token_cache import tokenizer_digest
 
 TEXT = "hello hé\n"
 
@@ -78,13 +77,6 @@ def test_model_without_a_tokenizer_has_no_files(model, tmp_path):
         checkpoint_tokenizer(model)
     with pytest.raises(FileNotFoundError, match="absent"):
         open_tokenizer(tmp_path / "absent")
-
-
-def test_cached_tokens_depend_on_the_tokenizer(model):
-    first = tokenizer_digest(model)
-    assert first == tokenizer_digest(model) == tokenizer_digest(model.parent)
-    write_tokenizer(model.with_name("tok.bin"), [*PIECES[:-1], "x"])
-    assert tokenizer_digest(model) != first
 
 
 def test_unsupported_tokenizer_is_an_error_and_not_left_out(tmp_path):

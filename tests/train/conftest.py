@@ -1,18 +1,9 @@
-"""Tokens of the tests are not kept among a user's."""
+"""Programs are compiled once for all tests of runs."""
 
 import os
 
 import jax
 import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """A cache that lasts as long as the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        directory = tmp_path_factory.mktemp("cache")
-        patch.setenv("LOREN_JAX_CACHE", str(directory))
-        yield directory
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,6 @@
 * `options`: what a user says of them.
 * `cluster`: joining the processes, and leaving them.
 * `devices`, `mesh`: where the arrays of a run lie.
-* `shares`: which examples each process reads.
 * `peers`, `judgement`, `last_words`: a process that dies or hangs ends the run on all.
 """
 

@@ -1,6 +1,5 @@
 """Where the arrays of a run lie, of the one device that JAX chooses."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +10,6 @@ from jaxtyping import Int
 
 from loren_jax.evaluation._sharded import Sharded
 from loren_jax.tasks import Tokens
-from loren_jax.tasks.batches import OwnTokens
 from loren_jax.train.cluster.alone import Alone
 from loren_jax.types import PyTree
 
@@ -43,35 +41,20 @@ class OneDevice:
         """The optimiser's first state."""
         return jax.jit(optimizer.init)(params)
 
-    def own_rows(
-        self, rows: int, *, scored: bool = False
-    ) -> Callable[[Int[np.ndarray, "batch"]], Int[np.ndarray, "own"]]:
-        """Which rows of a batch this process needs.
+    def rows(self, batch: Tokens, *, scored: bool = False) -> Tokens:
+        """A batch where the steps need it.
 
         Args:
-            rows: Of the batch.
+            batch: All its rows, the same on each process.
             scored: Whether it is an evaluation's, of which each device has other rows.
 
         Returns:
-            `indices of all rows -> indices of this process's`.
-        """
-        del rows, scored
-        return lambda indices: indices
-
-    def rows(self, tokens: Tokens | OwnTokens, *, scored: bool = False) -> Any:
-        """Examples whose `rows` are where the steps need them.
-
-        Args:
-            tokens: `Tokens`; on a mesh `OwnTokens`, those that this process needs.
-            scored: See `own_rows`.
-
-        Returns:
-            Something with `labels` and `rows(indices)`, as `Tokens` have.
+            The same rows.
         """
         del scored
-        return tokens
+        return batch
 
-    def all_rows(self, tokens: Tokens | OwnTokens) -> Tokens:
+    def all_rows(self, tokens: Tokens) -> Tokens:
         """All examples at once."""
         return jax.device_put(tokens)
 

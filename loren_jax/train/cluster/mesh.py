@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import Int
 from loren_jax import noise
 from loren_jax.evaluation._sharded import sharded
 from loren_jax.models import tensor_parallel
-from loren_jax.tasks import OwnTokens, Tokens
+from loren_jax.tasks import Tokens
 from loren_jax.train.cluster.alone import Alone
 from loren_jax.train.cluster.devices import OneDevice
 from loren_jax.train.cluster.options import AXES, mesh_text
@@ -55,25 +55,15 @@ class MeshDevices(OneDevice):
         """The optimiser's first state, on the mesh."""
         return self._evaluation.start(optimizer, params)
 
-    def own_rows(
-        self, rows: int, *, scored: bool = False
-    ) -> Callable[[Int[np.ndarray, "batch"]], Int[np.ndarray, "own"]]:
-        """Which rows of a batch the devices of this process need."""
-        places = self._row_sharding(scored).addressable_devices_indices_map((rows,)).values()
-        own = np.unique(np.concatenate([np.arange(rows)[index] for index in places]))
-        return lambda indices: indices[own]
+    def rows(self, batch: Tokens, *, scored: bool = False) -> Tokens:
+        """A batch over the mesh; each process sends its own devices their rows."""
+        axes = ("population", "data") if scored else ("data",)
+        return self._spread(batch, PartitionSpec(axes))
 
-    def rows(self, tokens: Any, *, scored: bool = False) -> Any:
-        """Examples whose `rows` lie over the mesh, each process giving its own."""
-        return _SpreadRows(tokens, self._row_sharding(scored))
-
-    def all_rows(self, tokens: Any) -> Tokens:
+    def all_rows(self, tokens: Tokens) -> Tokens:
         """All examples at once, over `data` where it divides their number."""
-        number = len(tokens.labels)
-        rows = self._row_sharding(False)
-        if number % self.data_parts:
-            rows = NamedSharding(self.mesh, PartitionSpec())
-        return _SpreadRows(tokens, rows).rows(np.arange(number))
+        divided = len(tokens.labels) % self.data_parts == 0
+        return self._spread(tokens, PartitionSpec("data" if divided else None))
 
     def everywhere(self, tree: PyTree) -> PyTree:
         """Inside of a compiled function: values that each process can read."""
@@ -146,33 +136,12 @@ class MeshDevices(OneDevice):
             whole = np.asarray(multihost_utils.broadcast_one_to_all(own)).astype(own.dtype)
         return jax.make_array_from_callback(whole.shape, like.sharding, lambda i: whole[i])
 
-    def _row_sharding(self, scored: bool) -> NamedSharding:
-        axes = ("population", "data") if scored else ("data",)
-        return NamedSharding(self.mesh, PartitionSpec(axes))
-
-
-class _SpreadRows:
-    """Examples, of which a batch lies over the devices of a mesh."""
-
-    def __init__(self, tokens: OwnTokens, sharding: NamedSharding):
-        self._tokens, self._sharding = tokens, sharding
-        self.labels = tokens.labels
-
-    def rows(self, indices: Int[np.ndarray, "chosen"]) -> Tokens:
-        """A batch: each process takes the rows of its own devices and sends them there."""
-        parts: dict[str, Tokens] = {}  # devices with the same rows share one reading
-
-        def part(index: Any) -> Tokens:
-            return parts.setdefault(str(index[0]), self._tokens.rows(indices[index[0]]))
-
-        def array(field: int, like: np.ndarray) -> jax.Array:
-            shape = (len(indices), *like.shape[1:])
-            return jax.make_array_from_callback(
-                shape, self._sharding, lambda index: part(index)[field]
-            )
-
-        arrays: Any = [array(field, like) for field, like in enumerate(self._tokens.own)]
-        return Tokens(*arrays)
+    def _spread(self, tokens: Tokens, spec: PartitionSpec) -> Tokens:
+        sharding = NamedSharding(self.mesh, spec)
+        spread = lambda array: jax.make_array_from_callback(
+            array.shape, sharding, lambda index: array[index]
+        )
+        return jax.tree.map(spread, tokens)
 
 
 def _is_key(leaf: jax.Array | jax.ShapeDtypeStruct) -> bool:

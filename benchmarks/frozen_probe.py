@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from fetched import minilm
 
-from loren_jax.models import bind, load_classifier, locate
+from loren_jax.models import bind, load_classifier
 from loren_jax.tasks import (
     PROTOCOLS,
     Tokens,
@@ -90,14 +91,14 @@ def accuracy(params: dict[str, jax.Array], features: np.ndarray, labels: np.ndar
 def main() -> None:
     """Prints test accuracy for every seed, and mean and standard deviation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="minilm")
+    parser.add_argument("--model", type=Path, help="by default that of the quickstart")
     parser.add_argument("--data", default="sst2")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     pool = load_pool(options.data, data_dir=options.data_dir)
     classes = len(pool.train.label_names)
-    directory = locate(options.model)
+    directory = options.model or minilm()
     model = load_classifier(directory, num_labels=classes)
     tokenizer = open_tokenizer(directory)
     protocol, found = PROTOCOLS["clean"], []

@@ -22,12 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from fetched import minilm, reviews
 from record import save, table
 
 import loren_jax
 from loren_jax.directions.masked import matching
 from loren_jax.evaluation import materialised, perturbed
-from loren_jax.models import load_classifier, locate
+from loren_jax.models import load_classifier
 from loren_jax.tasks import batch_indices, load_task, tokenize
 from loren_jax.train.loss import cross_entropy
 
@@ -40,8 +41,8 @@ RUNS = {
 def measure(name: str, directions: int, turns: int, steps: int) -> dict[str, Any]:
     """One row: agreement and times of the two evaluations."""
     settings = RUNS[name]
-    source = locate("minilm")
-    examples, _ = load_task("reviews", train_examples=512, held_out_examples=500, seed=0)
+    source = minilm()
+    examples, _ = load_task(str(reviews()), train_examples=512, held_out_examples=500, seed=0)
     tokens = tokenize(source, examples, 32)
     model = load_classifier(source, num_labels=2, key=0)
     mask = matching(settings["trainable"], model.params, "trainable")

@@ -11,13 +11,14 @@ import tempfile
 import jax
 import jax.numpy as jnp
 import numpy as np
+from quickstart.fetch import minilm, reviews
 
 from loren_jax import journal
-from loren_jax.models import bind, load_classifier, locate
+from loren_jax.models import bind, load_classifier
 from loren_jax.tasks import load_task, tokenize
 
-source = locate("minilm")
-train, held_out = load_task("reviews", train_examples=512, held_out_examples=500, seed=0)
+source = minilm()
+train, held_out = load_task(str(reviews()), train_examples=512, held_out_examples=500, seed=0)
 model = load_classifier(source, num_labels=2, key=0)
 
 

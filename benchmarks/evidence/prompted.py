@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fetched import RUNS, smollm2
 from flax import nnx
 
 from evidence.tasks import Task, blocks, classification, division, division_facts, metric_of
-from loren_jax.models import Classifier, bind, load_prompted, locate
+from loren_jax.models import Classifier, bind, load_prompted
 from loren_jax.models.decoder import last_true
 from loren_jax.models.layers import attend, causal_mask, scanned, token_at
 from loren_jax.models.rotary import rotate
@@ -29,7 +30,6 @@ from loren_jax.tasks import (
     Prompt,
     Tokens,
     answer_ids,
-    default_cache_directory,
     open_tokenizer,
 )
 from loren_jax.tasks import tokenize as read
@@ -106,7 +106,7 @@ def prompted_task(data: str, seed: int, *, data_dir: Path | None, batch_size: in
 @functools.cache
 def prompted(data: str) -> Prompted:
     """The model and its functions, the same for every seed, so that they are compiled once."""
-    source, prompt = locate(MODEL), TASKS[data].prompt
+    source, prompt = smollm2(), TASKS[data].prompt
     assert prompt is not None
     tokenizer = open_tokenizer(source)
     answers = answer_ids(tokenizer, prompt)
@@ -154,7 +154,7 @@ def _inputs(model: Prompted, tokens: Tokens) -> dict[str, np.ndarray]:
     """The two vectors of every text, `(N, D)` each; kept in a folder."""
     said = (str(MODEL), tokens.input_ids.tobytes(), tokens.attention_mask.tobytes())
     digest = hashlib.sha256(repr(said).encode()).hexdigest()
-    path = default_cache_directory() / "features" / f"{digest[:24]}.npz"
+    path = RUNS / "features" / f"{digest[:24]}.npz"
     if path.exists():
         with np.load(path) as found:
             return dict(found)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fetched import minilm
 
 from evidence.features import features_of
 from loren_jax.models import (
     apply_function,
     load_classifier,
     load_language_model,
-    locate,
     span_loss,
 )
 from loren_jax.tasks import PROTOCOLS, Division, batch_indices, divide, load_pool, open_tokenizer
@@ -139,7 +139,7 @@ def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 
       The task.
     """
     parts = division(data, seed, data_dir)
-    source = locate("minilm")
+    source = minilm()
     model = load_classifier(source, num_labels=2, key=seed)
     rows = [
         {"inputs": features_of(source, model, part.texts), "labels": np.asarray(part.labels)}
@@ -182,7 +182,7 @@ def encoder_task(
       The task.
     """
     parts = division(data, seed, data_dir)
-    source = locate("minilm")
+    source = minilm()
     model = load_classifier(source, num_labels=2, key=seed)
     config, params = model.config, dict(model.params)
     if layers is not None:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fetched import minilm
 from jax.flatten_util import ravel_pytree
 
-from loren_jax.models import bind, load_classifier, locate
+from loren_jax.models import bind, load_classifier
 from loren_jax.models.layers import padding_mask, scanned
 from loren_jax.tasks import PROTOCOLS, Tokens, divide, load_pool, open_tokenizer, tokenize
 from loren_jax.train.loss import cross_entropy
@@ -103,7 +104,7 @@ def load(
     protocol, pool = PROTOCOLS["clean"], load_pool("sst2", data_dir=data_dir)
     rows = protocol.train_examples
     parts = divide(protocol, pool, train_examples=rows, dev_examples=256, seed=seed)
-    source = locate("minilm")
+    source = minilm()
     tokenizer = open_tokenizer(source)
     model = load_classifier(source, num_labels=2, key=seed)
     read = lambda examples: tokenize(tokenizer, examples, LENGTH)

@@ -2,7 +2,7 @@
 
 Typical use::
 
-    directory = locate("minilm")
+    directory = locate("sentence-transformers/all-MiniLM-L6-v2")
     model = load_classifier(directory, num_labels=2)
     logits = model.apply(model.params, input_ids, attention_mask)
     export_classifier("tuned", directory, model.config, model.params, ("negative", "positive"))

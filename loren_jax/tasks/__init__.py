@@ -13,10 +13,8 @@ from loren_jax.tasks.batches import (
     evaluation_batches,
 )
 from loren_jax.tasks.metrics import METRICS
-from loren_jax.tasks.package_index import FetchError
 from loren_jax.tasks.prompts import Prompt, answer_ids
 from loren_jax.tasks.protocols import PROTOCOLS, Division, Protocol, divide
-from loren_jax.tasks.reviews import default_cache_directory, movie_reviews
 from loren_jax.tasks.sources import Pool, load_pool, load_task
 from loren_jax.tasks.task import Task
 from loren_jax.tasks.task_data import TASKS, read_task
@@ -24,8 +22,8 @@ from loren_jax.tasks.text_classification import Examples, load_examples, split
 from loren_jax.tasks.tokenization import open_tokenizer, tokenize
 
 __all__ = [
-    "METRICS", "PROTOCOLS", "TASKS", "Division", "EvaluationBatch", "Examples", "FetchError",
-    "Pool", "Prompt", "Protocol", "Task", "Tokens", "answer_ids",
-    "batch_indices", "default_cache_directory", "divide", "evaluation_batches", "load_examples",
-    "load_pool", "load_task", "movie_reviews", "open_tokenizer", "read_task", "split", "tokenize",
+    "METRICS", "PROTOCOLS", "TASKS", "Division", "EvaluationBatch", "Examples", "Pool",
+    "Prompt", "Protocol", "Task", "Tokens", "answer_ids", "batch_indices", "divide",
+    "evaluation_batches", "load_examples", "load_pool", "load_task", "open_tokenizer",
+    "read_task", "split", "tokenize",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """One word for the data, as a command line gives it, to labelled examples.
 
-The word is the name of a task such as `sst2`, `reviews`, a local file, or the name of a Hub data
-set. Whichever it is, both sets use the label names of the training data, and the same seed draws
-the same examples.
+The word is the name of a task such as `sst2`, a local file, or the name of a Hub data set.
+Whichever it is, both sets use the label names of the training data, and the same seed draws the
+same examples.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.reviews import movie_reviews
 from loren_jax.tasks.task import Task
 from loren_jax.tasks.task_data import TASKS, read_task
 from loren_jax.tasks.text_classification import Examples, is_file, load_examples, split
-
-REVIEWS = "reviews"
 
 
 class Pool(NamedTuple):
@@ -46,8 +43,8 @@ def load_pool(
     """Load everything that a source has, in stored order.
 
     Args:
-        data: the name of a task, `reviews`, a `.tsv`, `.csv`, `.json` or `.jsonl` file, or a Hub
-            data set such as `nyu-mll/glue:sst2`.
+        data: the name of a task, a `.tsv`, `.csv`, `.json` or `.jsonl` file, or a Hub data set
+            such as `nyu-mll/glue:sst2`.
         data_dir: for a task, the folder that holds its folder; `None` for the Hub.
         held_out_data: where held-out examples come from, a file or a Hub data set (its
             `validation` split), instead of the source's own validation split.
@@ -62,7 +59,6 @@ def load_pool(
     Raises:
         FileNotFoundError: if a file does not exist.
         ConnectionError: if a Hub data set cannot be reached.
-        FetchError: if the reviews cannot be fetched.
         ValueError: if data is malformed or a held-out label is unknown.
     """
     if data in TASKS:
@@ -75,8 +71,8 @@ def load_pool(
     if prompt is not None:
         text_columns = prompt.fields
     options = {"columns": columns, "text_columns": text_columns, "label_column": label_column}
-    train = _reviews(prompt) if data == REVIEWS else _load(data, "train", **options)
-    if held_out_data is None and (data == REVIEWS or is_file(data)):
+    train = _load(data, "train", **options)
+    if held_out_data is None and is_file(data):
         return Pool(train, None, None)
     held_out = _load(held_out_data or data, "validation", label_names=train.label_names, **options)
     return Pool(train, held_out, None)
@@ -106,7 +102,6 @@ def load_task(
     Raises:
         FileNotFoundError: if a file does not exist.
         ConnectionError: if a Hub data set cannot be reached.
-        FetchError: if the reviews cannot be fetched.
         ValueError: if data is malformed, a held-out label is unknown, or there are too few
             examples.
     """
@@ -155,12 +150,6 @@ def _task_pool(
         )
     train = read_task(task, "train", data_dir=data_dir, prompt=prompt)
     return Pool(train, read_task(task, "validation", data_dir=data_dir, prompt=prompt), task)
-
-
-def _reviews(prompt: Prompt | None) -> Examples:
-    if prompt is not None and len(prompt.fields) != 1:
-        raise ValueError(f"template: {REVIEWS} have one field, the template {len(prompt.fields)}")
-    return movie_reviews()
 
 
 def _load(data: str, hub_split: str, *, columns: Any, **options: Any) -> Examples:

@@ -25,9 +25,9 @@ class TrainConfig(Generic[Options]):
 
     Attributes:
         optimizer: The options that this optimiser has.
-        model: A Hugging Face directory, `minilm`, or the name of a model on the Hub.
+        model: A Hugging Face directory, or the name of a model on the Hub.
         data: A task (mnli, qnli, sst2, cola, rte, boolq, wic, cb), a .tsv, .csv, .json or .jsonl
-            file, `reviews`, or a Hub data set like `nyu-mll/glue:sst2`.
+            file, or a Hub data set like `nyu-mll/glue:sst2`.
         data_dir: Folder that holds a folder of the task's name with its files; by default the
             task comes from the Hub.
         protocol: `paper` (first 512 and 256 rows, best validation accuracy) or `clean` (drawn
@@ -78,8 +78,8 @@ class TrainConfig(Generic[Options]):
     """
 
     optimizer: Options
-    model: str = "minilm"
-    data: str = "reviews"
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    data: str = "sst2"
     data_dir: Path | None = None
     protocol: Literal["paper", "clean"] | None = None
     output: Path | None = None
@@ -265,7 +265,7 @@ class EvaluateConfig:
 
     Attributes:
         model: Directory of the model, such as the `model` folder of a run.
-        data: A task, a .tsv, .csv, .json or .jsonl file, `reviews`, or a Hub data set.
+        data: A task, a .tsv, .csv, .json or .jsonl file, or a Hub data set.
         data_dir: Folder that holds a folder of the task's name with its files; by default the
             task comes from the Hub.
         split: Split of a Hub data set; `validation` by default.
@@ -283,7 +283,7 @@ class EvaluateConfig:
     """
 
     model: str
-    data: str = "reviews"
+    data: str = "sst2"
     data_dir: Path | None = None
     split: str | None = None
     held_out: bool = False

@@ -3,16 +3,7 @@
 from typing import NamedTuple
 
 from loren_jax.models import load_classifier, locate
-from loren_jax.tasks import (
-    TASKS,
-    Examples,
-    Prompt,
-    load_examples,
-    load_task,
-    movie_reviews,
-    read_task,
-)
-from loren_jax.tasks.sources import REVIEWS
+from loren_jax.tasks import TASKS, Examples, Prompt, load_examples, load_task, read_task
 from loren_jax.tasks.text_classification import is_file
 from loren_jax.train.config import EvaluateConfig
 from loren_jax.train.labels import relabel
@@ -92,7 +83,5 @@ def _examples(
             **columns,
         )[1]
         return relabel(held_out, label_names)
-    if config.data == REVIEWS:
-        return relabel(movie_reviews(), label_names)
     split = config.split if is_file(config.data) else config.split or "validation"
     return load_examples(config.data, split=split, label_names=label_names, **columns)

@@ -80,7 +80,7 @@ class Replay(RunCommand):
 
     Attributes:
         journal: The journal's file.
-        base: The model that the run began with: a directory, `minilm`, or a name on the Hub.
+        base: The model that the run began with: a directory, or a name on the Hub.
         output: The directory to write.
         step: Steps that the model has had; all of them by default.
     """

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from checkpoints.real_models import smollm2
+from quickstart import smollm2
 
 from loren_jax.checkpoints.gguf_header import GGUFHeader
 from loren_jax.checkpoints.gguf_tokenizer import gguf_tokenizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkpoints.gguf_files import write_gguf
 from checkpoints.llama2c_files import write_model, write_tokenizer
-from checkpoints.real_models import smollm2
+from quickstart import smollm2
 from safetensors.numpy import save_file
 
 from loren_jax.checkpoints import (

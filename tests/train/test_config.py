@@ -22,13 +22,15 @@ OPTIONS = LorenOptions(learning_rate=0.1)
 
 
 def test_default_directory_names_the_run():
-    assert TrainConfig(optimizer=OPTIONS).directory == Path("runs/loren-minilm-reviews-seed0")
+    assert TrainConfig(optimizer=OPTIONS).directory == Path(
+        "runs/loren-all_MiniLM_L6_v2-sst2-seed0"
+    )
     config = TrainConfig(
         optimizer=MezoOptions(learning_rate=0.1), model="org/name", data="d/a b.tsv", seed=3
     )
     assert config.directory == Path("runs/mezo-name-a_b-seed3")
     hub = TrainConfig(optimizer=OPTIONS, data="nyu-mll/glue:sst2")
-    assert hub.directory == Path("runs/loren-minilm-glue_sst2-seed0")
+    assert hub.directory == Path("runs/loren-all_MiniLM_L6_v2-glue_sst2-seed0")
     assert TrainConfig(optimizer=OPTIONS, output=Path("x")).directory == Path("x")
 
 
@@ -37,7 +39,7 @@ def test_json_holds_everything():
     assert values["optimizer"]["name"] == "loren"
     assert values["optimizer"]["damping"] == 0.1
     assert values["trainable"] is None
-    assert values["output"] == "runs/loren-minilm-reviews-seed0"
+    assert values["output"] == "runs/loren-all_MiniLM_L6_v2-sst2-seed0"
 
 
 @pytest.mark.parametrize(
@@ -51,14 +53,20 @@ def test_json_holds_everything():
         ({"batch_size": 33, "train_examples": 32}, "only 32 training examples"),
         ({"trainable": ()}, "trainable is empty"),
         ({"max_length": 0}, "max_length must be at least 1"),
-        ({"patience": 2}, "patience needs a split that may select.*--protocol clean"),
+        (
+            {"patience": 2, "data": "reviews.tsv"},
+            "patience needs a split that may select.*--protocol clean",
+        ),
         ({"patience": 0, "protocol": "clean"}, "patience must be at least 1"),
         ({"warmup_steps": 100}, "warmup_steps is 100, but there are only 100 steps"),
         ({"seeds": ()}, "give one or more"),
         ({"seeds": (1, 1)}, "each only once"),
         ({"seeds": (1, 2), "seed": 3}, "give one of the two"),
         ({"words": ("a", "b")}, "words is part of a prompt: give --prompt"),
-        ({"prompt": True}, "reviews is no task with a prompt of its own"),
+        (
+            {"prompt": True, "data": "reviews.tsv"},
+            "reviews.tsv is no task with a prompt of its own",
+        ),
         ({"prompt": True, "data": "cb", "words": ("a", "b")}, "cb has 3 classes.* 2 answers"),
         ({"prompt": True, "data": "cb", "pooling": "cls"}, "pooling is for a classifier's head"),
         ({"prompt": True, "data": "cb", "text_columns": ("a",)}, "names its columns itself"),
@@ -94,7 +102,7 @@ def test_the_prompt_that_counts():
 
 def test_several_seeds_have_a_directory_of_their_own():
     config = TrainConfig(optimizer=OPTIONS, data="sst2", seeds=(0, 1))
-    assert config.directory == Path("runs/loren-minilm-sst2-seeds")
+    assert config.directory == Path("runs/loren-all_MiniLM_L6_v2-sst2-seeds")
 
 
 def test_evaluation_of_a_task_takes_its_validation_split():
@@ -114,7 +122,7 @@ def test_input_directions_make_a_run_of_input_subspace():
     for options in (expected, LorenOptions(**knobs)):
         config = TrainConfig(optimizer=options, input_directions=2)
         assert config.optimizer == expected
-        assert config.directory.name == "input_subspace-minilm-reviews-seed0"
+        assert config.directory.name == "input_subspace-all_MiniLM_L6_v2-sst2-seed0"
         values = json.loads(json.dumps(config.as_json()))
         assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
     refused = [

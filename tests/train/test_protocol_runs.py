@@ -161,7 +161,7 @@ BAD = {
     "positions": ({"max_length": 1024}, "max_length is 1024, but the model has 16 positions"),
     "batch": ({"batch_size": 60, "train_examples": 100}, "batch_size is 60.* only 54 training"),
     "held-out data": ({"held_out_data": "x.tsv"}, "sst2 has a validation split of its own"),
-    "data_dir": ({"data": "reviews", "protocol": None}, "data_dir is for the named tasks"),
+    "data_dir": ({"data": "reviews.tsv", "protocol": None}, "data_dir is for the named tasks"),
     "words": (
         {"prompt": True, "pooling": None, "words": ("bad", "great"), "model": "language_model"},
         "'bad' is unknown to this tokenizer; .*out of: great",

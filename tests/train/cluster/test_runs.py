@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quickstart import minilm
 from tiny_task import write_model, write_task
 
 from loren_jax import journal
@@ -228,7 +229,7 @@ def test_minilm_on_sst2_two_processes_of_which_one_is_killed_then_four(tmp_path)
     """The real model and the real task: the steps of two and of four are those of one."""
     steps = 24
     common = [
-        *("train", "--model", "minilm", "--data", "sst2", "--data-dir", str(SST2)),
+        *("train", "--model", str(minilm()), "--data", "sst2", "--data-dir", str(SST2)),
         *("--protocol", "paper", "--train-examples", "32", "--dev-examples", "8"),
         *("--steps", str(steps), "--batch-size", "8", "--max-length", "16"),
         *("--eval-every", str(steps), "--keyframe-every", "4", "--num-directions", "4"),

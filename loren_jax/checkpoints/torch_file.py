@@ -13,8 +13,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from loren_jax.checkpoints.torch_pickle import parse_state_dict
-from loren_jax.checkpoints.torch_tensors import CONVERT, StoredTensor
+from loren_jax.checkpoints.torch_pickle import CONVERT, StoredTensor, parse_state_dict
 
 DTYPES = {
     "F32": np.dtype(np.float32),
@@ -35,7 +34,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGICS = (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"././@", b"storages")
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_PICKLE_LIMIT = 1 << 28
+_PICKLE_LIMIT = 1 << 22
 
 
 class TorchFile:

@@ -1,33 +1,73 @@
 """The pickle inside a ``torch.save`` file, read as data.
 
-A pickle is a program for a small stack machine, and Python's own machine may call anything that the
-program names. This one knows only the instructions and the few names that a saved ``state_dict``
-consists of: it builds dictionaries, tuples, numbers and descriptions of tensors, and calls nothing.
-Any other name or instruction is an error, so a checkpoint that carries code is refused, not run.
+A pickle is a program that may call whatever it names. Python's own machine runs it here, with
+three restrictions. It may have only the instructions that a saved ``state_dict`` needs. Its names
+are looked up in a list of a few, which stand for themselves: nothing is imported, and calling one
+describes a tensor. And its dictionaries take names alone. So a checkpoint that carries code is
+refused, not run.
 """
 
+import io
+import pickle
 import pickletools
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
-from loren_jax.checkpoints.torch_tensors import (
-    CONVERT,
-    OrderedEntries,
-    StoredTensor,
-    allowed_global,
-    called,
-    stored_elements,
+STORAGES = {
+    "torch.FloatStorage": "F32",
+    "torch.HalfStorage": "F16",
+    "torch.BFloat16Storage": "BF16",
+    "torch.DoubleStorage": "F64",
+    "torch.LongStorage": "I64",
+    "torch.IntStorage": "I32",
+    "torch.ShortStorage": "I16",
+    "torch.CharStorage": "I8",
+    "torch.ByteStorage": "U8",
+    "torch.BoolStorage": "BOOL",
+}
+"""Storage class -> element type, as safetensors spells it."""
+
+REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
+REBUILD_PARAMETER = "torch._utils._rebuild_parameter"
+ORDERED_DICT = "collections.OrderedDict"
+NAMES = (*STORAGES, REBUILD_TENSOR, REBUILD_PARAMETER, ORDERED_DICT)
+
+CONVERT = (
+    "load it where you trust it, with `torch.load(..., weights_only=True)`, and save the plain "
+    "state_dict, with `safetensors.torch.save_file` or `torch.save` of a current torch"
 )
 
-_MAX_OPERATIONS = 10_000_000
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_GETS = {"BINGET", "LONG_BINGET"}
-_PUTS = {"BINPUT", "LONG_BINPUT"}
-_NOTHING = {"PROTO", "FRAME"}
+# Without the registry of extensions (EXT1), which no unpickler asks us about, without what makes
+# objects (INST, OBJ, NEWOBJ), and without what announces more bytes than the program has.
+_NEEDED = """
+PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE
+SHORT_BINUNICODE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT SETITEM SETITEMS BINGET
+LONG_BINGET BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
+"""
+_INSTRUCTIONS = frozenset(_NEEDED.split())
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_FRAME_SIZE = 9
+_MAKE_ENTRIES = b"c%b\n%b\n)R" % tuple(ORDERED_DICT.encode().split(b"."))
 
-_MARK = object()
+
+class StoredTensor(NamedTuple):
+    """Where one tensor's elements lie.
+
+    Attributes:
+        record: Name of the storage's record in the archive, below ``data/``.
+        dtype: Element type, for example ``BF16``.
+        capacity: Number of elements of the storage.
+        offset: Index of the first element in the storage.
+        shape: Number of elements along each axis.
+        strides: Elements between neighbours along each axis.
+    """
+
+    record: str
+    dtype: str
+    capacity: int
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 def parse_state_dict(pickled: bytes) -> dict[str, StoredTensor]:
@@ -44,136 +84,120 @@ def parse_state_dict(pickled: bytes) -> dict[str, StoredTensor]:
             dictionary of tensors.
     """
     try:
-        parsed = _Machine().run(pickled)
-    except (IndexError, KeyError, TypeError) as error:
+        parsed = _Unpickler(io.BytesIO(_harmless(pickled))).load()
+    except _RefusedError:
+        raise
+    except (pickle.UnpicklingError, EOFError, *_MISTAKES) as error:
         raise ValueError(f"the pickle is damaged ({type(error).__name__}: {error})") from error
     if not isinstance(parsed, dict):
         raise ValueError(f"the pickle holds no state_dict; {CONVERT}")
     for name, entry in parsed.items():
         if not isinstance(entry, StoredTensor):
             raise ValueError(f"the entry {name!r} is no tensor; {CONVERT}")
-    return parsed
+    return dict(parsed)
 
 
-Argument: TypeAlias = str | bytes | int | float | tuple[int, str] | None
-"""Of an instruction, as `pickletools` reads it."""
+def _harmless(pickled: bytes) -> bytes:
+    """The program, looked through before it runs, with dictionaries that look at their names."""
+    program, kept = bytearray(), 0
+    operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(pickled)
+    for operation, argument, place in operations:
+        name = operation.name
+        if name not in _INSTRUCTIONS:
+            raise _refusal(f"has the instruction {name}")
+        # The machine makes room for as many memos as the largest number asks for.
+        if name == "LONG_BINPUT" and argument > place:
+            raise ValueError(f"a memo has the number {argument}")
+        if name in ("EMPTY_DICT", "FRAME"):
+            program += pickled[kept:place]
+            program += _MAKE_ENTRIES if name == "EMPTY_DICT" else b""
+            kept = place + (1 if name == "EMPTY_DICT" else _FRAME_SIZE)
+    return bytes(program) + pickled[kept:]
 
 
-class _Machine:
-    """A stack machine without a way to call anything."""
-
-    def __init__(self):
-        self.stack: list[Any] = []
-        self.memo: dict[Argument, Any] = {}
-
-    def run(self, pickled: bytes) -> Any:
-        for operation, argument in _operations(pickled):
-            if operation == "STOP":
-                return self.stack.pop()
-            self.step(operation, argument)
-        raise ValueError("the pickle does not end")
-
-    def step(self, operation: str, argument: Argument) -> None:
-        push = self.stack.append
-        if operation in _LITERALS:
-            push(argument)
-        elif operation in _CONSTANTS:
-            push(_CONSTANTS[operation])
-        elif operation in _PUTS:
-            self.memo[argument] = self.stack[-1]
-        elif operation in _GETS:
-            push(self.memo[argument])
-        elif operation in _TUPLES:
-            push(tuple(self.taken(_TUPLES[operation])))
-        elif operation not in _NOTHING:
-            method = getattr(self, f"do_{operation.lower()}", None)
-            if method is None:
-                raise ValueError(
-                    f"the pickle has the instruction {operation}, which no state_dict needs, so "
-                    f"it was not run; {CONVERT}"
-                )
-            method(argument)
-
-    def taken(self, count: int) -> list[Any]:
-        """Removes this many entries."""
-        if len(self.stack) < count:
-            raise IndexError("the stack is empty")
-        entries = self.stack[len(self.stack) - count :]
-        del self.stack[len(self.stack) - count :]
-        return entries
-
-    def marked(self) -> list[Any]:
-        """Removes what was pushed since the last mark, and the mark."""
-        entries = []
-        while (entry := self.stack.pop()) is not _MARK:
-            entries.append(entry)
-        return entries[::-1]
-
-    def do_mark(self, _: Argument) -> None:
-        self.stack.append(_MARK)
-
-    def do_empty_tuple(self, _: Argument) -> None:
-        self.stack.append(())
-
-    def do_tuple(self, _: Argument) -> None:
-        self.stack.append(tuple(self.marked()))
-
-    def do_empty_dict(self, _: Argument) -> None:
-        self.stack.append({})
-
-    def do_memoize(self, _: Argument) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
-
-    def do_setitem(self, _: Argument) -> None:
-        key, entry = self.taken(2)
-        _set_items(self.stack[-1], [key, entry])
-
-    def do_setitems(self, _: Argument) -> None:
-        items = self.marked()
-        _set_items(self.stack[-1], items)
-
-    def do_global(self, argument: str) -> None:
-        self.stack.append(allowed_global(argument.replace(" ", ".")))
-
-    def do_stack_global(self, _: Argument) -> None:
-        module, name = self.taken(2)
-        self.stack.append(allowed_global(".".join((module, name))))
-
-    def do_reduce(self, _: Argument) -> None:
-        function, arguments = self.taken(2)
-        self.stack.append(called(function, arguments))
-
-    def do_build(self, _: Argument) -> None:
-        self.stack.pop()  # attributes, such as the versions in `_metadata`
-        if not isinstance(self.stack[-1], OrderedEntries):
-            raise ValueError(
-                f"the pickle sets attributes of something, so it was not run; {CONVERT}"
-            )
-
-    def do_binpersid(self, _: Argument) -> None:
-        self.stack.append(stored_elements(self.stack.pop()))
+class _RefusedError(ValueError):
+    """The pickle asks for what no state_dict needs."""
 
 
-def _operations(pickled: bytes) -> Iterator[tuple[str, Any]]:
-    stream = pickletools.genops(pickled)
-    for _ in range(_MAX_OPERATIONS):
-        try:
-            operation, argument, _ = next(stream)
-        except StopIteration:
-            return
-        except ValueError as error:
-            raise ValueError(f"the pickle is damaged ({error})") from error
-        yield operation.name, argument
-    raise ValueError(f"the pickle has more than {_MAX_OPERATIONS} instructions; {CONVERT}")
+def _refusal(what: str) -> _RefusedError:
+    return _RefusedError(
+        f"the pickle {what}, which no plain state_dict needs, so it was not run; {CONVERT}"
+    )
 
 
-def _set_items(target: Any, items: list[Any]) -> None:
-    if not isinstance(target, dict) or len(items) % 2:
-        raise ValueError("the pickle is damaged (items without a dictionary)")
-    for key, entry in zip(items[::2], items[1::2], strict=True):
+class _Unpickler(pickle.Unpickler):
+    """Python's own, without a way to import, and with storages described."""
+
+    def find_class(self, module: str, name: str) -> "_Name":
+        full = f"{module}.{name}"
+        if full not in NAMES:
+            raise _refusal(f"names {full!r}")
+        return _Name(full)
+
+    def persistent_load(self, identity: object) -> "_Storage":
+        match identity:
+            case ("storage", _Name(name=kind), str(record), _, size):
+                if kind in STORAGES and _is_size(size):
+                    return _Storage(record, STORAGES[kind], size)
+        raise _RefusedError("the pickle describes a storage in a way that torch.save does not")
+
+
+class _Storage(NamedTuple):
+    """A run of elements that tensors may share; the fields are those of ``StoredTensor``."""
+
+    record: str
+    dtype: str
+    capacity: int
+
+
+class _Entries(dict):
+    """Stands for any dictionary, ordered as all are; the attributes that torch adds are dropped."""
+
+    def __setitem__(self, name: object, entry: object) -> None:
         # Only text: hashing a nested tuple can take for ever.
-        if not isinstance(key, str):
-            raise ValueError(f"the pickle has a key that is a {type(key).__name__}, not a name")
-        if key in target:
-            raise ValueError(f"the pickle has two entries called {key!r}; export it anew")
-        target[key] = entry
+        if not isinstance(name, str):
+            raise _RefusedError(f"the pickle has a key that is a {type(name).__name__}, no name")
+        if name in self:
+            raise _RefusedError(f"the pickle has two entries called {name!r}; export it anew")
+        super().__setitem__(name, entry)
+
+    def __setstate__(self, state: object) -> None:
+        del state
+
+
+class _Name:
+    """A name that stands for itself; a call describes what torch's own would build."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __setstate__(self, state: object) -> None:
+        raise _refusal(f"sets attributes of {self.name}")
+
+    def __call__(self, *arguments: object) -> _Entries | StoredTensor:
+        if self.name == ORDERED_DICT and not arguments:
+            return _Entries()
+        if self.name == REBUILD_TENSOR and len(arguments) in (6, 7):
+            return _tensor(*arguments)
+        match arguments:
+            case (StoredTensor() as tensor, _, _) if self.name == REBUILD_PARAMETER:
+                return tensor
+        raise _refusal(f"calls {self.name} with odd arguments")
+
+
+def _tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any, _hooks: Any, metadata: Any = ()
+) -> StoredTensor:
+    sizes = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides)
+    whole = sizes and all(map(_is_size, (offset, *shape, *strides)))
+    if not isinstance(storage, _Storage) or not whole:
+        raise _RefusedError("the pickle describes a tensor in a way that torch.save does not")
+    if metadata:
+        raise _RefusedError(f"a tensor is stored conjugated or negated; {CONVERT}")
+    return StoredTensor(*storage, offset, shape, strides)
+
+
+def _is_size(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**62

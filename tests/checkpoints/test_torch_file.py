@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from checkpoints import torch_archives as archives
 
+from loren_jax.checkpoints import torch_file
 from loren_jax.checkpoints.torch_file import TorchFile
 
 ARRAYS = {
@@ -163,6 +164,12 @@ def test_code_in_the_pickle_is_named_and_not_run(tmp_path):
     ):
         TorchFile(path)
     assert not victim.exists()
+
+
+def test_large_pickle_is_not_even_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch_file, "_PICKLE_LIMIT", 100)
+    with pytest.raises(ValueError, match=r"model\.bin: .*data\.pkl is too large"):
+        TorchFile(write_views(tmp_path / "model.bin", BASE))
 
 
 @pytest.mark.parametrize(

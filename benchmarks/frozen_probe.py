@@ -20,6 +20,7 @@ import optax
 from fetched import minilm
 
 from loren_jax.models import bind, load_classifier
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import (
     PROTOCOLS,
     Tokens,
@@ -29,7 +30,6 @@ from loren_jax.tasks import (
     open_tokenizer,
     tokenize,
 )
-from loren_jax.train.loss import cross_entropy
 
 WEIGHT_DECAYS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 STEPS = 200

@@ -29,8 +29,8 @@ from loren_jax import journal
 from loren_jax.directions.masked import matching
 from loren_jax.models import load_classifier
 from loren_jax.noise import leaf_paths
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import batch_indices, load_task, tokenize
-from loren_jax.train.loss import cross_entropy
 
 RUNS = {
     "head": ("classifier/*", {"num_directions": 64, "chunk_size": 64}),

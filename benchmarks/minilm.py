@@ -29,8 +29,8 @@ import loren_jax
 from loren_jax.directions.masked import matching
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.models import load_classifier
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import batch_indices, load_task, tokenize
-from loren_jax.train.loss import cross_entropy
 
 RUNS = {
     "head": {"trainable": ("classifier/*",), "rank": None, "chunk_size": 64},

@@ -43,7 +43,7 @@ from record import save, table
 import loren_jax
 from loren_jax.models.families import FAMILIES, abstract_params, apply_function
 from loren_jax.models.language_loss import span_loss
-from loren_jax.train.loss import cross_entropy
+from loren_jax.objectives import cross_entropy
 
 CONFIGS = Path(__file__).parents[1] / "tests" / "models" / "paper_configs.json"
 DTYPES = {

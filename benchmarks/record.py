@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loren_jax.train.environment import environment
+from loren_jax.runs.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 

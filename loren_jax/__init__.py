@@ -21,6 +21,7 @@ from loren_jax.blocks import blockwise
 from loren_jax.estimators import estimate, with_aux
 from loren_jax.optimizers import *  # noqa: F403
 from loren_jax.parts import trained
+from loren_jax.runs import fit
 from loren_jax.transforms import descend, train_step
 from loren_jax.types import MatrixAxes
 from loren_jax.version import installed as _installed
@@ -29,7 +30,7 @@ __version__ = _installed("loren-jax")
 
 __all__ = [
     "MatrixAxes", "blockwise", "descend", "diagnostics", "directions", "estimate", "evaluation",
-    "inputs", "journal", "lora", "losses", "optimizers", "parts", "schemes", "train_step",
+    "fit", "inputs", "journal", "lora", "losses", "optimizers", "parts", "schemes", "train_step",
     "trained", "transforms", "with_aux",
 ]  # fmt: skip
 __all__ += optimizers.__all__

@@ -96,8 +96,8 @@ def _train_command(arguments: list[str]) -> Any:
     """The type that the options of `train` are read from, given the optimiser among them."""
     from typing import Literal
 
-    from loren_jax.train.cluster import ClusterConfig
     from loren_jax.train.config import TrainConfig
+    from loren_jax.train.devices import DevicesConfig
     from loren_jax.train.methods import OPTIONS, options_named, published_options
     from loren_jax.train.run_commands import Resume
 
@@ -118,13 +118,13 @@ def _train_command(arguments: list[str]) -> Any:
             optimizer: The method. `train --optimizer NAME --help` shows the options it has.
             published: The settings of the method's paper in place of the defaults, which are what
                 measured best; what is given beside it counts.
-            cluster: With what processes and devices.
+            devices: With what processes and devices.
         """
 
         run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
         optimizer: Literal[tuple(OPTIONS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
         published: bool = False
-        cluster: ClusterConfig = field(default_factory=ClusterConfig)
+        devices: DevicesConfig = field(default_factory=DevicesConfig)
 
     return TrainCommand
 
@@ -191,32 +191,22 @@ def _run(config: Any) -> int:
         return _compare(config)
     if isinstance(config, EvaluateConfig):
         return _evaluate(config)
-    return _train(config.run, config.cluster)
+    return _train(config.run, config.devices)
 
 
-def _train(config: Any, processes: Any) -> int:
-    from loren_jax.train.cluster import joined
-    from loren_jax.train.run import train
-    from loren_jax.train.seeds import seeds_text, train_seeds
-    from loren_jax.train.summary import summary_text
+def _train(config: Any, devices: Any) -> int:
+    from loren_jax.train.devices import joined
+    from loren_jax.train.run_commands import report
+    from loren_jax.train.seeds import train_seeds
+    from loren_jax.train.training import train
 
-    with joined(processes) as cluster:
-        if config.seeds is None:
-            results = [train(config, cluster)]
-            text = summary_text(*results[0])
-        else:
-            common = train_seeds(config, cluster)
-            results = common.results
-            texts = [f"seed {result.summary.seed}: {summary_text(*result)}" for result in results]
-            text = "\n\n".join([*texts, seeds_text(common)])
-        if cluster.peers.first:
-            print(text)
-    return _INTERRUPTED if results[-1].summary.interrupted else 0
+    with joined(devices) as sizes:
+        return report((train if config.seeds is None else train_seeds)(config, sizes))
 
 
 def _compare(config: Any) -> int:
-    from loren_jax.train.comparison import comparison_table, group_runs, read_runs
-    from loren_jax.train.comparison_plot import plot_comparison
+    from loren_jax.reports.comparison import comparison_table, group_runs, read_runs
+    from loren_jax.reports.comparison_plot import plot_comparison
 
     groups = group_runs(read_runs(config.runs))
     print(comparison_table(groups))
@@ -238,12 +228,14 @@ def _list_optimizers() -> int:
 def _evaluate(config: Any) -> int:
     from loren_jax.train.evaluation import evaluate
 
-    score, majority_accuracy, metrics = evaluate(config)
-    print(f"examples           {score.examples}")
-    for name, value in {"accuracy": score.accuracy, **metrics}.items():
+    found = evaluate(config)
+    scores = dict(found.scores)
+    print(f"examples           {scores.pop('examples')}")
+    loss = scores.pop("loss")
+    for name, value in scores.items():
         print(f"{name:<19}{value:.4f}")
-    print(f"mean loss          {score.loss:.4f}")
-    print(f"majority baseline  {majority_accuracy:.4f}")
+    print(f"mean loss          {loss:.4f}")
+    print(f"majority baseline  {found.majority_accuracy:.4f}")
     return 0
 
 

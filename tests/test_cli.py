@@ -18,7 +18,8 @@ from tiny_task import train_arguments, write_data, write_model, write_task
 
 from loren_jax.cli import _parse, main
 from loren_jax.models import load_classifier
-from loren_jax.train import OPTIONS, InputSubspaceOptions, read_metrics
+from loren_jax.reports import read_metrics
+from loren_jax.train import OPTIONS, InputSubspaceOptions
 
 TRAINABLE = ("--trainable", "classifier/*", "layers/up/kernel", "--rank", "1")
 MEASURED = re.compile("seconds|_per_second|bytes|output")
@@ -49,7 +50,7 @@ def finished(place):
 def test_everything_is_written(finished):
     directory, printed = finished
     names = {"config.json", "metrics.jsonl", "run.journal", "curve.png", "summary.json", "model"}
-    assert {path.name for path in directory.iterdir()} == names
+    assert {path.name for path in directory.iterdir()} == names | {".lock"}
     for name in names:
         assert name in printed
     summary = json.loads((directory / "summary.json").read_text())

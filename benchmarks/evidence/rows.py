@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from record import command
 
-from loren_jax.train.environment import environment
+from loren_jax.runs.environment import environment
 
 
 class Rows:

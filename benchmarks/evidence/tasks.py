@@ -19,9 +19,9 @@ from loren_jax.models import (
     load_language_model,
     span_loss,
 )
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import PROTOCOLS, Division, batch_indices, divide, load_pool, open_tokenizer
 from loren_jax.tasks import tokenize as read
-from loren_jax.train.loss import cross_entropy
 
 HEAD, ENCODER = "head", "all parameters"
 

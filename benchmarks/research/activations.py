@@ -25,8 +25,8 @@ import numpy as np
 import problem as problems
 from inputs import Linear, logits, matrix_inputs
 
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import batch_indices
-from loren_jax.train.loss import cross_entropy
 
 sys.path.append(str(Path(__file__).parents[1]))
 from record import RESULTS, save

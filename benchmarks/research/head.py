@@ -32,9 +32,9 @@ import optax
 import problem as problems
 
 from loren_jax.covariance import DampedRankOne
+from loren_jax.objectives import cross_entropy
 from loren_jax.schemes import leave_one_out, two_sided
 from loren_jax.tasks import batch_indices
-from loren_jax.train.loss import cross_entropy
 
 sys.path.append(str(Path(__file__).parents[1]))
 from record import RESULTS, save, table

@@ -18,8 +18,8 @@ from jax.flatten_util import ravel_pytree
 
 from loren_jax.models import bind, load_classifier
 from loren_jax.models.layers import padding_mask, scanned
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import PROTOCOLS, Tokens, divide, load_pool, open_tokenizer, tokenize
-from loren_jax.train.loss import cross_entropy
 
 LENGTH = 16
 

@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from evidence.prompted import prompted, prompted_task
 from record import save, table
 
-from loren_jax.train.loss import cross_entropy
+from loren_jax.objectives import cross_entropy
 
 MATRICES = ("output", "gate", "up", "down")
 FIRST = (4, 16, 64, 256)

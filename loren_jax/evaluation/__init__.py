@@ -10,7 +10,7 @@
 
 from loren_jax.evaluation._materialised import materialised
 from loren_jax.evaluation._perturbed import perturbed
-from loren_jax.evaluation._sharded import sharded
+from loren_jax.evaluation._sharded import Sharded, sharded
 from loren_jax.evaluation.queries import evaluate_queries
 
-__all__ = ["evaluate_queries", "materialised", "perturbed", "sharded"]
+__all__ = ["Sharded", "evaluate_queries", "materialised", "perturbed", "sharded"]

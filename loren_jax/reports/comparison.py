@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loren_jax.train import run_directory as files
-from loren_jax.train.metrics import METRICS, read_metrics
-from loren_jax.train.seeds import SEEDS, mean_and_std, spread_text
+from loren_jax.reports import files
+from loren_jax.reports.files import METRICS, SEEDS
+from loren_jax.reports.metrics import read_metrics
+from loren_jax.reports.statistics import mean_and_std, spread_text
 
 # What may differ between two runs of one group: where they were written, and the seed.
 _OWN = ("seed", "seeds", "output", "overwrite")
@@ -26,7 +27,7 @@ class Run:
         directory: Where it is.
         config: Its configuration, as JSON values.
         events: Its metrics.
-        summary: Its summary; None where the run did not finish.
+        summary: Its summary; None where the run is not complete.
     """
 
     directory: Path
@@ -110,39 +111,43 @@ def _row(group: Sequence[Run]) -> tuple[str, ...]:
     # Older summaries lack what came later; a run without any is marked by dashes.
     protocol = finished[0].get("protocol") if finished else config.get("protocol")
     mark = "" if len(finished) == len(group) else " (unfinished)"
-    seeds = ",".join(str(run.config["seed"]) for run in group)
+    seeds = ",".join(str(run.config.get("seed", "-")) for run in group)
+    metric = _metric(finished)
+    unit = "" if metric == "accuracy" else f" {metric}"
     return (
-        config["optimizer"]["name"],
-        config["model"],
-        config["data"] + (", prompt" if config.get("prompt") else ""),
+        config.get("optimizer", {}).get("name", "-"),
+        config.get("model", group[0].directory.name),
+        config.get("data", "-") + (", prompt" if config.get("prompt") else ""),
         protocol or "-",
         seeds + mark,
         _range([run.steps for run in group]),
         _range([run.forward_passes for run in group]),
-        _spread([_selected(summary) for summary in finished], _metric(finished)),
-        _spread([_test(summary) for summary in finished], _metric(finished)),
+        _spread([_kept(summary, metric) for summary in finished], unit),
+        _spread([_test(summary, metric) for summary in finished], unit),
         _spread([_majority(summary) for summary in finished]),
         _spread([summary["training_seconds"] for summary in finished], digits=1),
     )
 
 
 def _metric(finished: Sequence[dict[str, Any]]) -> str:
-    metric = finished[0].get("metric", "accuracy") if finished else "accuracy"
-    return "" if metric == "accuracy" else f" {metric}"
+    found = finished[0] if finished else {}
+    names = [n.removesuffix("_after") for n in found if n.endswith("_after")]
+    other = "accuracy" if "accuracy" in names or not names else names[0]
+    return (found.get("metric") or other).removeprefix("-")
 
 
-def _selected(summary: dict[str, Any]) -> float | None:
+def _kept(summary: dict[str, Any], metric: str) -> float | None:
     best = summary.get("selected_score")
-    return summary["accuracy_after"] if best is None else best
+    return summary.get(f"{metric}_after") if best is None else best
 
 
-def _test(summary: dict[str, Any]) -> float | None:
+def _test(summary: dict[str, Any], metric: str) -> float | None:
     test = summary.get("test")
-    return None if test is None else test["metrics"][summary["metric"]]
+    return None if test is None else test.get("metrics", test).get(metric)
 
 
 def _majority(summary: dict[str, Any]) -> float | None:
-    return (summary.get("test") or summary)["majority_accuracy"]
+    return (summary.get("test") or summary).get("majority_accuracy")
 
 
 def _spread(values: Sequence[float | None], unit: str = "", digits: int = 3) -> str:
@@ -173,8 +178,10 @@ def _read(directory: Path) -> Run:
         config = files.read_json(directory / files.CONFIG)["config"]
         summary = directory / files.SUMMARY
         finished = files.read_json(summary) if summary.is_file() else None
+        if finished is not None and finished.get("interrupted"):
+            finished = None  # a stopped run has no place in a mean
         run = Run(directory, config, read_metrics(directory), finished)
-        _ = run.config["optimizer"]["name"], run.config["seed"], run.config["steps"]
+        _ = run.config["steps"]
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise ValueError(
             f"runs: {directory} is damaged or was written by another version: {error!r}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loren_jax.train.comparison import Run
+from loren_jax.reports.comparison import Run
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -85,14 +85,15 @@ def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
 
 
 def _curve(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
-    known = [event for event in run.evaluations if event[name] is not None]
+    known = [event for event in run.evaluations if event.get(name) is not None]
     passes = np.array([event["forward_passes"] for event in known], np.int64)
     return passes, np.array([event[name] for event in known], np.float64)
 
 
 def _label(group: Sequence[Run]) -> str:
     config = group[0].config
-    words = [config["optimizer"]["name"], Path(config["model"]).name, Path(config["data"]).name]
+    words = [config.get("optimizer", {}).get("name", group[0].directory.name)]
+    words += [Path(config[name]).name for name in ("model", "data") if name in config]
     if config.get("protocol"):
         words.append(config["protocol"])
     if len(group) > 1:
@@ -105,4 +106,4 @@ def _label(group: Sequence[Run]) -> str:
 def _majorities(groups: Sequence[Sequence[Run]]) -> list[float]:
     """The different majority baselines of the evaluated examples."""
     finished = [run.summary for group in groups for run in group if run.summary is not None]
-    return sorted({summary["majority_accuracy"] for summary in finished})
+    return sorted({s["majority_accuracy"] for s in finished if s.get("majority_accuracy")})

@@ -18,7 +18,7 @@ def plot_curve(
     events: Sequence[dict[str, Any]],
     path: str | Path,
     *,
-    majority_accuracy: float,
+    majority_accuracy: float | None,
     title: str,
     held_out: str = "held out",
     selected_step: int | None = None,
@@ -28,7 +28,8 @@ def plot_curve(
     Args:
         events: What `read_metrics` returns.
         path: The PNG file to write.
-        majority_accuracy: What always answering the most frequent class would have.
+        majority_accuracy: What always answering the most frequent class would have; None where
+            there are no classes.
         title: Heading.
         held_out: What the evaluated examples are called.
         selected_step: The evaluation whose parameters are kept, to be marked; None for the last.
@@ -41,13 +42,18 @@ def plot_curve(
     FigureCanvasAgg(figure)
     losses, accuracies = figure.subplots(2, 1, sharex=True)
     _draw_losses(losses, events, held_out)
-    _draw_accuracies(accuracies, events, majority_accuracy, held_out)
-    _mark(accuracies, events, selected_step)
+    score = _score_of(events)
+    _draw_scores(accuracies, events, score, held_out)
+    if majority_accuracy is not None:
+        label = f"majority class {majority_accuracy:.3f}"
+        accuracies.axhline(majority_accuracy, color="#555555", linestyle="--", label=label)
+    _mark(accuracies, events, score, selected_step)
     figure.suptitle(title)
     for axes in (losses, accuracies):
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
     path = Path(path)
     draft = path.with_name(f".{path.name}.draft")
     figure.savefig(draft, dpi=150, format="png")
@@ -65,37 +71,46 @@ def _draw_losses(
     axes.set_ylabel("loss (nats)")
 
 
-def _draw_accuracies(
-    axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], majority: float, held_out: str
+def _score_of(events: Sequence[dict[str, Any]]) -> str:
+    """The score of the lower panel: the accuracy, or else the first that is no loss."""
+    own = ("event", "step", "forward_passes", "seconds", "evaluation_forward_passes", "loss")
+    evaluations = [line for line in events if line["event"] == "evaluation"]
+    names = [name for name in (evaluations[0] if evaluations else {}) if name not in own]
+    return "accuracy" if "accuracy" in names or not names else names[0]
+
+
+def _draw_scores(
+    axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], score: str, held_out: str
 ) -> None:
-    passes, accuracies = _points(events, "evaluation", "accuracy")
-    axes.plot(passes, accuracies, "o-", color=_HELD_OUT, label=held_out)
-    axes.axhline(majority, color="#555555", linestyle="--", label=f"majority class {majority:.3f}")
-    if len(accuracies):
+    passes, scores = _points(events, "evaluation", score)
+    axes.plot(passes, scores, "o-", color=_HELD_OUT, label=held_out)
+    if len(scores):
         axes.annotate(
-            f"{accuracies[-1]:.3f}",
-            (passes[-1], accuracies[-1]),
+            f"{scores[-1]:.3f}",
+            (passes[-1], scores[-1]),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
         )
     axes.margins(y=0.15)
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel(score)
     axes.set_xlabel("forward passes in training")
 
 
-def _mark(axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], step: int | None) -> None:
+def _mark(
+    axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], score: str, step: int | None
+) -> None:
     """A ring around the evaluation whose parameters are kept."""
     if step is None:
         return
     kept = [line for line in events if line["event"] == "evaluation" and line["step"] == step]
-    passes, accuracies = _points(kept, "evaluation", "accuracy")
-    axes.plot(passes, accuracies, "o", mfc="none", mec="black", ms=12, label="selected")
+    passes, scores = _points(kept, "evaluation", score)
+    axes.plot(passes, scores, "o", mfc="none", mec="black", ms=12, label="selected")
 
 
 def _points(events: Sequence[dict[str, Any]], event: str, name: str) -> tuple[Any, Any]:
     """The points of one curve; a step without a finite loss has none."""
-    kept = [line for line in events if line["event"] == event and line[name] is not None]
+    kept = [line for line in events if line["event"] == event and line.get(name) is not None]
     passes = np.array([line["forward_passes"] for line in kept])
     return passes, np.array([line[name] for line in kept])
 

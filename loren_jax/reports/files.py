@@ -1,4 +1,4 @@
-"""The files of a run, by name; and JSON, read with its file's name in the error, written strictly."""
+"""The files of a run, by name; and JSON, written strictly and read with clear errors."""
 
 import json
 import math

@@ -92,6 +92,31 @@ def holds_run(directory: Path) -> bool:
         return True
 
 
+def require_free(directory: Path, *, overwrite: bool) -> None:
+    """Raises unless a run may be written to a directory, of which nothing is changed.
+
+    Args:
+        directory: The directory, which need not be there.
+        overwrite: Whether it may hold another run.
+
+    Raises:
+        FileExistsError: If it holds a run that may not be replaced, or something that is no run.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"output: {directory} is a file; name a directory with --output")
+    found = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
+    if found - {LOCK} and not {METRICS, JOURNAL} & found:
+        raise FileExistsError(
+            f"output: {directory} exists and holds something that is no run; name another "
+            "directory with --output"
+        )
+    if not overwrite and holds_run(directory):
+        raise FileExistsError(
+            f"output: {directory} already holds a run; name another directory with --output, go "
+            f"on with it with --resume {directory}, or replace it with --overwrite"
+        )
+
+
 def claim(directory: Path, *, overwrite: bool) -> None:
     """Empties a locked directory of what a former run, or an attempt without a step, left there.
 
@@ -102,18 +127,7 @@ def claim(directory: Path, *, overwrite: bool) -> None:
     Raises:
         FileExistsError: If it holds a run that may not be replaced, or something that is no run.
     """
-    found = {entry.name for entry in directory.iterdir()} - {LOCK}
-    ours = {METRICS, JOURNAL} & found
-    if found and not ours:
-        raise FileExistsError(
-            f"output: {directory} exists and holds something that is no run; name another "
-            "directory with --output"
-        )
-    if not overwrite and holds_run(directory):
-        raise FileExistsError(
-            f"output: {directory} already holds a run; name another directory with --output, go "
-            f"on with it with --resume {directory}, or replace it with --overwrite"
-        )
+    require_free(directory, overwrite=overwrite)
     for name in _FOLDERS:
         shutil.rmtree(directory / name, ignore_errors=True)
     # The metrics last: as long as they are there, the directory counts as a run of ours.

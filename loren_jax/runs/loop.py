@@ -78,7 +78,7 @@ class Loop:
             stop = self.interruption.requested(step)
             last, fresh = stop or step >= self.steps, step > start
             evaluating = (last or step % self.eval_every == 0) and (fresh or step == 0)
-            saving = (step >= self.steps or step % self.checkpoint_every == 0) and fresh
+            saving = fresh and step % self.checkpoint_every == 0
             if waiting and (last or evaluating or saving):
                 waiting = self._settle(*waiting)
             if evaluating:

@@ -4,8 +4,6 @@ import sys
 import time
 from collections.abc import Mapping
 
-from tqdm import tqdm
-
 # Half of the weight lies on the last seven steps: smooth, and still current.
 _SMOOTHING = 0.9
 
@@ -20,6 +18,9 @@ class Progress:
     """
 
     def __init__(self, steps: int, held_out: str = "", shown: tuple[str, ...] | None = None):
+        # Not with the package, which works without it.
+        from tqdm import tqdm
+
         self._bar = tqdm(
             total=steps,
             file=sys.stderr,

@@ -4,29 +4,19 @@ Typical use::
 
     config = TrainConfig(optimizer=LorenOptions(learning_rate=0.1), trainable=("classifier/*",))
     result = train(config)
-    print(result.directory / "model", result.summary.accuracy_after)
+    print(result.directory / "model", result.summary.after["accuracy"])
 
-`loren-jax train` is the same from a shell. The parts can be used alone: `make_train_step` is the
-compiled step, `Scorer` the held-out accuracy, `OPTIONS` the options by method: those of
-`loren` are `LorenOptions` here, and so on.
+`loren-jax train` is the same from a shell. `OPTIONS` are the options by method: those of `loren`
+are `LorenOptions` here, and so on.
 """
 
 from typing import Any
 
-from loren_jax.train.comparison import comparison_table, group_runs, read_runs
-from loren_jax.train.comparison_plot import plot_comparison
 from loren_jax.train.config import CompareConfig, EvaluateConfig, TrainConfig
 from loren_jax.train.evaluation import evaluate
 from loren_jax.train.methods import OPTIONS
-from loren_jax.train.metrics import read_metrics
-from loren_jax.train.plot import plot_curve
-from loren_jax.train.result import RunResult
-from loren_jax.train.run import resume, train
-from loren_jax.train.scoring import Score, Scorer
-from loren_jax.train.seeds import SeedsResult, train_seeds
-from loren_jax.train.selection import Selection
-from loren_jax.train.step import StepMetrics, make_train_step
-from loren_jax.train.summary import Summary, TestScore
+from loren_jax.train.seeds import SeedsResult, resume_seeds, train_seeds
+from loren_jax.train.training import RunResult, resume, train
 
 _BY_NAME = {options.__name__: options for options in OPTIONS.values()}
 
@@ -43,8 +33,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "OPTIONS", "CompareConfig", "EvaluateConfig", "RunResult", "Score", "Scorer", "SeedsResult",
-    "Selection", "StepMetrics", "Summary", "TestScore", "TrainConfig", "comparison_table",
-    "evaluate", "group_runs", "make_train_step", "plot_comparison", "plot_curve", "read_metrics",
-    "read_runs", "resume", "train", "train_seeds",
+    "OPTIONS", "CompareConfig", "EvaluateConfig", "RunResult", "SeedsResult", "TrainConfig",
+    "evaluate", "resume", "resume_seeds", "train", "train_seeds",
 ]  # fmt: skip

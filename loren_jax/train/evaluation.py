@@ -1,30 +1,28 @@
 """The score of a fine-tuned model on labelled texts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loren_jax.models import load_classifier, locate
+from loren_jax.objectives import Scorer
+from loren_jax.objectives.classification import DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH, length_limit
+from loren_jax.objectives.labels import relabel
+from loren_jax.objectives.reader import Reader
+from loren_jax.objectives.saved_model import model_directory, read_prompt
 from loren_jax.tasks import TASKS, Examples, Prompt, load_examples, load_task, read_task
 from loren_jax.tasks.text_classification import is_file
 from loren_jax.train.config import EvaluateConfig
-from loren_jax.train.labels import relabel
-from loren_jax.train.preparation import DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH, length_limit
-from loren_jax.train.reading import Reader
-from loren_jax.train.saving import read_prompt
-from loren_jax.train.scoring import Score, Scorer
 
 
 class Evaluation(NamedTuple):
     """Result of an evaluation.
 
     Attributes:
-        score: The model's score.
+        scores: Loss, accuracy and the metrics that count for this data, by name.
         majority_accuracy: What always answering the most frequent class would have.
-        metrics: The metrics that count for this data, by name.
     """
 
-    score: Score
+    scores: dict[str, Any]
     majority_accuracy: float
-    metrics: dict[str, float]
 
 
 def evaluate(config: EvaluateConfig) -> Evaluation:
@@ -40,7 +38,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         ValueError: If the data or the checkpoint is malformed, or a label is unknown to the model.
         OSError: If a file is absent.
     """
-    directory = locate(config.model)
+    directory = locate(model_directory(config.model))
     prompted = read_prompt(directory)
     default = TASK_MAX_LENGTH if config.data in TASKS else DEFAULT_MAX_LENGTH
     if prompted is None:
@@ -54,12 +52,9 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     positions = model.config.max_length
     limit = length_limit(config.max_length, default, positions)
     tokens = reader.tokens(examples, limit, positions)
-    score = Scorer(model.apply, tokens, config.batch_size, title="evaluating")(model.params)
-    assert score is not None  # nobody asked to give up
-    names = TASKS[config.data].metrics if config.data in TASKS else ("accuracy",)
-    return Evaluation(
-        score, examples.majority_accuracy(), {name: score.metric(name) for name in names}
-    )
+    metrics = TASKS[config.data].metrics if config.data in TASKS else ()
+    score = Scorer(model.apply, tokens, config.batch_size, metrics=metrics, title="evaluating")
+    return Evaluation(score(model.params), examples.majority_accuracy())
 
 
 def _examples(

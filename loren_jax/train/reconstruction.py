@@ -10,13 +10,12 @@ import numpy as np
 
 from loren_jax import journal
 from loren_jax.models import load_classifier, locate
+from loren_jax.objectives.adapters import TrainableModel, trainable_model
+from loren_jax.objectives.reader import Reader
+from loren_jax.objectives.saved_model import Origin, model_directory, model_of, save_model
+from loren_jax.reports import files
 from loren_jax.tasks import Prompt
-from loren_jax.train import run_directory as files
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.reading import Reader
-from loren_jax.train.run_journal import require_model
-from loren_jax.train.saving import Origin, save_model
-from loren_jax.train.trainee import Trainee, trainee_of
 from loren_jax.types import PyTree
 
 _ANY_OPTIMIZER = {"name": "loren", "learning_rate": 1.0}
@@ -26,12 +25,12 @@ class Rebuilt(NamedTuple):
     """A run's model as it was before the first step.
 
     Attributes:
-        trainee: The model as it was trained.
+        trainable: The model as it was trained.
         origin: What a saved model must tell.
         recorded: The run's journal.
     """
 
-    trainee: Trainee
+    trainable: TrainableModel
     origin: Origin
     recorded: journal.Journal
 
@@ -57,8 +56,17 @@ class Verification(NamedTuple):
 
 
 def journal_file(path: Path) -> Path:
-    """The journal of a run's directory, or the file itself."""
-    return path / files.JOURNAL if path.is_dir() else path
+    """The journal of a run's directory, or the file itself.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    file = path / files.JOURNAL if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{path} is no journal, nor the directory of a run, which would hold {files.JOURNAL}"
+        )
+    return file
 
 
 def rebuild(path: Path, base: str | None = None) -> Rebuilt:
@@ -84,22 +92,16 @@ def rebuild(path: Path, base: str | None = None) -> Rebuilt:
     # The journal itself describes the optimiser; the options may be of a version that had others.
     config = TrainConfig.from_json(run["config"] | {"optimizer": _ANY_OPTIMIZER})
     config = dataclasses.replace(config, model=base or config.model)
-    source, names = locate(config.model), tuple(run["label_names"])
+    source, names = locate(model_directory(config.model)), tuple(run["label_names"])
     prompt = None if run["prompt"] is None else Prompt(run["prompt"][0], tuple(run["prompt"][1]))
-    if prompt is not None:
-        model = Reader(source, prompt).prompted_model(names, dtype=config.dtype)
-    else:
-        model = load_classifier(
-            source,
-            num_labels=len(names),
-            pooling=config.pooling,
-            key=config.seed,
-            dtype=config.dtype,
-        )
-    trainee = trainee_of(config, model)
-    require_model(trainee, recorded)
-    origin = Origin(source, model.config, names, prompt, run["max_length"])
-    return Rebuilt(trainee, origin, recorded)
+    model = model_of(config, source, Reader(source, prompt), names)
+    trainable = trainable_model(config, model)
+    for tree, described in ((trainable.frozen, run["frozen"]), (trainable.params, None)):
+        wanted = recorded.header["params"] if described is None else described
+        journal.require_same(journal.described(tree), wanted, "the base model")
+    return Rebuilt(
+        trainable, Origin(source, model.config, names, prompt, run["max_length"]), recorded
+    )
 
 
 def export_step(
@@ -123,8 +125,8 @@ def export_step(
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise FileExistsError(f"output: {output} exists; name another directory")
     rebuilt = rebuild(path, base)
-    again = journal.replay(rebuilt.trainee.params, rebuilt.recorded, step)
-    save_model(output, rebuilt.origin, rebuilt.trainee.merged(again.params))
+    again = journal.replay(rebuilt.trainable.params, rebuilt.recorded, step)
+    save_model(output, rebuilt.origin, rebuilt.trainable.merge(again.params))
     return again
 
 
@@ -145,11 +147,11 @@ def verify(path: Path, base: str | None = None) -> Verification:
     recorded = rebuilt.recorded
     saved = journal_file(path).parent / files.MODEL
     step = _saved_step(saved.parent, recorded) if saved.is_dir() else None
-    again = journal.replay(rebuilt.trainee.params, recorded, step)
+    again = journal.replay(rebuilt.trainable.params, recorded, step)
     difference = 0.0
     if step is not None:
         found = _leaves(_saved_params(saved, rebuilt.origin))
-        difference = _largest_difference(found, _leaves(rebuilt.trainee.merged(again.params)))
+        difference = _largest_difference(found, _leaves(rebuilt.trainable.merge(again.params)))
     return Verification(
         steps=recorded.steps,
         leftover=recorded.leftover,

@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from loren_jax.train.cluster import ClusterConfig, joined
+from loren_jax.train.devices import DevicesConfig
 
 INTERRUPTED, DIFFERENT = 130, 1
 
@@ -30,22 +30,25 @@ class Resume(RunCommand):
 
     Attributes:
         resume: Directory of the run; its options are those that it began with.
-        cluster: With what processes and devices; they may be others than before.
+        steps: Steps to take in all, for longer than was planned.
+        devices: With what processes and devices; they may be others than before.
     """
 
     resume: Path
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    steps: int | None = None
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
 
     def run(self) -> int:
         """Resumes."""
-        from loren_jax.train.run import resume
-        from loren_jax.train.summary import summary_text
+        from loren_jax.reports.files import SEEDS
+        from loren_jax.train.devices import joined
+        from loren_jax.train.seeds import resume_seeds
+        from loren_jax.train.training import resume
 
-        with joined(self.cluster) as cluster:
-            result = resume(self.resume, cluster)
-            if cluster.peers.first:
-                print(summary_text(*result))
-        return INTERRUPTED if result.summary.interrupted else 0
+        with joined(self.devices) as sizes:
+            if (self.resume / SEEDS).is_file():
+                return report(resume_seeds(self.resume, sizes))
+            return report(resume(self.resume, sizes, steps=self.steps))
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,28 @@ class Verify(RunCommand):
         if found.versions:
             print(f"rounding may differ: {'; '.join(found.versions)}")
         return 0 if found.same else DIFFERENT
+
+
+def report(result: Any) -> int:
+    """Says how a run or a group of them ended; returns the exit code.
+
+    Args:
+        result: A `RunResult` or a `SeedsResult`.
+    """
+    from loren_jax.reports.summary import summary_text
+    from loren_jax.runs.processes import first
+    from loren_jax.train.seeds import SeedsResult, seeds_text
+
+    group = isinstance(result, SeedsResult)
+    runs = result.results if group else [result]
+    texts = [summary_text(*run) for run in runs]
+    if group:
+        seeds = [f"seed {run.summary.facts['seed']}: " for run in runs]
+        texts = [seed + text for seed, text in zip(seeds, texts, strict=True)]
+        texts.append(seeds_text(result))
+    if first():
+        print("\n\n".join(texts))
+    return INTERRUPTED if runs[-1].summary.interrupted else 0
 
 
 def run_commands() -> dict[str, Any]:

@@ -1,19 +1,17 @@
 """Several runs that differ by their seed alone, and what they have in common."""
 
 import dataclasses
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loren_jax.train import run_directory as files
-from loren_jax.train.cluster import ALONE, Cluster
+from loren_jax.reports import files
+from loren_jax.reports.statistics import mean_and_std, reported_scores, spread_text
+from loren_jax.reports.summary import Summary
+from loren_jax.runs import processes
+from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.result import RunResult
-from loren_jax.train.run import train
-from loren_jax.train.summary import Summary
-
-SEEDS = "seeds.json"
+from loren_jax.train.training import RunResult, resume, train
 
 
 class SeedsResult(NamedTuple):
@@ -21,23 +19,31 @@ class SeedsResult(NamedTuple):
 
     Attributes:
         results: One result for every seed that was run.
-        statistics: By name of a score, its `mean` and `std` (of a sample; None for one run).
+        statistics: By name of a score, its `mean` and `std` (of a sample; None for one run), over
+            the runs that are complete.
         directory: Where the runs are, with `seeds.json`.
+        planned: The seeds that were asked for.
     """
 
     results: list[RunResult]
     statistics: dict[str, dict[str, float | None]]
     directory: Path
+    planned: tuple[int, ...]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended one of the runs, so that `resume_seeds` has something to do."""
+        return self.results[-1].summary.interrupted
 
 
-def train_seeds(config: TrainConfig, cluster: Cluster = ALONE) -> SeedsResult:
+def train_seeds(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> SeedsResult:
     """Runs a configuration with each of its seeds, each in a directory of its own.
 
-    A signal ends the current run and starts no other.
+    A signal ends the current run and starts no other; `resume_seeds` goes on.
 
     Args:
         config: What to do, with `seeds`.
-        cluster: The processes and devices to do it with; the first process writes the files.
+        sizes: Devices along each axis of the mesh; see `train`.
 
     Returns:
         The results, and mean and standard deviation of their scores.
@@ -48,66 +54,85 @@ def train_seeds(config: TrainConfig, cluster: Cluster = ALONE) -> SeedsResult:
     """
     if not config.seeds:
         raise ValueError("seeds is empty: give one or more, or call train")
-    directory = config.directory
-    runs = [
-        dataclasses.replace(config, seed=seed, seeds=None, output=directory / f"seed{seed}")
-        for seed in config.seeds
-    ]
-    first = cluster.peers.first
-    if first:
+    runs = _runs(config)
+
+    def begin() -> None:
         for run in runs:
-            files.check_free(run.directory, overwrite=config.overwrite)
-        (directory / SEEDS).unlink(missing_ok=True)
-    results = []
-    for run in runs:
-        results.append(train(run, cluster))
-        if results[-1].summary.interrupted:
-            break
-    common = score_statistics([result.summary for result in results])
-    if first:
-        files.write_json(directory / SEEDS, _json(config, results, common))
-    return SeedsResult(results, common, directory)
+            require_free(run.directory, overwrite=config.overwrite)
+        config.directory.mkdir(parents=True, exist_ok=True)
+        # Before the first run, so that the group can be gone on with, however it stops.
+        values = {"config": config.as_json(), "planned_seeds": list(config.seeds or ())}
+        files.write_json(config.directory / files.SEEDS, values)
+
+    processes.told(begin)
+    return _run(config, [lambda run=run: train(run, sizes) for run in runs])
 
 
-def reported_scores(summary: Summary) -> dict[str, float]:
-    """The scores of a run that are worth a mean, by name."""
-    scores: dict[str, float | None] = {f"{summary.held_out_name} accuracy": summary.accuracy_after}
-    if summary.metric != "accuracy":
-        scores[f"{summary.held_out_name} {summary.metric}"] = summary.selected_score
-    if summary.test is not None:
-        scores["test accuracy"] = summary.test.accuracy
-        scores |= {f"test {name}": value for name, value in summary.test.metrics.items()}
-        scores["test loss"] = summary.test.loss
-        scores["test majority class"] = summary.test.majority_accuracy
-    else:
-        scores["majority class"] = summary.majority_accuracy
-    scores["training seconds"] = summary.training_seconds
-    return {name: value for name, value in scores.items() if value is not None}
-
-
-def score_statistics(summaries: Sequence[Summary]) -> dict[str, dict[str, float | None]]:
-    """Mean and standard deviation of the scores that all runs have.
+def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> SeedsResult:
+    """Goes on with a group of runs: complete ones stay, a stopped one goes on, the rest begins.
 
     Args:
-        summaries: Of the runs, at least one.
+        directory: The group's directory.
+        sizes: Devices along each axis of the mesh; see `train`.
 
     Returns:
-        By name of a score, its `mean` and its `std`, that of a sample; None for a single run.
+        The results of all seeds.
+
+    Raises:
+        ValueError: If the group cannot be gone on with; and see `resume`.
     """
-    rows = [reported_scores(summary) for summary in summaries]
-    names = [name for name in rows[0] if all(name in row for row in rows)]
-    return {name: mean_and_std([row[name] for row in rows]) for name in names}
+    directory = Path(directory).absolute()
+    values = processes.told(lambda: files.read_json(directory / files.SEEDS))
+    if "config" not in values:
+        raise ValueError(
+            f"resume: {directory} was written by an older version, which did not say how to go on: "
+            "resume its runs one by one"
+        )
+    config = dataclasses.replace(TrainConfig.from_json(values["config"]), output=directory)
+
+    def go_on(run: TrainConfig) -> RunResult:
+        summary = run.directory / files.SUMMARY
+        found = processes.told(lambda: files.read_json(summary) if summary.is_file() else None)
+        if found is not None and not found["interrupted"]:
+            return RunResult(Summary.from_json(found), run.directory)
+        if processes.told(lambda: holds_run(run.directory)):
+            return resume(run.directory, sizes)
+        return train(run, sizes)
+
+    return _run(config, [lambda run=run: go_on(run) for run in _runs(config)])
 
 
-def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and sample standard deviation.
+def _runs(config: TrainConfig) -> list[TrainConfig]:
+    place = lambda seed: config.directory / f"seed{seed}"
+    return [
+        dataclasses.replace(config, seed=seed, seeds=None, output=place(seed))
+        for seed in config.seeds or ()
+    ]
 
-    Example:
-        >>> mean_and_std([1.0, 2.0, 3.0]), mean_and_std([1.0])
-        ({'mean': 2.0, 'std': 1.0}, {'mean': 1.0, 'std': None})
-    """
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": std}
+
+def _run(config: TrainConfig, starts: Sequence[Any]) -> SeedsResult:
+    results: list[RunResult] = []
+    for start in starts:
+        results.append(start())
+        if results[-1].summary.interrupted:
+            break
+    complete = [run.summary for run in results if not run.summary.interrupted]
+    rows = [reported_scores(summary.as_json()) for summary in complete]
+    names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
+    common = {name: mean_and_std([row[name] for row in rows]) for name in names}
+    result = SeedsResult(results, common, config.directory, config.seeds or ())
+    if processes.first():
+        values = {
+            "config": config.as_json(),
+            "seeds": [summary.facts["seed"] for summary in complete],
+            "planned_seeds": list(result.planned),
+            "runs": [run.directory.name for run in results],
+            "protocol": results[0].summary.facts["protocol"],
+            "statistics": common,
+            "scores": rows,
+        }
+        files.write_json(config.directory / files.SEEDS, values)
+    return result
 
 
 def seeds_text(result: SeedsResult) -> str:
@@ -119,40 +144,19 @@ def seeds_text(result: SeedsResult) -> str:
     Returns:
         Lines without a newline at the end.
     """
-    seeds = ", ".join(str(run.summary.seed) for run in result.results)
-    first = result.results[0].summary
-    protocol = "" if first.protocol is None else f", protocol {first.protocol}"
-    lines = [f"{first.optimizer} on {first.model}, {first.data}{protocol}: seeds {seeds}"]
-    width = max(map(len, result.statistics))
+    complete = [run.summary for run in result.results if not run.summary.interrupted]
+    seeds = ", ".join(str(summary.facts["seed"]) for summary in complete) or "none"
+    first = result.results[0].summary.facts
+    protocol = "" if first["protocol"] is None else f", protocol {first['protocol']}"
+    lines = [f"{first['optimizer']} on {first['model']}, {first['data']}{protocol}: seeds {seeds}"]
+    if len(complete) < len(result.planned):
+        lines[0] += (
+            f" complete of {len(result.planned)}; go on with loren-jax train --resume "
+            f"{result.directory}"
+        )
+    width = max(map(len, result.statistics), default=7)
     for name, values in result.statistics.items():
         lines.append(f"  {name:<{width}}  {spread_text(values)}")
-    lines.append(f"  {'written':<{width}}  {result.directory}/ ({SEEDS} and a run for each seed)")
+    names = f"{files.SEEDS} and a run for each seed"
+    lines.append(f"  {'written':<{width}}  {result.directory}/ ({names})")
     return "\n".join(lines)
-
-
-def spread_text(values: Mapping[str, float | None], digits: int = 3) -> str:
-    """Mean and standard deviation for people.
-
-    Example:
-        >>> spread_text({"mean": 0.75, "std": 0.0125}), spread_text({"mean": 2.0, "std": None})
-        ('0.750 ± 0.013', '2.000')
-    """
-    mean, std = values["mean"], values["std"]
-    if mean is None:
-        return "-"
-    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
-
-
-def _json(
-    config: TrainConfig,
-    results: Sequence[RunResult],
-    common: Mapping[str, Mapping[str, float | None]],
-) -> dict[str, Any]:
-    return {
-        "seeds": [result.summary.seed for result in results],
-        "planned_seeds": list(config.seeds or ()),
-        "runs": [result.directory.name for result in results],
-        "protocol": results[0].summary.protocol,
-        "statistics": {name: dict(values) for name, values in common.items()},
-        "scores": [reported_scores(result.summary) for result in results],
-    }

@@ -1,265 +1,232 @@
-"""Runs the steps of a run: compiles them, feeds them, records them, keeps what is best."""
+"""A training run: a model, its objective and an optimiser, made durable by a run."""
 
-import json
-import time
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from loren_jax import journal
-from loren_jax.diagnostics import VitalSigns
-from loren_jax.noise import leaf_paths
+from loren_jax.objectives import Classification
 from loren_jax.optimizers import METHODS
-from loren_jax.tasks import Tokens, batch_indices
-from loren_jax.train.cluster import OneDevice
+from loren_jax.reports import files
+from loren_jax.reports.summary import Summary
+from loren_jax.runs import Run, processes
+from loren_jax.runs.directory import require_free
 from loren_jax.train.config import TrainConfig
-from loren_jax.train.input_directions import passes_before
-from loren_jax.train.interruption import Interruption, SharedInterruption
-from loren_jax.train.keyframes import Keyframe, Keyframes
-from loren_jax.train.loop import Outcome, TrainingLoop
-from loren_jax.train.loss import cross_entropy
+from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
-from loren_jax.train.metrics import MetricsWriter, NoMetrics
-from loren_jax.train.preparation import Preparation
-from loren_jax.train.progress import Progress
-from loren_jax.train.run_directory import KEYFRAMES
-from loren_jax.train.run_journal import Recorder
-from loren_jax.train.scoring import Score, Scorer
-from loren_jax.train.selection import Selection
-from loren_jax.train.step import compiled, make_train_step, report
-from loren_jax.train.tally import Tally
-from loren_jax.train.trainee import Trainee
+from loren_jax.train.schedules import schedule_description
 from loren_jax.types import PyTree
 
 
-class Compilation(NamedTuple):
-    """What compiling the step cost, and what it will need.
+class RunResult(NamedTuple):
+    """What a run leaves.
 
     Attributes:
-        seconds: Time of the compilation.
-        temporary_bytes: What a step needs beside its arguments and results; None if unknown.
+        summary: Its numbers.
+        directory: Where its files are.
     """
 
-    seconds: float
-    temporary_bytes: int | None
+    summary: Summary
+    directory: Path
 
 
-class Trained(NamedTuple):
-    """What the loop leaves.
+def train(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> RunResult:
+    """Fine-tunes a classifier and writes model, metrics, journal, curve and summary.
 
-    Attributes:
-        params: The parameters of the model to keep.
-        outcome: How the steps went.
-        selection: What chose the parameters; None where the last ones are kept.
-        test: Score on the test examples; None where there are none, or it was skipped.
-        compilation: What compiling cost.
-    """
+    Ctrl-C or SIGTERM ends the run after the current step, and what was learned is kept; the
+    summary then says `interrupted`, and `resume` goes on. With a protocol the parameters of the
+    best evaluation are kept, which costs one copy of the trained parameters.
 
-    params: PyTree
-    outcome: Outcome
-    selection: Selection | None
-    test: Score | None
-    compilation: Compilation
-
-
-class Training:
-    """One run, ready for its first step or for the one behind its last.
+    Of several processes, each of which calls this, the first writes all files.
 
     Args:
-        config: What to do.
-        parts: Model and data.
-        trainee: What is trained.
-        method: The optimiser.
-        directory: Where keyframes are kept.
-        devices: Where the arrays of the run lie.
-        factors: Fan-in vectors of the method, if it has them.
+        config: What to do; for `seeds`, see `train_seeds`.
+        sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.joined`. One by
+            default.
 
-    Attributes:
-        opt_state: The optimiser's first state.
+    Returns:
+        The numbers, and where the files are.
+
+    Raises:
+        ValueError: If the data, the checkpoint or an argument is wrong.
+        OSError: If a file is absent, the output directory is in use, or the disk is full.
+        FloatingPointError: If there was no finite loss for `max_nonfinite_steps` steps.
+    """
+    if config.seeds is not None:
+        raise ValueError("seeds asks for several runs: call train_seeds, or give seed instead")
+    # Before anything dear is done; the run itself looks again, with the directory locked.
+    processes.told(lambda: require_free(config.directory, overwrite=config.overwrite))
+    return _train(config, sizes, goes_on=False)
+
+
+def resume(
+    directory: Path, sizes: Mapping[str, int] | None = None, *, steps: int | None = None
+) -> RunResult:
+    """Goes on with a run where it stopped, however it stopped.
+
+    The run begins with its newest checkpoint, takes the steps behind it from the journal, and goes
+    on with its own. It ends with the bits of a run that was never stopped, if it has the devices
+    that it began with; with others it goes on up to rounding.
+
+    Args:
+        directory: The run's directory; of several processes, the first needs to see it.
+        sizes: Devices along each axis of the mesh to go on with.
+        steps: Steps to take in all; by default as many as were planned.
+
+    Returns:
+        The numbers, and where the files are.
+
+    Raises:
+        FileNotFoundError: If it is no run.
+        ValueError: If the run is complete, its model, its data or anything else that it began with
+            has changed, or another process goes on with it; and see `train`.
+    """
+    directory = Path(directory).absolute()
+    config = stored_config(directory, steps)
+    return _train(config, sizes, goes_on=True)
+
+
+def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
+    """The configuration of a run that may be resumed.
+
+    Args:
+        directory: The run's directory; the first process reads it.
+        steps: Steps to take in all; None for as many as were planned.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If the run is complete, or its configuration is damaged.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        parts: Preparation,
-        trainee: Trainee,
-        method: journal.Method,
-        directory: Path,
-        devices: OneDevice | None = None,
-        factors: Mapping[str, Any] | None = None,
-    ):
-        self._config, self._parts, self._trainee = config, parts, trainee
-        self._devices = devices or OneDevice()
-        self._optimizer = method.build(self._devices.evaluation, factors)
-        self._keyframes = Keyframes(directory / KEYFRAMES)
-        self.opt_state = self._devices.start(self._optimizer, trainee.params)
-        self._selection = None
-        if config.rules is not None:
-            self._selection = Selection(parts.metrics[0], trainee.mask, config.patience)
-
-    def newest_keyframe(self, until: int) -> Keyframe | None:
-        """The newest keyframe that is whole and not beyond a step; later ones are removed."""
-        templates = {"trained": self._trained(self._trainee.params), "state": self.opt_state}
-        if self._selection is not None:
-            templates["best"] = templates["trained"]
-        found, peers = None, self._devices.peers
-        if peers.first:
-            self._keyframes.drop_after(until)
-            found = self._keyframes.newest(templates, until)
-        known = json.loads(peers.share(lambda: json.dumps(found and [found.step, found.facts])))
-        if known is None:
-            return None
-        trees = {
-            name: self._devices.sent(found and found.trees[name], template)
-            for name, template in templates.items()
-        }
-        return Keyframe(known[0], trees, known[1])
-
-    def run(
-        self,
-        metrics: MetricsWriter | NoMetrics,
-        recorder: Recorder,
-        keyframe: Keyframe | None = None,
-    ) -> Trained:
-        """Trains to the end, or until a signal.
-
-        Args:
-            metrics: Where events are recorded.
-            recorder: Where losses are recorded, and come from where they are.
-            keyframe: Where to begin; None for the first step.
-
-        Returns:
-            The model to keep, and how it came about.
-
-        Raises:
-            FloatingPointError: If too many steps in a row had no finite loss.
-            OSError: If the journal or a keyframe cannot be written.
-        """
-        config, parts, trainee = self._config, self._parts, self._trainee
-        params, opt_state, tally = self._begun(keyframe)
-        step, compilation = self._compiled(params, opt_state, recorder)
-        examples = len(parts.train.labels)
-        batches, before = -(-examples // config.batch_size), passes_before(config, examples)
-        name = "dev" if self._selection else "held-out"
-        peers = self._devices.peers
-        with Progress(config.steps, name, shown=peers.first) as progress, Interruption() as own:
-            interruption = SharedInterruption(own, peers)
-            loop = TrainingLoop(
-                step,
-                self._scorer(parts.held_out),
-                # What the directions took counts to the first step.
-                lambda step: passes_of_step(config.optimizer, step, batches) + before * (step == 0),
-                steps=config.steps,
-                eval_every=config.eval_every,
-                max_dead_steps=config.max_dead_steps,
-                metrics=metrics,
-                progress=progress,
-                interruption=interruption,
-                metric=parts.metrics[0],
-                selection=self._selection,
-                keep_every=config.keyframe_every,
-                record=recorder.record,
-                keep=self._keep,
-                suspects=self._suspects,
-                groups=self._devices.loss_groups,
-                signs=VitalSigns(config.optimizer.perturbation_scale),
+    def read() -> dict[str, Any]:
+        path, parent = directory / files.CONFIG, directory.parent
+        if not (directory / files.METRICS).is_file():
+            of = f"; the run is {parent}" if (parent / files.METRICS).is_file() else ""
+            raise FileNotFoundError(
+                f"resume: {directory} holds no run{of or '; name the directory of one'}"
             )
-            outcome = loop.run(params, opt_state, tally)
-            kept = self._selection.restore(outcome.params) if self._selection else outcome.params
-            test = self._test(kept, interruption)
-        return Trained(trainee.merged(kept), outcome, self._selection, test, compilation)
+        values = files.read_json(path).get("config")
+        if not isinstance(values, dict):
+            raise ValueError(f"{path} is damaged: it has no 'config'")
+        summary = directory / files.SUMMARY
+        found = files.read_json(summary) if summary.is_file() else {"interrupted": True}
+        if not found.get("interrupted") and (steps is None or steps <= values["steps"]):
+            raise ValueError(
+                f"resume: the run in {directory} is complete; there is nothing to go on with, but "
+                "--steps with a larger number trains it for longer"
+            )
+        return values
 
-    def _begun(self, keyframe: Keyframe | None) -> tuple[PyTree, PyTree, Tally | None]:
-        """Parameters, state and counts of the first step, or of a keyframe."""
-        # Copies, because the steps overwrite what they are given and these may be asked for again.
-        params = jax.tree.map(lambda leaf: leaf.copy(), self._trainee.params)
-        if keyframe is None:
-            return params, jax.tree.map(lambda leaf: leaf.copy(), self.opt_state), None
-        trained = keyframe.trees["trained"]
-        leaves, structure = jax.tree.flatten(params)
-        pairs = zip(leaf_paths(params), leaves, strict=True)
-        params = structure.unflatten([trained.get(path, leaf) for path, leaf in pairs])
-        if self._selection is not None:
-            self._selection.go_on(keyframe.facts["selection"], keyframe.trees["best"])
-        return params, keyframe.trees["state"], Tally.from_json(keyframe.facts["tally"])
+    values = processes.told(read)
+    if steps is not None:
+        values["steps"] = steps
+    try:
+        return dataclasses.replace(TrainConfig.from_json(values), output=directory)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{directory / files.CONFIG}: {error}") from error
 
-    def _compiled(
-        self, params: PyTree, opt_state: PyTree, recorder: Recorder
-    ) -> tuple[Any, Compilation]:
-        """The step by its number: it finds its batch, or its losses in the journal."""
-        config, parts, frozen = self._config, self._parts, self._trainee.frozen
-        start = time.perf_counter()
-        step = make_train_step(
-            self._trainee.apply, self._optimizer, micro_batch_size=config.micro_batch_size
+
+def method_of(
+    config: TrainConfig, trained_paths: list[str] | None, factors: Mapping[str, Any] | None = None
+) -> journal.Method:
+    """The optimiser of a run as a journal describes it; the run builds it from this.
+
+    Args:
+        config: The run.
+        trained_paths: Paths of what it trains; None for all.
+        factors: Fan-in vectors that its directions lie along, if they do.
+
+    Returns:
+        The description.
+    """
+    options = config.optimizer
+    knobs = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return journal.Method(
+        name=config.method,
+        knobs=knobs,
+        schedule=schedule_description(
+            config.schedule, knobs["learning_rate"], config.steps, config.warmup_steps
+        ),
+        trained=trained_paths,
+        seed=config.seed,
+        factors=None if factors is None else journal.factors.digest(factors),
+    )
+
+
+def _train(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: bool) -> RunResult:
+    devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
+    devices.require_batch(config.batch_size, config.micro_batch_size)
+    if devices.evaluation.mesh.size > 1 and config.input_directions is not None:
+        raise ValueError(
+            "input_directions are found on one device so far, not on a mesh: leave --mesh away, or "
+            "input_directions"
         )
-        full = None
-        if METHODS[config.method].full_every:
-            full = self._devices.all_rows(parts.train)
-        # Compiled before it is called, so that it cannot be compiled twice and its memory is known.
-        step = compiled(step, params, opt_state, self._batch(0), full, frozen)
-        seconds = time.perf_counter() - start
+    objective = Classification(
+        config,
+        evaluation=devices.evaluation,
+        sharding=devices.sharding,
+        shown=processes.first(),
+    )
+    factors = _stored_factors(config) if goes_on else None
+    if factors is None:
+        factors = objective.factors
 
-        def numbered(params: PyTree, opt_state: PyTree, number: int):
-            losses: Any = recorder.losses(number)
-            if losses is None:
-                losses = step.probe(params, opt_state, self._batch(number), full, frozen)
-            params, opt_state = step.absorb(params, opt_state, losses)
-            return params, opt_state, report(opt_state)
+    def finish(kept: PyTree) -> dict[str, Any]:
+        merged = processes.on_host(objective.merge(kept))
+        if processes.first():
+            objective.save(config.directory / files.MODEL, merged)
+        return {}
 
-        return numbered, Compilation(seconds, step.temporary)
+    entry = METHODS.get(config.method)
+    full = objective.full_batch if entry is not None and entry.full_every else None
+    # What the directions took counts to the first step.
+    passes = lambda step: (
+        passes_of_step(config.optimizer, step, objective.batches)
+        + (objective.passes_before * (step == 0))
+    )
+    fitted = Run(
+        loss=objective.loss,
+        params=objective.params,
+        batch=objective.batch,
+        optimizer=method_of(config, objective.trained_paths, factors),
+        directory=config.directory,
+        steps=config.steps,
+        evaluate=objective.evaluate,
+        test=objective.test,
+        finish=finish,
+        eval_every=config.eval_every,
+        evaluation_passes=objective.evaluation_passes,
+        select=objective.select,
+        patience=config.patience,
+        frozen=objective.frozen,
+        full_batch=full,
+        passes=passes,
+        inputs=objective.inputs,
+        evaluation=devices.evaluation,
+        factors=factors,
+        facts={"config": config.as_json(), **objective.facts},
+        config=config.as_json(),
+        told={"optimizer": config.method, **objective.told},
+        title=f"{config.method} on {objective.title}",
+        held_out=objective.held_out,
+        shown=objective.shown,
+        checkpoint_every=config.checkpoint_every,
+        fsync_every=config.fsync_every,
+        max_nonfinite_steps=config.max_nonfinite_steps,
+        resume=goes_on,
+        overwrite=config.overwrite and not goes_on,
+    ).go()
+    return RunResult(fitted.summary, fitted.directory)
 
-    def _batch(self, step: int) -> Tokens:
-        config, train = self._config, self._parts.train
-        own = batch_indices(config.seed, step, len(train.labels), config.batch_size)
-        return self._devices.rows(train.rows(own))
 
-    def _keep(self, params: PyTree, opt_state: PyTree, tally: Tally) -> None:
-        """Writes a keyframe."""
-        facts: dict[str, Any] = {"tally": tally.as_json()}
-        trees: dict[str, PyTree] = {"trained": self._trained(params), "state": opt_state}
-        if self._selection is not None:
-            facts["selection"], trees["best"] = self._selection.so_far()
-        trees = {name: self._devices.on_host(tree) for name, tree in trees.items()}
-        if self._devices.peers.first:
-            self._keyframes.save(Keyframe(tally.step, trees, facts))
-
-    def _trained(self, params: PyTree) -> dict[str, Any]:
-        """The trained leaves by path."""
-        pairs = zip(leaf_paths(params), jax.tree.leaves(params), strict=True)
-        return {path: leaf for path, leaf in pairs if self._trainee.mask(path)}
-
-    def _suspects(self, params: PyTree, group: int | None) -> list[int]:
-        """Processes on which losses are not finite: those whose own part of the rows has none."""
-        devices = self._devices
-        if devices.peers.count == 1:
-            return []
-        tokens = self._batch(0)
-        apply = lambda params, tokens, frozen: cross_entropy(
-            self._trainee.apply(params, *tokens[:3], *frozen), tokens.labels
-        )
-        losses = jax.jit(apply)(params, tokens, self._trainee.frozen)
-        own = [np.isfinite(np.asarray(shard.data)).all() for shard in losses.addressable_shards]
-        wrong = [i for i, number in enumerate(devices.peers.numbers(int(not all(own)))) if number]
-        if 0 < len(wrong) < devices.peers.count:
-            return wrong
-        return [] if group is None else devices.processes(group)
-
-    def _scorer(self, tokens: Tokens, title: str | None = None) -> Scorer:
-        return Scorer(
-            self._trainee.apply,
-            tokens,
-            self._config.eval_batch_size,
-            self._trainee.frozen,
-            title=title,
-            devices=self._devices,
-        )
-
-    def _test(self, params: PyTree, interruption: SharedInterruption) -> Score | None:
-        """The one look at the test examples."""
-        if self._parts.test is None:
-            return None
-        scorer = self._scorer(self._parts.test, "test" if self._devices.peers.first else None)
-        return scorer(params, lambda: interruption.urgent)
+def _stored_factors(config: TrainConfig) -> Mapping[str, Any] | None:
+    """The fan-in vectors that a run began with, which lie beside its journal."""
+    path = config.directory / files.JOURNAL
+    if config.input_directions is None or not path.is_file():
+        return None
+    recorded = journal.read(path)
+    return journal.factors.load(path, recorded.header["method"].get("factors", ""))

@@ -12,12 +12,12 @@ from mesh_checks.meshes import mesh_of
 
 def trained():
     """Whole runs: adapters beside sharded weights, by a method that needs all examples at once."""
+    from loren_jax.train.cluster import ALONE, Cluster
+    from loren_jax.train.cluster.alone import Alone
     from tiny_task import write_model, write_task
 
     from loren_jax import journal
     from loren_jax.train import OPTIONS, TrainConfig, train
-    from loren_jax.train.cluster import ALONE, Cluster
-    from loren_jax.train.cluster.alone import Alone
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

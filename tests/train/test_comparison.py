@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from loren_jax.train.comparison import comparison_table, group_runs, read_runs
 from loren_jax.train.comparison_plot import plot_comparison
 

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 
-from loren_jax.train.environment import environment, peak_device_bytes, peak_resident_bytes
+from loren_jax.runs.environment import environment, peak_device_bytes, peak_resident_bytes
 
 
 def test_versions_and_device():

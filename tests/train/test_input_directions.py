@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from loren_jax.train.cluster import ALONE
+from loren_jax.train.preparation import prepare
 from tiny_task import write_model, write_task
 
 from loren_jax import journal
 from loren_jax.models import bind
 from loren_jax.train import LorenOptions, TrainConfig, read_metrics, resume, train
-from loren_jax.train.cluster import ALONE
-from loren_jax.train.preparation import prepare
 from loren_jax.train.reconstruction import export_step, verify
 
 

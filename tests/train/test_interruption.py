@@ -5,7 +5,6 @@ import signal
 import threading
 
 import pytest
-
 from loren_jax.train.interruption import Interruption
 
 

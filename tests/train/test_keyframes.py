@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from loren_jax.train.keyframes import Keyframe, Keyframes
 
 from loren_jax import loren, noise, trained
-from loren_jax.train.keyframes import Keyframe, Keyframes
 
 PARAMS = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3, jnp.bfloat16)}
 

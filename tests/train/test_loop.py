@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-
-from loren_jax.train import Score, Selection, StepMetrics, read_metrics
 from loren_jax.train.interruption import Interruption
 from loren_jax.train.loop import TrainingLoop
 from loren_jax.train.metrics import METRICS, MetricsWriter
 from loren_jax.train.progress import Progress
+
+from loren_jax.train import Score, Selection, StepMetrics, read_metrics
 
 
 class Losses:

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from loren_jax.train.metrics import METRICS, MetricsWriter
 
 from loren_jax.train import read_metrics
-from loren_jax.train.metrics import METRICS, MetricsWriter
 
 
 def test_lines_are_there_at_once(tmp_path):

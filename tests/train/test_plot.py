@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from loren_jax.train.plot import _smoothed
 
 from loren_jax.train import plot_curve
-from loren_jax.train.plot import _smoothed
 
 
 def events(count):

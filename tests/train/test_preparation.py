@@ -1,7 +1,6 @@
 """How long an input may be."""
 
 import pytest
-
 from loren_jax.train.preparation import length_limit
 
 

@@ -1,7 +1,8 @@
 """Lines where there is no terminal."""
 
-from loren_jax.train import Score
 from loren_jax.train.progress import Progress
+
+from loren_jax.train import Score
 
 
 def test_evaluations_are_printed(capsys):

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from loren_jax.train.reading import Reader
 from tiny_task import MASKED_WORDS, write_language_model
 
 from loren_jax.tasks import Prompt
-from loren_jax.train.reading import Reader
 
 PROMPT = Prompt("{sentence} it was {answer} .", ("terrible", "great"))
 

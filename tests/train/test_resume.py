@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loren_jax.train.interruption import Interruption
+from loren_jax.train.run import resume
 from tiny_task import write_data, write_model, write_task
 
 from loren_jax import journal
 from loren_jax.checkpoints import open_checkpoint
 from loren_jax.train import OPTIONS, LorenOptions, TrainConfig, read_metrics, train
-from loren_jax.train.interruption import Interruption
-from loren_jax.train.run import resume
 
 KILLED = Path(__file__).with_name("killed.py")
 

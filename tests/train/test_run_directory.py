@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from loren_jax.train.metrics import METRICS
 from loren_jax.train.run_directory import check_free, claim, write_json
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
 import pytest
+from loren_jax.train.step import compiled, make_train_step, report
 
 from loren_jax import loren, mezo, trained
+from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import Tokens
-from loren_jax.train.loss import cross_entropy
-from loren_jax.train.step import compiled, make_train_step, report
 
 ROWS, LENGTH, CLASSES = 6, 4, 3
 

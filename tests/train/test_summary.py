@@ -3,10 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+from loren_jax.train.summary import summary_text
 from train_summaries import SUMMARY
 
 from loren_jax.train import TestScore
-from loren_jax.train.summary import summary_text
 
 
 def text(**changes):

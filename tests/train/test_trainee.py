@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from loren_jax.train.trainee import head_patterns, trainee_of
 
 from loren_jax.models import BertConfig, GPT2Config, init_classifier
 from loren_jax.train import LorenOptions, TrainConfig
-from loren_jax.train.trainee import head_patterns, trainee_of
 
 SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
 BERT = BertConfig(vocab_size=9, hidden_size=8, **SIZES)

@@ -1,7 +1,6 @@
 """When to give up for want of finite losses."""
 
 import numpy as np
-
 from loren_jax.train.vitality import Vitality
 
 HALVES = np.array([[0], [0], [1], [1]])

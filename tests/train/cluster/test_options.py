@@ -1,7 +1,6 @@
 """What a user says of processes and devices."""
 
 import pytest
-
 from loren_jax.train.cluster.options import ClusterConfig, mesh_sizes, require_devices
 
 

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-
 from loren_jax.train.cluster import peers as module
 from loren_jax.train.cluster.alone import Alone
 from loren_jax.train.cluster.peers import PeerError, Peers

@@ -9,12 +9,11 @@ from loren_jax import lora
 from loren_jax.directions.masked import matching
 from loren_jax.models import Classifier, family_of
 from loren_jax.noise import leaf_paths
-from loren_jax.train.cluster import OneDevice
-from loren_jax.train.config import TrainConfig
+from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.types import PyTree
 
 
-class Trainee(NamedTuple):
+class TrainableModel(NamedTuple):
     """A model as it is trained.
 
     Attributes:
@@ -22,7 +21,7 @@ class Trainee(NamedTuple):
         apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
         frozen: Further arguments of `apply`, which no step changes.
         mask: Which leaves of `params` are trained, by path.
-        merged: `params -> parameters of the model`.
+        merge: `params -> parameters of the model`.
         trained_parameters: Numbers that are trained.
         parameters: Numbers that the model has.
     """
@@ -31,7 +30,7 @@ class Trainee(NamedTuple):
     apply: Callable[..., jax.Array]
     frozen: tuple[Any, ...]
     mask: Callable[[str], bool]
-    merged: Callable[[PyTree], PyTree]
+    merge: Callable[[PyTree], PyTree]
     trained_parameters: int
     parameters: int
 
@@ -43,13 +42,12 @@ class Trainee(NamedTuple):
         return None if trained == paths else trained
 
 
-def trainee_of(config: TrainConfig, model: Classifier, devices: OneDevice | None = None) -> Trainee:
+def trainable_model(config: ClassificationConfig, model: Classifier) -> TrainableModel:
     """The model as a configuration trains it.
 
     Args:
-        config: The run.
+        config: What to train of it.
         model: The model as it was loaded.
-        devices: Where its arrays lie.
 
     Returns:
         Its own parameters under a mask; with `lora_rank`, adapters that change nothing yet.
@@ -57,15 +55,15 @@ def trainee_of(config: TrainConfig, model: Classifier, devices: OneDevice | None
     Raises:
         ValueError: If a pattern matches nothing, or a leaf that cannot be adapted.
     """
-    total, devices = _size(model.params), devices or OneDevice()
+    total = _size(model.params)
     if config.lora_rank is None:
         mask = matching(config.trainable or ("*",), model.params, "trainable")
-        return Trainee(
-            params=devices.place(model.params),
+        return TrainableModel(
+            params=model.params,
             apply=model.apply,
             frozen=(),
             mask=mask,
-            merged=lambda params: params,
+            merge=lambda params: params,
             trained_parameters=_size(model.params, mask),
             parameters=total,
         )
@@ -75,21 +73,21 @@ def trainee_of(config: TrainConfig, model: Classifier, devices: OneDevice | None
         model.params,
         config.lora_targets,
         rank=config.lora_rank,
-        full=head_patterns(model) if config.trainable is None else config.trainable,
+        full=_head_patterns(model) if config.trainable is None else config.trainable,
         key=config.seed,
     )
-    return Trainee(
-        params=devices.place(adapters),
+    return TrainableModel(
+        params=adapters,
         apply=lambda adapters, ids, mask, types, base: adapted(base, adapters, ids, mask, types),
         frozen=(model.params,),
         mask=lambda path: True,
-        merged=jax.jit(lambda adapters: lora.merge(model.params, adapters, scale=scale)),
+        merge=jax.jit(lambda adapters: lora.merge(model.params, adapters, scale=scale)),
         trained_parameters=_size(adapters),
         parameters=total,
     )
 
 
-def head_patterns(model: Classifier) -> tuple[str, ...]:
+def _head_patterns(model: Classifier) -> tuple[str, ...]:
     """Patterns of the classification head's parameters; none for a prompted model."""
     if model.config.head != "classification":
         return ()

@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loren_jax.models import export_classifier, export_language_model
+from loren_jax.models import (
+    Classifier,
+    export_classifier,
+    export_language_model,
+    load_classifier,
+)
+from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.reader import Reader
+from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
 from loren_jax.tasks import Prompt
 from loren_jax.tasks.prompts import prompt_from_json, prompt_json
-from loren_jax.train.run_directory import read_json, write_json
 
 PROMPT = "prompt.json"
 
@@ -47,6 +54,43 @@ def save_model(
         return
     export_language_model(directory, source, config, params, overwrite=overwrite)
     write_json(directory / PROMPT, prompt_json(prompt, label_names=names, max_length=max_length))
+
+
+def model_directory(model: str) -> str:
+    """The model of a run, where a run's directory is named; else what was named."""
+    inside = Path(model) / MODEL
+    return str(inside) if (Path(model) / JOURNAL).is_file() and inside.is_dir() else model
+
+
+def model_of(
+    config: ClassificationConfig,
+    source: Path,
+    reader: Reader,
+    label_names: tuple[str, ...],
+    sharding: Any = None,
+) -> Classifier:
+    """The model that a training begins with.
+
+    Args:
+        config: What is asked of it.
+        source: Where it lies.
+        reader: Its tokenizer, and the prompt if there is one.
+        label_names: The classes.
+        sharding: `(path, shape) -> NamedSharding` of its parameters; None for one device.
+
+    Returns:
+        A classifier, with a new head where the model has none for these classes.
+    """
+    if config.prompt:
+        return reader.prompted_model(label_names, dtype=config.dtype, sharding=sharding)
+    return load_classifier(
+        source,
+        num_labels=len(label_names),
+        pooling=config.pooling,
+        key=config.seed,
+        dtype=config.dtype,
+        sharding=sharding,
+    )
 
 
 def read_prompt(directory: Path) -> tuple[Prompt, tuple[str, ...], int] | None:

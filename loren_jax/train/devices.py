@@ -1,16 +1,25 @@
-"""Which processes and devices a run has."""
+"""Which processes and devices a run has, and the mesh that is made of them."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, NamedSharding
 
 from loren_jax.arguments import count, positive
+from loren_jax.evaluation import Sharded, sharded
+from loren_jax.models import tensor_parallel
+from loren_jax.runs import processes
 
 AXES = ("population", "data", "model")
 """Axes of a mesh, the model's last: its devices are the nearest to each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
+class DevicesConfig:
     """The processes and devices of a run, which are no part of what is computed.
 
     Attributes:
@@ -23,10 +32,8 @@ class ClusterConfig:
         num_processes: Processes of the run.
         distributed: Several processes, of which the cluster says who is who: Cloud TPU, Slurm,
             Open MPI, Kubernetes.
-        peer_timeout: Seconds of silence after which a process counts as dead or hanging, and the
-            run ends on all.
-        step_timeout: Seconds without any progress after which the run ends on all; a step, a
-            compilation and a batch of an evaluation must each take less.
+        heartbeat_timeout: Seconds of silence after which a process counts as dead or hanging, and
+            the run ends on all.
     """
 
     mesh: str | None = None
@@ -34,14 +41,12 @@ class ClusterConfig:
     process_id: int | None = None
     num_processes: int | None = None
     distributed: bool = False
-    peer_timeout: float = 60.0
-    step_timeout: float = 1800.0
+    heartbeat_timeout: float = 100.0
 
     def __post_init__(self) -> None:
         if self.mesh is not None:
             mesh_sizes(self.mesh)
-        positive("peer_timeout", self.peer_timeout)
-        positive("step_timeout", self.step_timeout)
+        positive("heartbeat_timeout", self.heartbeat_timeout)
         if self.num_processes is not None:
             count("num_processes", self.num_processes)
         if self.process_id is not None:
@@ -69,6 +74,79 @@ class ClusterConfig:
     def joins(self) -> bool:
         """Whether this process is one of a group."""
         return self.distributed or self.coordinator is not None
+
+
+class Devices:
+    """The mesh of a run: of one device where nothing else is asked for.
+
+    Args:
+        sizes: Devices along each of `AXES`.
+        adapters: Whether adapters are trained, which are whole on every device.
+
+    Attributes:
+        evaluation: The mesh as an optimiser and a run take it.
+        sharding: `(path, shape) -> NamedSharding` of the model's parameters.
+    """
+
+    def __init__(self, sizes: dict[str, int], *, adapters: bool = False):
+        shape, kinds = tuple(sizes[name] for name in AXES), (AxisType.Auto,) * len(AXES)
+        mesh = jax.make_mesh(
+            shape, AXES, axis_types=kinds, devices=jax.devices()[: math.prod(shape)]
+        )
+        rule = tensor_parallel("model", sizes["model"])
+        divided = rule if sizes["model"] > 1 and not adapters else None
+        self.evaluation: Sharded = sharded(
+            mesh, population="population", data="data", weights=divided
+        )
+        self.sharding: Any = lambda path, shape: NamedSharding(mesh, rule(path, shape))
+
+    def require_batch(self, batch_size: int, micro_batch_size: int | None) -> None:
+        """Raises a ValueError unless the devices of the axis `data` can divide a batch."""
+        parts = self.evaluation.mesh.shape["data"]
+        for name, rows in (("batch_size", batch_size), ("micro_batch_size", micro_batch_size)):
+            if rows is not None and rows % parts:
+                raise ValueError(
+                    f"{name} is {rows}, which {parts} devices of the mesh's axis data cannot "
+                    f"divide; give a multiple of {parts}"
+                )
+
+
+@contextmanager
+def joined(config: DevicesConfig) -> Iterator[dict[str, int]]:
+    """The processes that a configuration names, for as long as the run takes.
+
+    Must be entered before anything asks JAX for a device; see `loren_jax.runs.processes.joined`.
+
+    Args:
+        config: Processes and devices.
+
+    Yields:
+        Devices along each axis of the mesh.
+
+    Raises:
+        ValueError: If the mesh does not fit the devices.
+    """
+    if not config.joins:
+        yield _sizes(config)
+        return
+    with processes.joined(
+        config.coordinator,
+        config.num_processes,
+        config.process_id,
+        timeout=config.heartbeat_timeout,
+    ):
+        yield _sizes(config)
+
+
+def _sizes(config: DevicesConfig) -> dict[str, int]:
+    sizes = dict.fromkeys(AXES, 1)
+    if config.mesh is not None:
+        sizes = mesh_sizes(config.mesh)
+    elif jax.process_count() > 1:
+        sizes["population"] = jax.device_count()
+    if config.mesh is not None:
+        require_devices(sizes, jax.device_count())
+    return sizes
 
 
 def mesh_sizes(text: str) -> dict[str, int]:

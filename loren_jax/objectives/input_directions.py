@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from loren_jax.inputs import input_factors
+from loren_jax.objectives.adapters import TrainableModel
+from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.cross_entropy import cross_entropy
 from loren_jax.tasks import Tokens
-from loren_jax.train.config import TrainConfig
-from loren_jax.train.loss import cross_entropy
-from loren_jax.train.trainee import Trainee
 from loren_jax.types import PyTree
 
 
-def factors_of(
-    config: TrainConfig, train: Tokens, trainee: Trainee
-) -> dict[str, np.ndarray] | None:
+def find_factors(
+    config: ClassificationConfig, train: Tokens, trainable: TrainableModel
+) -> dict[str, np.ndarray]:
     """Fan-in vectors for every matrix that is trained, from the training texts.
 
     Labels are not looked at: the loss is run forwards, and what flows into the matrices is taken
@@ -23,32 +23,31 @@ def factors_of(
     Args:
         config: The run.
         train: Its training examples.
-        trainee: What it trains.
+        trainable: What it trains.
 
     Returns:
-        Path of a leaf to its vectors; None if the run does not ask for them.
+        Path of a leaf to its vectors.
 
     Raises:
         ValueError: If no trained leaf is a matrix that activations are multiplied with.
     """
-    if config.input_directions is None:
-        return None
+    assert config.input_directions is not None
     number, size = len(train.labels), config.eval_batch_size
     batches = [train.rows(np.arange(i, min(i + size, number))) for i in range(0, number, size)]
 
     def loss(params: PyTree, tokens: Tokens) -> jax.Array:
-        logits = trainee.apply(params, *tokens[:3], *trainee.frozen)
+        logits = trainable.apply(params, *tokens[:3], *trainable.frozen)
         return jnp.mean(cross_entropy(logits, tokens.labels))
 
     try:
         found = input_factors(
             loss,
-            trainee.params,
+            trainable.params,
             count=config.input_directions,
             power=config.input_power,
             batches=batches,
             weights=lambda tokens: tokens.attention_mask,
-            mask=trainee.mask,
+            mask=trainable.mask,
         )
     except ValueError as error:
         raise ValueError(
@@ -56,16 +55,3 @@ def factors_of(
             "train one, such as 'classifier/kernel', or leave input_directions away"
         ) from error
     return {path: np.asarray(vectors) for path, vectors in found.items()}
-
-
-def passes_before(config: TrainConfig, examples: int) -> int:
-    """Forward passes of a minibatch that finding them takes: one of all training examples.
-
-    Args:
-        config: The run.
-        examples: Training examples.
-
-    Returns:
-        The number.
-    """
-    return 0 if config.input_directions is None else -(-examples // config.batch_size)

@@ -1,0 +1,17 @@
+"""Objectives: what is asked of a model.
+
+An objective reads data, makes the batch of a step from its number, gives the loss of a batch, the
+scores of held-out data, and what a report tells of it. A run makes any of them durable
+(`loren_jax.runs`); the two meet in `loren_jax.train` alone.
+
+* `objective`: the contract.
+* `classification`: texts with a label, answered by a head or a prompt.
+"""
+
+from loren_jax.objectives.classification import Classification
+from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.cross_entropy import cross_entropy
+from loren_jax.objectives.objective import Objective
+from loren_jax.objectives.scoring import Scorer
+
+__all__ = ["Classification", "ClassificationConfig", "Objective", "Scorer", "cross_entropy"]

@@ -1,0 +1,294 @@
+"""Texts with a label, answered by a classification head or by a prompt's words."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from loren_jax.evaluation import Sharded
+from loren_jax.losses import micro_batched
+from loren_jax.models import Classifier, locate
+from loren_jax.objectives.adapters import trainable_model
+from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.cross_entropy import cross_entropy
+from loren_jax.objectives.input_directions import find_factors
+from loren_jax.objectives.labels import relabel
+from loren_jax.objectives.reader import Reader
+from loren_jax.objectives.saved_model import Origin, model_directory, model_of, save_model
+from loren_jax.objectives.scoring import Scorer
+from loren_jax.tasks import Division, Examples, Pool, Tokens, batch_indices, divide, load_pool
+from loren_jax.tasks.sources import drawn
+from loren_jax.types import PyTree
+
+DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH = 64, 128
+
+
+class Classification:
+    """The objective of a text classifier; see `loren_jax.objectives.objective` for its attributes.
+
+    Args:
+        config: What is asked.
+        evaluation: The mesh that the optimiser evaluates on.
+        sharding: `(path, shape) -> NamedSharding` of the model's parameters; None for one device.
+        shown: Whether to show the progress of the last score.
+
+    Raises:
+        ValueError: If the data, the checkpoint or an argument is wrong.
+        OSError: If a file is absent.
+    """
+
+    def __init__(
+        self,
+        config: ClassificationConfig,
+        *,
+        evaluation: Sharded | None = None,
+        sharding: Any = None,
+        shown: bool = True,
+    ):
+        self._config, self._evaluation = config, evaluation
+        prepared = self._prepared = _prepare(config, sharding)
+        self.trainable = trainable = trainable_model(config, prepared.model)
+        self.params, self.frozen = trainable.params, trainable.frozen
+        self.trained_paths = trainable.trained_paths
+        metrics = prepared.metrics
+        score = functools.partial(
+            Scorer,
+            trainable.apply,
+            batch_size=config.eval_batch_size,
+            frozen=trainable.frozen,
+            metrics=metrics,
+            evaluation=evaluation,
+        )
+        self.evaluate: Callable[[PyTree], dict[str, Any]] = score(tokens=prepared.held_out)
+        self.evaluation_passes = self.evaluate.passes
+        self.test = None
+        if prepared.test is not None:
+            scorer = score(tokens=prepared.test, title="test" if shown else None)
+            majority = {"majority_accuracy": prepared.test_majority_accuracy}
+            self.test = lambda params: {**scorer(params), **majority}
+        self.batches = -(-len(prepared.train.labels) // config.batch_size)
+        self.select = metrics[0] if config.rules else None
+        self.held_out = "dev" if config.rules else "held-out"
+        self.shown = ("loss", metrics[0]) if metrics[0] == "accuracy" else ("loss", *metrics[:1])
+        protocol = "" if prepared.protocol is None else f"\nprotocol {prepared.protocol}"
+        self.title = f"{config.model}, {config.data}, seed {config.seed}{protocol}"
+        splits = {
+            "training data": prepared.train,
+            "held-out data": prepared.held_out,
+            "test data": prepared.test,
+        }
+        self.inputs = {name: tokens for name, tokens in splits.items() if tokens is not None}
+
+    @property
+    def full_batch(self) -> Tokens:
+        """All training data."""
+        tokens, evaluation = self._prepared.train, self._evaluation
+        if evaluation is None:
+            return jax.device_put(tokens)
+        parts = int(np.prod([evaluation.mesh.shape[name] for name in evaluation.data]))
+        if len(tokens.labels) % parts:  # every device then has all of them
+            evaluation = dataclasses.replace(evaluation, data=())
+        return evaluation.place_batch(tokens)
+
+    @property
+    def factors(self) -> dict[str, np.ndarray] | None:
+        """Fan-in vectors of the trained matrices, where the configuration asks for them."""
+        if self._config.input_directions is None:
+            return None
+        return find_factors(self._config, self._prepared.train, self.trainable)
+
+    @property
+    def passes_before(self) -> int:
+        """Forward passes of a minibatch that finding the factors takes."""
+        return 0 if self._config.input_directions is None else self.batches
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a journal must say so that the model can be made again from it."""
+        origin = self._prepared.origin
+        prompt = origin.prompt
+        return {
+            "label_names": list(origin.label_names),
+            "max_length": origin.max_length,
+            "prompt": None if prompt is None else [prompt.template, list(prompt.words)],
+        }
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Facts for the summary."""
+        prepared, config = self._prepared, self._config
+        return {
+            "model": config.model,
+            "data": config.data,
+            "seed": config.seed,
+            "protocol": prepared.protocol,
+            "prompt": config.prompt,
+            "metric": prepared.metrics[0],
+            "held_out": self.held_out,
+            "majority_accuracy": prepared.majority_accuracy,
+            "train_examples": len(prepared.train.labels),
+            "held_out_examples": len(prepared.held_out.labels),
+            "trained_parameters": self.trainable.trained_parameters,
+            "parameters": self.trainable.parameters,
+        }
+
+    def loss(self, params: PyTree, batch: Tokens, *frozen: Any) -> jax.Array:
+        """Mean cross-entropy of a batch, in micro-batches where they are asked for."""
+
+        def mean(params: PyTree, tokens: Tokens) -> jax.Array:
+            logits = self.trainable.apply(params, *tokens[:3], *frozen)
+            return jnp.mean(cross_entropy(logits, tokens.labels))
+
+        size = self._config.micro_batch_size
+        return micro_batched(mean, batch, len(batch.labels) if size is None else size)(params)
+
+    def batch(self, step: int) -> Tokens:
+        """The rows of a step."""
+        config, tokens = self._config, self._prepared.train
+        rows = batch_indices(config.seed, step, len(tokens.labels), config.batch_size)
+        place = (lambda rows: rows) if self._evaluation is None else self._evaluation.place_batch
+        return place(tokens.rows(rows))
+
+    def merge(self, params: PyTree) -> PyTree:
+        """The parameters of the whole model, adapters merged."""
+        return self.trainable.merge(params)
+
+    def save(self, directory: Path, params: PyTree) -> None:
+        """Writes the model of merged parameters, which `evaluate` and transformers read."""
+        save_model(directory, self._prepared.origin, params, overwrite=True)
+
+
+class _Prepared(NamedTuple):
+    """Model and data.
+
+    Attributes:
+        model: The model.
+        origin: What a saved model must tell.
+        train: What the steps see.
+        held_out: What the evaluations see.
+        test: What is scored once at the end; None where the evaluations are what is reported.
+        majority_accuracy: On `held_out`, of always answering its most frequent class.
+        test_majority_accuracy: The same on `test`.
+        metrics: Names of the metrics that count, the selecting one first.
+        protocol: Title of the protocol, with what departs from it; None without one.
+    """
+
+    model: Classifier
+    origin: Origin
+    train: Tokens
+    held_out: Tokens
+    test: Tokens | None
+    majority_accuracy: float
+    test_majority_accuracy: float | None
+    metrics: tuple[str, ...]
+    protocol: str | None
+
+
+def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
+    source, prompt = locate(model_directory(config.model)), config.prompting
+    pool = load_pool(
+        config.data,
+        data_dir=config.data_dir,
+        held_out_data=config.held_out_data,
+        prompt=prompt,
+        columns=config.columns,
+        text_columns=config.text_columns,
+        label_column=config.label_column,
+    )
+    division = _divide(config, pool)
+    reader, names = Reader(source, prompt), pool.train.label_names
+    model = model_of(config, source, reader, names, sharding)
+    if set(names) == set(model.label_names):  # a head that knows these classes keeps its order
+        names = model.label_names
+    positions = model.config.max_length
+    default = config.rules.max_length if config.rules else DEFAULT_MAX_LENGTH
+    limit = length_limit(config.max_length, default, positions)
+
+    def tokens(examples: Examples) -> Tokens:
+        return reader.tokens(relabel(examples, names), limit, positions)
+
+    test = division.test
+    return _Prepared(
+        model=model,
+        origin=Origin(source, model.config, names, prompt, limit),
+        train=tokens(division.train),
+        held_out=tokens(division.dev),
+        test=None if test is None else tokens(test),
+        majority_accuracy=division.dev.majority_accuracy(),
+        test_majority_accuracy=None if test is None else test.majority_accuracy(),
+        metrics=config.rules.metrics(pool) if config.rules else ("accuracy",),
+        protocol=_protocol_title(config, limit),
+    )
+
+
+def length_limit(asked: int | None, default: int, positions: int | None) -> int:
+    """The longest input, which a model's position table bounds.
+
+    Args:
+        asked: What the user asked for; None for the default.
+        default: What it is then, if the model has so many positions.
+        positions: Positions of the model; None for any number.
+
+    Returns:
+        A number of tokens.
+
+    Raises:
+        ValueError: If more was asked for than the model has.
+
+    Example:
+        >>> length_limit(None, 128, 512), length_limit(None, 128, 16), length_limit(20, 128, None)
+        (128, 16, 20)
+    """
+    if asked is None:
+        return default if positions is None else min(default, positions)
+    if positions is not None and asked > positions:
+        raise ValueError(
+            f"max_length is {asked}, but the model has {positions} positions; give at most "
+            f"{positions}, or another model"
+        )
+    return asked
+
+
+def _divide(config: ClassificationConfig, pool: Pool) -> Division:
+    if config.rules is None:
+        return Division(
+            *drawn(pool, config.train_examples, config.held_out_examples, config.seed), None
+        )
+    division = divide(
+        config.rules,
+        pool,
+        train_examples=config.train_examples,
+        dev_examples=config.dev_examples,
+        test_examples=config.held_out_examples,
+        seed=config.seed,
+    )
+    rows, wanted = len(division.train), config.train_examples
+    if wanted is not None and rows < wanted:
+        print(
+            f"{config.data} has only {len(pool.train)} training examples: {rows} of them to train "
+            f"on, {len(division.dev)} examples to select by",
+            file=sys.stderr,
+        )
+    if config.batch_size > rows:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, but there are only {rows} training examples: "
+            "lower batch_size"
+        )
+    return division
+
+
+def _protocol_title(config: ClassificationConfig, max_length: int) -> str | None:
+    if config.rules is None:
+        return None
+    return config.rules.title(
+        train_examples=config.train_examples,
+        dev_examples=config.dev_examples,
+        max_length=max_length,
+        prompted=config.prompt,
+    )

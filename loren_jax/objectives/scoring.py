@@ -1,0 +1,97 @@
+"""Scores of a classifier on a set of examples: what was answered, and the mean loss."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from loren_jax.evaluation import Sharded
+from loren_jax.objectives.cross_entropy import cross_entropy
+from loren_jax.tasks import METRICS, EvaluationBatch, Tokens, evaluation_batches
+from loren_jax.types import PyTree
+
+
+class Scorer:
+    """Scores parameters on one set of examples; compiled once, however often it is called.
+
+    Args:
+        apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
+        tokens: The examples.
+        batch_size: Examples per forward pass.
+        frozen: Further arguments of `apply`.
+        metrics: Names in `loren_jax.tasks.METRICS` of what to tell beside accuracy and loss.
+        evaluation: The mesh that the parameters lie on; the examples are spread over it.
+        title: Name of a progress bar, for a long evaluation; none by default.
+
+    Attributes:
+        passes: Forward passes of a call.
+    """
+
+    def __init__(
+        self,
+        apply: Callable[..., jax.Array],
+        tokens: Tokens,
+        batch_size: int,
+        frozen: tuple[Any, ...] = (),
+        *,
+        metrics: Sequence[str] = (),
+        evaluation: Sharded | None = None,
+        title: str | None = None,
+    ):
+        self._tokens, self._frozen = tokens, frozen
+        self._metrics, self._title = [name for name in metrics if name != "accuracy"], title
+        axes, multiple, everywhere = (), 1, lambda tree: tree
+        if evaluation is not None:
+            axes = (*evaluation.population, *evaluation.data)
+            multiple = int(np.prod([evaluation.mesh.shape[name] for name in axes]))
+            everywhere = evaluation.everywhere
+            self._place = replace(evaluation, data=axes).place_batch
+        else:
+            self._place = lambda rows: rows
+        # As many rows as are asked for, and so many more that each device has some.
+        self._batch_size = -(-min(batch_size, len(tokens.labels)) // multiple) * multiple
+        self.passes = -(-len(tokens.labels) // self._batch_size)
+
+        def totals(
+            params: PyTree, batch: EvaluationBatch, frozen: tuple[Any, ...]
+        ) -> tuple[jax.Array, jax.Array]:
+            logits = apply(params, *batch.tokens[:3], *frozen)
+            labels = batch.tokens.labels
+            answers = jnp.argmax(logits, axis=-1)
+            counts = jnp.zeros((logits.shape[-1],) * 2, jnp.int32)
+            counts = counts.at[labels, answers].add(batch.weights.astype(jnp.int32))
+            losses = cross_entropy(logits, labels)
+            # Not losses * weights: a filling row's NaN would survive a weight of zero.
+            total = jnp.sum(jnp.where(batch.weights > 0, losses, 0.0))
+            return everywhere((counts, total))
+
+        self._totals = jax.jit(totals)
+
+    def __call__(self, params: PyTree) -> dict[str, Any]:
+        """Scores parameters, which stay as they are.
+
+        Args:
+            params: The parameters.
+
+        Returns:
+            `loss` (mean cross-entropy in nats), `accuracy` between 0 and 1, the other metrics, and
+            the number of `examples`.
+        """
+        counts, losses, number = 0, 0.0, len(self._tokens.labels)
+        silent = self._title is None or sys.stderr is None or not sys.stderr.isatty()
+        with tqdm(total=number, desc=self._title, leave=False, disable=silent) as bar:
+            for batch in evaluation_batches(self._tokens, self._batch_size):
+                batch = batch._replace(tokens=self._place(batch.tokens))
+                more, loss = self._totals(params, batch, self._frozen)
+                counts = counts + np.asarray(more, np.int64)
+                losses += float(loss)
+                bar.update(min(self._batch_size, number - bar.n))
+        confusion = tuple(tuple(row) for row in np.asarray(counts).tolist())
+        scores = {"loss": losses / number, "accuracy": float(np.trace(counts)) / number}
+        scores |= {name: METRICS[name](confusion) for name in self._metrics}
+        return {**scores, "examples": number}

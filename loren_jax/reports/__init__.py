@@ -1,0 +1,16 @@
+"""Reports: what a run wrote, read for people. Nothing of a run is changed.
+
+* `files`: their names. * `metrics`: the events of a run.
+* `curve`, `summary`: of one run. * `comparison`, `comparison_plot`, `statistics`: of several.
+"""
+
+from loren_jax.reports.comparison import comparison_table, group_runs, read_runs
+from loren_jax.reports.comparison_plot import plot_comparison
+from loren_jax.reports.curve import plot_curve
+from loren_jax.reports.metrics import read_metrics
+from loren_jax.reports.summary import Summary, summary_text
+
+__all__ = [
+    "Summary", "comparison_table", "group_runs", "plot_comparison", "plot_curve", "read_metrics",
+    "read_runs", "summary_text",
+]  # fmt: skip

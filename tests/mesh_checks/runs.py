@@ -12,8 +12,6 @@ from mesh_checks.meshes import mesh_of
 
 def trained():
     """Whole runs: adapters beside sharded weights, by a method that needs all examples at once."""
-    from loren_jax.train.cluster import ALONE, Cluster
-    from loren_jax.train.cluster.alone import Alone
     from tiny_task import write_model, write_task
 
     from loren_jax import journal
@@ -35,18 +33,17 @@ def trained():
             train_examples=40,
             dev_examples=16,
             eval_every=2,
-            keyframe_every=3,
+            checkpoint_every=3,
             lora_rank=2,
         )
         runs = {}
         for axes in ("one", "2x2x2"):
-            sizes = {"population": 2, "data": 2, "model": 2}
-            cluster = ALONE if axes == "one" else Cluster(Alone(), sizes)
-            run = train(dataclasses.replace(config, output=place / axes), cluster)
+            sizes = dict.fromkeys(("population", "data", "model"), 1 if axes == "one" else 2)
+            run = train(dataclasses.replace(config, output=place / axes), sizes)
             losses = journal.read(place / axes / "run.journal").losses
             runs[axes] = np.asarray(losses, np.float64), run.summary
         (one, summary), (other, found) = runs.values()
-        scores = lambda summary: (summary.accuracy_after, summary.test.accuracy)
+        scores = lambda summary: (summary.after["accuracy"], summary.test["accuracy"])
         return {
             "losses": float(np.abs(one - other).max()),
             "same scores": scores(summary) == scores(found),

@@ -1,7 +1,7 @@
 """What a user says of processes and devices."""
 
 import pytest
-from loren_jax.train.cluster.options import ClusterConfig, mesh_sizes, require_devices
+from loren_jax.train.devices import DevicesConfig, mesh_sizes, require_devices
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ def test_a_mesh_that_cannot_be_read_is_refused(text):
     with pytest.raises(ValueError, match=r"mesh is .* cannot be read: give sizes of population"):
         mesh_sizes(text)
     with pytest.raises(ValueError, match="cannot be read"):
-        ClusterConfig(mesh=text)
+        DevicesConfig(mesh=text)
 
 
 def test_a_mesh_takes_all_devices():
@@ -29,17 +29,16 @@ def test_a_mesh_takes_all_devices():
         ({"coordinator": "a:1", "process_id": 2, "num_processes": 2}, "count from 0 to 1"),
         ({"coordinator": "a:1", "process_id": -1, "num_processes": 2}, "process_id"),
         ({"num_processes": 0}, "num_processes"),
-        ({"peer_timeout": 0.0}, "peer_timeout"),
-        ({"step_timeout": -1.0}, "step_timeout"),
+        ({"heartbeat_timeout": 0.0}, "heartbeat_timeout"),
     ],
 )
 def test_what_makes_no_group_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        ClusterConfig(**options)
+        DevicesConfig(**options)
 
 
 def test_who_joins():
-    assert not ClusterConfig(mesh="data=2").joins
-    assert ClusterConfig(distributed=True).joins
-    assert ClusterConfig(distributed=True, num_processes=2).joins
-    assert ClusterConfig(coordinator="a:1", process_id=1, num_processes=2).joins
+    assert not DevicesConfig(mesh="data=2").joins
+    assert DevicesConfig(distributed=True).joins
+    assert DevicesConfig(distributed=True, num_processes=2).joins
+    assert DevicesConfig(coordinator="a:1", process_id=1, num_processes=2).joins

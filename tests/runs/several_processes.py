@@ -1,14 +1,13 @@
-"""Runs `loren-jax` in several real processes, and does things to them: run by `test_runs.py`.
+"""Runs `loren-jax` in several real processes, and does things to them: run by `test_processes.py`.
 
-    python processes.py SCENARIO.json    # prints JSON, an object for each process
+    python several_processes.py SCENARIO.json    # prints JSON, an object for each process
 
 The processes are children of this one, which imports what they need once. A scenario has
 
 * `arguments`: of `loren-jax`, the same for all; `{process}`, `{port}` and `{count}` are replaced.
 * `count`, `environment`, `logs`: how many, variables, and the folder for what they print.
 * `then`: None, or `[act, process, metrics, step]`: what happens to one process once the metrics of
-  the run have a step. `kill`, `stop` and `interrupt` are signals; `corrupt` makes its copy of the
-  parameters NaN from its first step on.
+  the run have a step. `kill`, `stop`, `interrupt` and `terminate` are signals.
 """
 
 import json
@@ -20,7 +19,12 @@ import time
 import traceback
 from pathlib import Path
 
-SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "interrupt": signal.SIGINT}
+SIGNALS = {
+    "kill": signal.SIGKILL,
+    "stop": signal.SIGSTOP,
+    "interrupt": signal.SIGINT,
+    "terminate": signal.SIGTERM,
+}
 
 
 def free_port():
@@ -45,8 +49,6 @@ def started(scenario, index, port):
         os.dup2(log, 2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         configured()
-        if (scenario["then"] or [""])[0] == "corrupt" and scenario["then"][1] == index:
-            corrupted()
         from loren_jax.cli import main
 
         code = main([given(argument) for argument in scenario["arguments"]])
@@ -69,26 +71,6 @@ def configured():
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", int(os.environ.get("JAX_NUM_CPU_DEVICES", "1")))
-
-
-def corrupted():
-    """This process's copies of the parameters become NaN, as if its memory were broken."""
-    import jax
-    import jax.numpy as jnp
-
-    from loren_jax.train.training import Training
-
-    begun = Training._begun
-
-    def broken(leaf):
-        parts = [jnp.full_like(shard.data, jnp.nan) for shard in leaf.addressable_shards]
-        return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)
-
-    def wrong(self, keyframe):
-        params, *rest = begun(self, keyframe)
-        return jax.tree.map(broken, params), *rest
-
-    Training._begun = wrong
 
 
 def reached(metrics, step):

@@ -192,7 +192,7 @@ class Restart:
 def _flattened(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
     """All leaves under names that sort in their order; keys as the numbers that they are."""
     return {
-        f"{name}.{number:06}": np.asarray(noise.words(leaf) if _is_key(leaf) else leaf)
+        f"{name}.{number:06}": np.asarray(noise.words(leaf) if processes.is_key(leaf) else leaf)
         for name, tree in trees.items()
         for number, leaf in enumerate(jax.tree.leaves(tree))
     }
@@ -203,14 +203,10 @@ def _filled(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
 
     def leaf(number: int, like: jax.Array) -> jax.Array:
         array = jnp.asarray(arrays[f"{name}.{number:06}"])
-        array = noise.from_words(array) if _is_key(like) else array
+        array = noise.from_words(array) if processes.is_key(like) else array
         if array.shape != like.shape or array.dtype != like.dtype:
             raise ValueError(f"{name}: a leaf is {array.dtype}{array.shape}, not {like.shape}")
         return array
 
     leaves, structure = jax.tree.flatten(template)
     return structure.unflatten([leaf(number, like) for number, like in enumerate(leaves)])
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

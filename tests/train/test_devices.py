@@ -1,6 +1,7 @@
 """What a user says of processes and devices."""
 
 import pytest
+
 from loren_jax.train.devices import DevicesConfig, mesh_sizes, require_devices
 
 

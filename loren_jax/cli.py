@@ -116,13 +116,14 @@ def _train_command(arguments: list[str]) -> Any:
         Attributes:
             run: What to train, on what, and how.
             optimizer: The method. `train --optimizer NAME --help` shows the options it has.
+                MODULE:FUNCTION is a factory of your own.
             published: The settings of the method's paper in place of the defaults, which are what
                 measured best; what is given beside it counts.
             devices: With what processes and devices.
         """
 
         run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
-        optimizer: Literal[tuple(OPTIONS)] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
+        optimizer: Literal[tuple(dict.fromkeys([*OPTIONS, name]))] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
         published: bool = False
         devices: DevicesConfig = field(default_factory=DevicesConfig)
 

@@ -54,6 +54,8 @@ def write_directory(
         parsed = (json.dumps(config, indent=2) + "\n").encode()
         for name, content in {CONFIG: parsed, **(files or {})}.items():
             (draft / name).write_bytes(content)
+        # The library that writes them keeps them to their owner, whatever the umask says.
+        (draft / WEIGHTS).chmod((draft / CONFIG).stat().st_mode & 0o777)
         _replace(draft, directory)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -1,6 +1,9 @@
 """An optimiser as a few words and numbers, from which it is built again."""
 
+import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,7 +28,8 @@ class Method:
     """How an optimiser is built.
 
     Attributes:
-      name: a name in `loren_jax.optimizers.METHODS`.
+      name: a name in `loren_jax.optimizers.METHODS`, or `MODULE:FUNCTION` of a factory that can
+        be imported.
       knobs: its keyword arguments, as JSON values; what is not given is filled in with the
         defaults, so that a later version with others replays it.
       schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`.
@@ -63,6 +67,8 @@ class Method:
         """What makes the optimiser, if the name is known."""
         if self.name in optimizers.METHODS:
             return optimizers.METHODS[self.name].factory
+        if ":" in self.name:
+            return imported(self.name)
         return earlier.METHODS.get(self.name)
 
     def build(
@@ -127,6 +133,30 @@ class Method:
             seed=values.get("seed", 0),
             factors=factors,
         )
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """A factory of one's own, by `MODULE:FUNCTION`.
+
+    Args:
+      name: where it is; the module is looked for in the current directory too.
+
+    Returns:
+      The function.
+
+    Raises:
+      JournalError: there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise JournalError(
+            f"optimizer {name!r} cannot be imported ({error}); name MODULE:FUNCTION, of a module "
+            "here or on PYTHONPATH"
+        ) from error
 
 
 def _is_json(value: Any) -> bool:

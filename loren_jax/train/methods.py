@@ -5,6 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from loren_jax.journal.method import imported
 from loren_jax.optimizers import METHODS, published
 from loren_jax.train.options import MethodOptions, options_of
 
@@ -16,21 +17,33 @@ def options_named(name: str) -> Any:
     """Looks the options of a method up.
 
     Args:
-        name: A key of `OPTIONS`.
+        name: A key of `OPTIONS`, or `MODULE:FUNCTION` of a factory of one's own.
 
     Returns:
         A subclass of `MethodOptions`.
 
     Raises:
         ValueError: If there is no method of this name.
+        ImportError: If the module cannot be imported.
 
     Example:
         >>> options_named("loren").__name__
         'LorenOptions'
     """
-    if name not in OPTIONS:
-        raise ValueError(f"optimizer {name!r} is unknown; the optimisers are {', '.join(OPTIONS)}")
-    return OPTIONS[name]
+    if name in OPTIONS:
+        return OPTIONS[name]
+    if ":" in name:
+        return _imported_options(name)
+    raise ValueError(
+        f"optimizer {name!r} is unknown; the optimisers are {', '.join(OPTIONS)}, and "
+        "MODULE:FUNCTION for one of your own"
+    )
+
+
+@functools.cache
+def _imported_options(name: str) -> Any:
+    """Of a factory that is imported by its name; once, as a type is known by its identity."""
+    return options_of(imported(name))
 
 
 def published_options(name: str) -> Any:
@@ -68,9 +81,12 @@ def method_name(options: MethodOptions) -> str:
         >>> method_name(OPTIONS["mezo"](learning_rate=1e-6))
         'mezo'
     """
+    factory = type(options).factory
     for name, kind in OPTIONS.items():
-        if type(options).factory is kind.factory:
+        if factory is kind.factory:
             return name
+    if isinstance(options, MethodOptions):  # a factory of the user's own
+        return f"{factory.__module__}:{factory.__qualname__}"
     known = ", ".join(kind.__name__ for kind in OPTIONS.values())
     raise TypeError(f"optimizer is a {type(options).__name__}; it must be one of {known}")
 
@@ -127,7 +143,8 @@ def passes_of_step(options: Any, step: int, batches: int) -> int:
         >>> [passes_of_step(options, step, 10) for step in range(4)]
         [20, 4, 4, 20]
     """
-    passes, every = _passes(options), METHODS[method_name(options)].full_every
+    passes, entry = _passes(options), METHODS.get(method_name(options))
+    every = None if entry is None else entry.full_every
     if every is None or step % getattr(options, every):
         return passes
     return passes // 2 * batches  # at one point alone, which is half of the others' queries

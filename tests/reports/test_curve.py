@@ -6,24 +6,31 @@ import sys
 
 import numpy as np
 import pytest
-from loren_jax.train.plot import _smoothed
 
-from loren_jax.train import plot_curve
+from loren_jax.reports import plot_curve
+from loren_jax.reports.curve import _smoothed
 
 
-def events(count):
-    yield {"event": "evaluation", "step": 0, "forward_passes": 0, "loss": 0.7, "accuracy": 0.5}
+def events(count, score="accuracy"):
+    yield {"event": "evaluation", "step": 0, "forward_passes": 0, "loss": 0.7, score: 0.5}
     for step in range(1, count + 1):
         yield {"event": "step", "forward_passes": 6 * step, "loss": None if step == 2 else 1 / step}
     passes = 6 * count
-    last = {"step": count, "forward_passes": passes, "loss": 0.5, "accuracy": 0.8}
+    last = {"step": count, "forward_passes": passes, "loss": 0.5, score: 0.8}
     yield {"event": "evaluation", **last}
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_a_picture_is_written(count, tmp_path):
+@pytest.mark.parametrize(
+    ("drawn", "options"),
+    [
+        *[(list(events(count)), {"majority_accuracy": 0.534}) for count in (0, 1, 2, 50)],
+        (list(events(9, "error")), {"majority_accuracy": None}),  # of no classes
+        ([], {"majority_accuracy": 0.5}),  # never evaluated
+    ],
+)
+def test_a_picture_is_written(drawn, options, tmp_path):
     path = tmp_path / "curve.png"
-    plot_curve(list(events(count)), path, majority_accuracy=0.534, title="a run")
+    plot_curve(drawn, path, title="a run", **options)
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG")
     assert struct.unpack(">II", content[16:24]) == (1050, 900)
@@ -37,10 +44,6 @@ def test_the_selected_evaluation_is_marked(tmp_path):
     assert (tmp_path / "plain").read_bytes() != (tmp_path / "marked").read_bytes()
 
 
-def test_a_run_without_any_evaluation(tmp_path):
-    plot_curve([], tmp_path / "curve.png", majority_accuracy=0.5, title="a run")
-
-
 def test_smoothing_keeps_constants_and_length():
     np.testing.assert_allclose(_smoothed(np.full(100, 2.5)), 2.5)
     assert _smoothed(np.arange(7.0)).shape == (7,)
@@ -48,6 +51,6 @@ def test_smoothing_keeps_constants_and_length():
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    code = "import loren_jax.train, sys; print('matplotlib' in sys.modules)"
+    code = "import loren_jax.reports, loren_jax.train, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,31 +1,17 @@
 """Numbers of a run, made up."""
 
-from loren_jax.train import Summary
+from loren_jax.reports import Summary
 
 SUMMARY = Summary(
-    optimizer="loren",
-    model="minilm",
-    data="reviews",
-    seed=0,
-    protocol=None,
-    prompt=False,
-    metric="accuracy",
     steps=150,
     planned_steps=150,
     interrupted=False,
     stopped=False,
+    metric=None,
     selected_step=None,
-    selected_score=None,
-    accuracy_before=0.466,
-    accuracy_after=0.766,
-    loss_before=0.701,
-    loss_after=0.513,
-    majority_accuracy=0.534,
-    train_examples=512,
-    held_out_examples=500,
+    before={"accuracy": 0.466, "loss": 0.701, "examples": 500},
+    after={"accuracy": 0.766, "loss": 0.513, "examples": 500},
     test=None,
-    trained_parameters=770,
-    parameters=22566146,
     forward_passes=9600,
     evaluation_forward_passes=20,
     nonfinite=0,
@@ -36,4 +22,14 @@ SUMMARY = Summary(
     temporary_bytes=89 * 2**20,
     peak_resident_bytes=2**30,
     peak_device_bytes=None,
+    facts={
+        "optimizer": "loren",
+        "model": "minilm",
+        "data": "reviews",
+        "held_out": "held-out",
+        "majority_accuracy": 0.534,
+        "held_out_examples": 500,
+        "trained_parameters": 770,
+        "parameters": 22566146,
+    },
 )

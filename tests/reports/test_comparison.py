@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from loren_jax.train.comparison import comparison_table, group_runs, read_runs
-from loren_jax.train.comparison_plot import plot_comparison
+
+from loren_jax.reports import comparison_table, group_runs, plot_comparison, read_runs
 
 
 def write_run(directory, *, seed=0, accuracy=0.7, finished=True, metric="accuracy", **config):
@@ -56,15 +56,21 @@ def test_a_directory_of_seeds_stands_for_its_runs(tmp_path):
     assert [run.directory.name for run in runs] == ["seed0", "seed1"]
 
 
-def test_an_unfinished_run_is_marked(tmp_path):
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_unfinished_run_is_marked_and_in_no_mean(tmp_path, stopped):
+    """Nor one that a signal ended, which has a summary."""
     write_run(tmp_path / "done")
-    write_run(tmp_path / "cut", seed=1, finished=False)
-    _, row, note = table(tmp_path / "done", tmp_path / "cut")
+    cut = write_run(tmp_path / "cut", seed=1, finished=False)
+    if stopped:
+        summary = json.loads((tmp_path / "done" / "summary.json").read_text())
+        stopped = {**summary, "interrupted": True, "accuracy_after": 0.0}
+        (cut / "summary.json").write_text(json.dumps(stopped))
+    _, row, note = table(tmp_path / "done", cut)
     assert "0,1 (unfinished)" in row
     assert "2-4" in row
-    assert note == f"{tmp_path / 'cut'} is not finished: step 2 of 4"
-    alone = table(tmp_path / "cut")[1]
-    assert alone.split()[-4:] == ["-"] * 4
+    assert row.split()[-4:] == ["0.700", "0.600", "0.510", "12.3"]
+    assert note == f"{cut} is not finished: step 2 of 4"
+    assert table(cut)[1].split()[-4:] == ["-"] * 4
 
 
 def test_a_metric_that_is_not_accuracy_is_named(tmp_path):
@@ -90,9 +96,16 @@ def test_what_is_no_run(edit, error, message, tmp_path):
         read_runs([path])
 
 
-def test_a_picture_is_drawn(tmp_path):
+def test_a_picture_is_drawn_also_of_a_run_of_no_classifier(tmp_path):
     paths = [write_run(tmp_path / f"s{n}", seed=n, accuracy=0.7 + n / 10) for n in range(2)]
     paths.append(write_run(tmp_path / "cut", finished=False, data="rte"))
-    plot_comparison(group_runs(read_runs(paths)), tmp_path / "new" / "all.png")
+    own = write_run(tmp_path / "own")
+    (own / "config.json").write_text(json.dumps({"config": {"steps": 4}}))
+    metrics = (own / "metrics.jsonl").read_text()
+    (own / "metrics.jsonl").write_text(metrics.replace("accuracy", "error"))
+    (own / "summary.json").write_text(json.dumps({"error_after": 0.1, "training_seconds": 1.0}))
+    groups = group_runs(read_runs([*paths, own]))
+    plot_comparison(groups, tmp_path / "new" / "all.png")
     assert (tmp_path / "new" / "all.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "new").iterdir())) == 1
+    assert "0.100 error  -" in table(own)[1]

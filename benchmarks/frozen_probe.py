@@ -26,7 +26,7 @@ from loren_jax.tasks import (
     Tokens,
     divide,
     evaluation_batches,
-    load_pool,
+    load_splits,
     open_tokenizer,
     tokenize,
 )
@@ -46,8 +46,8 @@ def features_of(model: Any, tokens: Tokens) -> np.ndarray:
         return jnp.sum(hidden * weights, axis=1) / jnp.sum(weights, axis=1)
 
     rows = [
-        np.asarray(pooled(model.params, *batch.tokens[:3]))[batch.weights > 0]
-        for batch in evaluation_batches(tokens, BATCH_SIZE)
+        np.asarray(pooled(model.params, *rows[:3]))[weights > 0]
+        for rows, weights in evaluation_batches(tokens, BATCH_SIZE)
     ]
     return np.concatenate(rows)
 
@@ -96,8 +96,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
-    pool = load_pool(options.data, data_dir=options.data_dir)
-    classes = len(pool.train.label_names)
+    source = load_splits(options.data, data_dir=options.data_dir)
+    classes = len(source.train.label_names)
     directory = options.model or minilm()
     model = load_classifier(directory, num_labels=classes)
     tokenizer = open_tokenizer(directory)
@@ -107,7 +107,7 @@ def main() -> None:
     for seed in options.seeds:
         parts = divide(
             protocol,
-            pool,
+            source,
             train_examples=protocol.train_examples,
             dev_examples=protocol.dev_examples,
             seed=seed,
@@ -115,12 +115,14 @@ def main() -> None:
         if test is None:  # the same rows for every seed
             test = features_of(model, read(parts.test))
             print(f"majority class {parts.test.majority_accuracy():.4f} ({len(test)} examples)")
-        train, dev = (features_of(model, read(rows)) for rows in (parts.train, parts.dev))
+        train, dev = (features_of(model, read(rows)) for rows in (parts.train, parts.validation))
         probes = {
             decay: fit(train, jnp.asarray(parts.train.labels), decay, classes)
             for decay in WEIGHT_DECAYS
         }
-        dev_scores = {d: accuracy(probe, dev, parts.dev.labels) for d, probe in probes.items()}
+        dev_scores = {
+            d: accuracy(probe, dev, parts.validation.labels) for d, probe in probes.items()
+        }
         best = max(WEIGHT_DECAYS, key=lambda decay: dev_scores[decay])
         found.append(accuracy(probes[best], test, parts.test.labels))
         print(

@@ -30,7 +30,7 @@ from loren_jax.directions.masked import matching
 from loren_jax.models import load_classifier
 from loren_jax.noise import leaf_paths
 from loren_jax.objectives import cross_entropy
-from loren_jax.tasks import batch_indices, load_task, tokenize
+from loren_jax.tasks import batch_indices, draw, load_splits, tokenize
 
 RUNS = {
     "head": ("classifier/*", {"num_directions": 64, "chunk_size": 64}),
@@ -42,7 +42,7 @@ def measure(name: str, steps: int, path: Path) -> dict[str, Any]:
     """One row: both times, and what the file weighs."""
     pattern, knobs = RUNS[name]
     source = minilm()
-    examples, _ = load_task(str(reviews()), train_examples=512, held_out_examples=500, seed=0)
+    examples = draw(load_splits(str(reviews())), train=512, held_out=500, seed=0).train
     tokens = tokenize(source, examples, 32)
     model = load_classifier(source, num_labels=2, key=0)
     mask = matching((pattern,), model.params, "trainable")

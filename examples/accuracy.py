@@ -15,10 +15,10 @@ from quickstart.fetch import minilm, reviews
 
 from loren_jax import journal
 from loren_jax.models import bind, load_classifier
-from loren_jax.tasks import load_task, tokenize
+from loren_jax.tasks import draw, load_splits, tokenize
 
 source = minilm()
-train, held_out = load_task(str(reviews()), train_examples=512, held_out_examples=500, seed=0)
+train, held_out, _ = draw(load_splits(str(reviews())), train=512, held_out=500, seed=0)
 model = load_classifier(source, num_labels=2, key=0)
 
 

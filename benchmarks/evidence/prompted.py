@@ -78,7 +78,7 @@ def prompted_task(data: str, seed: int, *, data_dir: Path | None, batch_size: in
     """
     parts, model = division(data, seed, data_dir), prompted(data)
     rows = []
-    for part in (parts.train, parts.dev, parts.test):
+    for part in (parts.train, parts.validation, parts.test):
         tokens = read(model.tokenizer, part, MAX_LENGTH, prompt=model.prompt)
         rows.append({"inputs": _inputs(model, tokens), "labels": np.asarray(tokens.labels)})
     return Task(

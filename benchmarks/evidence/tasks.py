@@ -20,7 +20,7 @@ from loren_jax.models import (
     span_loss,
 )
 from loren_jax.objectives import cross_entropy
-from loren_jax.tasks import PROTOCOLS, Division, batch_indices, divide, load_pool, open_tokenizer
+from loren_jax.tasks import PROTOCOLS, Splits, batch_indices, divide, load_splits, open_tokenizer
 from loren_jax.tasks import tokenize as read
 
 HEAD, ENCODER = "head", "all parameters"
@@ -143,7 +143,7 @@ def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 
     model = load_classifier(source, num_labels=2, key=seed)
     rows = [
         {"inputs": features_of(source, model, part.texts), "labels": np.asarray(part.labels)}
-        for part in (parts.train, parts.dev, parts.test)
+        for part in (parts.train, parts.validation, parts.test)
     ]
     return Task(
         name=f"{data}, {HEAD}",
@@ -190,7 +190,7 @@ def encoder_task(
         params["layers"] = jax.tree.map(lambda x: x[:layers], params["layers"])
     apply, tokenizer = apply_function(config), open_tokenizer(source)
     rows = []
-    for part in (parts.train, parts.dev, parts.test):
+    for part in (parts.train, parts.validation, parts.test):
         tokens = read(tokenizer, part, max_length)
         rows.append({"inputs": tuple(tokens[:3]), "labels": np.asarray(tokens.labels)})
     loss, score = classification(lambda params, inputs: apply(params, *inputs))
@@ -241,7 +241,7 @@ def language_task(
     parts = division(data, seed, data_dir)
     model, tokenizer = load_language_model(model_file), open_tokenizer(model_file)
     rows = []
-    for part in (parts.train, parts.dev, parts.test):
+    for part in (parts.train, parts.validation, parts.test):
         tokens = read(tokenizer, part, max_length)
         rows.append({"ids": tokens.input_ids, "mask": tokens.attention_mask})
 
@@ -277,11 +277,11 @@ def language_task(
     )
 
 
-def division(data: str, seed: int, data_dir: Path | None) -> Division:
+def division(data: str, seed: int, data_dir: Path | None) -> Splits:
     """Training, dev and test rows of protocol `clean`, drawn by the seed."""
     protocol = PROTOCOLS["clean"]
     rows = {"train_examples": protocol.train_examples, "dev_examples": protocol.dev_examples}
-    return divide(protocol, load_pool(data, data_dir=data_dir), **rows, seed=seed)
+    return divide(protocol, load_splits(data, data_dir=data_dir), **rows, seed=seed)
 
 
 def metric_of(data: str) -> str:
@@ -289,12 +289,13 @@ def metric_of(data: str) -> str:
     return "matthews" if data == "cola" else "accuracy"
 
 
-def division_facts(parts: Division, batch_size: int) -> dict[str, Any]:
+def division_facts(parts: Splits, batch_size: int) -> dict[str, Any]:
     """What a reader needs to know of the rows."""
+    assert parts.validation is not None
     assert parts.test is not None
     return {
         "protocol": "clean",
-        "rows": [len(parts.train), len(parts.dev), len(parts.test)],
+        "rows": [len(parts.train), len(parts.validation), len(parts.test)],
         "batch size": batch_size,
         "majority class": parts.test.majority_accuracy(),
     }

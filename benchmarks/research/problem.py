@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from loren_jax.models import bind, load_classifier
 from loren_jax.models.layers import padding_mask, scanned
 from loren_jax.objectives import cross_entropy
-from loren_jax.tasks import PROTOCOLS, Tokens, divide, load_pool, open_tokenizer, tokenize
+from loren_jax.tasks import PROTOCOLS, Tokens, divide, load_splits, open_tokenizer, tokenize
 
 LENGTH = 16
 
@@ -101,14 +101,14 @@ def load(
     Returns:
       The problem.
     """
-    protocol, pool = PROTOCOLS["clean"], load_pool("sst2", data_dir=data_dir)
+    protocol, splits = PROTOCOLS["clean"], load_splits("sst2", data_dir=data_dir)
     rows = protocol.train_examples
-    parts = divide(protocol, pool, train_examples=rows, dev_examples=256, seed=seed)
+    parts = divide(protocol, splits, train_examples=rows, dev_examples=256, seed=seed)
     source = minilm()
     tokenizer = open_tokenizer(source)
     model = load_classifier(source, num_labels=2, key=seed)
     read = lambda examples: tokenize(tokenizer, examples, LENGTH)
-    tokens = [read(part) for part in (parts.train, parts.dev, parts.test)]
+    tokens = [read(part) for part in (parts.train, parts.validation, parts.test)]
     tokens[2] = tokens[2].rows(slice(test_examples))
     params, data = _fewer_words(model.params, tokens)
 

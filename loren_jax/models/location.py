@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 
 from loren_jax.checkpoints import CONFIG, TOKENIZER
 
@@ -43,7 +43,7 @@ def locate(model: str | Path) -> Path:
         )
     try:
         return _downloaded(str(model))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
+    except (OSError, HFValidationError) as error:
         raise FileNotFoundError(
             f"model={str(model)!r} is no path here and could not be fetched from the Hugging Face "
             f"Hub ({type(error).__name__}); with a network, unset HF_HUB_OFFLINE and check the "

@@ -22,8 +22,16 @@ from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.reader import Reader
 from loren_jax.objectives.saved_model import Origin, model_directory, model_of, save_model
 from loren_jax.objectives.scoring import Scorer
-from loren_jax.tasks import Division, Examples, Pool, Tokens, batch_indices, divide, load_pool
-from loren_jax.tasks.sources import drawn
+from loren_jax.tasks import (
+    TASKS,
+    Examples,
+    Splits,
+    Tokens,
+    batch_indices,
+    divide,
+    draw,
+    load_splits,
+)
 from loren_jax.types import PyTree
 
 DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH = 64, 128
@@ -192,7 +200,7 @@ class _Prepared(NamedTuple):
 
 def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
     source, prompt = locate(model_directory(config.model)), config.prompting
-    pool = load_pool(
+    whole = load_splits(
         config.data,
         data_dir=config.data_dir,
         held_out_data=config.held_out_data,
@@ -201,8 +209,10 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
         text_columns=config.text_columns,
         label_column=config.label_column,
     )
-    division = _divide(config, pool)
-    reader, names = Reader(source, prompt), pool.train.label_names
+    splits = _divide(config, whole)
+    held_out, test = splits.validation, splits.test
+    assert held_out is not None
+    reader, names = Reader(source, prompt), whole.train.label_names
     model = model_of(config, source, reader, names, sharding)
     if set(names) == set(model.label_names):  # a head that knows these classes keeps its order
         names = model.label_names
@@ -213,16 +223,15 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
     def tokens(examples: Examples) -> Tokens:
         return reader.tokens(relabel(examples, names), limit, positions)
 
-    test = division.test
     return _Prepared(
         model=model,
         origin=Origin(source, model.config, names, prompt, limit),
-        train=tokens(division.train),
-        held_out=tokens(division.dev),
+        train=tokens(splits.train),
+        held_out=tokens(held_out),
         test=None if test is None else tokens(test),
-        majority_accuracy=division.dev.majority_accuracy(),
+        majority_accuracy=held_out.majority_accuracy(),
         test_majority_accuracy=None if test is None else test.majority_accuracy(),
-        metrics=config.rules.metrics(pool) if config.rules else ("accuracy",),
+        metrics=config.rules.metrics(TASKS.get(config.data)) if config.rules else ("accuracy",),
         protocol=_protocol_title(config, limit),
     )
 
@@ -255,24 +264,22 @@ def length_limit(asked: int | None, default: int, positions: int | None) -> int:
     return asked
 
 
-def _divide(config: ClassificationConfig, pool: Pool) -> Division:
+def _divide(config: ClassificationConfig, whole: Splits) -> Splits:
     if config.rules is None:
-        return Division(
-            *drawn(pool, config.train_examples, config.held_out_examples, config.seed), None
-        )
-    division = divide(
+        return draw(whole, config.train_examples, config.held_out_examples, config.seed)
+    splits = divide(
         config.rules,
-        pool,
+        whole,
         train_examples=config.train_examples,
         dev_examples=config.dev_examples,
         test_examples=config.held_out_examples,
         seed=config.seed,
     )
-    rows, wanted = len(division.train), config.train_examples
+    rows, wanted = len(splits.train), config.train_examples
     if wanted is not None and rows < wanted:
         print(
-            f"{config.data} has only {len(pool.train)} training examples: {rows} of them to train "
-            f"on, {len(division.dev)} examples to select by",
+            f"{config.data} has only {len(whole.train)} training examples: {rows} of them to train "
+            f"on, {len(splits.validation or ())} examples to select by",
             file=sys.stderr,
         )
     if config.batch_size > rows:
@@ -280,7 +287,7 @@ def _divide(config: ClassificationConfig, pool: Pool) -> Division:
             f"batch_size is {config.batch_size}, but there are only {rows} training examples: "
             "lower batch_size"
         )
-    return division
+    return splits
 
 
 def _protocol_title(config: ClassificationConfig, max_length: int) -> str | None:

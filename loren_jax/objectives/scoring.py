@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from loren_jax.evaluation import Sharded
 from loren_jax.objectives.cross_entropy import cross_entropy
-from loren_jax.tasks import METRICS, EvaluationBatch, Tokens, evaluation_batches
+from loren_jax.tasks import METRICS, Tokens, evaluation_batches
 from loren_jax.types import PyTree
 
 
@@ -58,16 +58,15 @@ class Scorer:
         self.passes = -(-len(tokens.labels) // self._batch_size)
 
         def totals(
-            params: PyTree, batch: EvaluationBatch, frozen: tuple[Any, ...]
+            params: PyTree, tokens: Tokens, weights: jax.Array, frozen: tuple[Any, ...]
         ) -> tuple[jax.Array, jax.Array]:
-            logits = apply(params, *batch.tokens[:3], *frozen)
-            labels = batch.tokens.labels
+            logits, labels = apply(params, *tokens[:3], *frozen), tokens.labels
             answers = jnp.argmax(logits, axis=-1)
             counts = jnp.zeros((logits.shape[-1],) * 2, jnp.int32)
-            counts = counts.at[labels, answers].add(batch.weights.astype(jnp.int32))
+            counts = counts.at[labels, answers].add(weights.astype(jnp.int32))
             losses = cross_entropy(logits, labels)
             # Not losses * weights: a filling row's NaN would survive a weight of zero.
-            total = jnp.sum(jnp.where(batch.weights > 0, losses, 0.0))
+            total = jnp.sum(jnp.where(weights > 0, losses, 0.0))
             return everywhere((counts, total))
 
         self._totals = jax.jit(totals)
@@ -85,9 +84,8 @@ class Scorer:
         counts, losses, number = 0, 0.0, len(self._tokens.labels)
         silent = self._title is None or sys.stderr is None or not sys.stderr.isatty()
         with tqdm(total=number, desc=self._title, leave=False, disable=silent) as bar:
-            for batch in evaluation_batches(self._tokens, self._batch_size):
-                batch = batch._replace(tokens=self._place(batch.tokens))
-                more, loss = self._totals(params, batch, self._frozen)
+            for rows, weights in evaluation_batches(self._tokens, self._batch_size):
+                more, loss = self._totals(params, self._place(rows), weights, self._frozen)
                 counts = counts + np.asarray(more, np.int64)
                 losses += float(loss)
                 bar.update(min(self._batch_size, number - bar.n))

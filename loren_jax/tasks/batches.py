@@ -34,18 +34,6 @@ class Tokens(NamedTuple):
         return Tokens(*(array[indices] for array in self))
 
 
-class EvaluationBatch(NamedTuple):
-    """A batch with a weight for every row.
-
-    Attributes:
-        tokens: `batch_size` examples.
-        weights: float32 array [batch_size], 1 for an example and 0 for a row that only fills up.
-    """
-
-    tokens: Tokens
-    weights: Float32[np.ndarray, "batch"]
-
-
 def batch_indices(
     seed: int, step: int, num_examples: int, batch_size: int
 ) -> Int64[np.ndarray, "batch"]:
@@ -86,7 +74,9 @@ def batch_indices(
     return np.concatenate([tail, permutation(num_examples, seed, epoch + 1)[:missing]])
 
 
-def evaluation_batches(tokens: Tokens, batch_size: int) -> Iterator[EvaluationBatch]:
+def evaluation_batches(
+    tokens: Tokens, batch_size: int
+) -> Iterator[tuple[Tokens, Float32[np.ndarray, "batch"]]]:
     """Walk through all examples once, in order, in batches of one shape.
 
     Args:
@@ -94,7 +84,8 @@ def evaluation_batches(tokens: Tokens, batch_size: int) -> Iterator[EvaluationBa
         batch_size: number of rows of every batch, the last included.
 
     Yields:
-        Batches; the rows that fill up the last one have weight 0.
+        `batch_size` examples, and float32 array [batch_size] of a weight for each: 1, or 0 for the
+        rows that fill up the last batch.
 
     Raises:
         ValueError: if there are no examples or `batch_size` is below 1.
@@ -102,7 +93,7 @@ def evaluation_batches(tokens: Tokens, batch_size: int) -> Iterator[EvaluationBa
     Example:
         >>> grid = np.zeros((3, 8), np.int32)
         >>> tokens = Tokens(grid, grid, grid, np.zeros(3, np.int32))
-        >>> [batch.weights.tolist() for batch in evaluation_batches(tokens, 2)]
+        >>> [weights.tolist() for _, weights in evaluation_batches(tokens, 2)]
         [[1.0, 1.0], [1.0, 0.0]]
     """
     num_examples = len(tokens.labels)
@@ -115,4 +106,4 @@ def evaluation_batches(tokens: Tokens, batch_size: int) -> Iterator[EvaluationBa
         # The last example again, not zeros: attention over no token at all gives NaN, and NaN
         # times weight 0 is NaN.
         rows = tokens.rows(np.minimum(positions, num_examples - 1))
-        yield EvaluationBatch(rows, (positions < num_examples).astype(np.float32))
+        yield rows, (positions < num_examples).astype(np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from loren_jax.tasks.tables import Row, Table
+from loren_jax.tasks.tables import Table
 
 # Pairs come first: where a row has both a question and a sentence, the task is about the two.
 _TEXT_COLUMNS = (
@@ -41,8 +41,7 @@ def choose_text_columns(table: Table, text_columns: Sequence[str] | None) -> tup
         ValueError: if a column is missing, or none is asked for.
 
     Example:
-        >>> row = Row(1, {"question": "Why?", "sentence": "So.", "label": "0"})
-        >>> choose_text_columns(Table("a.tsv", "line", tuple(row.values), (row,)), None)
+        >>> choose_text_columns(Table("a.tsv", "line", ("question", "sentence", "label"), {}), None)
         ('question', 'sentence')
     """
     if text_columns is None:
@@ -68,24 +67,14 @@ def read_texts(table: Table, text_columns: tuple[str, ...]) -> tuple[tuple[str, 
 def read_labels(table: Table, label_column: str) -> tuple[str, ...]:
     """Return the label of every row as a name; a ValueError where there is none."""
     _require_column(table, label_column)
-    return tuple(read_label_value(table, row, label_column) for row in table.rows)
+    return tuple(_label(table, row, label_column) for row in table.rows)
 
 
-def read_label_value(table: Table, row: Row, label_column: str) -> str:
-    """Return the label of one row as a name; a ValueError where there is none."""
-    value = _value(table, row, label_column)
-    if isinstance(value, bool):
-        return str(value).lower()  # as JSON spells it
-    if not isinstance(value, str | int):
-        raise ValueError(f"{table.place(row)}: label {value!r} is neither a string nor an integer")
-    return str(value)
-
-
-def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
+def sort_names(labels: Sequence[str]) -> tuple[str, ...]:
     """Return the different labels in order; numbers by value, so that 10 follows 9.
 
     Example:
-        >>> sorted_names(["10", "9", "10"]), sorted_names(["pos", "neg"])
+        >>> sort_names(["10", "9", "10"]), sort_names(["pos", "neg"])
         (('9', '10'), ('neg', 'pos'))
     """
     names = set(labels)
@@ -95,7 +84,7 @@ def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def encode(
-    table: Table, labels: Sequence[str], label_names: Sequence[str]
+    table: Table, labels: Sequence[str], label_names: Sequence[str], *, numbered: bool = False
 ) -> Int32[np.ndarray, "rows"]:
     """Number the labels of a table by their place in `label_names`.
 
@@ -103,6 +92,7 @@ def encode(
         table: where the labels come from, for the message.
         labels: one per row.
         label_names: the known classes, in order.
+        numbered: whether a label may also be the number of its class, or a name in another case.
 
     Returns:
         int32 array [rows].
@@ -110,14 +100,18 @@ def encode(
     Raises:
         ValueError: at a label that is not among `label_names`.
     """
-    numbers = {name: number for number, name in enumerate(label_names)}
+    spell = str.lower if numbered else str
+    numbers = {spell(name): number for number, name in enumerate(label_names)}
+    known = ", ".join(label_names)
+    if numbered:
+        numbers |= {str(number): number for number in range(len(label_names))}
+        known += f", or 0 to {len(label_names) - 1}"
     for row, label in zip(table.rows, labels, strict=True):
-        if label not in numbers:
+        if spell(label) not in numbers:
             raise ValueError(
-                f"{table.place(row)}: unknown label {label!r}; the known labels are "
-                f"{', '.join(label_names)}"
+                f"{table.place(row)}: unknown label {label!r}; the known labels are {known}"
             )
-    return np.array([numbers[label] for label in labels], np.int32)
+    return np.array([numbers[spell(label)] for label in labels], np.int32)
 
 
 def _require_column(table: Table, column: str) -> None:
@@ -128,14 +122,23 @@ def _require_column(table: Table, column: str) -> None:
         )
 
 
-def _value(table: Table, row: Row, column: str) -> Any:
-    if column not in row.values:
+def _value(table: Table, row: int, column: str) -> Any:
+    if column not in table.rows[row]:
         raise ValueError(f"{table.place(row)}: no value for column {column!r}")
-    return row.values[column]
+    return table.rows[row][column]
 
 
-def _text(table: Table, row: Row, column: str) -> str:
+def _text(table: Table, row: int, column: str) -> str:
     value = _value(table, row, column)
     if not isinstance(value, str):
         raise ValueError(f"{table.place(row)}: column {column!r} holds {value!r}, not a text")
     return value
+
+
+def _label(table: Table, row: int, column: str) -> str:
+    value = _value(table, row, column)
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON spells it
+    if not isinstance(value, str | int):
+        raise ValueError(f"{table.place(row)}: label {value!r} is neither a string nor an integer")
+    return str(value)

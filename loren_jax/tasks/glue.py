@@ -1,19 +1,20 @@
-"""The tasks of GLUE (https://gluebenchmark.com) that LOREN is measured on.
+"""The tasks of GLUE and SuperGLUE that LOREN is measured on.
 
-Inputs are those of its protocol: the sentence, or the pair in GLUE's order. CoLA's validation split
-is both of its dev files, in this order.
+Inputs are those of its protocol: the sentence, or the pair in the order of the data. BoolQ has the
+passage first, so that at 128 tokens it is the passage that is cut, and WiC has its word before the
+first sentence. CoLA's validation split is both of its dev files, in this order. Local files of
+SuperGLUE are the official JSON lines.
 """
 
+from collections.abc import Mapping
+
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.task import DataFile, Task
+from loren_jax.tasks.task import Task
 
 _HUB = "nyu-mll/glue"
-_COLA_COLUMNS = ("source", "label", "mark", "sentence")
-
-
-def _subsets(first: str, second: str) -> tuple[DataFile, ...]:
-    renamed = (("text_a", first), ("text_b", second))
-    return tuple(DataFile(f"train_subset_{part}.json", renamed=renamed) for part in "ab")
+_SUPERGLUE_HUB = "aps/super_glue"
+_SUBSETS = ("train_subset_a.json", "train_subset_b.json")
+_LINES = {"train_files": (("train.jsonl",),), "validation_files": (("val.jsonl",),)}
 
 
 MNLI = Task(
@@ -28,8 +29,9 @@ MNLI = Task(
         ("Yes", "Maybe", "No"),
     ),
     metrics=("accuracy",),
-    train_files=((DataFile("train.jsonl"),), _subsets("premise", "hypothesis")),
-    validation_files=((DataFile("dev_matched.jsonl"),),),
+    train_files=(("train.jsonl",), _SUBSETS),
+    validation_files=(("dev_matched.jsonl",),),
+    renamed=(("text_a", "premise"), ("text_b", "hypothesis")),
     hub_validation="validation_matched",
 )
 
@@ -44,8 +46,9 @@ QNLI = Task(
         ("Yes", "No"),
     ),
     metrics=("accuracy",),
-    train_files=((DataFile("train.tsv"),), _subsets("question", "sentence")),
-    validation_files=((DataFile("dev.tsv"),),),
+    train_files=(("train.tsv",), _SUBSETS),
+    validation_files=(("dev.tsv",),),
+    renamed=(("text_a", "question"), ("text_b", "sentence")),
 )
 
 SST2 = Task(
@@ -56,8 +59,8 @@ SST2 = Task(
     inputs=("{sentence}",),
     prompt=Prompt("{sentence} All in all, it was {answer}.", ("terrible", "great")),
     metrics=("accuracy",),
-    train_files=((DataFile("train.tsv"),),),
-    validation_files=((DataFile("dev.tsv"),),),
+    train_files=(("train.tsv",),),
+    validation_files=(("dev.tsv",),),
 )
 
 COLA = Task(
@@ -68,14 +71,66 @@ COLA = Task(
     inputs=("{sentence}",),
     prompt=Prompt("{sentence}\nThe grammar of this sentence is {answer}.", ("wrong", "right")),
     metrics=("matthews", "accuracy"),
-    train_files=((DataFile("in_domain_train.tsv", _COLA_COLUMNS),),),
-    validation_files=(
-        (
-            DataFile("in_domain_dev.tsv", _COLA_COLUMNS),
-            DataFile("out_of_domain_dev.tsv", _COLA_COLUMNS),
-        ),
-    ),
+    train_files=(("in_domain_train.tsv",),),
+    validation_files=(("in_domain_dev.tsv", "out_of_domain_dev.tsv"),),
+    columns=("source", "label", "mark", "sentence"),
 )
 
-GLUE = {task.name: task for task in (MNLI, QNLI, SST2, COLA)}
-"""The tasks by name."""
+RTE = Task(
+    name="rte",
+    title="RTE",
+    hub=f"{_SUPERGLUE_HUB}:rte",
+    label_names=("entailment", "not_entailment"),
+    inputs=("{premise}", "{hypothesis}"),
+    prompt=Prompt(
+        '{premise}\nGiven that, is it true that "{hypothesis}"? Yes or No?\nAnswer: {answer}',
+        ("Yes", "No"),
+    ),
+    metrics=("accuracy",),
+    **_LINES,
+)
+
+BOOLQ = Task(
+    name="boolq",
+    title="BoolQ",
+    hub=f"{_SUPERGLUE_HUB}:boolq",
+    label_names=("False", "True"),
+    inputs=("{passage}", "{question}?"),
+    prompt=Prompt("{passage}\nQuestion: {question}?\nAnswer: {answer}", ("No", "Yes")),
+    metrics=("accuracy",),
+    **_LINES,
+)
+
+WIC = Task(
+    name="wic",
+    title="WiC",
+    hub=f"{_SUPERGLUE_HUB}:wic",
+    label_names=("False", "True"),
+    inputs=("{word} : {sentence1}", "{sentence2}"),
+    prompt=Prompt(
+        '{sentence1}\n{sentence2}\nDo both sentences mean the same by "{word}"? {answer}',
+        ("No", "Yes"),
+    ),
+    metrics=("accuracy",),
+    **_LINES,
+)
+
+CB = Task(
+    name="cb",
+    title="CB",
+    hub=f"{_SUPERGLUE_HUB}:cb",
+    label_names=("entailment", "contradiction", "neutral"),
+    inputs=("{premise}", "{hypothesis}"),
+    prompt=Prompt(
+        '{premise}\nGiven that, is it true that "{hypothesis}"? Yes, No or Maybe?\n'
+        "Answer: {answer}",
+        ("Yes", "No", "Maybe"),
+    ),
+    metrics=("f1", "accuracy"),
+    **_LINES,
+)
+
+TASKS: Mapping[str, Task] = {
+    task.name: task for task in (MNLI, QNLI, SST2, COLA, RTE, BOOLQ, WIC, CB)
+}
+"""Every named task."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from loren_jax.tasks.tables import Row, Table
+from loren_jax.tasks.tables import Table
 
 _NAME = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+)?)(:(?P<configuration>[\w.-]+))?")
 # Where the Hub keeps its own Parquet copy of a data set whose first branch is a loading script.
@@ -74,10 +74,10 @@ def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[s
         raise ValueError(f"Hub data set {source!r}, split {split!r} is empty")
     names = getattr(data.features.get(label_column), "names", None)
     origin = f"{source} ({split})"
-    rows = tuple(
-        Row(number, _with_label_name(f"{origin}, row {number}", values, label_column, names))
+    rows = {
+        number: _with_label_name(f"{origin}, row {number}", values, label_column, names)
         for number, values in enumerate(data)
-    )
+    }
     table = Table(origin, "row", tuple(data.column_names), rows)
     return table, None if names is None else tuple(names)
 

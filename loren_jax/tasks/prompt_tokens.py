@@ -12,7 +12,7 @@ from loren_jax.tasks.prompts import Prompt
 _MOST_ATTEMPTS = 20
 
 
-def prompted_rows(
+def tokenize_prompts(
     tokenizer: Any, texts: Sequence[tuple[str, ...]], prompt: Prompt, max_length: int
 ) -> dict[str, list[list[int]]]:
     """Tokenise examples in a prompt.

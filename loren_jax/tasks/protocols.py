@@ -8,10 +8,10 @@ away from every decision.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from loren_jax.tasks.sources import Pool
-from loren_jax.tasks.text_classification import Examples, split
+from loren_jax.tasks.examples import Examples, split
+from loren_jax.tasks.splits import Splits
+from loren_jax.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,9 @@ class Protocol:
     own_metrics: bool
     prompts: bool
 
-    def metrics(self, pool: Pool) -> tuple[str, ...]:
-        """Return the names of the metrics that count, the selecting one first."""
-        own = pool.task.metrics if pool.task and self.own_metrics else ()
-        return own or ("accuracy",)
+    def metrics(self, task: Task | None) -> tuple[str, ...]:
+        """Return the names of the metrics that count for a task, the selecting one first."""
+        return task.metrics if task and self.own_metrics else ("accuracy",)
 
     def title(
         self, *, train_examples: int | None, dev_examples: int, max_length: int, prompted: bool
@@ -99,29 +98,15 @@ PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (PA
 """The protocols by name."""
 
 
-class Division(NamedTuple):
-    """The examples of a run.
-
-    Attributes:
-        train: what the steps see.
-        dev: what the evaluations see, and selection and early stopping with them.
-        test: what is scored once, with the selected parameters; `None` where `dev` is reported.
-    """
-
-    train: Examples
-    dev: Examples
-    test: Examples | None
-
-
 def divide(
     protocol: Protocol,
-    pool: Pool,
+    splits: Splits,
     *,
     train_examples: int | None,
     dev_examples: int,
     test_examples: int | None = None,
     seed: int = 0,
-) -> Division:
+) -> Splits:
     """Divide a source as a protocol says.
 
     `paper` takes the first rows of both splits, or all of a smaller one. `clean` draws disjoint
@@ -131,7 +116,7 @@ def divide(
 
     Args:
         protocol: which one.
-        pool: the source.
+        splits: the source.
         train_examples: training rows; `None` for all that are left.
         dev_examples: selection rows.
         test_examples: test rows to set aside first, by the same draw for all seeds, of a source
@@ -139,32 +124,33 @@ def divide(
         seed: of the draw.
 
     Returns:
-        Disjoint examples.
+        Disjoint examples; the dev rows are the `validation` of the run.
 
     Raises:
         ValueError: if the protocol needs a validation split that the source does not have, or
             there are too few rows to divide.
     """
     if not protocol.drawn:
-        return _first_rows(protocol, pool, train_examples, dev_examples)
-    train, test = pool.train, pool.validation
+        return _first_rows(protocol, splits, train_examples, dev_examples)
+    train, test = splits.train, splits.validation
     if test is None:
         test, train = _set_aside(train, test_examples)
     if train_examples is None:
         train_examples = max(1, len(train) - dev_examples)
-    counts = _shared_out((train_examples, dev_examples), len(train))
-    return Division(*split(train, train=counts[0], held_out=counts[1], seed=seed), test)
+    counts = _share_out((train_examples, dev_examples), len(train))
+    return Splits(*split(train, train=counts[0], held_out=counts[1], seed=seed), test)
 
 
-def _first_rows(protocol: Protocol, pool: Pool, train: int | None, dev: int) -> Division:
-    if pool.validation is None:
+def _first_rows(protocol: Protocol, splits: Splits, train: int | None, dev: int) -> Splits:
+    if splits.validation is None:
         raise ValueError(
             f"protocol {protocol.name} takes the first rows of a validation split, which this data "
             "does not have; name a task or a Hub data set, or give held_out_data"
         )
-    train = len(pool.train) if train is None else min(train, len(pool.train))
-    dev = min(dev, len(pool.validation))
-    return Division(pool.train.take(train), pool.validation.take(dev), None)
+    train = len(splits.train) if train is None else min(train, len(splits.train))
+    return Splits(
+        splits.train.take(train), splits.validation.take(min(dev, len(splits.validation)))
+    )
 
 
 def _set_aside(examples: Examples, count: int | None) -> tuple[Examples, Examples]:
@@ -177,11 +163,11 @@ def _set_aside(examples: Examples, count: int | None) -> tuple[Examples, Example
     return split(examples, train=count, held_out=len(examples) - count, seed=0)
 
 
-def _shared_out(wanted: Sequence[int], available: int) -> tuple[int, int]:
+def _share_out(wanted: Sequence[int], available: int) -> tuple[int, int]:
     """The wanted numbers, or numbers in the same proportion.
 
     Example:
-        >>> _shared_out((512, 256), 250)
+        >>> _share_out((512, 256), 250)
         (167, 83)
     """
     train, dev = wanted

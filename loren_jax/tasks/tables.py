@@ -9,45 +9,35 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 FILE_SUFFIXES = (".tsv", ".csv", ".json", ".jsonl")
 
 
-class Row(NamedTuple):
-    """One row: its number as a reader of the source counts it, and its values by column."""
-
-    number: int
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows of one source.
 
     Attributes:
         origin: file path or data set name, for messages.
-        unit: what `Row.number` counts: `line`, `entry` or `row`.
+        unit: what the numbers of rows count: `line`, `entry` or `row`.
         columns: the column names, in the order of the source.
-        rows: the rows, at least one.
+        rows: the values by column, of at least one row, by its number as a reader counts it.
     """
 
     origin: str
     unit: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: Mapping[int, Mapping[str, Any]]
 
-    def place(self, row: Row) -> str:
+    def place(self, number: int) -> str:
         """Say where a row stands, for an error message.
 
         Example:
-            >>> row = Row(2, {"text": "fine"})
-            >>> Table("a.tsv", "line", ("text",), (row,)).place(row)
+            >>> Table("a.tsv", "line", ("text",), {2: {"text": "fine"}}).place(2)
             'a.tsv, line 2'
         """
-        return f"{self.origin}, {self.unit} {row.number}"
+        return f"{self.origin}, {self.unit} {number}"
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
@@ -116,17 +106,17 @@ def _delimited_table(
     names = tuple(columns) if columns is not None else tuple(next(lines)[1])
     if len(set(names)) < len(names):
         raise ValueError(f"{path}: a column name occurs twice among {', '.join(names)}")
-    rows = []
+    rows = {}
     for number, fields in lines:
         if len(fields) != len(names):
             raise ValueError(
                 f"{path}, line {number}: {len(fields)} fields where {len(names)} are expected "
                 f"({', '.join(names)})"
             )
-        rows.append(Row(number, dict(zip(names, fields, strict=True))))
+        rows[number] = dict(zip(names, fields, strict=True))
     if not rows:
         raise ValueError(f"{path} has a header but no rows")
-    return Table(str(path), "line", names, tuple(rows))
+    return Table(str(path), "line", names, rows)
 
 
 def _json_table(path: Path, text: str) -> Table:
@@ -136,12 +126,10 @@ def _json_table(path: Path, text: str) -> Table:
         unit, entries = "line", list(_json_lines(path, text))
     if not entries:
         raise ValueError(f"{path} holds no rows")
-    rows = []
     for number, entry in entries:
         if not isinstance(entry, dict):
             raise ValueError(f"{path}, {unit} {number}: expected a JSON object with columns")
-        rows.append(Row(number, entry))
-    return Table(str(path), unit, tuple(rows[0].values), tuple(rows))
+    return Table(str(path), unit, tuple(entries[0][1]), dict(entries))
 
 
 def _whole_document(path: Path, text: str) -> list[tuple[int, Any]] | None:

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from loren_jax.tasks.batches import Tokens
-from loren_jax.tasks.prompt_tokens import prompted_rows
+from loren_jax.tasks.examples import Examples
+from loren_jax.tasks.prompt_tokens import tokenize_prompts
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.text_classification import Examples
 
 # Rows of eight tokens: few enough to waste little, and a size that accelerators like.
 _LENGTH_MULTIPLE = 8
@@ -138,7 +138,7 @@ def _rows(
                 *columns, truncation=True, max_length=max_length, return_attention_mask=False
             )
         else:
-            encoded = prompted_rows(tokenizer, texts, prompt, max_length)
+            encoded = tokenize_prompts(tokenizer, texts, prompt, max_length)
         ids += encoded["input_ids"]
         types += encoded.get("token_type_ids", [[0] * len(row) for row in encoded["input_ids"]])
     return ids, types

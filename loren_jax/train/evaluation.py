@@ -8,8 +8,8 @@ from loren_jax.objectives.classification import DEFAULT_MAX_LENGTH, TASK_MAX_LEN
 from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.reader import Reader
 from loren_jax.objectives.saved_model import model_directory, read_prompt
-from loren_jax.tasks import TASKS, Examples, Prompt, load_examples, load_task, read_task
-from loren_jax.tasks.text_classification import is_file
+from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
+from loren_jax.tasks.examples import is_file
 from loren_jax.train.config import EvaluateConfig
 
 
@@ -70,13 +70,9 @@ def _examples(
         "label_column": config.label_column,
     }
     if config.held_out:
-        held_out = load_task(
-            config.data,
-            train_examples=config.train_examples,
-            held_out_examples=config.held_out_examples,
-            seed=config.seed,
-            **columns,
-        )[1]
-        return relabel(held_out, label_names)
+        whole = load_splits(config.data, **columns)
+        drawn = draw(whole, config.train_examples, config.held_out_examples, config.seed)
+        assert drawn.validation is not None
+        return relabel(drawn.validation, label_names)
     split = config.split if is_file(config.data) else config.split or "validation"
     return load_examples(config.data, split=split, label_names=label_names, **columns)

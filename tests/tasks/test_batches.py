@@ -58,13 +58,13 @@ def test_rows():
 def test_weighted_evaluation_counts_every_example_once(batch_size):
     tokens = make(7)
     batches = list(evaluation_batches(tokens, batch_size))
-    labels = np.concatenate([batch.tokens.labels for batch in batches])
-    weights = np.concatenate([batch.weights for batch in batches])
+    labels = np.concatenate([rows.labels for rows, _ in batches])
+    weights = np.concatenate([weights for _, weights in batches])
     assert weights.dtype == np.float32
     assert weights.sum() == 7
     assert np.array_equal(labels[weights > 0], tokens.labels)
     # Rows that fill up keep some token to attend to.
-    assert all(batch.tokens.attention_mask.any(axis=1).all() for batch in batches)
+    assert all(rows.attention_mask.any(axis=1).all() for rows, _ in batches)
 
 
 def test_one_compilation_serves_all_batches():

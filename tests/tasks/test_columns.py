@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from loren_jax.tasks.columns import choose_text_columns, encode, read_labels, read_texts
-from loren_jax.tasks.tables import Row, Table
+from loren_jax.tasks.tables import Table
 
 
 def table(*rows):
-    numbered = tuple(Row(number, row) for number, row in enumerate(rows, start=1))
-    return Table("a.jsonl", "line", tuple(rows[0]), numbered)
+    return Table("a.jsonl", "line", tuple(rows[0]), dict(enumerate(rows, start=1)))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import sys
 import datasets
 import pytest
 
+from loren_jax.tasks.examples import load_examples
 from loren_jax.tasks.hub import parse_name, read_hub
-from loren_jax.tasks.text_classification import load_examples
 
 FEATURES = datasets.Features(
     {

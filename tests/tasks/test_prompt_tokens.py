@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from prompt_tokenizers import byte_tokenizer, word_tokenizer
 
-from loren_jax.tasks.prompt_tokens import prompted_rows
+from loren_jax.tasks.examples import Examples
+from loren_jax.tasks.prompt_tokens import tokenize_prompts
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.text_classification import Examples
 from loren_jax.tasks.tokenization import tokenize
 
 PROMPT = Prompt("{sentence} It was {answer}.", ("bad", "good"))
@@ -18,17 +18,17 @@ def words(count):
 
 
 def read(tokenizer, texts, prompt, max_length):
-    rows = prompted_rows(tokenizer, texts, prompt, max_length)["input_ids"]
+    rows = tokenize_prompts(tokenizer, texts, prompt, max_length)["input_ids"]
     return [tokenizer.decode(row) for row in rows]
 
 
 def test_what_fits_is_tokenised_as_one_text():
     tokenizer = byte_tokenizer()
-    rows = prompted_rows(tokenizer, [("good",), ("bad bad",)], PROMPT, 64)["input_ids"]
+    rows = tokenize_prompts(tokenizer, [("good",), ("bad bad",)], PROMPT, 64)["input_ids"]
     assert rows == tokenizer(["good It was", "bad bad It was"])["input_ids"]
     assert rows[0][0] == tokenizer.bos_token_id
     encoder = word_tokenizer()
-    rows = prompted_rows(encoder, [("good",)], PROMPT, 64)["input_ids"]
+    rows = tokenize_prompts(encoder, [("good",)], PROMPT, 64)["input_ids"]
     assert rows == encoder(["good It was [MASK]."])["input_ids"]
 
 
@@ -54,7 +54,7 @@ def test_the_longest_field_is_cut_first(max_length):
 
 def test_a_decoder_keeps_the_words_before_the_answer():
     tokenizer = byte_tokenizer()
-    (row,) = prompted_rows(tokenizer, [("good " * 30,)], PROMPT, 10)["input_ids"]
+    (row,) = tokenize_prompts(tokenizer, [("good " * 30,)], PROMPT, 10)["input_ids"]
     assert len(row) == 10
     assert row[0] == tokenizer.bos_token_id
     assert tokenizer.decode(row[1:]).startswith("good good")
@@ -65,13 +65,13 @@ def test_a_decoder_does_not_read_an_ending_of_the_tokenizer():
     with_ending, without = byte_tokenizer(ending=True), byte_tokenizer()
     for max_length in (64, 10):
         texts = [("good " * 5,)]
-        rows = [prompted_rows(t, texts, PROMPT, max_length) for t in (with_ending, without)]
+        rows = [tokenize_prompts(t, texts, PROMPT, max_length) for t in (with_ending, without)]
         assert rows[0] == rows[1]
 
 
 def test_a_mask_in_the_text_is_no_answer():
     tokenizer = word_tokenizer()
-    (row,) = prompted_rows(tokenizer, [("film [MASK] film",)], PROMPT, 64)["input_ids"]
+    (row,) = tokenize_prompts(tokenizer, [("film [MASK] film",)], PROMPT, 64)["input_ids"]
     assert row.count(tokenizer.mask_token_id) == 1
     assert tokenizer.decode(row) == "[CLS] film film it was [MASK] . [SEP]"
 
@@ -79,7 +79,7 @@ def test_a_mask_in_the_text_is_no_answer():
 @pytest.mark.parametrize("tokenizer", [word_tokenizer, byte_tokenizer])
 def test_a_prompt_that_does_not_fit(tokenizer):
     with pytest.raises(ValueError, match=r"max_length is 2, but the prompt alone has \d tokens"):
-        prompted_rows(tokenizer(), [("film",)], PROMPT, 2)
+        tokenize_prompts(tokenizer(), [("film",)], PROMPT, 2)
 
 
 def test_token_arrays():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from loren_jax.tasks.examples import Examples
 from loren_jax.tasks.glue import COLA
 from loren_jax.tasks.protocols import CLEAN, PAPER, PROTOCOLS, divide
-from loren_jax.tasks.sources import Pool
-from loren_jax.tasks.text_classification import Examples
+from loren_jax.tasks.splits import Splits
 
 
 def make(name, count):
@@ -14,9 +14,9 @@ def make(name, count):
     return Examples(texts, np.arange(count, dtype=np.int32) % 2, ("no", "yes"))
 
 
-def pool(train=1000, validation=400, task=None):
+def whole(train=1000, validation=400):
     held_out = None if validation is None else make("validation", validation)
-    return Pool(make("train", train), held_out, task)
+    return Splits(make("train", train), held_out)
 
 
 def divided(protocol, source, seed=0, train=512, dev=256, test=None):
@@ -25,53 +25,53 @@ def divided(protocol, source, seed=0, train=512, dev=256, test=None):
     )
 
 
-def sizes(division):
-    return tuple(None if part is None else len(part) for part in division)
+def sizes(splits):
+    return tuple(None if part is None else len(part) for part in splits)
 
 
 def test_paper_takes_the_first_rows_whatever_the_seed():
-    division = divided(PAPER, pool(), seed=3)
-    assert sizes(division) == (512, 256, None)
-    assert division.train.texts == make("train", 512).texts
-    assert division.dev.texts == make("validation", 256).texts
+    splits = divided(PAPER, whole(), seed=3)
+    assert sizes(splits) == (512, 256, None)
+    assert splits.train.texts == make("train", 512).texts
+    assert splits.validation.texts == make("validation", 256).texts
 
 
 def test_paper_is_clamped_for_small_tasks():
-    assert sizes(divided(PAPER, pool(250, 56))) == (250, 56, None)
-    assert sizes(divided(PAPER, pool(250, 56), train=None)) == (250, 56, None)
+    assert sizes(divided(PAPER, whole(250, 56))) == (250, 56, None)
+    assert sizes(divided(PAPER, whole(250, 56), train=None)) == (250, 56, None)
 
 
 def test_clean_draws_by_the_seed_and_tests_on_everything():
-    one, same, other = (divided(CLEAN, pool(), seed=seed) for seed in (0, 0, 1))
+    one, same, other = (divided(CLEAN, whole(), seed=seed) for seed in (0, 0, 1))
     assert sizes(one) == (512, 256, 400)
-    assert not set(one.train.texts) & set(one.dev.texts)
+    assert not set(one.train.texts) & set(one.validation.texts)
     assert one.train.texts == same.train.texts != other.train.texts
     assert one.test.texts == other.test.texts == make("validation", 400).texts
     assert one.train.texts != make("train", 512).texts
 
 
 def test_clean_shares_out_what_there_is():
-    division = divided(CLEAN, pool(250, 56))
-    assert sizes(division) == (167, 83, 56)
-    assert len(set(division.train.texts + division.dev.texts)) == 250
-    assert sizes(divided(CLEAN, pool(), train=None)) == (744, 256, 400)
+    splits = divided(CLEAN, whole(250, 56))
+    assert sizes(splits) == (167, 83, 56)
+    assert len(set(splits.train.texts + splits.validation.texts)) == 250
+    assert sizes(divided(CLEAN, whole(), train=None)) == (744, 256, 400)
 
 
 def test_clean_sets_the_test_rows_aside_where_there_is_no_validation_split():
-    one = divided(CLEAN, pool(validation=None), test=100)
-    other = divided(CLEAN, pool(validation=None), test=100, seed=1)
+    one = divided(CLEAN, whole(validation=None), test=100)
+    other = divided(CLEAN, whole(validation=None), test=100, seed=1)
     assert sizes(one) == (512, 256, 100)
     assert one.test.texts == other.test.texts
-    for division in (one, other):
-        assert len({text for part in division for text in part.texts}) == 868
+    for splits in (one, other):
+        assert len({text for part in splits for text in part.texts}) == 868
 
 
 @pytest.mark.parametrize(
     ("protocol", "source", "message"),
     [
-        (PAPER, pool(validation=None), "paper takes the first rows of a validation split"),
-        (CLEAN, pool(validation=None), "held_out_examples is None"),
-        (CLEAN, pool(2, 5), "2 training examples are too few"),
+        (PAPER, whole(validation=None), "paper takes the first rows of a validation split"),
+        (CLEAN, whole(validation=None), "held_out_examples is None"),
+        (CLEAN, whole(2, 5), "2 training examples are too few"),
     ],
 )
 def test_refusals(protocol, source, message):
@@ -80,11 +80,8 @@ def test_refusals(protocol, source, message):
 
 
 def test_metrics():
-    assert (CLEAN.metrics(pool(task=COLA)), CLEAN.metrics(pool())) == (
-        ("matthews", "accuracy"),
-        ("accuracy",),
-    )
-    assert PAPER.metrics(pool(task=COLA)) == ("accuracy",)
+    assert CLEAN.metrics(COLA) == ("matthews", "accuracy")
+    assert CLEAN.metrics(None) == PAPER.metrics(COLA) == ("accuracy",)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

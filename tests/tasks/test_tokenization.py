@@ -9,7 +9,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from loren_jax.tasks.text_classification import Examples
+from loren_jax.tasks.examples import Examples
 from loren_jax.tasks.tokenization import tokenize
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"w{number}" for number in range(50))]

@@ -17,7 +17,7 @@ from loren_jax.tasks.columns import (
     encode,
     read_labels,
     read_texts,
-    sorted_names,
+    sort_names,
 )
 from loren_jax.tasks.hub import read_hub
 from loren_jax.tasks.permutation import permutation
@@ -133,7 +133,7 @@ def load_examples(
         table, declared = read_hub(str(source), split or "train", label_column)
     texts = read_texts(table, choose_text_columns(table, text_columns))
     found = read_labels(table, label_column)
-    names = tuple(label_names or declared or sorted_names(found))
+    names = tuple(label_names or declared or sort_names(found))
     return Examples(texts, encode(table, found, names), names)
 
 

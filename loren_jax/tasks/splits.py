@@ -1,7 +1,7 @@
-"""One word for the data, as a command line gives it, to labelled examples.
+"""One word for the data, as a command line gives it, to labelled examples of each split.
 
 The word is the name of a task such as `sst2`, a local file, or the name of a Hub data set.
-Whichever it is, both sets use the label names of the training data, and the same seed draws the
+Whichever it is, all splits use the label names of the training data, and the same seed draws the
 same examples.
 """
 
@@ -9,28 +9,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loren_jax.tasks.examples import Examples, is_file, load_examples, split
+from loren_jax.tasks.glue import TASKS
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.task import Task
-from loren_jax.tasks.task_data import TASKS, read_task
-from loren_jax.tasks.text_classification import Examples, is_file, load_examples, split
+from loren_jax.tasks.task import Task, read_task
 
 
-class Pool(NamedTuple):
-    """All labelled examples of a source.
+class Splits(NamedTuple):
+    """Labelled examples: all that a source has, or those of a run.
 
     Attributes:
-        train: those to train on.
-        validation: the source's own held-out split, with the same label names; `None` if it has
-            none.
-        task: the named task, if it is one.
+        train: what the steps see.
+        validation: what the evaluations see, and selection and early stopping with them; of a
+            source its own split, `None` if it has none.
+        test: what is scored once, with the selected parameters; `None` where `validation` is what
+            is reported, and of a source.
     """
 
     train: Examples
     validation: Examples | None
-    task: Task | None
+    test: Examples | None = None
 
 
-def load_pool(
+def load_splits(
     data: str,
     *,
     data_dir: str | Path | None = None,
@@ -39,7 +40,7 @@ def load_pool(
     columns: Sequence[str] | None = None,
     text_columns: Sequence[str] | None = None,
     label_column: str = "label",
-) -> Pool:
+) -> Splits:
     """Load everything that a source has, in stored order.
 
     Args:
@@ -62,7 +63,7 @@ def load_pool(
         ValueError: if data is malformed or a held-out label is unknown.
     """
     if data in TASKS:
-        return _task_pool(TASKS[data], data_dir, held_out_data, prompt)
+        return _task_splits(TASKS[data], data_dir, held_out_data, prompt)
     if data_dir is not None:
         raise ValueError(
             f"data_dir is for the named tasks ({', '.join(TASKS)}), but data is {data!r}; leave it "
@@ -73,61 +74,29 @@ def load_pool(
     options = {"columns": columns, "text_columns": text_columns, "label_column": label_column}
     train = _load(data, "train", **options)
     if held_out_data is None and is_file(data):
-        return Pool(train, None, None)
+        return Splits(train, None)
     held_out = _load(held_out_data or data, "validation", label_names=train.label_names, **options)
-    return Pool(train, held_out, None)
+    return Splits(train, held_out)
 
 
-def load_task(
-    data: str,
-    *,
-    train_examples: int | None = 512,
-    held_out_examples: int | None = 500,
-    seed: int = 0,
-    **source: Any,
-) -> tuple[Examples, Examples]:
-    """Load training and held-out examples, both drawn by the seed.
-
-    Args:
-        data: see `load_pool`.
-        train_examples: number of training examples to draw; `None` for all that are left.
-        held_out_examples: number of held-out examples to draw; `None` for all that are left, of a
-            single source those that are not for training.
-        seed: of the draw, not negative.
-        **source: the other arguments of `load_pool`.
-
-    Returns:
-        The training and the held-out examples, disjoint if drawn from one source.
-
-    Raises:
-        FileNotFoundError: if a file does not exist.
-        ConnectionError: if a Hub data set cannot be reached.
-        ValueError: if data is malformed, a held-out label is unknown, or there are too few
-            examples.
-    """
-    return drawn(load_pool(data, **source), train_examples, held_out_examples, seed)
-
-
-def drawn(
-    pool: Pool, train: int | None, held_out: int | None, seed: int
-) -> tuple[Examples, Examples]:
+def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> Splits:
     """Draw training and held-out examples of a source by the seed.
 
     Args:
-        pool: the source; without a validation split both come from the same examples.
+        splits: the source; without a validation split both come from the same examples.
         train: number of training examples; `None` for all that are left.
         held_out: number of held-out examples; `None` for all that are left.
-        seed: of the draw.
+        seed: of the draw, not negative.
 
     Returns:
-        The training and the held-out examples.
+        The training examples, and as `validation` those held out; disjoint if from one split.
 
     Raises:
-        ValueError: if there are too few examples, or both numbers are `None` for one source.
+        ValueError: if there are too few examples, or both numbers are `None` for one split.
     """
-    if pool.validation is not None:
-        return _draw(pool.train, train, seed), _draw(pool.validation, held_out, seed)
-    examples = pool.train
+    if splits.validation is not None:
+        return Splits(_draw(splits.train, train, seed), _draw(splits.validation, held_out, seed))
+    examples = splits.train
     if train is None and held_out is None:
         raise ValueError(
             "train_examples and held_out_examples are both None, but both sets come from the same "
@@ -137,19 +106,19 @@ def drawn(
         train = max(0, len(examples) - (held_out or 0))
     elif held_out is None:
         held_out = max(0, len(examples) - train)
-    return split(examples, train=train, held_out=held_out or 0, seed=seed)
+    return Splits(*split(examples, train=train, held_out=held_out or 0, seed=seed))
 
 
-def _task_pool(
+def _task_splits(
     task: Task, data_dir: str | Path | None, held_out_data: str | None, prompt: Prompt | None
-) -> Pool:
+) -> Splits:
     if held_out_data is not None:
         raise ValueError(
             f"held_out_data is given, but {task.name} has a validation split of its own; leave it "
             "out"
         )
     train = read_task(task, "train", data_dir=data_dir, prompt=prompt)
-    return Pool(train, read_task(task, "validation", data_dir=data_dir, prompt=prompt), task)
+    return Splits(train, read_task(task, "validation", data_dir=data_dir, prompt=prompt))
 
 
 def _load(data: str, hub_split: str, *, columns: Any, **options: Any) -> Examples:

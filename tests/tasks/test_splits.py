@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from loren_jax.tasks import sources
-from loren_jax.tasks.sources import load_task
-from loren_jax.tasks.text_classification import Examples
+from loren_jax.tasks import splits
+from loren_jax.tasks.examples import Examples
+from loren_jax.tasks.splits import draw, load_splits
+
+
+def load_and_draw(data, train_examples=512, held_out_examples=500, seed=0, **source):
+    """Training and held-out examples."""
+    whole = load_splits(data, **source)
+    train, held_out, test = draw(whole, train_examples, held_out_examples, seed)
+    assert test is None
+    return train, held_out
 
 
 def rows(count, start=0):
@@ -22,25 +30,27 @@ def files(tmp_path):
 
 def test_one_file_is_split(files):
     data = str(files / "train.tsv")
-    train, held_out = load_task(data, train_examples=12, held_out_examples=5)
+    train, held_out = load_and_draw(data, train_examples=12, held_out_examples=5)
     assert (len(train), len(held_out)) == (12, 5)
     assert not set(train.texts) & set(held_out.texts)
-    assert load_task(data, train_examples=12, held_out_examples=5)[0].texts == train.texts
-    other = load_task(data, train_examples=12, held_out_examples=5, seed=1)
+    assert load_and_draw(data, train_examples=12, held_out_examples=5)[0].texts == train.texts
+    other = load_and_draw(data, train_examples=12, held_out_examples=5, seed=1)
     assert other[0].texts != train.texts
 
 
 @pytest.mark.parametrize(("train", "held_out"), [(None, 5), (15, None)])
 def test_none_takes_the_rest(files, train, held_out):
-    found = load_task(str(files / "train.tsv"), train_examples=train, held_out_examples=held_out)
+    found = load_and_draw(
+        str(files / "train.tsv"), train_examples=train, held_out_examples=held_out
+    )
     assert tuple(map(len, found)) == (15, 5)
 
 
 def test_none_for_both_needs_two_sources(files):
     data, held_out_data = str(files / "train.tsv"), str(files / "dev.tsv")
     with pytest.raises(ValueError, match="both None"):
-        load_task(data, train_examples=None, held_out_examples=None)
-    found = load_task(
+        load_and_draw(data, train_examples=None, held_out_examples=None)
+    found = load_and_draw(
         data, train_examples=None, held_out_examples=None, held_out_data=held_out_data
     )
     assert tuple(map(len, found)) == (20, 8)
@@ -48,18 +58,20 @@ def test_none_for_both_needs_two_sources(files):
 
 def test_too_few_rows(files):
     with pytest.raises(ValueError, match=r"512 training and 500 held-out .* only 20"):
-        load_task(str(files / "train.tsv"))
+        load_and_draw(str(files / "train.tsv"))
 
 
 def test_held_out_file_uses_the_training_labels(files):
     (files / "odd.tsv").write_text("text\tlabel\na\tmaybe\n")
     with pytest.raises(ValueError, match=r"odd\.tsv, line 2: unknown label 'maybe'.*no, yes"):
-        load_task(str(files / "train.tsv"), train_examples=4, held_out_data=str(files / "odd.tsv"))
+        load_and_draw(
+            str(files / "train.tsv"), train_examples=4, held_out_data=str(files / "odd.tsv")
+        )
 
 
 def test_column_options(files):
     (files / "plain.tsv").write_text("1\tgood\n0\tbad\n1\tgreat\n")
-    train, held_out = load_task(
+    train, held_out = load_and_draw(
         str(files / "plain.tsv"),
         train_examples=2,
         held_out_examples=1,
@@ -77,8 +89,8 @@ def test_hub_names_have_their_own_validation_split(monkeypatch, files):
         asked.append((source, options["split"], options.get("label_names")))
         return Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("no", "yes"))
 
-    monkeypatch.setattr(sources, "load_examples", load_examples)
-    train, held_out = load_task("acme/films:short", train_examples=1, held_out_examples=2)
+    monkeypatch.setattr(splits, "load_examples", load_examples)
+    train, held_out = load_and_draw("acme/films:short", train_examples=1, held_out_examples=2)
     assert (len(train), len(held_out)) == (1, 2)
     assert asked == [
         ("acme/films:short", "train", None),
@@ -88,4 +100,4 @@ def test_hub_names_have_their_own_validation_split(monkeypatch, files):
 
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
-        load_task(str(tmp_path / "absent.jsonl"))
+        load_and_draw(str(tmp_path / "absent.jsonl"))

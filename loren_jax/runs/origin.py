@@ -1,0 +1,71 @@
+"""What a run began with, and what of it is no longer so."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from loren_jax import journal
+
+
+def require_same_origin(recorded: journal.Journal, header: Mapping[str, Any], mesh: str) -> None:
+    """Raises unless a run can go on; warns where it goes on up to rounding alone.
+
+    Args:
+        recorded: The run's journal.
+        header: The header that a run begun now would have.
+        mesh: The devices of this process; empty for one.
+
+    Raises:
+        JournalError: The parameters, the optimiser, the loss or the data are not those that the
+            run began with; the message names what is not.
+    """
+    theirs, ours = recorded.header, header
+    journal.require_same(ours["params"], theirs["params"], "the base model")
+    if "frozen" in theirs["run"]:
+        journal.require_same(ours["run"]["frozen"], theirs["run"]["frozen"], "the base model")
+    _require_same_method(recorded, header)
+    if tuple(ours["losses"]) != tuple(theirs["losses"]):
+        raise journal.JournalError(
+            f"{recorded.path}: a step has losses of shape {theirs['losses']}, but the optimiser "
+            f"takes {ours['losses']}; use the one that the run began with"
+        )
+    _require_same_digests(recorded, "inputs", ours["run"]["inputs"])
+    if different := journal.differences(theirs, mesh):
+        print(
+            f"the run began elsewhere ({'; '.join(different)}): what follows is equal up to "
+            "rounding, not to the bit",
+            file=sys.stderr,
+        )
+    else:  # another version of JAX writes the same program otherwise
+        _require_same_digests(recorded, "programs", ours["run"]["programs"])
+
+
+def _require_same_method(recorded: journal.Journal, header: Mapping[str, Any]) -> None:
+    theirs, ours = recorded.header["method"], header["method"]
+    if (theirs is None) != (ours is None):
+        raise journal.JournalError(
+            f"{recorded.path} was begun with an optimiser "
+            + ("without" if theirs is None else "with")
+            + " a description (loren_jax.journal.Method); go on with the same"
+        )
+    if theirs is None:
+        return
+    then, now = journal.Method.from_json(theirs), journal.Method.from_json(ours)
+    for name in ("name", "knobs", "schedule", "trained", "matrix_axes", "seed", "factors"):
+        if getattr(then, name) != getattr(now, name):
+            raise journal.JournalError(
+                f"{recorded.path} is of another optimiser: {name} was {getattr(then, name)} and is "
+                f"{getattr(now, name)}; go on with what the run began with"
+            )
+
+
+def _require_same_digests(
+    recorded: journal.Journal, kind: str, ours: Mapping[str, str]
+) -> None:
+    """Older journals know nothing of these."""
+    for name, digest in recorded.header["run"].get(kind, {}).items():
+        if ours.get(name, digest) != digest:
+            raise journal.JournalError(
+                f"resume: the {name} of this run is not what it was when the run in "
+                f"{recorded.path.parent} began; restore it, or begin anew with another directory"
+            )

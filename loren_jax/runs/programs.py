@@ -1,0 +1,106 @@
+"""The two programs of a run's step, compiled before any is called.
+
+A run takes them apart, as it writes the losses between them down: a replay runs the second alone,
+for the same bits.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import TrainStep
+from loren_jax.types import PyTree
+
+
+class Programs(NamedTuple):
+    """A step's programs, compiled for the arguments of a run.
+
+    Attributes:
+        probe: `(params, state, batch) -> losses`.
+        absorb: `(params, state, losses) -> (params, state)`, both overwritten.
+        losses_shape: `(K, S)`.
+        seconds: Time of the compilation.
+        temporary_bytes: What the larger one needs beside its arguments and results, if known.
+        loss_digest: Of what the first computes, as far as its text says it.
+        absorb_digest: The same of the second.
+    """
+
+    probe: Callable[..., jax.Array]
+    absorb: Callable[..., tuple[PyTree, PyTree]]
+    losses_shape: tuple[int, int]
+    seconds: float
+    temporary_bytes: int | None
+    loss_digest: str
+    absorb_digest: str
+
+
+def compiled(
+    loss: Callable[..., Any],
+    optimizer: ZerothOrder,
+    params: PyTree,
+    state: PyTree,
+    batch: PyTree,
+    full_batch: PyTree | None,
+    frozen: tuple[Any, ...],
+) -> Programs:
+    """Compiles a step.
+
+    Args:
+        loss: `(params, batch, *frozen) -> scalar`.
+        optimizer: What makes the step.
+        params: The parameters.
+        state: The optimiser's state.
+        batch: Any batch.
+        full_batch: All data, for a method that needs it; else None.
+        frozen: Further arguments of the loss.
+
+    Returns:
+        The programs.
+    """
+
+    def functions(batch: PyTree, full: PyTree | None, frozen: tuple[Any, ...]):
+        data = {"value_fn": batch, "full_value_fn": full}
+        of = lambda batch: lambda params: loss(params, batch, *frozen)
+        return {name: of(x) for name, x in data.items() if x is not None}
+
+    start, step = time.perf_counter(), TrainStep(functions, optimizer)
+    probe = step.probe.trace(params, state, batch, full_batch, frozen)
+    first = probe.lower().compile(compiler_options=_options((params, frozen)))
+    losses = optax.tree.get(state, "losses")
+    absorb = step.absorb.trace(params, state, jax.ShapeDtypeStruct(losses.shape, losses.dtype))
+    second = absorb.lower().compile()
+    sizes = [getattr(p.memory_analysis(), "temp_size_in_bytes", None) for p in (first, second)]
+    return Programs(
+        probe=lambda params, state, batch: first(params, state, batch, full_batch, frozen),
+        absorb=second,
+        losses_shape=losses.shape,
+        seconds=time.perf_counter() - start,
+        temporary_bytes=max((size for size in sizes if size is not None), default=None),
+        loss_digest=_digest(probe.jaxpr),
+        absorb_digest=_digest(absorb.jaxpr),
+    )
+
+
+def _digest(jaxpr: Any) -> str:
+    """Of the program's text, without the addresses in it, which differ from process to process."""
+    text = re.sub(r"0x[0-9a-f]+|<locals>\.\S*", "", str(jaxpr))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _options(weights: PyTree) -> dict[str, bool | str] | None:
+    """On a CPU bfloat16 is multiplied in float32, and XLA would convert all layers beforehand.
+
+    With jax 0.10.2 that takes twice the parameters. 0.12.0.1 plans no copy of all layers and still
+    knows the option, which then changes next to nothing: 0.19 of the parameters instead of 0.21.
+    """
+    narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(weights))
+    if not narrow or jax.default_backend() != "cpu":
+        return None
+    return {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}

@@ -1,0 +1,251 @@
+"""`fit`: any loss, durably."""
+
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import loren_jax
+from loren_jax import journal
+from loren_jax.reports import read_metrics
+from loren_jax.reports.files import METRICS
+from loren_jax.runs import InUseError, fit
+from loren_jax.runs.directory import LOCK, claim, locked, require_free
+
+BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
+PARAMS = {"body": {"w": np.ones((3, 2), np.float32)}, "head": np.zeros(2, np.float32)}
+
+
+def loss(params, batch):
+    return jnp.mean((jnp.tanh(batch @ params["body"]["w"]) @ params["head"] - batch[:, 0]) ** 2)
+
+
+def evaluate(params):
+    return {"loss": loss(params, BATCHES[0]), "right": 1.0 - loss(params, BATCHES[1])}
+
+
+def run(directory, *, steps=12, rate=0.05, seed=0, what=loss, batches=BATCHES, **options):
+    options = {"evaluate": evaluate, "eval_every": 4, "checkpoint_every": 5, **options}
+    optimizer = options.pop("optimizer", None) or loren_jax.loren(rate, key=seed)
+    params = options.pop("params", PARAMS)
+    return fit(
+        what, params, batches, optimizer=optimizer, directory=directory, steps=steps, **options
+    )
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+class Stopped(Exception):
+    """What ends a run in the middle, as a crash of its program would."""
+
+
+def stopped_at(step, batches=BATCHES):
+    def batch(number):
+        if number == step:
+            raise Stopped
+        return batches[number % len(batches)]
+
+    return batch
+
+
+def test_it_learns_and_leaves_what_a_run_leaves(tmp_path):
+    before = jax.tree.map(np.copy, PARAMS)
+    fitted = run(tmp_path / "run", steps=60)
+    assert fitted.summary.after["loss"] < 0.5 * fitted.summary.before["loss"]
+    assert_same(PARAMS, before)  # not changed in place
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    written = {"config.json", "metrics.jsonl", "run.journal", "curve.png", "summary.json"}
+    assert names == {*written, "checkpoints", LOCK}
+    events = [line["event"] for line in read_metrics(tmp_path / "run")]
+    assert (events.count("step"), events.count("evaluation")) == (60, 16)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["right_after"] == fitted.summary.after["right"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    return run(directory, select="right")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Makes copies of a run that was stopped."""
+    directory = tmp_path_factory.mktemp("runs") / "stopped"
+    with pytest.raises(Stopped):
+        run(directory, batches=stopped_at(6))
+    return functools.partial(shutil.copytree, directory)
+
+
+@pytest.mark.parametrize("step", [1, 5, 11])
+def test_stopped_at_any_step_it_ends_in_the_same_bits(tmp_path, whole, step):
+    with pytest.raises(Stopped):
+        run(tmp_path / "run", select="right", batches=stopped_at(step))
+    again = run(tmp_path / "run", select="right")
+    assert_same(again.params, whole.params)
+    own = lambda directory: [
+        {n: v for n, v in line.items() if n != "seconds"}
+        for line in read_metrics(directory)
+        if line["event"] in ("step", "evaluation")
+    ]
+    assert own(again.directory) == own(whole.directory)
+    assert again.summary.before == whole.summary.before
+
+
+def test_a_complete_run_is_returned_as_it_is_and_a_longer_one_goes_on(tmp_path):
+    first = run(tmp_path / "run", select="-loss")
+    stamp = (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns
+    again = run(tmp_path / "run", select="-loss", batches=lambda step: BATCHES[step % 7])
+    assert_same(again.params, first.params)
+    assert again.summary == first.summary
+    assert (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns == stamp
+    longer = run(tmp_path / "run", steps=20)
+    assert_same(longer.params, run(tmp_path / "other", steps=20).params)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rate": 0.06}, "the optimizer of this run is not what it was"),
+        ({"seed": 1}, "the optimizer's first state of this run is not what it was"),
+        ({"what": lambda p, b: 2 * loss(p, b)}, "the loss of this run is not what it was"),
+        ({"batches": BATCHES + 1}, "the first batch of this run is not what it was"),
+        ({"params": PARAMS | {"head": np.ones(2, np.float32)}}, "the base model"),
+        ({"params": PARAMS | {"neck": np.ones(2, np.float32)}}, "the base model: leaf 'neck'"),
+        ({"trained": ["head"]}, "this run is not what it was"),
+        ({"optimizer": loren_jax.mezo(0.05)}, "losses of shape"),
+        (
+            {"optimizer": journal.Method("loren", {"learning_rate": 0.05})},
+            "begun with an optimiser without a description",
+        ),
+    ],
+)
+def test_what_is_no_longer_so_stops_it_by_name(tmp_path, stopped, changed, message):
+    stopped(tmp_path / "run")
+    kept = (tmp_path / "run" / "run.journal").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "run", **changed)
+    assert (tmp_path / "run" / "run.journal").read_bytes() == kept
+
+
+def test_a_described_optimizer_makes_a_journal_that_replays(tmp_path):
+    method = journal.Method("mezo", {"learning_rate": 0.05}, trained=["head"])
+    fitted = run(tmp_path / "run", optimizer=method)
+    again = journal.replay(PARAMS, tmp_path / "run" / "run.journal")
+    assert_same(again.params, fitted.params)
+    np.testing.assert_array_equal(fitted.params["body"]["w"], PARAMS["body"]["w"])
+
+
+def test_patterns_choose_what_is_trained_and_checkpoints_hold_that_alone(tmp_path):
+    fitted = run(tmp_path / "run", trained=["head"])
+    np.testing.assert_array_equal(fitted.params["body"]["w"], PARAMS["body"]["w"])
+    assert np.abs(np.asarray(fitted.params["head"])).max() > 0
+    with pytest.raises(ValueError, match="'neck' matches no parameter"):
+        run(tmp_path / "other", trained=["neck"])
+
+
+def test_a_directory_that_another_process_writes_to_is_never_touched(tmp_path, stopped):
+    stopped(tmp_path / "run")
+    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    with locked(tmp_path / "run"):
+        for options in ({}, {"overwrite": True}, {"steps": 99}):
+            with pytest.raises(InUseError, match="another process writes to"):
+                run(tmp_path / "run", **options)
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def race(directory, results, number):
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    try:
+        with locked(directory):
+            claim(directory, overwrite=True)
+            (directory / METRICS).write_text(str(number))
+            results.put(number)
+            threading.Event().wait(1.0)
+    except OSError as error:
+        results.put(str(error))
+
+
+def test_of_a_race_one_wins_and_the_others_leave_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    results, directory = context.Queue(), tmp_path / "deep" / "run"
+    racers = [context.Process(target=race, args=(directory, results, n)) for n in range(3)]
+    for racer in racers:
+        racer.start()
+    found = [results.get(timeout=60) for _ in racers]
+    for racer in racers:
+        racer.join()
+    winners = [number for number in found if isinstance(number, int)]
+    assert winners  # a late one may find the directory free again, which it then empties
+    losers = [text for text in found if isinstance(text, str)]
+    assert all("another process writes to" in text for text in losers)
+    assert {path.name for path in directory.iterdir()} == {LOCK, METRICS}
+    assert int((directory / METRICS).read_text()) in winners
+
+
+@pytest.mark.parametrize("broken", ["loss", "evaluate"])
+def test_an_attempt_that_failed_before_its_first_step_blocks_nothing(tmp_path, broken):
+    def fails(params, batch=None):
+        raise ZeroDivisionError
+
+    wrong = {"what": fails} if broken == "loss" else {"evaluate": fails}
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path / "run", **wrong)
+    require_free(tmp_path / "run", overwrite=False)
+    run(tmp_path / "run", rate=0.1)
+
+
+def test_what_is_no_run_is_refused_and_stays(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something that is no run"):
+        run(tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_losses_that_are_never_finite_end_the_run(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"no loss was finite in the last 3 steps"):
+        run(tmp_path / "run", what=lambda p, b: loss(p, b) * jnp.nan, max_nonfinite_steps=3)
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+
+
+def test_patience_needs_a_score_and_stops_without_a_better_one(tmp_path):
+    with pytest.raises(ValueError, match="pass select too"):
+        run(tmp_path / "run", patience=2)
+    with pytest.raises(ValueError, match="select is 'wrong', but evaluate gives loss, right"):
+        run(tmp_path / "run", select="wrong")
+    fitted = run(tmp_path / "run", steps=40, select="right", patience=2, evaluate=lambda p: {
+        "right": 0.0
+    })  # fmt: skip
+    assert (fitted.summary.stopped, fitted.summary.steps) == (True, 8)
+    again = run(tmp_path / "run", steps=40, select="right", patience=2, evaluate=lambda p: {
+        "right": 0.0
+    })  # fmt: skip
+    assert again.summary == fitted.summary
+
+
+def test_a_mesh(tmp_path):
+    """Of one device, which is one too; of eight, see `mesh_checks`."""
+    mesh = jax.make_mesh((1,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
+    evaluation = loren_jax.evaluation.sharded(mesh, population="population")
+    optimizer = loren_jax.loren(0.05, evaluation=evaluation, key=0)
+    place = functools.partial(jax.tree.map, jnp.asarray)
+    found = run(
+        tmp_path / "mesh",
+        optimizer=optimizer,
+        evaluation=evaluation,
+        batches=lambda step: evaluation.place_batch(BATCHES[step % 7]),
+    )
+    plain = run(tmp_path / "plain")
+    close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-6)
+    jax.tree.map(close, place(found.params), place(plain.params))

@@ -3,12 +3,14 @@
 A task is data and two pure functions, so that a run can be scanned, stacked and compiled as one.
 """
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import llama2c
 import numpy as np
 from fetched import minilm
 
@@ -228,7 +230,7 @@ def language_task(
     The loss is the mean cross-entropy of the next token over all tokens of a batch.
 
     Args:
-      model_file: a llama2.c file with its tokenizer beside it.
+      model_file: a llama2.c file with its tokenizer beside it; it is converted first.
       seed: draws training and dev rows.
       data_dir: where the data lie.
       data: whose sentences.
@@ -239,7 +241,9 @@ def language_task(
       The task.
     """
     parts = division(data, seed, data_dir)
-    model, tokenizer = load_language_model(model_file), open_tokenizer(model_file)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = llama2c.convert(model_file, Path(folder) / model_file.stem)
+        model, tokenizer = load_language_model(directory), open_tokenizer(directory)
     rows = []
     for part in (parts.train, parts.validation, parts.test):
         tokens = read(tokenizer, part, max_length)

@@ -11,8 +11,7 @@ Tensors are read one at a time, so that a large checkpoint is never in memory tw
 checkpoint holds is ever executed.
 """
 
-from loren_jax.checkpoints.directory import write_directory
-from loren_jax.checkpoints.json_files import CONFIG, read_json
+from loren_jax.checkpoints.directory import CONFIG, read_json, write_directory
 from loren_jax.checkpoints.opening import checkpoint_config, open_checkpoint
 from loren_jax.checkpoints.source import TensorSource, read_part
 from loren_jax.checkpoints.tokenizers import TOKENIZER, checkpoint_tokenizer, tokenizer_files

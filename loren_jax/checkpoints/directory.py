@@ -1,4 +1,4 @@
-"""A Hugging Face directory, written all or nothing.
+"""A Hugging Face directory: its JSON files read, and the whole written, all or nothing.
 
 Writing goes to a sibling directory that is renamed when it is complete, so that no reader ever sees
 half of a checkpoint, and an interrupted export leaves the old one alone.
@@ -14,9 +14,32 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from loren_jax.checkpoints.json_files import CONFIG
-
+CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Parses a JSON file that must hold an object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON, or no object.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; is its directory a Hugging Face model?")
+    try:
+        parsed = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no valid JSON ({error}); fetch the model again") from error
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{path} must hold a JSON object, not a {type(parsed).__name__}")
+    return parsed
 
 
 def write_directory(

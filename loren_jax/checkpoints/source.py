@@ -1,10 +1,14 @@
-"""What a checkpoint looks like to the rest of the library: named tensors, read one at a time."""
+"""What a checkpoint looks like to the rest of the library: named tensors, read one at a time.
+
+Here are the protocol, safetensors, and shards as one; the other formats have files of their own.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 
 @runtime_checkable
@@ -40,6 +44,49 @@ def read_part(source: TensorSource, name: str, index: tuple[slice, ...]) -> np.n
     """
     read = getattr(source, "read_part", None)
     return source.read(name)[index] if read is None else read(name, index)
+
+
+class SafetensorsFile:
+    """The tensors of one safetensors file.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        name: The file, for errors.
+
+    Raises:
+        ValueError: If the file is truncated or damaged.
+    """
+
+    def __init__(self, path: Path):
+        self.name = str(path)
+        try:
+            self._file = safe_open(path, "numpy")
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is damaged or incomplete ({error}); delete it and fetch the model again"
+            ) from error
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._file.keys())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor, from the header alone."""
+        return tuple(self._file.get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> str:
+        """Element type of one tensor, for example ``BF16``."""
+        return self._file.get_slice(name).get_dtype()
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor."""
+        return self._file.get_tensor(name)
+
+    def read_part(self, name: str, index: tuple[slice, ...]) -> np.ndarray:
+        """A part of one tensor; nothing else of it is read."""
+        return self._file.get_slice(name)[index]
 
 
 class JoinedShards:
@@ -86,15 +133,7 @@ class JoinedShards:
         return read_part(self._shards[name], name, index)
 
     def require(self, index: Path, weight_map: dict[str, str]) -> None:
-        """Checks that every tensor lies where the index says.
-
-        Args:
-            index: The index file, for the error.
-            weight_map: Name of a tensor -> name of its file.
-
-        Raises:
-            ValueError: If a shard lacks a tensor that the index names.
-        """
+        """Checks that every tensor lies where the index file's map, name -> file, says."""
         for tensor, file in weight_map.items():
             if tensor not in self._shards or _file(self._shards[tensor]) != file:
                 raise ValueError(

@@ -4,10 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from loren_jax.checkpoints.gguf_header import read_gguf_header
-from loren_jax.checkpoints.gguf_tokenizer import gguf_tokenizer
-from loren_jax.checkpoints.llama2c_tokenizer import llama2c_tokenizer
-from loren_jax.checkpoints.opening import Format, Weights, locate_weights
+from loren_jax.checkpoints.gguf import GGUFFile, gguf_tokenizer, read_gguf_header
+from loren_jax.checkpoints.opening import locate_weights
 
 TOKENIZER = (
     "tokenizer.json",
@@ -27,8 +25,8 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
     """Opens the tokenizer of a model; never asks the network, and runs nothing.
 
     Args:
-        path: A directory with tokenizer files, a GGUF or llama2.c file or a directory with one of
-            them, or a file of weights beside which the tokenizer files lie.
+        path: A directory with tokenizer files, a GGUF or a directory with one, or a file of weights
+            beside which the tokenizer files lie.
 
     Returns:
         The Hugging Face tokenizer.
@@ -38,10 +36,8 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
         ValueError: If the tokenizer is damaged or of a kind that is not supported.
     """
     path = Path(path)
-    if weights := _carrier(path):
-        if weights.format is Format.GGUF:
-            return gguf_tokenizer(read_gguf_header(weights.path))
-        return llama2c_tokenizer(weights.path)
+    if gguf := _carrier(path):
+        return gguf_tokenizer(read_gguf_header(gguf))
     from transformers import AutoTokenizer
 
     directory = path if path.is_dir() else path.parent
@@ -55,8 +51,8 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
         path: As ``checkpoint_tokenizer`` takes it.
 
     Returns:
-        File name -> content. Those that lie beside the weights as they are; for a GGUF or llama2.c
-        file those that its tokenizer is saved as; none if there is no tokenizer.
+        File name -> content. Those that lie beside the weights as they are; for a GGUF those that
+        its tokenizer is saved as; none if there is no tokenizer.
 
     Raises:
         ValueError: If the tokenizer is damaged or of a kind that is not supported.
@@ -75,14 +71,14 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
 
 
-def _carrier(path: Path) -> Weights | None:
-    """The GGUF or llama2.c file that the tokenizer comes from, unless it has files of its own."""
+def _carrier(path: Path) -> Path | None:
+    """The GGUF that the tokenizer comes from, unless it has files of its own."""
     if path.is_dir() and any((path / name).is_file() for name in TOKENIZER):
         return None
     try:
-        weights = locate_weights(path)
+        reader, file = locate_weights(path)
     except FileNotFoundError:
         if path.is_dir():
             return None
         raise
-    return weights if weights.is_whole else None
+    return file if reader is GGUFFile else None

@@ -78,7 +78,7 @@ def open_tokenizer(path: Path) -> Any:
     """Open the tokenizer of a local model; never asks the network.
 
     Args:
-        path: a folder with `tokenizer.json` or the vocabulary files, or a GGUF or llama2.c file.
+        path: a folder with `tokenizer.json` or the vocabulary files, or a GGUF.
 
     Returns:
         The Hugging Face tokenizer.

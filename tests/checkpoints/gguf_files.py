@@ -35,11 +35,42 @@ def stored_tensors():
     return {name: rng.standard_normal(shape, np.float32) for name, shape in SHAPES.items()}
 
 
-def write_gguf(path, *, packing="Q8_0", family="llama", tensors=None, numbers=(), texts=()):
+PIECES = ["<unk>", "<s>", "</s>", "▁", "h", "e", "l", "o", "he", "llo", "lo"]
+"""A SentencePiece vocabulary, as long as the embedding."""
+
+
+def sentencepiece(pieces=PIECES):
+    """Options of `write_gguf` for a tokenizer of these pieces."""
+    special = {"bos": 1, "eos": 2, "unknown": 0, "padding": 2}
+    return {
+        "texts": {"tokenizer.ggml.model": "llama"},
+        "lists": {
+            "tokens": pieces,
+            "scores": [-float(number) for number in range(len(pieces))],
+            "token_type": [2, 3, 3] + [1] * (len(pieces) - 3),
+        },
+        "ids": {f"tokenizer.ggml.{name}_token_id": number for name, number in special.items()},
+    }
+
+
+TOKENS = {"tokens": [f"token{number}" for number in range(11)], "token_type": [1] * 11}
+
+
+def write_gguf(
+    path,
+    *,
+    packing="Q8_0",
+    family="llama",
+    tensors=None,
+    numbers=(),
+    texts=(),
+    ids=(),
+    lists=TOKENS,
+):
     """Writes the file; norms and `rope_freqs.weight` stay float32.
 
     `numbers` and `texts` are further entries of the metadata, for all keys of `numbers` after
-    `llama.`.
+    `llama.`, as `ids` and `lists` are of the tokenizer.
     """
     gguf = pytest.importorskip("gguf", reason="needs the package gguf")
     writer = gguf.GGUFWriter(path, family)
@@ -48,8 +79,10 @@ def write_gguf(path, *, packing="Q8_0", family="llama", tensors=None, numbers=()
         add(f"{family}.{key}", value)
     for key, value in dict(texts).items():
         writer.add_string(key, value)
-    writer.add_array("tokenizer.ggml.tokens", [f"token{number}" for number in range(11)])
-    writer.add_array("tokenizer.ggml.token_type", [1] * 11)
+    for key, number in dict(ids).items():
+        writer.add_uint32(key, number)
+    for key, values in lists.items():
+        writer.add_array(f"tokenizer.ggml.{key}", values)
     writer.add_bool("tokenizer.ggml.add_bos_token", False)
     kind = gguf.GGMLQuantizationType[packing]
     for name, tensor in (stored_tensors() if tensors is None else tensors).items():

@@ -1,4 +1,4 @@
-"""A directory is written whole or not at all."""
+"""A directory is written whole or not at all, and JSON that is absent or damaged is named."""
 
 import numpy as np
 import pytest
@@ -43,3 +43,17 @@ def test_failed_write_leaves_nothing_behind(tmp_path):
             )
     assert list(tmp_path.iterdir()) == [out]
     assert read_json(out / "config.json") == {"version": 1}
+
+
+def test_bad_json_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    with pytest.raises(FileNotFoundError, match=r"config\.json does not exist"):
+        read_json(path)
+    path.write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"config\.json is no valid JSON"):
+        read_json(path)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="must hold a JSON object, not a list"):
+        read_json(path)
+    path.write_text('{"a": 1}')
+    assert read_json(path) == {"a": 1}

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints.gguf_files import write_gguf
-from checkpoints.llama2c_files import write_model, write_tokenizer
+from checkpoints.gguf_files import sentencepiece, write_gguf
 from quickstart import smollm2
 from safetensors.numpy import save_file
 
@@ -26,9 +25,7 @@ TEXT = "hello hé\n"
 def model(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
-    write_model(folder / "model.bin")
-    write_tokenizer(folder / "tok.bin")
-    return folder / "model.bin"
+    return write_gguf(folder / "model.gguf", packing="F32", **sentencepiece())
 
 
 def written(source, directory):
@@ -51,7 +48,7 @@ def test_whole_model_becomes_a_directory(model, tmp_path):
     for opened in (theirs, open_tokenizer(directory), open_tokenizer(model.parent)):
         assert opened(TEXT)["input_ids"] == original(TEXT)["input_ids"]
         assert opened.special_tokens_map == original.special_tokens_map
-        assert opened.model_max_length == 6
+        assert opened.model_max_length == 64
 
 
 def test_files_of_a_directory_are_copied_as_they_are(model, tmp_path):
@@ -68,13 +65,12 @@ def test_files_of_a_directory_are_copied_as_they_are(model, tmp_path):
     assert tokenizer_files(model.parent) == {"tokenizer.json": b"{}"}
 
 
-def test_model_without_a_tokenizer_has_no_files(model, tmp_path):
-    model.with_name("tok.bin").unlink()
-    assert tokenizer_files(model) == {}
+def test_model_without_a_tokenizer_has_no_files(tmp_path):
     assert tokenizer_files(tmp_path) == {}
-    assert tokenizer_files(write_gguf(tmp_path / "model.gguf")) == {}
-    with pytest.raises(FileNotFoundError, match="has no tokenizer of 269 tokens"):
-        checkpoint_tokenizer(model)
+    bare = write_gguf(tmp_path / "model.gguf")
+    assert tokenizer_files(bare) == {}
+    with pytest.raises(FileNotFoundError, match="has no tokenizer"):
+        checkpoint_tokenizer(bare)
     with pytest.raises(FileNotFoundError, match="absent"):
         open_tokenizer(tmp_path / "absent")
 

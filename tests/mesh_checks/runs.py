@@ -55,7 +55,7 @@ def reading():
     from models.tiny_checkpoints import TinyCheckpoint
     from tiny_decoders import RAW
 
-    from loren_jax.checkpoints.safetensors_files import SafetensorsFile
+    from loren_jax.checkpoints.source import SafetensorsFile
     from loren_jax.models import load_language_model, tensor_parallel
 
     read = []

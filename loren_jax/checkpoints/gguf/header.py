@@ -14,21 +14,9 @@ import numpy as np
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_SCALARS = {
-    0: np.dtype("u1"),
-    1: np.dtype("i1"),
-    2: np.dtype("<u2"),
-    3: np.dtype("<i2"),
-    4: np.dtype("<u4"),
-    5: np.dtype("<i4"),
-    6: np.dtype("<f4"),
-    7: np.dtype("?"),
-    10: np.dtype("<u8"),
-    11: np.dtype("<i8"),
-    12: np.dtype("<f8"),
-}
-_STRING = 8
-_ARRAY = 9
+_STRING, _ARRAY = 8, 9
+# By the number of the type; the two between are texts and arrays.
+_SCALARS = ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4", "?", None, None, "<u8", "<i8", "<f8")
 
 
 class BlockTensor(NamedTuple):
@@ -70,17 +58,7 @@ class GGUFHeader(NamedTuple):
 
 
 def read_gguf_header(path: Path) -> GGUFHeader:
-    """Reads metadata and tensor places.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The header.
-
-    Raises:
-        ValueError: If the file is no GGUF, of an unknown version, or damaged.
-    """
+    """Reads metadata and tensor places; damage, and an unknown version, are a ``ValueError``."""
     if path.stat().st_size < len(MAGIC):
         raise ValueError(f"{path} is no GGUF file; fetch it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -157,9 +135,9 @@ def _array(cursor: _Cursor, kind: int, count: int) -> Any:
 
 
 def _numbers(cursor: _Cursor, kind: int, count: int) -> np.ndarray:
-    if kind not in _SCALARS:
+    if kind >= len(_SCALARS) or _SCALARS[kind] is None:
         raise _DamageError(f"metadata of type {kind}")
-    dtype = _SCALARS[kind]
+    dtype = np.dtype(_SCALARS[kind])
     return np.frombuffer(cursor.bytes(count * dtype.itemsize), dtype)
 
 

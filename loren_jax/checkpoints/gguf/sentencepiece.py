@@ -54,12 +54,6 @@ def sentencepiece_tokenizer(
         unknown: Id of the piece for what has neither pieces nor bytes.
         prefix_space: Whether a text is segmented as if a space stood before it.
         single_spaces: Whether runs of spaces count as one, and outer spaces as none.
-
-    Returns:
-        A ``tokenizers.Tokenizer``.
-
-    Raises:
-        ValueError: If two pieces are the same.
     """
     import tokenizers
     from tokenizers import decoders, models
@@ -82,19 +76,20 @@ def sentencepiece_tokenizer(
     if prefix_space:
         steps.append(decoders.Strip(" ", 1, 0))
     tokenizer.decoder = decoders.Sequence(steps)
-    for kind, add in (
+    add_tokens(tokenizer, [(piece.text, piece.kind) for piece in pieces])
+    return tokenizer
+
+
+def add_tokens(tokenizer: Any, kinds: Sequence[tuple[str, Kind]]) -> None:
+    """Lets the tokens that are more than pieces of text stay whole."""
+    from tokenizers import AddedToken
+
+    for wanted, add in (
         (Kind.CONTROL, tokenizer.add_special_tokens),
         (Kind.UNKNOWN, tokenizer.add_special_tokens),
         (Kind.USER_DEFINED, tokenizer.add_tokens),
     ):
-        add(
-            [
-                tokenizers.AddedToken(piece.text, normalized=False)
-                for piece in pieces
-                if piece.kind is kind
-            ]
-        )
-    return tokenizer
+        add([AddedToken(text, normalized=False) for text, kind in kinds if kind is wanted])
 
 
 def _merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:

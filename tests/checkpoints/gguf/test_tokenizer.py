@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from quickstart import smollm2
 
-from loren_jax.checkpoints.gguf_header import GGUFHeader
-from loren_jax.checkpoints.gguf_tokenizer import gguf_tokenizer
+from loren_jax.checkpoints.gguf.header import GGUFHeader
+from loren_jax.checkpoints.gguf.tokenizer import fast_tokenizer, gguf_tokenizer
 from loren_jax.checkpoints.tokenizers import checkpoint_tokenizer
 
 BYTES = [*"\u010a\u0120abcd0123'", "\u00c3", "\u00a9"]
@@ -121,6 +121,17 @@ def test_missing_tokenizer_is_named(model):
 def test_other_tokenizers_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         gguf_tokenizer(header(**changes))
+
+
+@pytest.mark.parametrize("which", [{"add_bos": True}, {"add_bos": False, "add_eos": True}])
+def test_added_token_must_be_named(which):
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"a": 0}, merges=[]))
+    with pytest.raises(ValueError, match="does not name"):
+        fast_tokenizer(tokenizer, {}, **which)
+    wrapped = fast_tokenizer(tokenizer, {"pad_token": "a"}, add_bos=False, chat_template="x")
+    assert wrapped("aa")["input_ids"] == [0, 0]
+    assert (wrapped.pad_token_id, wrapped.chat_template) == (0, "x")
 
 
 def test_smollm2_has_its_known_ids():

@@ -8,9 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from loren_jax.checkpoints.gguf_config import ROPE_FACTORS, head_counts, require_llama
-from loren_jax.checkpoints.gguf_header import BlockTensor, GGUFHeader, read_gguf_header
-from loren_jax.checkpoints.llama_layout import half_split
+from loren_jax.checkpoints.gguf.config import ROPE_FACTORS, head_counts, require_llama
+from loren_jax.checkpoints.gguf.header import BlockTensor, GGUFHeader, read_gguf_header
 
 PLAIN = {0: ("F32", np.dtype("<f4")), 1: ("F16", np.dtype("<f2"))}
 """Packings that are arrays already; all others are dequantised to F32."""
@@ -101,6 +100,27 @@ class GGUFFile:
             if f".{part}." in stored:
                 return half_split(rows, heads)
         return rows
+
+
+def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
+    """Reorders the rows of a query or key projection for Hugging Face's rotary embedding.
+
+    A rotary embedding turns pairs of features. GGUF stores the two of a pair as neighbours,
+    Hugging Face half a head apart.
+
+    Args:
+        rows: Kernel (D_out, D_in) or bias (D_out) with neighbouring pairs.
+        heads: Number of heads H in D_out.
+
+    Returns:
+        The same rows with pairs half a head apart.
+
+    Example:
+        >>> half_split(np.array([0, 10, 1, 11, 2, 12, 3, 13]), heads=2).tolist()
+        [0, 1, 10, 11, 2, 3, 12, 13]
+    """
+    pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
 
 
 def _hugging_face_name(header: GGUFHeader, stored: str) -> str:

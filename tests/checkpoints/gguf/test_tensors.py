@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from checkpoints.gguf_files import SHAPES, stored_tensors, write_gguf
 
-from loren_jax.checkpoints.gguf_file import GGUFFile
-from loren_jax.checkpoints.llama_layout import half_split
+from loren_jax.checkpoints.gguf.tensors import GGUFFile, half_split
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -79,3 +78,31 @@ def test_without_the_package_only_plain_tensors_are_read(tmp_path, monkeypatch):
         ImportError, match=r"quantised\.gguf holds .*pip install 'loren-jax\[gguf\]'"
     ):
         GGUFFile(quantised)
+
+
+ANGLES = 2.0 ** -np.arange(4)
+
+
+def rotated(features, position, *, interleaved):
+    """One head's features, pairs turned by the position."""
+    first, second = (features[0::2], features[1::2]) if interleaved else np.split(features, 2)
+    turned = (first + 1j * second) * np.exp(1j * position * ANGLES)
+    return np.concatenate([turned.real, turned.imag])
+
+
+def test_rows_for_half_split_rotation_keep_the_attention_of_interleaved_rotation():
+    rng = np.random.default_rng(0)
+    queries, keys = rng.standard_normal((2, 24, 5))
+    here, there = rng.standard_normal((2, 5))
+
+    def scores(interleaved):
+        layout = (lambda rows: rows) if interleaved else (lambda rows: half_split(rows, 3))
+        query, key = ((layout(q) @ x).reshape(3, -1) for q, x in ((queries, here), (keys, there)))
+        return [
+            rotated(query[head], 7, interleaved=interleaved)
+            @ rotated(key[head], 3, interleaved=interleaved)
+            for head in range(3)
+        ]
+
+    np.testing.assert_allclose(scores(interleaved=False), scores(interleaved=True), rtol=1e-12)
+    assert not np.allclose(half_split(queries, 3), queries)

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from loren_jax.checkpoints.fast_tokenizer import fast_tokenizer
-from loren_jax.checkpoints.gguf_header import GGUFHeader
-from loren_jax.checkpoints.sentencepiece_tokenizer import Kind, Piece, sentencepiece_tokenizer
+from loren_jax.checkpoints.gguf.header import GGUFHeader
+from loren_jax.checkpoints.gguf.sentencepiece import (
+    Kind,
+    Piece,
+    add_tokens,
+    sentencepiece_tokenizer,
+)
 
 _SPECIAL = {
     "bos_token": "tokenizer.ggml.bos_token_id",
@@ -20,13 +24,7 @@ _GPT2, _SMOLLM, _LLAMA3 = "gpt-2", "smollm", "llama-bpe"
 
 
 def gguf_tokenizer(header: GGUFHeader) -> Any:
-    """Builds the Hugging Face tokenizer that a GGUF file describes.
-
-    Args:
-        header: The file's header.
-
-    Returns:
-        A ``transformers.PreTrainedTokenizerFast``.
+    """The Hugging Face tokenizer that a GGUF file describes, a ``PreTrainedTokenizerFast``.
 
     Raises:
         FileNotFoundError: If the file has no tokenizer.
@@ -107,18 +105,8 @@ def _byte_level(header: GGUFHeader, tokens: list[str]) -> Any:
     tokenizer.pre_tokenizer = before
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    kinds = _kinds(header, tokens)
-    for kind, add in (
-        (Kind.CONTROL, tokenizer.add_special_tokens),
-        (Kind.USER_DEFINED, tokenizer.add_tokens),
-    ):
-        add(
-            [
-                tokenizers.AddedToken(token, normalized=False)
-                for token, its_kind in zip(tokens, kinds, strict=True)
-                if its_kind is kind
-            ]
-        )
+    kinds = zip(tokens, _kinds(header, tokens), strict=True)
+    add_tokens(tokenizer, [pair for pair in kinds if pair[1] is not Kind.UNKNOWN])
     return tokenizer
 
 
@@ -140,3 +128,52 @@ def _pre_tokenizer(header: GGUFHeader) -> Any:
         f"{header.path}: tokenizer.ggml.pre={name!r} is not supported, only "
         f"{[_GPT2, _SMOLLM, _LLAMA3]}; take the model's Hugging Face tokenizer"
     )
+
+
+def fast_tokenizer(
+    tokenizer: Any,
+    special: dict[str, str],
+    *,
+    add_bos: bool,
+    add_eos: bool = False,
+    max_length: int | None = None,
+    chat_template: str | None = None,
+) -> Any:
+    """Wraps a tokenizer, which adds no special tokens of its own, for transformers.
+
+    `special` has ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token`` -> token, where known;
+    each text begins and ends with the first two where that is asked for.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    before = [special.get("bos_token")] if add_bos else []
+    after = [special.get("eos_token")] if add_eos else []
+    if None in before + after:
+        raise ValueError("the tokenizer adds a special token that it does not name")
+    if before or after:
+        _surround(tokenizer, before, after)
+    options = {"model_max_length": max_length} if max_length else {}
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+        **special,
+        **options,
+    )
+    if chat_template:
+        wrapped.chat_template = chat_template
+    return wrapped
+
+
+def _surround(tokenizer: Any, before: list[Any], after: list[Any]) -> None:
+    from tokenizers import processors
+
+    first = [*before, "$A", *after]
+    second = [f"{part}:1" for part in [*before, "$B", *after]]
+    template = processors.TemplateProcessing(
+        single=first,
+        pair=first + second,
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in {*before, *after}],
+    )
+    inner = tokenizer.post_processor
+    tokenizer.post_processor = processors.Sequence([inner, template]) if inner else template

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from checkpoints.gguf_files import stored_tensors, write_gguf
 
-from loren_jax.checkpoints.gguf_config import gguf_config, llama3_factors
-from loren_jax.checkpoints.gguf_header import read_gguf_header
+from loren_jax.checkpoints.gguf.config import gguf_config, llama3_factors
+from loren_jax.checkpoints.gguf.header import read_gguf_header
 from loren_jax.models.rotary import Rotary
 
 

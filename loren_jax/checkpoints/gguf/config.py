@@ -5,30 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from loren_jax.checkpoints.gguf_header import GGUFHeader
+from loren_jax.checkpoints.gguf.header import GGUFHeader
 
-_READ = {
-    "vocab_size",
-    "context_length",
-    "embedding_length",
-    "block_count",
-    "feed_forward_length",
-    "attention.head_count",
-    "attention.head_count_kv",
-    "attention.key_length",
-    "attention.value_length",
-    "attention.layer_norm_rms_epsilon",
-    "rope.dimension_count",
-    "rope.freq_base",
-    "rope.scale_linear",
-    "rope.scaling.type",
-    "rope.scaling.factor",
-    "rope.scaling.original_context_length",
-    "rope.scaling.finetuned",
-    "expert_count",
-    "expert_used_count",
-    "tensor_data_layout",
-}
+_READ = """
+vocab_size context_length embedding_length block_count feed_forward_length attention.head_count
+attention.head_count_kv attention.key_length attention.value_length
+attention.layer_norm_rms_epsilon rope.dimension_count rope.freq_base rope.scale_linear
+rope.scaling.type rope.scaling.factor rope.scaling.original_context_length rope.scaling.finetuned
+expert_count expert_used_count tensor_data_layout
+"""
 ROPE_FACTORS = "rope_freqs.weight"
 """No parameter: the divisors of the rotary frequencies."""
 
@@ -43,18 +28,11 @@ _ORIGINAL_LENGTHS = (8192, *(2**exponent for exponent in range(4, 21)))
 
 
 def require_llama(header: GGUFHeader) -> None:
-    """Refuses a file of another family, or with an option that would change the computation.
-
-    Args:
-        header: The file's header.
-
-    Raises:
-        ValueError: If there is such an option.
-    """
+    """Refuses a file of another family, or with an option that would change the computation."""
     family = header.require("general.architecture")
     if family != "llama":
         raise ValueError(f"{header.path} is of the family {family!r}; only 'llama' is read")
-    known = {f"llama.{key}" for key in _READ}
+    known = {f"llama.{key}" for key in _READ.split()}
     unknown = [key for key in header.metadata if key.startswith("llama.") and key not in known]
     if unknown:
         raise ValueError(f"{header.path}: the option {unknown[0]!r} is not supported")
@@ -63,17 +41,7 @@ def require_llama(header: GGUFHeader) -> None:
 
 
 def head_counts(header: GGUFHeader) -> tuple[int, int]:
-    """Number of query heads and of key heads.
-
-    Args:
-        header: The file's header.
-
-    Returns:
-        The two numbers.
-
-    Raises:
-        ValueError: If they differ between layers.
-    """
+    """Number of query heads and of key heads; they must not differ between layers."""
     queries = header.require("llama.attention.head_count")
     keys = header.get("llama.attention.head_count_kv", queries)
     if not isinstance(queries, int) or not isinstance(keys, int) or min(queries, keys) < 1:
@@ -82,17 +50,7 @@ def head_counts(header: GGUFHeader) -> tuple[int, int]:
 
 
 def gguf_config(header: GGUFHeader) -> dict[str, Any]:
-    """What ``config.json`` would say.
-
-    Args:
-        header: The file's header.
-
-    Returns:
-        The configuration, as Hugging Face spells it.
-
-    Raises:
-        ValueError: If an entry is missing or not supported.
-    """
+    """What ``config.json`` would say; what is missing or not supported is a ``ValueError``."""
     require_llama(header)
     queries, keys = head_counts(header)
     width = header.require("llama.embedding_length")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkpoints.gguf_files import write_gguf
 
-from loren_jax.checkpoints.gguf_header import read_gguf_header
+from loren_jax.checkpoints.gguf.header import read_gguf_header
 
 
 def test_header_is_what_the_package_reads(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loren_jax.checkpoints.sentencepiece_tokenizer import (
+from loren_jax.checkpoints.gguf.sentencepiece import (
     SPACE,
     Kind,
     Piece,

@@ -41,8 +41,8 @@ import jax.numpy as jnp
 from record import save, table
 
 import loren_jax
-from loren_jax.models.families import FAMILIES, abstract_params, apply_function
-from loren_jax.models.language_loss import span_loss
+from loren_jax.models import FAMILIES, apply_function, span_loss
+from loren_jax.models.families import abstract_params
 from loren_jax.objectives import cross_entropy
 
 CONFIGS = Path(__file__).parents[1] / "tests" / "models" / "paper_configs.json"

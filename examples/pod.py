@@ -46,10 +46,10 @@ from loren_jax.models import (  # noqa: E402
     LanguageModel,
     LlamaConfig,
     apply_function,
+    init_params,
     load_language_model,
     tensor_parallel,
 )
-from loren_jax.models.families import init_params  # noqa: E402
 
 ROWS, LENGTH = 16, 16
 

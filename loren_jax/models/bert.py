@@ -1,17 +1,46 @@
-"""BERT: the network and its weight table.
+"""BERT: configuration, network and weight table.
 
 Shape suffixes: B batch, T tokens, D hidden size, C labels.
 """
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.bert_config import BertConfig
-from loren_jax.models.encoder import Encoder
-from loren_jax.models.export import Export
+from loren_jax.models.encoder import Encoder, EncoderConfig, encoder_export
 from loren_jax.models.layers import linear
+from loren_jax.models.network import Export, Family
 from loren_jax.models.weights import WeightRow, WeightTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertConfig(EncoderConfig):
+    """Shape and options of a BERT; the fields carry Hugging Face's names.
+
+    Those of ``EncoderConfig``, of which ``pooling`` is ``cls`` for BERT's own pooler (dense and
+    tanh on the first token) or ``mean`` for the average of the unmasked last hidden states, and:
+
+    Attributes:
+        type_vocab_size: Number of segment kinds.
+
+    Example:
+        >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+        ...     num_attention_heads=2, intermediate_size=8)
+        >>> config.head_size
+        2
+        >>> BertConfig.from_hugging_face({"position_embedding_type": "relative_key"})
+        Traceback (most recent call last):
+        ...
+        ValueError: position_embedding_type='relative_key' is not supported; use a checkpoint
+        with position_embedding_type='absolute'
+    """
+
+    type_vocab_size: int = 2
+
+    POOLINGS: ClassVar[tuple[str, ...]] = ("cls", "mean")
 
 
 class BertNetwork(Encoder):
@@ -52,36 +81,29 @@ class BertNetwork(Encoder):
         return self.classifier(pooled_BxD)
 
 
-_LAYER = "bert.encoder.layer.{layer}"
-
-
-def bert_weight_table(config: BertConfig) -> WeightTable:
-    """Where each tensor of a Hugging Face BERT belongs.
-
-    Args:
-        config: Decides which head there is.
-
-    Returns:
-        The table, total for checkpoints of ``BertModel``, ``BertForSequenceClassification``,
-        ``BertForMaskedLM`` and ``BertForPreTraining``.
-    """
+def bert_rows(prefix: str) -> list[WeightRow]:
+    """Rows of the embeddings and the layers; RoBERTa's differ in the prefix alone."""
     norm, dense = WeightRow.norm, WeightRow.linear
-    rows = [
-        WeightRow("bert.embeddings.word_embeddings.weight", "embeddings/word/embedding"),
-        WeightRow("bert.embeddings.position_embeddings.weight", "embeddings/position/embedding"),
-        WeightRow(
-            "bert.embeddings.token_type_embeddings.weight", "embeddings/token_type/embedding"
-        ),
-        *norm("bert.embeddings.LayerNorm", "embeddings/norm"),
-        *dense(f"{_LAYER}.attention.self.query", "layers/attention/query"),
-        *dense(f"{_LAYER}.attention.self.key", "layers/attention/key"),
-        *dense(f"{_LAYER}.attention.self.value", "layers/attention/value"),
-        *dense(f"{_LAYER}.attention.output.dense", "layers/attention/output"),
-        *norm(f"{_LAYER}.attention.output.LayerNorm", "layers/attention_norm"),
-        *dense(f"{_LAYER}.intermediate.dense", "layers/up"),
-        *dense(f"{_LAYER}.output.dense", "layers/down"),
-        *norm(f"{_LAYER}.output.LayerNorm", "layers/mlp_norm"),
+    embeddings, layer = f"{prefix}embeddings", f"{prefix}encoder.layer.{{layer}}"
+    return [
+        WeightRow(f"{embeddings}.word_embeddings.weight", "embeddings/word/embedding"),
+        WeightRow(f"{embeddings}.position_embeddings.weight", "embeddings/position/embedding"),
+        WeightRow(f"{embeddings}.token_type_embeddings.weight", "embeddings/token_type/embedding"),
+        *norm(f"{embeddings}.LayerNorm", "embeddings/norm"),
+        *dense(f"{layer}.attention.self.query", "layers/attention/query"),
+        *dense(f"{layer}.attention.self.key", "layers/attention/key"),
+        *dense(f"{layer}.attention.self.value", "layers/attention/value"),
+        *dense(f"{layer}.attention.output.dense", "layers/attention/output"),
+        *norm(f"{layer}.attention.output.LayerNorm", "layers/attention_norm"),
+        *dense(f"{layer}.intermediate.dense", "layers/up"),
+        *dense(f"{layer}.output.dense", "layers/down"),
+        *norm(f"{layer}.output.LayerNorm", "layers/mlp_norm"),
     ]
+
+
+def _weight_table(config: BertConfig) -> WeightTable:
+    """Total for ``BertModel`` and ``BertFor-SequenceClassification, -MaskedLM, -PreTraining``."""
+    norm, dense, rows = WeightRow.norm, WeightRow.linear, bert_rows("bert.")
     # Rebuilt from the shape, and what a network with this head has no use for.
     ignored = ["bert.embeddings.position_ids", "cls.seq_relationship.*"]
     if config.head == "language_model":
@@ -106,10 +128,11 @@ def bert_weight_table(config: BertConfig) -> WeightTable:
     )
 
 
-def bert_export(config: BertConfig) -> Export:
+def _export(config: BertConfig) -> Export:
     """The torch class that computes the same; transformers has none that takes the mean."""
-    if config.head == "language_model":
-        return Export("BertForMaskedLM")
-    if config.pooling == "mean":
+    if config.head == "classification" and config.pooling == "mean":
         return Export("MeanPooledBertForSequenceClassification", "mean_pooled_bert.py.txt")
-    return Export("BertForSequenceClassification")
+    return encoder_export(config)
+
+
+BERT = Family(BertConfig, BertNetwork, _weight_table, _export)

@@ -1,9 +1,11 @@
-"""What every decoder does after its last layer: class logits, token logits, choices.
+"""What all decoders share: what they do after the last layer, and the loss of a text.
 
 Shape suffixes: B batch, T tokens, D width of the last hidden states, V vocabulary, C labels.
 """
 
 from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +13,29 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from loren_jax.models.decoder_config import DecoderConfig
-from loren_jax.models.export import Export
 from loren_jax.models.layers import Embedding, Mask, Tokens, linear, token_at
+from loren_jax.models.network import Export, NetworkConfig
 from loren_jax.models.weights import WeightRow
 
 OTHER_HEADS = ("lm_head.weight", "score.weight")
 """Tensors of a head that the network does not have, which a checkpoint may hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(NetworkConfig):
+    """Fields of every decoder.
+
+    Attributes:
+        tie_word_embeddings: Whether the output layer of the language model is the word embedding.
+        pad_token_id: Token that fills short sequences. A classifier reads the last token that is
+            another one; if this is None, the last unmasked one.
+        pooling: ``last``, the only one: the last token is the one that has read all others.
+    """
+
+    tie_word_embeddings: bool = True
+    pooling: str = "last"
+
+    POOLINGS: ClassVar[tuple[str, ...]] = ("last",)
 
 
 class Decoder(nnx.Module):
@@ -132,14 +150,6 @@ class Decoder(nnx.Module):
         last_BxD = token_at(x_BxTxD, last_true(jnp.asarray(attention_mask) != 0))
         return self.token_logits(last_BxD, token_ids)
 
-    def check_length(self, input_ids: jax.Array | np.ndarray) -> None:
-        """Refuses rows that are longer than the model has positions."""
-        if input_ids.shape[1] > self.max_length:
-            raise ValueError(
-                f"input_ids has {input_ids.shape[1]} tokens a row, but the model has "
-                f"{self.max_length} positions; truncate the text"
-            )
-
 
 def last_true(flags: Bool[Array, "B T"]) -> Int[Array, " B"]:
     """Position of the last true flag of every row, 0 where there is none.
@@ -151,32 +161,47 @@ def last_true(flags: Bool[Array, "B T"]) -> Int[Array, " B"]:
     return jnp.argmax(np.arange(flags.shape[1])[None, :] * flags, axis=1)
 
 
-def dense_rows(name: str, path: str, *, bias: bool, transposed: bool = True) -> list[WeightRow]:
-    """The rows of a dense layer of which the bias may be absent.
-
-    Args:
-        name: The layer's name in a checkpoint.
-        path: Its path in the parameters.
-        bias: Whether it has one.
-        transposed: Whether the checkpoint keeps the matrix as (fan_out, fan_in).
-
-    Returns:
-        One or two rows.
-    """
-    rows = [WeightRow(f"{name}.weight", f"{path}/kernel", transposed=transposed)]
-    return [*rows, WeightRow(f"{name}.bias", f"{path}/bias")] if bias else rows
-
-
 def head_rows(config: DecoderConfig) -> list[WeightRow]:
     """The rows of the head, none where the output layer is the word embedding."""
     if config.head == "classification":
-        return dense_rows("score", "score", bias=False)
-    return [] if config.tie_word_embeddings else dense_rows("lm_head", "lm_head", bias=False)
+        return WeightRow.linear("score", "score", bias=False)
+    return [] if config.tie_word_embeddings else WeightRow.linear("lm_head", "lm_head", bias=False)
 
 
-def decoder_export(config: DecoderConfig, classifier: str, language_model: str) -> Export:
-    """The torch class that computes the same, given the names of the family's two."""
+def decoder_export(config: DecoderConfig, language_model: str = "ForCausalLM") -> Export:
+    """The torch class that computes the same; it is named as the configuration is."""
+    family = type(config).__name__.removesuffix("Config")
     if config.head == "language_model":
         settings = {"tie_word_embeddings": config.tie_word_embeddings}
-        return Export(language_model, settings=settings)
-    return Export(classifier, settings={"pad_token_id": config.pad_token_id})
+        return Export(family + language_model, settings=settings)
+    return Export(
+        f"{family}ForSequenceClassification", settings={"pad_token_id": config.pad_token_id}
+    )
+
+
+def span_loss(logits: Float[Array, "B T V"], input_ids: Tokens, span: Mask) -> Float[Array, ""]:
+    """Cross-entropy of the tokens of a span, each predicted from those before it.
+
+    Args:
+        logits: Of the token that follows each, as a language model's ``apply`` gives them.
+        input_ids: The text.
+        span: Non-zero at the tokens that are to be predicted: an answer, or all that is no padding.
+            The first token of a row has nothing before it and never counts.
+
+    Returns:
+        Mean over the tokens of all rows' spans in nats, float32; 0 if there are none.
+
+    Example:
+        >>> logits = jnp.zeros((1, 3, 4))
+        >>> ids = jnp.array([[0, 1, 2]])
+        >>> round(float(span_loss(logits, ids, jnp.array([[0, 0, 1]]))), 4)  # log 4
+        1.3863
+    """
+    wide = logits[:, :-1].astype(jnp.promote_types(logits.dtype, jnp.float32))
+    targets_BxT = jnp.asarray(input_ids)[:, 1:]
+    weight_BxT = (jnp.asarray(span)[:, 1:] != 0).astype(wide.dtype)
+    chosen_BxT = jnp.take_along_axis(wide, targets_BxT[:, :, None], axis=-1)[:, :, 0]
+    nats_BxT = jax.nn.logsumexp(wide, axis=-1) - chosen_BxT
+    # Selected and not multiplied: what stands outside the span may be infinite.
+    total = jnp.sum(jnp.where(weight_BxT > 0, nats_BxT, 0))
+    return total / jnp.maximum(jnp.sum(weight_BxT), 1)

@@ -10,13 +10,12 @@ from typing import ClassVar
 import jax
 from flax import nnx
 
-from loren_jax.models.encoder import Encoder, TwoLayerHead
-from loren_jax.models.encoder_config import EncoderConfig
-from loren_jax.models.export import Export
+from loren_jax.models.encoder import Encoder, EncoderConfig, TwoLayerHead, encoder_export
+from loren_jax.models.network import Family
 from loren_jax.models.weights import WeightRow, WeightTable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DistilBertConfig(EncoderConfig):
     """Shape and options of a DistilBERT, under the names that BERT's have.
 
@@ -54,16 +53,8 @@ class DistilBertNetwork(Encoder):
 _LAYER = "distilbert.transformer.layer.{layer}"
 
 
-def distilbert_weight_table(config: DistilBertConfig) -> WeightTable:
-    """Where each tensor of a Hugging Face DistilBERT belongs.
-
-    Args:
-        config: Decides which head there is.
-
-    Returns:
-        The table, total for checkpoints of ``DistilBertModel``,
-        ``DistilBertForSequenceClassification`` and ``DistilBertForMaskedLM``.
-    """
+def _weight_table(config: DistilBertConfig) -> WeightTable:
+    """Total for ``DistilBertModel`` and ``DistilBertFor-SequenceClassification, -MaskedLM``."""
     norm, dense = WeightRow.norm, WeightRow.linear
     embeddings = "distilbert.embeddings"
     rows = [
@@ -91,8 +82,4 @@ def distilbert_weight_table(config: DistilBertConfig) -> WeightTable:
     return WeightTable(rows=tuple(rows), prefix="distilbert.", head="classifier", ignored=ignored)
 
 
-def distilbert_export(config: DistilBertConfig) -> Export:
-    """The torch class that computes the same."""
-    if config.head == "language_model":
-        return Export("DistilBertForMaskedLM")
-    return Export("DistilBertForSequenceClassification")
+DISTILBERT = Family(DistilBertConfig, DistilBertNetwork, _weight_table, encoder_export)

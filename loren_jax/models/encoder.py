@@ -7,20 +7,21 @@ There is no dropout: zeroth-order fine-tuning compares losses of equal networks.
 Shape suffixes: B batch, T tokens, D hidden size, C labels or choices, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from loren_jax.models.activations import ACTIVATIONS
-from loren_jax.models.encoder_config import EncoderConfig
 from loren_jax.models.layers import (
     Embedding,
     Mask,
+    SelfAttention,
     Tokens,
-    attend,
+    check_length,
     layer_norm,
     linear,
     padding_mask,
@@ -28,6 +29,43 @@ from loren_jax.models.layers import (
     stacked,
     token_at,
 )
+from loren_jax.models.network import ACTIVATIONS, Export, NetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(NetworkConfig):
+    """Shape and options of an encoder; the fields carry the names that BERT gave them.
+
+    Attributes:
+        hidden_size: Width D of the residual stream.
+        num_hidden_layers: Number of encoder layers.
+        num_attention_heads: Heads per layer; must divide ``hidden_size``.
+        intermediate_size: Width of the hidden layer of the MLP.
+        max_position_embeddings: Rows of the position embedding.
+        layer_norm_eps: Added to the variance in every layer norm.
+        hidden_act: Activation of the MLP, a key of ``ACTIVATIONS``.
+        mask_token_id: Token that a masked language model answers at.
+    """
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int = 512
+    layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+    pad_token_id: int | None = 0
+    mask_token_id: int | None = None
+    pooling: str = "cls"
+
+    POOLINGS: ClassVar[tuple[str, ...]] = ("cls",)
+    FIXED: ClassVar[Mapping[str, Any]] = {
+        "position_embedding_type": "absolute",
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "tie_word_embeddings": True,
+    }
+    MULTIPLES: ClassVar[tuple[tuple[str, str], ...]] = (("hidden_size", "num_attention_heads"),)
 
 
 class EncoderEmbeddings(nnx.Module):
@@ -56,35 +94,12 @@ class EncoderEmbeddings(nnx.Module):
         return self.norm(x_BxTxD + self.position(positions))
 
 
-class SelfAttention(nnx.Module):
-    """Multi-head self-attention; its kernels are plain (D, D) matrices."""
-
-    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
-        self.head_size = config.head_size
-        self.query, self.key, self.value, self.output = (
-            linear(config.hidden_size, config.hidden_size, rngs) for _ in range(4)
-        )
-
-    def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1x1xT: Bool[Array, "B 1 1 T"]
-    ) -> Float[Array, "B T D"]:
-        """Attends from every token to the unmasked ones."""
-        attended_BxTxD = attend(
-            self.query(x_BxTxD),
-            self.key(x_BxTxD),
-            self.value(x_BxTxD),
-            mask_Bx1x1xT,
-            head_size=self.head_size,
-        )
-        return self.output(attended_BxTxD)
-
-
 class EncoderLayer(nnx.Module):
     """Attention and MLP, each added to its input and then normalised."""
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
         self.activation = config.hidden_act
-        self.attention = SelfAttention(config, rngs=rngs)
+        self.attention = SelfAttention(config.hidden_size, config.head_size, rngs)
         self.attention_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
         self.up = linear(config.hidden_size, config.intermediate_size, rngs)
         self.down = linear(config.intermediate_size, config.hidden_size, rngs)
@@ -185,11 +200,7 @@ class Encoder(nnx.Module):
         Raises:
             ValueError: If T exceeds the positions that the model has.
         """
-        if input_ids.shape[1] > self.config.max_length:
-            raise ValueError(
-                f"input_ids has {input_ids.shape[1]} tokens a row, but the model has "
-                f"{self.config.max_length} positions; truncate the text"
-            )
+        check_length(input_ids, self.config.max_length)
         ids_BxT = jnp.asarray(input_ids)
         kinds_BxT = None if token_type_ids is None else jnp.asarray(token_type_ids)
         x_BxTxD = self.embeddings(ids_BxT, self.positions(ids_BxT), kinds_BxT)
@@ -241,3 +252,9 @@ class Encoder(nnx.Module):
         x_BxD = token_at(x_BxTxD, jnp.argmax(masked_BxT, axis=1))
         logits_BxC = self.masked_lm(x_BxD, self.embeddings.word, token_ids)
         return jnp.where(masked_BxT.any(axis=1)[:, None], logits_BxC, jnp.nan)
+
+
+def encoder_export(config: EncoderConfig) -> Export:
+    """The torch class that computes the same; it is named as the configuration is."""
+    head = "MaskedLM" if config.head == "language_model" else "SequenceClassification"
+    return Export(f"{type(config).__name__.removesuffix('Config')}For{head}")

@@ -1,7 +1,7 @@
 """The families of networks that a checkpoint can belong to, and the form they share.
 
 The rest of the library sees one form only: a pure function of a nested dictionary of arrays. A new
-family adds a configuration, a network and a weight table, and one entry to ``FAMILIES``.
+family adds a file with its configuration, network and weight table, and one entry to ``FAMILIES``.
 """
 
 import functools
@@ -15,89 +15,25 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from loren_jax.models.bert import BertNetwork, bert_export, bert_weight_table
-from loren_jax.models.bert_config import BertConfig
-from loren_jax.models.distilbert import (
-    DistilBertConfig,
-    DistilBertNetwork,
-    distilbert_export,
-    distilbert_weight_table,
-)
-from loren_jax.models.export import Export
-from loren_jax.models.gpt2 import GPT2Network, gpt2_export, gpt2_weight_table
-from loren_jax.models.gpt2_config import GPT2Config
+from loren_jax.models.bert import BERT
+from loren_jax.models.distilbert import DISTILBERT
+from loren_jax.models.gpt2 import GPT2
 from loren_jax.models.layers import INIT_STD
-from loren_jax.models.llama import LlamaNetwork, llama_export, llama_weight_table
-from loren_jax.models.llama_config import LlamaConfig
-from loren_jax.models.network_config import NetworkConfig
-from loren_jax.models.opt import OPTNetwork, opt_export, opt_weight_table
-from loren_jax.models.opt_config import OPTConfig
-from loren_jax.models.roberta import (
-    RobertaConfig,
-    RobertaNetwork,
-    roberta_export,
-    roberta_weight_table,
-)
-from loren_jax.models.weights import WeightTable, flatten_params, unflatten_params
-
-
-class Family(NamedTuple):
-    """What the library knows of one ``model_type``.
-
-    Every network has ``__call__`` and ``encode`` of (input_ids, attention_mask, token_type_ids),
-    and ``choices``, which takes token ids besides.
-
-    Attributes:
-        config: The configuration's class, a ``NetworkConfig``.
-        network: Module class, called as ``network(config, rngs=...)``.
-        weight_table: Configuration -> weight table.
-        export: Configuration -> the torch class that computes the same.
-    """
-
-    config: type[NetworkConfig]
-    network: type
-    weight_table: Callable[[Any], WeightTable]
-    export: Callable[[Any], Export]
-
+from loren_jax.models.llama import LLAMA
+from loren_jax.models.network import Family, NetworkConfig
+from loren_jax.models.opt import OPT
+from loren_jax.models.roberta import ROBERTA
+from loren_jax.models.weights import flatten_params, unflatten_params
 
 FAMILIES: Mapping[str, Family] = {
-    "bert": Family(
-        config=BertConfig,
-        network=BertNetwork,
-        weight_table=bert_weight_table,
-        export=bert_export,
-    ),
-    "roberta": Family(
-        config=RobertaConfig,
-        network=RobertaNetwork,
-        weight_table=roberta_weight_table,
-        export=roberta_export,
-    ),
-    "distilbert": Family(
-        config=DistilBertConfig,
-        network=DistilBertNetwork,
-        weight_table=distilbert_weight_table,
-        export=distilbert_export,
-    ),
-    "gpt2": Family(
-        config=GPT2Config,
-        network=GPT2Network,
-        weight_table=gpt2_weight_table,
-        export=gpt2_export,
-    ),
-    "opt": Family(
-        config=OPTConfig,
-        network=OPTNetwork,
-        weight_table=opt_weight_table,
-        export=opt_export,
-    ),
-    "llama": Family(
-        config=LlamaConfig,
-        network=LlamaNetwork,
-        weight_table=llama_weight_table,
-        export=llama_export,
-    ),
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "distilbert": DISTILBERT,
+    "gpt2": GPT2,
+    "opt": OPT,
+    "llama": LLAMA,
 }
+"""``model_type`` of ``config.json`` -> what the library knows of it."""
 
 
 class Classifier(NamedTuple):
@@ -134,16 +70,7 @@ class LanguageModel(NamedTuple):
 
 
 def family_named(model_type: str) -> Family:
-    """Looks a family up.
-
-    Args:
-        model_type: As ``config.json`` spells it.
-
-    Returns:
-        The family.
-
-    Raises:
-        ValueError: If the library has no such family.
+    """The family that ``config.json`` calls so.
 
     Example:
         >>> family_named("bert").config.__name__
@@ -176,14 +103,7 @@ def family_of(config: Any) -> Family:
 
 
 def abstract_params(config: NetworkConfig) -> dict[str, Any]:
-    """Shapes of the parameters, without computing any.
-
-    Args:
-        config: A configuration of any family.
-
-    Returns:
-        Nested dictionary of ``jax.ShapeDtypeStruct``.
-    """
+    """Shapes of the parameters, nested ``jax.ShapeDtypeStruct``; nothing is computed."""
     return nnx.to_pure_dict(_abstract_network(config)[1])
 
 
@@ -236,7 +156,7 @@ def choice_function(config: NetworkConfig, token_ids: Sequence[int]) -> Callable
             tokens are not different numbers of the vocabulary.
 
     Example:
-        >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+        >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
         ...     num_attention_heads=2, intermediate_size=8, head="language_model", mask_token_id=3)
         >>> choice_function(config, [5, 9])
         Traceback (most recent call last):
@@ -271,7 +191,7 @@ def _choice_function(config: NetworkConfig, tokens: tuple[int, ...]) -> Callable
 def init_params(
     config: NetworkConfig, *, key: int | jax.Array = 0, dtype: DTypeLike = jnp.float32
 ) -> dict[str, Any]:
-    """Random parameters: scales one, biases zero, everything else N(0, 0.02^2).
+    """Random parameters to train from scratch: scales 1, biases 0, all others N(0, 0.02^2).
 
     Args:
         config: A configuration of any family.
@@ -279,7 +199,14 @@ def init_params(
         dtype: Element type of the parameters; they are drawn in float32 and cast last.
 
     Returns:
-        Nested dictionary of arrays.
+        Nested dictionary of arrays, for ``apply_function``.
+
+    Example:
+        >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+        ...     num_attention_heads=2, intermediate_size=8)
+        >>> ids = jnp.array([[1, 2, 3]])
+        >>> apply_function(config)(init_params(config), ids, jnp.ones_like(ids)).shape
+        (1, 2)
     """
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
     constant = {"scale": 1.0, "bias": 0.0}
@@ -296,47 +223,6 @@ def init_params(
     for path, piece in zip(drawn, np.split(noise, stops[:-1]), strict=True):
         flat[path] = piece.reshape(shapes[path])
     return unflatten_params({path: jnp.asarray(flat[path], dtype) for path in shapes})
-
-
-def init_classifier(
-    config: NetworkConfig, *, key: int | jax.Array = 0, dtype: DTypeLike = jnp.float32
-) -> Classifier:
-    """A classifier with random parameters, for tests and for training from scratch.
-
-    Args:
-        config: A configuration of any family.
-        key: Seed or key.
-        dtype: Element type of the parameters.
-
-    Returns:
-        The classifier; its labels are called ``LABEL_0``, ``LABEL_1`` and so on.
-
-    Example:
-        >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1,
-        ...     num_attention_heads=2, intermediate_size=8)
-        >>> model = init_classifier(config)
-        >>> ids = jnp.array([[1, 2, 3]])
-        >>> model.apply(model.params, ids, jnp.ones_like(ids)).shape
-        (1, 2)
-    """
-    params = init_params(config, key=key, dtype=dtype)
-    return Classifier(config, apply_function(config), params, default_label_names(config))
-
-
-def init_language_model(
-    config: NetworkConfig, *, key: int | jax.Array = 0, dtype: DTypeLike = jnp.float32
-) -> LanguageModel:
-    """A language model with random parameters.
-
-    Args:
-        config: A configuration of any family, with ``head="language_model"``.
-        key: Seed or key.
-        dtype: Element type of the parameters.
-
-    Returns:
-        The language model.
-    """
-    return LanguageModel(config, apply_function(config), init_params(config, key=key, dtype=dtype))
 
 
 def default_label_names(config: NetworkConfig) -> tuple[str, ...]:

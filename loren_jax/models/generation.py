@@ -13,7 +13,7 @@ import numpy as np
 
 from loren_jax.models.decoder import Decoder
 from loren_jax.models.families import LanguageModel, bind, family_of
-from loren_jax.models.network_config import NetworkConfig
+from loren_jax.models.network import NetworkConfig
 
 BUFFER = 32
 """Lengths are rounded up to a multiple of this, so that few programs are compiled."""
@@ -46,11 +46,11 @@ def generate(
             would be longer than the model has positions.
 
     Example:
-        >>> from loren_jax.models.families import init_language_model
-        >>> from loren_jax.models.gpt2_config import GPT2Config
+        >>> from loren_jax.models import GPT2Config, apply_function, init_params
         >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1, n_positions=8,
         ...     head="language_model")
-        >>> len(generate(init_language_model(config), [1, 2], max_new_tokens=3))
+        >>> model = LanguageModel(config, apply_function(config), init_params(config))
+        >>> len(generate(model, [1, 2], max_new_tokens=3))
         3
     """
     decoder = issubclass(family_of(model.config).network, Decoder)

@@ -1,34 +1,90 @@
-"""GPT-2: the network and its weight table.
+"""GPT-2: configuration, network and weight table.
 
 Shape suffixes: B batch, T tokens, D hidden size.
 """
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.activations import ACTIVATIONS
-from loren_jax.models.decoder import (
-    OTHER_HEADS,
-    Decoder,
-    decoder_export,
-    dense_rows,
-    head_rows,
-)
-from loren_jax.models.export import Export
-from loren_jax.models.gpt2_config import GPT2Config
+from loren_jax.models.decoder import OTHER_HEADS, Decoder, DecoderConfig, decoder_export, head_rows
 from loren_jax.models.layers import (
     Embedding,
     Mask,
     Tokens,
     attend,
     causal_mask,
+    check_length,
     layer_norm,
     linear,
     scanned,
     stacked,
 )
+from loren_jax.models.network import ACTIVATIONS, Family
 from loren_jax.models.weights import WeightRow, WeightTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2Config(DecoderConfig):
+    """Shape and options of a GPT-2; the fields carry Hugging Face's names.
+
+    Attributes:
+        n_embd: Width D of the residual stream.
+        n_layer: Number of layers.
+        n_head: Heads per layer; must divide ``n_embd``.
+        n_positions: Longest sequence that the model can read.
+        n_inner: Width of the hidden layer of the MLP; None for four times ``n_embd``.
+        activation_function: Activation of the MLP, a key of ``ACTIVATIONS``.
+        layer_norm_epsilon: Added to the variance in every layer norm.
+
+    Example:
+        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
+        >>> config.head_size, config.inner_size
+        (2, 16)
+        >>> GPT2Config.from_hugging_face({"reorder_and_upcast_attn": True})
+        Traceback (most recent call last):
+        ...
+        ValueError: reorder_and_upcast_attn=True is not supported; use a checkpoint with
+        reorder_and_upcast_attn=False
+    """
+
+    n_embd: int
+    n_layer: int
+    n_head: int
+    n_positions: int = 1024
+    n_inner: int | None = None
+    activation_function: str = "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+
+    FIXED: ClassVar[Mapping[str, Any]] = {
+        "scale_attn_by_inverse_layer_idx": False,
+        "reorder_and_upcast_attn": False,
+        "scale_attn_weights": True,
+        "add_cross_attention": False,
+    }
+    ACTIVATION: ClassVar[str] = "activation_function"
+    POSITIVE: ClassVar[tuple[str, ...]] = ("vocab_size", "num_labels", "n_layer", "n_head")
+    MULTIPLES: ClassVar[tuple[tuple[str, str], ...]] = (("n_embd", "n_head"),)
+
+    @property
+    def head_size(self) -> int:
+        """Width H of one attention head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def inner_size(self) -> int:
+        """Width of the hidden layer of the MLP."""
+        return 4 * self.n_embd if self.n_inner is None else self.n_inner
+
+    @property
+    def max_length(self) -> int:
+        """Longest sequence that the model can read."""
+        return self.n_positions
 
 
 class GPT2Attention(nnx.Module):
@@ -94,7 +150,7 @@ class GPT2Network(Decoder):
 
         Positions count from the left edge, whatever the mask, as Hugging Face's do.
         """
-        self.check_length(input_ids)
+        check_length(input_ids, self.max_length)
         position_TxD = self.position(jnp.arange(input_ids.shape[1]))
         x_BxTxD = self.word(jnp.asarray(input_ids)) + position_TxD[None, :, :]
         return self.norm(scanned(self.layers, x_BxTxD, causal_mask(attention_mask)))
@@ -103,21 +159,13 @@ class GPT2Network(Decoder):
 _LAYER = "transformer.h.{layer}"
 
 
-def gpt2_weight_table(config: GPT2Config) -> WeightTable:
-    """Where each tensor of a Hugging Face GPT-2 belongs.
-
-    Args:
-        config: Decides which head there is.
-
-    Returns:
-        The table, total for ``GPT2ForSequenceClassification``, ``GPT2LMHeadModel`` and
-        ``GPT2Model`` checkpoints.
-    """
+def _weight_table(config: GPT2Config) -> WeightTable:
+    """Total for ``GPT2ForSequenceClassification``, ``GPT2LMHeadModel`` and ``GPT2Model``."""
     norm = WeightRow.norm
 
     def conv(name: str, path: str) -> list[WeightRow]:
         # GPT-2 keeps its matrices as (fan_in, fan_out), unlike every other family.
-        return dense_rows(name, path, bias=True, transposed=False)
+        return WeightRow.linear(name, path, bias=True, transposed=False)
 
     rows = [
         WeightRow("transformer.wte.weight", "word/embedding"),
@@ -140,6 +188,9 @@ def gpt2_weight_table(config: GPT2Config) -> WeightTable:
     )
 
 
-def gpt2_export(config: GPT2Config) -> Export:
-    """The torch class that computes the same."""
-    return decoder_export(config, "GPT2ForSequenceClassification", "GPT2LMHeadModel")
+GPT2 = Family(
+    GPT2Config,
+    GPT2Network,
+    _weight_table,
+    functools.partial(decoder_export, language_model="LMHeadModel"),
+)

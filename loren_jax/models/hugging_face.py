@@ -25,7 +25,6 @@ from loren_jax.checkpoints import (
 )
 from loren_jax.models.families import (
     Classifier,
-    Family,
     LanguageModel,
     abstract_params,
     apply_function,
@@ -35,8 +34,7 @@ from loren_jax.models.families import (
     family_of,
 )
 from loren_jax.models.location import POOLING_CONFIG
-from loren_jax.models.mask_token import mask_token_id
-from loren_jax.models.network_config import NetworkConfig
+from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.weights import (
     ShardingOf,
     WeightTable,
@@ -204,6 +202,31 @@ def _read_language_model(
     table = family.weight_table(config)
     abstract = abstract_params(config)
     return config, read_params(source, table, abstract, dtype=dtype, sharding=sharding)
+
+
+USUAL_MASKS = ("[MASK]", "<mask>")
+
+
+def mask_token_id(directory: Path) -> int | None:
+    """The number of the tokenizer's mask token, or None if the directory's files do not tell it."""
+    read = lambda name: read_json(directory / name) if (directory / name).is_file() else {}
+    spellings = []
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        token = read(name).get("mask_token")
+        spellings.append(token.get("content") if isinstance(token, Mapping) else token)
+    added = read("tokenizer.json").get("added_tokens", [])
+    words = directory / "vocab.txt"
+    lines = words.read_text(encoding="utf-8").split("\n") if words.is_file() else []
+    for numbers in (
+        {token["content"]: token["id"] for token in added},
+        read("added_tokens.json"),
+        {token.rstrip("\r"): number for number, token in enumerate(lines)},
+        read("vocab.json"),
+    ):
+        for spelling in (*spellings, *USUAL_MASKS):
+            if spelling in numbers:
+                return numbers[spelling]
+    return None
 
 
 def export_classifier(

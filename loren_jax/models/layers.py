@@ -127,6 +127,32 @@ def attend(
     return attended.reshape(query.shape)
 
 
+class SelfAttention(nnx.Module):
+    """Multi-head self-attention; its kernels are plain (D, D) matrices."""
+
+    def __init__(self, width: int, head_size: int, rngs: nnx.Rngs, *, bias: bool = True):
+        self.head_size = head_size
+        self.query, self.key, self.value, self.output = (
+            linear(width, width, rngs, bias=bias) for _ in range(4)
+        )
+
+    def __call__(
+        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1xTxT: Bool[Array, "B 1 #T T"]
+    ) -> Float[Array, "B T D"]:
+        """Attends from every token to what the mask shows it."""
+        query, key, value = self.query(x_BxTxD), self.key(x_BxTxD), self.value(x_BxTxD)
+        return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
+
+
+def check_length(input_ids: Tokens, longest: int) -> None:
+    """Refuses rows that are longer than the model has positions."""
+    if input_ids.shape[1] > longest:
+        raise ValueError(
+            f"input_ids has {input_ids.shape[1]} tokens a row, but the model has {longest} "
+            "positions; truncate the text"
+        )
+
+
 def padding_mask(attention_mask: jax.Array | np.ndarray) -> Bool[Array, "B 1 1 T"]:
     """Every token reads every token that is no padding."""
     return jnp.asarray(attention_mask != 0)[:, None, None, :]

@@ -1,35 +1,105 @@
-"""Llama: the network and its weight table.
+"""Llama: configuration, network and weight table.
 
 Shape suffixes: B batch, T tokens, D hidden size.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.activations import ACTIVATIONS
-from loren_jax.models.decoder import (
-    OTHER_HEADS,
-    Decoder,
-    decoder_export,
-    dense_rows,
-    head_rows,
-)
-from loren_jax.models.export import Export
+from loren_jax.models.decoder import OTHER_HEADS, Decoder, DecoderConfig, decoder_export, head_rows
 from loren_jax.models.layers import (
     Mask,
     RMSNorm,
     Tokens,
     attend,
     causal_mask,
+    check_length,
     linear,
     scanned,
     stacked,
 )
-from loren_jax.models.llama_config import LlamaConfig
-from loren_jax.models.rotary import Angles, rotate
+from loren_jax.models.network import ACTIVATIONS, Family
+from loren_jax.models.rotary import PLAIN, Angles, Rotary, rotate
 from loren_jax.models.weights import WeightRow, WeightTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaConfig(DecoderConfig):
+    """Shape and options of a Llama; the fields carry Hugging Face's names, save ``rotary``.
+
+    Attributes:
+        hidden_size: Width D of the residual stream.
+        num_hidden_layers: Number of layers.
+        num_attention_heads: Heads per layer N.
+        intermediate_size: Width of the hidden layer of the MLP.
+        num_key_value_heads: Heads of keys and values K, a divisor of N; None for N.
+        head_dim: Width H of a head; None for ``hidden_size / num_attention_heads``.
+        max_position_embeddings: Longest sequence that the model was made for.
+        rms_norm_eps: Added to the mean square in every norm.
+        hidden_act: Activation of the MLP's gate, a key of ``ACTIVATIONS``.
+        attention_bias: Whether the dense layers of the attention have biases.
+        mlp_bias: Whether those of the MLP have.
+        rotary: How the heads turn with the position.
+
+    Example:
+        >>> config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
+        ...     num_attention_heads=4, intermediate_size=8, num_key_value_heads=2)
+        >>> config.head_size, config.key_value_heads
+        (2, 2)
+    """
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    max_position_embeddings: int = 2048
+    rms_norm_eps: float = 1e-6
+    hidden_act: str = "silu"
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    tie_word_embeddings: bool = False
+    rotary: Rotary = PLAIN
+
+    def __post_init__(self) -> None:
+        """Refuses options that the network would otherwise misread in silence."""
+        super().__post_init__()
+        if self.key_value_heads < 1 or self.num_attention_heads % self.key_value_heads:
+            raise ValueError(
+                f"num_attention_heads={self.num_attention_heads} must be a multiple of "
+                f"num_key_value_heads={self.num_key_value_heads}"
+            )
+        if self.head_dim is None and self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must be a multiple of "
+                f"num_attention_heads={self.num_attention_heads} where head_dim is not given"
+            )
+        if self.head_size % 2:
+            raise ValueError(f"head_dim={self.head_size} must be even")
+
+    @property
+    def head_size(self) -> int:
+        """Width H of one attention head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def key_value_heads(self) -> int:
+        """Number K of heads of keys and values."""
+        if self.num_key_value_heads is None:
+            return self.num_attention_heads
+        return self.num_key_value_heads
+
+    @classmethod
+    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parsed file with ``rotary``, which several of its entries describe."""
+        return {**raw, "rotary": Rotary.from_hugging_face(raw)}
 
 
 class LlamaAttention(nnx.Module):
@@ -109,7 +179,7 @@ class LlamaNetwork(Decoder):
 
         Positions count from the left edge; only their differences matter.
         """
-        self.check_length(input_ids)
+        check_length(input_ids, self.max_length)
         angles = self.rotary.angles(np.arange(input_ids.shape[1]), self.head_size)
         x_BxTxD = self.word(jnp.asarray(input_ids))
         return self.norm(scanned(self.layers, x_BxTxD, causal_mask(attention_mask), angles))
@@ -118,23 +188,15 @@ class LlamaNetwork(Decoder):
 _LAYER = "model.layers.{layer}"
 
 
-def llama_weight_table(config: LlamaConfig) -> WeightTable:
-    """Where each tensor of a Hugging Face Llama belongs.
-
-    Args:
-        config: Decides which biases there are, and which head.
-
-    Returns:
-        The table, total for ``LlamaForSequenceClassification``, ``LlamaForCausalLM`` and
-        ``LlamaModel`` checkpoints.
-    """
+def _weight_table(config: LlamaConfig) -> WeightTable:
+    """Total for ``LlamaForSequenceClassification``, ``LlamaForCausalLM`` and ``LlamaModel``."""
 
     def attention(name: str, path: str) -> list[WeightRow]:
         bias = config.attention_bias
-        return dense_rows(f"{_LAYER}.self_attn.{name}", f"layers/attention/{path}", bias=bias)
+        return WeightRow.linear(f"{_LAYER}.self_attn.{name}", f"layers/attention/{path}", bias=bias)
 
     def mlp(name: str, path: str) -> list[WeightRow]:
-        return dense_rows(f"{_LAYER}.mlp.{name}", f"layers/{path}", bias=config.mlp_bias)
+        return WeightRow.linear(f"{_LAYER}.mlp.{name}", f"layers/{path}", bias=config.mlp_bias)
 
     rows = [
         WeightRow("model.embed_tokens.weight", "word/embedding"),
@@ -159,6 +221,4 @@ def llama_weight_table(config: LlamaConfig) -> WeightTable:
     )
 
 
-def llama_export(config: LlamaConfig) -> Export:
-    """The torch class that computes the same."""
-    return decoder_export(config, "LlamaForSequenceClassification", "LlamaForCausalLM")
+LLAMA = Family(LlamaConfig, LlamaNetwork, _weight_table, decoder_export)

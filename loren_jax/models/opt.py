@@ -1,34 +1,94 @@
-"""OPT: the network and its weight table.
+"""OPT: configuration, network and weight table.
 
 Shape suffixes: B batch, T tokens, S width of the residual stream, D of the word embedding.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from loren_jax.models.activations import ACTIVATIONS
-from loren_jax.models.decoder import (
-    OTHER_HEADS,
-    Decoder,
-    decoder_export,
-    dense_rows,
-    head_rows,
-)
-from loren_jax.models.export import Export
+from loren_jax.models.decoder import OTHER_HEADS, Decoder, DecoderConfig, decoder_export, head_rows
 from loren_jax.models.layers import (
     Embedding,
     Mask,
+    SelfAttention,
     Tokens,
-    attend,
     causal_mask,
+    check_length,
     layer_norm,
     linear,
     scanned,
     stacked,
 )
-from loren_jax.models.opt_config import OPTConfig
+from loren_jax.models.network import ACTIVATIONS, Family
 from loren_jax.models.weights import WeightRow, WeightTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class OPTConfig(DecoderConfig):
+    """Shape and options of an OPT; the fields carry Hugging Face's names.
+
+    Attributes:
+        hidden_size: Width of the residual stream.
+        num_hidden_layers: Number of layers.
+        num_attention_heads: Heads per layer; must divide ``hidden_size``.
+        ffn_dim: Width of the hidden layer of the MLP.
+        max_position_embeddings: Longest sequence that the model can read.
+        word_embed_proj_dim: Width D of the word embedding and of the last hidden states; None for
+            ``hidden_size``. Where the two differ, as in OPT-350m, a matrix leads from one to the
+            other at either end.
+        do_layer_norm_before: Whether a layer norm stands before each block (true in every size but
+            350m) or after it; there is then no final one.
+        remove_final_layer_norm: Whether the final layer norm is absent all the same, as in models
+            that were tuned before transformers 4.20.1, whose ``config.json`` says
+            ``_remove_final_layer_norm``.
+        enable_bias: Whether the dense layers have biases.
+        layer_norm_elementwise_affine: Whether the layer norms have a scale and a bias.
+        activation_function: Activation of the MLP, a key of ``ACTIVATIONS``.
+
+    Example:
+        >>> config = OPTConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+        ...     num_attention_heads=2, ffn_dim=8, word_embed_proj_dim=2)
+        >>> config.embed_size, config.head_size
+        (2, 2)
+    """
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    ffn_dim: int
+    max_position_embeddings: int = 2048
+    word_embed_proj_dim: int | None = None
+    do_layer_norm_before: bool = True
+    remove_final_layer_norm: bool = False
+    enable_bias: bool = True
+    layer_norm_elementwise_affine: bool = True
+    activation_function: str = "relu"
+    pad_token_id: int | None = 1
+
+    ACTIVATION: ClassVar[str] = "activation_function"
+    RENAMED: ClassVar[Mapping[str, str]] = {"remove_final_layer_norm": "_remove_final_layer_norm"}
+    MULTIPLES: ClassVar[tuple[tuple[str, str], ...]] = (("hidden_size", "num_attention_heads"),)
+
+    @property
+    def embed_size(self) -> int:
+        """Width D of the word embedding and of the last hidden states."""
+        return self.word_embed_proj_dim or self.hidden_size
+
+    @property
+    def projected(self) -> bool:
+        """Whether the embedding and the residual stream have different widths."""
+        return self.embed_size != self.hidden_size
+
+    @property
+    def final_norm(self) -> bool:
+        """Whether there is a layer norm after the last layer."""
+        return self.do_layer_norm_before and not self.remove_final_layer_norm
+
 
 POSITION_OFFSET = 2
 """Row of the position embedding that belongs to the first token of a text."""
@@ -42,24 +102,6 @@ def _norm(config: OPTConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
     return layer_norm(config.hidden_size, LAYER_NORM_EPSILON, rngs, affine=affine)
 
 
-class OPTAttention(nnx.Module):
-    """Multi-head self-attention; its kernels are plain (S, S) matrices."""
-
-    def __init__(self, config: OPTConfig, *, rngs: nnx.Rngs):
-        self.head_size = config.head_size
-        self.query, self.key, self.value, self.output = (
-            linear(config.hidden_size, config.hidden_size, rngs, bias=config.enable_bias)
-            for _ in range(4)
-        )
-
-    def __call__(
-        self, x_BxTxS: Float[Array, "B T S"], mask_Bx1xTxT: Bool[Array, "B 1 T T"]
-    ) -> Float[Array, "B T S"]:
-        """Attends from every token to what the mask shows it."""
-        query, key, value = self.query(x_BxTxS), self.key(x_BxTxS), self.value(x_BxTxS)
-        return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
-
-
 class OPTLayer(nnx.Module):
     """Attention and MLP, each normalised before it reads the stream or after it is added."""
 
@@ -68,7 +110,7 @@ class OPTLayer(nnx.Module):
         self.norm_first = config.do_layer_norm_before
         bias = config.enable_bias
         self.attention_norm = _norm(config, rngs)
-        self.attention = OPTAttention(config, rngs=rngs)
+        self.attention = SelfAttention(config.hidden_size, config.head_size, rngs, bias=bias)
         self.mlp_norm = _norm(config, rngs)
         self.up = linear(config.hidden_size, config.ffn_dim, rngs, bias=bias)
         self.down = linear(config.ffn_dim, config.hidden_size, rngs, bias=bias)
@@ -120,7 +162,7 @@ class OPTNetwork(Decoder):
 
         Positions count the unmasked tokens, so padding on the left moves none.
         """
-        self.check_length(input_ids)
+        check_length(input_ids, self.max_length)
         x_BxTxS = self.word(jnp.asarray(input_ids))
         if hasattr(self, "project_in"):
             x_BxTxS = self.project_in(x_BxTxS)
@@ -145,23 +187,15 @@ _DECODER = "model.decoder"
 _LAYER = f"{_DECODER}.layers.{{layer}}"
 
 
-def opt_weight_table(config: OPTConfig) -> WeightTable:
-    """Where each tensor of a Hugging Face OPT belongs.
-
-    Args:
-        config: Decides which norms, biases and projections there are, and which head.
-
-    Returns:
-        The table, total for ``OPTForSequenceClassification``, ``OPTForCausalLM`` and ``OPTModel``
-        checkpoints.
-    """
+def _weight_table(config: OPTConfig) -> WeightTable:
+    """Total for ``OPTForSequenceClassification``, ``OPTForCausalLM`` and ``OPTModel``."""
     affine = config.layer_norm_elementwise_affine
 
     def norm(name: str, path: str) -> list[WeightRow]:
         return WeightRow.norm(name, path) if affine else []
 
     def dense(name: str, path: str) -> list[WeightRow]:
-        return dense_rows(name, path, bias=config.enable_bias)
+        return WeightRow.linear(name, path, bias=config.enable_bias)
 
     rows = [
         WeightRow(f"{_DECODER}.embed_tokens.weight", "word/embedding"),
@@ -178,11 +212,9 @@ def opt_weight_table(config: OPTConfig) -> WeightTable:
         *head_rows(config),
     ]
     if config.projected:
-        rows += dense_rows(f"{_DECODER}.project_in", "project_in", bias=False)
-        rows += dense_rows(f"{_DECODER}.project_out", "project_out", bias=False)
+        rows += WeightRow.linear(f"{_DECODER}.project_in", "project_in", bias=False)
+        rows += WeightRow.linear(f"{_DECODER}.project_out", "project_out", bias=False)
     return WeightTable(rows=tuple(rows), prefix="model.", head="score", ignored=OTHER_HEADS)
 
 
-def opt_export(config: OPTConfig) -> Export:
-    """The torch class that computes the same."""
-    return decoder_export(config, "OPTForSequenceClassification", "OPTForCausalLM")
+OPT = Family(OPTConfig, OPTNetwork, _weight_table, decoder_export)

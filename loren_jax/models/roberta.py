@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Int
 
-from loren_jax.models.encoder import Encoder, TwoLayerHead
-from loren_jax.models.encoder_config import EncoderConfig
-from loren_jax.models.export import Export
+from loren_jax.models.bert import bert_rows
+from loren_jax.models.encoder import Encoder, EncoderConfig, TwoLayerHead, encoder_export
+from loren_jax.models.network import Family
 from loren_jax.models.weights import WeightRow, WeightTable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RobertaConfig(EncoderConfig):
     """Shape and options of a RoBERTa: those of ``EncoderConfig``, and the number of segments.
 
@@ -75,37 +75,11 @@ class RobertaNetwork(Encoder):
         return jnp.cumsum(present_BxT, axis=1) * present_BxT + self.padding
 
 
-_LAYER = "roberta.encoder.layer.{layer}"
-
-
-def roberta_weight_table(config: RobertaConfig) -> WeightTable:
-    """Where each tensor of a Hugging Face RoBERTa belongs.
-
-    Args:
-        config: Decides which head there is.
-
-    Returns:
-        The table, total for checkpoints of ``RobertaModel``, ``RobertaForSequenceClassification``
-        and ``RobertaForMaskedLM``.
-    """
-    norm, dense = WeightRow.norm, WeightRow.linear
-    embeddings = "roberta.embeddings"
-    rows = [
-        WeightRow(f"{embeddings}.word_embeddings.weight", "embeddings/word/embedding"),
-        WeightRow(f"{embeddings}.position_embeddings.weight", "embeddings/position/embedding"),
-        WeightRow(f"{embeddings}.token_type_embeddings.weight", "embeddings/token_type/embedding"),
-        *norm(f"{embeddings}.LayerNorm", "embeddings/norm"),
-        *dense(f"{_LAYER}.attention.self.query", "layers/attention/query"),
-        *dense(f"{_LAYER}.attention.self.key", "layers/attention/key"),
-        *dense(f"{_LAYER}.attention.self.value", "layers/attention/value"),
-        *dense(f"{_LAYER}.attention.output.dense", "layers/attention/output"),
-        *norm(f"{_LAYER}.attention.output.LayerNorm", "layers/attention_norm"),
-        *dense(f"{_LAYER}.intermediate.dense", "layers/up"),
-        *dense(f"{_LAYER}.output.dense", "layers/down"),
-        *norm(f"{_LAYER}.output.LayerNorm", "layers/mlp_norm"),
-    ]
+def _weight_table(config: RobertaConfig) -> WeightTable:
+    """Total for ``RobertaModel`` and ``RobertaFor-SequenceClassification, -MaskedLM``."""
+    norm, dense, rows = WeightRow.norm, WeightRow.linear, bert_rows("roberta.")
     # Rebuilt from the shape, and what a network with this head has no use for.
-    ignored = [f"{embeddings}.position_ids", "roberta.pooler.dense.*"]
+    ignored = ["roberta.embeddings.position_ids", "roberta.pooler.dense.*"]
     if config.head == "language_model":
         rows += dense("lm_head.dense", "masked_lm/dense")
         rows += norm("lm_head.layer_norm", "masked_lm/norm")
@@ -120,8 +94,4 @@ def roberta_weight_table(config: RobertaConfig) -> WeightTable:
     )
 
 
-def roberta_export(config: RobertaConfig) -> Export:
-    """The torch class that computes the same."""
-    if config.head == "language_model":
-        return Export("RobertaForMaskedLM")
-    return Export("RobertaForSequenceClassification")
+ROBERTA = Family(RobertaConfig, RobertaNetwork, _weight_table, encoder_export)

@@ -63,10 +63,12 @@ class WeightRow(NamedTuple):
     transposed: bool = False
 
     @classmethod
-    def linear(cls, name: str, path: str) -> list["WeightRow"]:
-        """The two rows of a torch ``Linear``."""
-        kernel = cls(f"{name}.weight", f"{path}/kernel", transposed=True)
-        return [kernel, cls(f"{name}.bias", f"{path}/bias")]
+    def linear(
+        cls, name: str, path: str, *, bias: bool = True, transposed: bool = True
+    ) -> list["WeightRow"]:
+        """The one or two rows of a dense layer, by default those of a torch ``Linear``."""
+        kernel = cls(f"{name}.weight", f"{path}/kernel", transposed=transposed)
+        return [kernel, cls(f"{name}.bias", f"{path}/bias")] if bias else [kernel]
 
     @classmethod
     def norm(cls, name: str, path: str) -> list["WeightRow"]:

@@ -52,8 +52,7 @@ def trained():
 
 def reading():
     """A checkpoint read part by part: the same parameters, each part read once."""
-    from models.tiny_checkpoints import TinyCheckpoint
-    from tiny_decoders import RAW
+    from models.tiny_checkpoints import DECODERS, TinyCheckpoint
 
     from loren_jax.checkpoints.source import SafetensorsFile
     from loren_jax.models import load_language_model, tensor_parallel
@@ -69,7 +68,7 @@ def reading():
     SafetensorsFile.read_part = listened
     found = {}
     with tempfile.TemporaryDirectory() as directory:
-        raw = RAW["llama"] | {"vocab_size": 16, "intermediate_size": 24}
+        raw = DECODERS["llama"] | {"vocab_size": 16, "intermediate_size": 24}
         path = TinyCheckpoint(raw, head="language_model").write(Path(directory) / "tiny")
         expected = load_language_model(path).params
         for kind in (AxisType.Auto, AxisType.Explicit):

@@ -1,4 +1,4 @@
-"""What every decoder does after its last layer, on one without layers, and configurations."""
+"""What every decoder does after its last layer, on one without layers; the loss of a span."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from tiny_decoders import TinyDecoder, batch
+from models.tiny_checkpoints import TinyDecoder, decoder_batch
 
 from loren_jax import noise
 from loren_jax.directions import isotropic
 from loren_jax.evaluation import materialised, perturbed
-from loren_jax.models.decoder import Decoder, last_true
-from loren_jax.models.decoder_config import DecoderConfig
-from loren_jax.models.families import apply_function, choice_function
-from loren_jax.models.language_loss import span_loss
+from loren_jax.models import apply_function, choice_function, span_loss
+from loren_jax.models.decoder import Decoder, DecoderConfig, last_true
+from loren_jax.models.layers import check_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class Bag(Decoder):
     """The network."""
 
     def encode(self, input_ids, attention_mask, token_type_ids=None):
-        self.check_length(input_ids)
+        check_length(input_ids, self.max_length)
         return self.word(jnp.asarray(input_ids))
 
 
@@ -73,7 +72,7 @@ def test_choices_are_logits_at_the_last_unmasked_token(tied):
 def test_perturbed_evaluation_is_that_of_perturbed_weights(model_type):
     """With a tied output layer and with one of its own, on all tokens and on two of them."""
     decoder = TinyDecoder(model_type, "language_model")
-    params, (ids, mask) = decoder.params(), batch()
+    params, (ids, mask) = decoder.params(), decoder_batch()
 
     def loss(params):
         chosen = choice_function(decoder.config, [5, 2])(params, ids, mask)
@@ -106,21 +105,58 @@ def test_last_true_of_every_row():
     assert last_true(flags).tolist() == [2, 0, 3]
 
 
+RNG = np.random.default_rng(0)
+LOGITS = jnp.asarray(3 * RNG.standard_normal((2, 4, 5)), jnp.float32)
+LOSS = jax.jit(span_loss)
+SPAN_IDS = RNG.integers(0, 5, (2, 4)).astype(np.int32)
+
+
+def by_hand(span):
+    wide = np.asarray(LOGITS, np.float64)
+    nats = [
+        np.log(np.exp(wide[b, t - 1]).sum()) - wide[b, t - 1, SPAN_IDS[b, t]]
+        for b in range(2)
+        for t in range(1, 4)
+        if span[b][t]
+    ]
+    return np.mean(nats)
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "span",
     [
-        ({"pooling": "mean"}, "pooling='mean'.*last"),
-        ({"head": "regression"}, "head='regression'"),
-        ({"num_labels": 0}, "num_labels=0 must be at least 1"),
-        ({"act": "mish"}, "act='mish'"),
+        [[1, 1, 1, 1], [1, 1, 1, 1]],  # the first token is never predicted
+        [[0, 0, 1, 1], [0, 0, 0, 1]],  # the mean is over tokens, not over rows
+        [[0, 2, 0, 0], [0, 0, 0, 0]],
     ],
 )
-def test_unsupported_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        BagConfig(vocab_size=6, **options)
+def test_mean_over_the_spans_targets(span):
+    loss = LOSS(LOGITS, SPAN_IDS, np.array(span))
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, by_hand(span), rtol=1e-6)
+    np.testing.assert_array_equal(LOSS(LOGITS, SPAN_IDS, np.array(span) != 0), loss)
 
 
-def test_caller_decides_about_the_head():
-    raw = {"vocab_size": 6, "num_labels": 9, "head": "x", "pooling": "cls", "act": "gelu"}
-    config = BagConfig.from_hugging_face(raw, num_labels=4, head="language_model")
-    assert config == BagConfig(vocab_size=6, num_labels=4, head="language_model", act="gelu")
+@pytest.mark.parametrize("first", [0, 1])
+def test_empty_span_is_no_nan(first):
+    span = np.array([[first, 0, 0, 0]] * 2)
+    assert LOSS(LOGITS, SPAN_IDS, span) == 0
+
+
+def test_what_stands_outside_the_span_may_be_infinite():
+    logits = np.array(LOGITS)
+    logits[:, 0] = np.nan
+    span = np.array([[0, 0, 1, 1], [0, 0, 1, 1]])
+    np.testing.assert_allclose(LOSS(logits, SPAN_IDS, span), by_hand(span), rtol=1e-6)
+
+
+def test_bfloat16_logits_are_summed_in_float32():
+    span = np.ones((2, 4), np.int32)
+    narrow = jnp.asarray(LOGITS, jnp.bfloat16)
+    loss = LOSS(narrow, SPAN_IDS, span)
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, LOSS(narrow.astype(jnp.float32), SPAN_IDS, span), rtol=1e-6)
+
+
+def test_large_logits_do_not_overflow():
+    assert jnp.isfinite(LOSS(LOGITS * 1e4, SPAN_IDS, np.ones((2, 4), np.int32)))

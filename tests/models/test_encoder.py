@@ -23,6 +23,7 @@ from loren_jax.models import (
     choice_function,
     export_classifier,
     export_language_model,
+    init_params,
     load_classifier,
     load_language_model,
     load_prompted,
@@ -257,3 +258,41 @@ def test_untied_output_layers_and_longer_inputs_are_refused(family, tmp_path):
     tiny.raw["tie_word_embeddings"] = False
     with pytest.raises(ValueError, match="tie_word_embeddings=False"):
         load_language_model(tiny.write(tmp_path))
+
+
+def roberta(**changes):
+    """A network with padding token 1, of which only the embeddings are looked at."""
+    tiny = TinyCheckpoint({**RAW["roberta"], "pad_token_id": 1, **changes})
+    return bind(tiny.config, init_params(tiny.config))
+
+
+def test_positions_are_counted_behind_the_paddings_own():
+    network = roberta()
+    ids = jnp.array([[1, 1, 5, 6], [5, 6, 1, 1], [5, 1, 6, 7]])
+    positions = network.positions(ids)
+    assert positions.tolist() == [[1, 1, 2, 3], [2, 3, 1, 1], [2, 1, 3, 4]]
+
+
+def test_the_longest_text_gets_the_last_position():
+    network = roberta()
+    ids = jnp.full((1, network.config.max_length), 5)
+    assert (network.config.max_length, int(network.positions(ids).max())) == (8, 9)
+
+
+def test_segments_are_looked_at_only_where_there_are_several():
+    ids = jnp.full((1, 4), 5)
+    types = jnp.array([[0, 0, 1, 1]])
+    for kinds in (1, 2):
+        network = roberta(type_vocab_size=kinds)
+        embedded = network.embeddings(ids, network.positions(ids), types)
+        plain = network.embeddings(ids, network.positions(ids), None)
+        assert np.allclose(embedded, plain) == (kinds == 1)
+
+
+def test_distilbert_looks_at_no_segments():
+    config = checkpoint("distilbert", "classification").config
+    ids = jnp.ones((2, 3), jnp.int32)
+    apply = apply_function(config)
+    with_segments = jax.make_jaxpr(apply)(abstract_params(config), ids, ids, 5 * ids)
+    without = jax.make_jaxpr(apply)(abstract_params(config), ids, ids)
+    assert len(with_segments.eqns) == len(without.eqns)

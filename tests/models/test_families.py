@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from loren_jax.models import FAMILIES, BertConfig, RobertaConfig, choice_function, init_classifier
-from loren_jax.models.families import abstract_params, bind, family_of, init_params
+from loren_jax.models import FAMILIES, BertConfig, bind, choice_function, init_params
+from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import flatten_params, unflatten_params
 
 SIZES = {
@@ -16,13 +16,6 @@ SIZES = {
     "num_attention_heads": 2,
     "intermediate_size": 12,
 }
-
-
-def test_family_is_found_by_its_configuration():
-    assert family_of(BertConfig(**SIZES)) is FAMILIES["bert"]
-    assert family_of(RobertaConfig(**SIZES)) is FAMILIES["roberta"]
-    with pytest.raises(TypeError, match=r"config is a dict; it must be one of.*BertConfig"):
-        family_of({})
 
 
 @pytest.mark.parametrize("head", ["classification", "language_model"])
@@ -55,7 +48,7 @@ def test_choices_need_a_language_model():
     with pytest.raises(ValueError, match=r"config\.head='classification' has no token logits"):
         choice_function(config, [1, 2])
     ids = jnp.ones((1, 3), jnp.int32)
-    network = bind(config, init_classifier(config).params)
+    network = bind(config, init_params(config))
     with pytest.raises(ValueError, match="head='classification'"):
         network.choices(ids, ids, None, np.array([1, 2]))
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tiny_decoders import TinyDecoder
+from models.tiny_checkpoints import TinyDecoder
 
-from loren_jax.models.families import LanguageModel, apply_function
-from loren_jax.models.generation import _continuation, generate
+from loren_jax.models import LanguageModel, apply_function, generate
+from loren_jax.models.generation import _continuation
 
 DECODER = TinyDecoder("gpt2", "language_model", seed=6, n_positions=24)
 MODEL = LanguageModel(DECODER.config, apply_function(DECODER.config), DECODER.params())

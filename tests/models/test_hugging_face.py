@@ -15,6 +15,7 @@ from loren_jax.models import (
     load_language_model,
     load_prompted,
 )
+from loren_jax.models.hugging_face import mask_token_id
 
 LABELS = ("bad", "fair", "good")
 
@@ -192,6 +193,41 @@ def test_prompts_need_a_known_mask_token(tiny_checkpoint, tmp_path):
         load_prompted(directory, [4, 7])
     (directory / "vocab.txt").write_text("[PAD]\n[UNK]\n[MASK]\n")
     assert load_prompted(directory, [4, 7]).config.mask_token_id == 2
+
+
+FAST = {"added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 103, "content": "[MASK]"}]}
+
+
+@pytest.mark.parametrize(
+    ("files", "number"),
+    [
+        ({}, None),
+        ({"tokenizer.json": FAST}, 103),
+        ({"tokenizer.json": {"added_tokens": []}, "vocab.json": {"<mask>": 7}}, 7),
+        ({"vocab.txt": "[PAD]\r\n\r\n[MASK]\r\n"}, 2),
+        ({"added_tokens.json": {"<mask>": 9}, "vocab.json": {"a": 0}}, 9),
+        (
+            {
+                "vocab.json": {"<mask>": 7, "<blank>": 8},
+                "tokenizer_config.json": {"mask_token": {"content": "<blank>"}},
+            },
+            8,
+        ),
+        (
+            {
+                "vocab.json": {"<mask>": 7, "<blank>": 8},
+                "special_tokens_map.json": {"mask_token": "<blank>"},
+            },
+            8,
+        ),
+        ({"vocab.json": {"a": 0}, "tokenizer_config.json": {"mask_token": None}}, None),
+    ],
+)
+def test_mask_token_is_found_in_whatever_files_the_tokenizer_has(files, number, tmp_path):
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / name).write_text(text, newline="")
+    assert mask_token_id(tmp_path) == number
 
 
 def test_export_needs_the_head_that_it_is_named_after(tiny_checkpoint, tmp_path):

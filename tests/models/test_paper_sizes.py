@@ -10,8 +10,8 @@ import pytest
 
 import loren_jax
 from loren_jax.diagnostics import materialised
-from loren_jax.models.families import FAMILIES, abstract_params, apply_function, choice_function
-from loren_jax.models.language_loss import span_loss
+from loren_jax.models import FAMILIES, apply_function, choice_function, span_loss
+from loren_jax.models.families import abstract_params
 
 # What the published config.json files say of the shape; benchmarks/paper_sizes.py reads it too.
 PUBLISHED = json.loads(Path(__file__).with_name("paper_configs.json").read_text())

@@ -3,11 +3,9 @@
 import pytest
 from eight_devices import found
 from jax.sharding import PartitionSpec
-from tiny_decoders import RAW
+from models.tiny_checkpoints import DECODERS, shapes_of
 
 from loren_jax.models import FAMILIES, tensor_parallel
-from loren_jax.models.families import abstract_params
-from loren_jax.models.weights import flatten_params
 
 SPLIT = {
     "llama": {
@@ -20,14 +18,14 @@ SPLIT = {
 
 @pytest.mark.parametrize("family", SPLIT)
 def test_kernels_of_every_decoder(family):
-    raw = RAW[family] | ({"vocab_size": 12} if family == "llama" else {})
+    raw = DECODERS[family] | ({"vocab_size": 12} if family == "llama" else {})
     config = FAMILIES[family].config.from_hugging_face(
         raw, num_labels=2, pooling=None, head="language_model"
     )
     spec, split = tensor_parallel("model", 2), {}
-    for path, leaf in flatten_params(abstract_params(config)).items():
-        if len(leaf.shape) > 1 and not path.endswith("bias"):
-            placed = spec(path, leaf.shape)
+    for path, shape in shapes_of(config).items():
+        if len(shape) > 1 and not path.endswith("bias"):
+            placed = spec(path, shape)
             if placed != PartitionSpec():
                 split[path.split("/")[-2]] = placed.index("model")
     lm_head = {"lm_head": 1} if "lm_head" in split else {}

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx, traverse_util
+from models.tiny_checkpoints import Tensors
 
-from loren_jax.models import FAMILIES, init_classifier, weights
+from loren_jax.models import FAMILIES, init_params, weights
 from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import (
     WeightRow,
@@ -18,28 +19,6 @@ from loren_jax.models.weights import (
     read_params,
     tensors_of,
 )
-
-
-class Tensors:
-    """Tensors in memory, in place of a file."""
-
-    name = "memory"
-
-    def __init__(self, tensors):
-        self.tensors = tensors
-
-    def names(self):
-        return list(self.tensors)
-
-    def shape(self, name):
-        return self.tensors[name].shape
-
-    def dtype(self, name):
-        names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
-        return names[self.tensors[name].dtype.name]
-
-    def read(self, name):
-        return self.tensors[name]
 
 
 def read(checkpoint, dtype=jnp.float32):
@@ -52,7 +31,7 @@ def read(checkpoint, dtype=jnp.float32):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_params_survive_the_round_trip(pooling, dtype, tiny_checkpoint):
     checkpoint = tiny_checkpoint(pooling)
-    params = init_classifier(checkpoint.config, dtype=dtype).params
+    params = init_params(checkpoint.config, dtype=dtype)
     checkpoint.tensors = tensors_of(params, FAMILIES["bert"].weight_table(checkpoint.config))
     jax.tree.map(np.testing.assert_array_equal, params, read(checkpoint, dtype))
 
@@ -171,7 +150,7 @@ class CountedTensors(Tensors):
 
     def read(self, name):
         self.left_over.append(self.alive - set(self.order[-1:]))
-        tensor = self.tensors[name].copy()
+        tensor = self[name].copy()
         self.order.append(name)
         self.alive.add(name)
         weakref.finalize(tensor, self.alive.discard, name)

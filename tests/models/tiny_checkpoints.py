@@ -1,21 +1,43 @@
 """Tiny checkpoints of any family, made from a seed with numpy alone, and the oracle for them.
 
-The tensors are normal draws of standard deviation 0.3 from `numpy.random.default_rng(seed)`, in the
-alphabetical order of their names: wide enough that every activation and every softmax is felt.
+The tensors are normal draws from `numpy.random.default_rng(seed)`, in the alphabetical order of
+their names: wide enough that every activation and every softmax is felt.
 """
 
+import functools
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from loren_jax.models import FAMILIES
+from loren_jax.models import FAMILIES, apply_function, bind
 from loren_jax.models.families import abstract_params
+from loren_jax.models.weights import flatten_params, unflatten_params
 
 LABELS = {"id2label": {"0": "bad", "1": "fair", "2": "good"}}
 LABELS["label2id"] = {"bad": 0, "fair": 1, "good": 2}
+DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
+
+
+class Tensors(dict):
+    """Named arrays in memory, as a checkpoint."""
+
+    name = "memory"
+
+    def names(self):
+        return list(self)
+
+    def shape(self, name):
+        return self[name].shape
+
+    def dtype(self, name):
+        return DTYPES[self[name].dtype.name]
+
+    def read(self, name):
+        return self[name]
 
 
 class TinyCheckpoint:
@@ -28,6 +50,8 @@ class TinyCheckpoint:
         seed: Of the tensors.
         changes: Further entries of `config.json`.
     """
+
+    DEVIATION = 0.3
 
     def __init__(self, raw, *, head="classification", pooling=None, seed=0, **changes):
         self.raw = {**raw, **changes}
@@ -42,27 +66,32 @@ class TinyCheckpoint:
         self.table = self.family.weight_table(self.config)
         shapes = self.table.tensor_rows(abstract_params(self.config))
         rng = np.random.default_rng(seed)
-        self.tensors = {
-            name: (0.3 * rng.standard_normal(shape)).astype(np.float32)
+        self.tensors = Tensors(
+            (name, (self.DEVIATION * rng.standard_normal(shape)).astype(np.float32))
             for name, (_, shape) in sorted(shapes.items())
-        }
+        )
 
     def without_head(self):
         """What the checkpoint of the encoder or decoder alone holds: its names, unprefixed."""
         prefix = self.table.prefix
-        self.tensors = {
-            name.removeprefix(prefix): tensor
+        self.tensors = Tensors(
+            (name.removeprefix(prefix), tensor)
             for name, tensor in self.tensors.items()
             if name.startswith(prefix)
-        }
+        )
         del self.raw["architectures"]
         return self
 
     def write(self, directory):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps(self.raw))
-        save_file(self.tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        save_file(dict(self.tensors), directory / "model.safetensors", metadata={"format": "pt"})
         return directory
+
+
+def shapes_of(config):
+    """Path -> shape of every parameter."""
+    return {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
 
 
 def torch_model(directory, architecture):
@@ -101,3 +130,109 @@ def padded_batch(pad_token_id, vocab_size=30):
     ids[0, 2] = pad_token_id
     types = (np.arange(7)[None, :] >= np.array([3, 2, 5, 1])[:, None]).astype(np.int32)
     return jnp.asarray(ids), jnp.asarray(mask), jnp.asarray(types)
+
+
+_SIZES = {"vocab_size": 13, "num_hidden_layers": 2, "pad_token_id": 1}
+DECODERS = {
+    "gpt2": {
+        "model_type": "gpt2",
+        "vocab_size": 13,
+        "n_embd": 8,
+        "n_layer": 2,
+        "n_head": 2,
+        "n_positions": 9,
+        "pad_token_id": 1,
+    },
+    "opt": {
+        "model_type": "opt",
+        **_SIZES,
+        "hidden_size": 8,
+        "num_attention_heads": 2,
+        "ffn_dim": 12,
+        "max_position_embeddings": 9,
+    },
+    "llama": {
+        "model_type": "llama",
+        **_SIZES,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 12,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5,
+    },
+}
+TORCH_CLASSES = {
+    ("gpt2", "classification"): "GPT2ForSequenceClassification",
+    ("gpt2", "language_model"): "GPT2LMHeadModel",
+    ("opt", "classification"): "OPTForSequenceClassification",
+    ("opt", "language_model"): "OPTForCausalLM",
+    ("llama", "classification"): "LlamaForSequenceClassification",
+    ("llama", "language_model"): "LlamaForCausalLM",
+}
+CHOICES = (5, 2)
+
+
+class TinyDecoder(TinyCheckpoint):
+    """A decoder of which a test chooses family, head and options."""
+
+    DEVIATION = 0.4
+
+    def __init__(self, family, head="classification", **options):
+        super().__init__(DECODERS[family], head=head, **options)
+
+    def params(self, dtype=jnp.float32):
+        """What `read_params` gives, without the programs that it compiles for every shape."""
+        shapes, flat = shapes_of(self.config), {}
+        for row in self.table.rows:
+            tensors = [self.tensors[name] for name in row.tensor_names(shapes[row.path])]
+            tensors = [tensor.T if row.transposed else tensor for tensor in tensors]
+            flat[row.path] = jnp.asarray(np.stack(tensors) if row.stacked else tensors[0], dtype)
+        return unflatten_params(flat)
+
+    def run(self, ids, mask, dtype=jnp.float32):
+        """Logits of the head, and for a language model those of `CHOICES`."""
+        return jax.tree.map(np.asarray, compiled(self.config)(self.params(dtype), ids, mask))
+
+    def torch(self, ids, mask):
+        """Logits of stock transformers for the same weights."""
+        torch = pytest.importorskip("torch")
+        import transformers
+
+        cls = getattr(transformers, TORCH_CLASSES[self.raw["model_type"], self.config.head])
+        raw = {name: entry for name, entry in self.raw.items() if name not in LABELS}
+        model = cls(cls.config_class(**raw, num_labels=3)).eval()
+        state = {name: torch.tensor(tensor) for name, tensor in self.tensors.items()}
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        assert not unexpected
+        assert set(missing) <= {"lm_head.weight"}  # tied
+        return torch_logits(model, ids, mask)
+
+
+@functools.cache
+def compiled(config):
+    if config.head == "classification":
+        return jax.jit(apply_function(config))
+
+    def both(params, ids, mask):
+        network = bind(config, params)
+        return network(ids, mask), network.choices(ids, mask, None, np.array(CHOICES))
+
+    return jax.jit(both)
+
+
+def decoder_batch():
+    """Full, padded right, padded left, one token, and a text that ends in the padding's token."""
+    ids = np.random.default_rng(1).integers(2, 13, (5, 7)).astype(np.int32)
+    mask = np.ones((5, 7), np.int32)
+    mask[1, 4:] = 0
+    mask[2, :3] = 0
+    mask[3, 1:] = 0
+    ids[mask == 0] = 1
+    ids[4, 6] = 1
+    return ids, mask
+
+
+def read_only(logits, mask):
+    """Token logits with those of padding, which mean nothing, set to zero."""
+    return logits * mask[:, :, None] if logits.ndim == 3 else logits

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from loren_jax.train.trainee import head_patterns, trainee_of
 
-from loren_jax.models import BertConfig, GPT2Config, init_classifier
+from loren_jax.models import BertConfig, Classifier, GPT2Config, apply_function, init_params
 from loren_jax.train import LorenOptions, TrainConfig
 
 SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
 BERT = BertConfig(vocab_size=9, hidden_size=8, **SIZES)
 IDS = jnp.array([[1, 2, 3]])
 INPUTS = (IDS, jnp.ones_like(IDS), jnp.zeros_like(IDS))
+
+
+def init_classifier(config):
+    return Classifier(config, apply_function(config), init_params(config), ("no", "yes"))
 
 
 def trainee(**options):

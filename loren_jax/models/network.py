@@ -1,15 +1,27 @@
-"""What the configurations of all families share: how ``config.json`` is read, and what is refused.
+"""What the library knows of a family of networks, and how its ``config.json`` is read.
 
 A configuration either describes exactly what the network computes, or it is refused here, before
 any weight is read.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from loren_jax.models.activations import ACTIVATIONS
+import jax
+
+from loren_jax.models.weights import WeightTable
+
+ACTIVATIONS = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+}
+"""Hugging Face's name -> function; another name is refused, never replaced by something similar."""
 
 HEADS = ("classification", "language_model")
 
@@ -17,31 +29,33 @@ CHOSEN = ("num_labels", "pooling", "head")
 """Fields that the caller decides and not ``config.json``."""
 
 
-@dataclass(frozen=True)
-class NetworkConfig(ABC):
-    """Base of the families' configurations, which are frozen dataclasses.
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Base of the families' configurations; the fields carry Hugging Face's names.
 
-    Among their fields are ``vocab_size``, ``pad_token_id``, ``num_labels``, ``pooling``, ``head``.
+    Attributes:
+        vocab_size: Rows V of the word embedding.
+        pad_token_id: Token that fills short sequences.
+        num_labels: Number of classes C.
+        pooling: How the hidden states become one vector for the classifier, one of ``POOLINGS``.
+        head: ``classification`` or ``language_model``.
     """
 
-    if TYPE_CHECKING:  # fields of each family, in its own order and with its own defaults
+    vocab_size: int
+    pad_token_id: int | None = None
+    num_labels: int = 2
+    pooling: str
+    head: str = "classification"
 
-        @property
-        def vocab_size(self) -> int: ...  # noqa: D102
-
-        @property
-        def num_labels(self) -> int: ...  # noqa: D102
-
-        @property
-        def pooling(self) -> str: ...  # noqa: D102
-
-        @property
-        def head(self) -> str: ...  # noqa: D102
+    if TYPE_CHECKING:  # of all families but GPT-2, which calls them otherwise
+        hidden_size: int = field(init=False)
+        num_attention_heads: int = field(init=False)
+        max_position_embeddings: int = field(init=False)
 
     POOLINGS: ClassVar[tuple[str, ...]]
     """What ``pooling`` may be, the family's own first."""
 
-    ACTIVATION: ClassVar[str]
+    ACTIVATION: ClassVar[str] = "hidden_act"
     """Name of the field that holds the activation of the MLP."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
@@ -50,16 +64,23 @@ class NetworkConfig(ABC):
     FIXED: ClassVar[Mapping[str, Any]] = {}
     """Options of ``config.json`` of which the network computes one value, the default."""
 
-    POSITIVE: ClassVar[tuple[str, ...]] = ("vocab_size", "num_labels")
-    """Names of the fields that must be at least 1."""
+    POSITIVE: ClassVar[tuple[str, ...]] = (
+        *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_labels"),
+    )
+    """Names of the fields that must be at least 1, as far as the family has them."""
 
     MULTIPLES: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of names: the first field must be a multiple of the second."""
 
     @property
-    @abstractmethod
     def max_length(self) -> int:
         """Longest sequence that the model can read, in tokens."""
+        return self.max_position_embeddings
+
+    @property
+    def head_size(self) -> int:
+        """Width H of one attention head."""
+        return self.hidden_size // self.num_attention_heads
 
     def __post_init__(self) -> None:
         """Refuses options that the network would otherwise misread in silence."""
@@ -73,7 +94,7 @@ class NetworkConfig(ABC):
             if values[name] not in allowed:
                 raise ValueError(f"{named(name)} must be one of {allowed}")
         for name in self.POSITIVE:
-            if values[name] < 1:
+            if values.get(name, 1) < 1:
                 raise ValueError(f"{named(name)} must be at least 1")
         for name, divisor in self.MULTIPLES:
             if values[name] % values[divisor]:
@@ -124,3 +145,47 @@ class NetworkConfig(ABC):
         values = {f.name: raw[name] for f, name in named.items() if name in raw}
         values |= {"num_labels": num_labels, "pooling": pooling or cls.POOLINGS[0], "head": head}
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Export:
+    """How stock transformers is told about an exported model: the class that computes the same.
+
+    Attributes:
+        architecture: Name of the torch class.
+        source: Data file beside this module that holds the class, if transformers does not.
+        settings: Entries of ``config.json`` without which the class would compute something else.
+    """
+
+    architecture: str
+    source: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """Name of the Python module that ``source`` is written as.
+
+        Example:
+            >>> Export("A", "mean_pooled_bert.py.txt").module
+            'mean_pooled_bert'
+        """
+        return (self.source or "").removesuffix(".py.txt")
+
+
+class Family(NamedTuple):
+    """What the library knows of one ``model_type``.
+
+    Every network has ``__call__`` and ``encode`` of (input_ids, attention_mask, token_type_ids),
+    and ``choices``, which takes token ids besides.
+
+    Attributes:
+        config: The configuration's class, a ``NetworkConfig``.
+        network: Module class, called as ``network(config, rngs=...)``.
+        weight_table: Configuration -> weight table.
+        export: Configuration -> the torch class that computes the same.
+    """
+
+    config: type[NetworkConfig]
+    network: type
+    weight_table: Callable[[Any], WeightTable]
+    export: Callable[[Any], Export]

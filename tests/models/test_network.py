@@ -1,0 +1,115 @@
+"""Configurations: what is read of a file, and what no network computes is refused by name."""
+
+import pytest
+from models.tiny_checkpoints import DECODERS
+
+from loren_jax.models import FAMILIES, BertConfig, GPT2Config
+from loren_jax.models.families import family_of
+
+BERT = {
+    "vocab_size": 30,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+}
+RAW = {
+    **DECODERS,
+    "bert": BERT,
+    "roberta": {**BERT, "max_position_embeddings": 10},
+    "distilbert": {
+        "vocab_size": 30,
+        "dim": 8,
+        "n_layers": 1,
+        "n_heads": 2,
+        "hidden_dim": 12,
+        "activation": "gelu",
+        "sinusoidal_pos_embds": True,  # its table is a tensor of the checkpoint all the same
+    },
+}
+
+
+def read(family, change=(), **options):
+    raw = {name: entry for name, entry in {**RAW[family], **dict(change)}.items() if entry != ...}
+    return FAMILIES[family].config.from_hugging_face(raw, **options)
+
+
+REFUSED = [
+    ("bert", {"hidden_act": "mish"}, "hidden_act='mish'.*gelu"),
+    ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
+    ("bert", {"is_decoder": True}, "is_decoder"),
+    ("bert", {"num_attention_heads": 3}, "multiple of num_attention_heads=3"),
+    ("bert", {"num_hidden_layers": 0}, "num_hidden_layers=0"),
+    ("bert", {"hidden_size": ...}, r"lacks.*hidden_size"),
+    ("roberta", {"hidden_act": "mish"}, "hidden_act='mish' is not supported"),
+    ("roberta", {"position_embedding_type": "relative_key_query"}, "embedding_type='relative"),
+    ("roberta", {"is_decoder": True}, "is_decoder=True"),
+    ("roberta", {"pad_token_id": None}, "pad_token_id=None"),
+    ("roberta", {"max_position_embeddings": 2}, "max_position_embeddings=2 leaves no position"),
+    ("distilbert", {"activation": "mish"}, "activation='mish' is not supported"),
+    ("distilbert", {"n_heads": 3}, "dim=8 must be a multiple of n_heads=3"),
+    ("distilbert", {"n_layers": 0}, "n_layers=0 must be at least 1"),
+    ("distilbert", {"tie_word_embeddings": False}, "tie_word_embeddings=False"),
+    ("distilbert", {"dim": ...}, r"lacks \['dim'\].*DistilBert"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
+    ("gpt2", {"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn=True"),
+    ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights=False"),
+    ("gpt2", {"add_cross_attention": True}, "add_cross_attention=True"),
+    ("gpt2", {"activation_function": "mish"}, "activation_function='mish'.*gelu_new"),
+    ("gpt2", {"n_head": 3}, "n_embd=8 must be a multiple of n_head=3"),
+    ("gpt2", {"n_layer": 0}, "n_layer=0 must be at least 1"),
+    ("gpt2", {"n_embd": ...}, r"lacks.*n_embd.*GPT2"),
+    ("opt", {"activation_function": "mish"}, r"activation_function='mish'.*relu"),
+    ("llama", {"num_key_value_heads": 3}, "num_attention_heads=4.*num_key_value_heads=3"),
+    ("llama", {"head_dim": 5}, "head_dim=5 must be even"),
+    ("llama", {"hidden_size": 30}, "hidden_size=30 must be a multiple of num_attention_heads=4"),
+    ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type='dynamic'"),
+    ("llama", {"hidden_act": "mish"}, "hidden_act='mish'"),
+]
+
+
+@pytest.mark.parametrize(("family", "change", "message"), REFUSED)
+def test_unsupported_options_and_missing_sizes_are_refused(family, change, message):
+    with pytest.raises(ValueError, match=message):
+        read(family, change)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("bert", {"num_labels": 0}, "num_labels=0 must be at least 1"),
+        ("roberta", {"pooling": "mean"}, r"pooling='mean' must be one of \('cls',\)"),
+        ("gpt2", {"pooling": "mean"}, "pooling='mean'.*last"),
+        ("gpt2", {"head": "regression"}, "head='regression'"),
+    ],
+)
+def test_heads_that_a_family_does_not_have_are_refused(family, options, message):
+    with pytest.raises(ValueError, match=message):
+        read(family, **options)
+
+
+def test_fields_are_read_and_the_rest_is_left():
+    raw = {"layer_norm_eps": 1e-5, "hidden_act": "relu", "hidden_dropout_prob": 0.1}
+    config = read("bert", raw, num_labels=5, pooling="mean")
+    assert (config.layer_norm_eps, config.hidden_act) == (1e-5, "relu")
+    assert (config.num_labels, config.pooling, config.max_position_embeddings) == (5, "mean", 512)
+    config = read("distilbert", {"activation": "relu"}, num_labels=5)
+    assert (config.hidden_size, config.num_hidden_layers, config.head_size) == (8, 1, 4)
+    assert (config.intermediate_size, config.hidden_act, config.num_labels) == (12, "relu", 5)
+    assert (config.max_length, config.layer_norm_eps, config.pad_token_id) == (512, 1e-12, 0)
+
+
+def test_caller_decides_about_the_head():
+    raw = {"num_labels": 9, "head": "x", "pooling": "cls", "activation_function": "gelu"}
+    config = read("gpt2", raw, num_labels=4, head="language_model")
+    sizes = {name: DECODERS["gpt2"][name] for name in DECODERS["gpt2"] if name != "model_type"}
+    same = {"num_labels": 4, "head": "language_model", "activation_function": "gelu"}
+    assert config == GPT2Config(**sizes, **same)
+
+
+def test_family_is_found_by_its_configuration():
+    for name, family in FAMILIES.items():
+        assert family_of(read(name)) is family
+    assert family_of(BertConfig(**BERT)) is FAMILIES["bert"]
+    with pytest.raises(TypeError, match=r"config is a dict; it must be one of.*BertConfig"):
+        family_of({})

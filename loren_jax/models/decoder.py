@@ -61,18 +61,9 @@ class Decoder(nnx.Module):
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token.
+        """Last hidden state of every token; see ``Encoder.encode``.
 
-        Args:
-            input_ids: Token ids, (B, T).
-            attention_mask: Non-zero at the tokens to read, (B, T); padding may be on either side.
-            token_type_ids: Ignored: decoders know no segments.
-
-        Returns:
-            Hidden states (B, T, D) in the dtype of the parameters. Those of padding mean nothing.
-
-        Raises:
-            ValueError: If T exceeds the positions that the model has.
+        Decoders know no segments, and leave ``token_type_ids`` alone.
         """
 
     def __call__(
@@ -82,8 +73,7 @@ class Decoder(nnx.Module):
 
         Returns:
             Class logits (B, C), or the logits (B, T, V) of the token that follows each, in float32
-            also when the parameters are not: the differences between losses that a zeroth-order
-            step lives on are smaller than a bfloat16 can tell.
+            as those of an encoder.
         """
         x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
         if self.head == "language_model":
@@ -100,12 +90,7 @@ class Decoder(nnx.Module):
     ) -> Float[Array, "... V"]:
         """The language model's logits for some hidden states, of all tokens or of a few.
 
-        Args:
-            x: Hidden states.
-            token_ids: The tokens; all, if left out.
-
-        Returns:
-            Logits, summed and kept in float32; no wider copy of the output layer is made.
+        They are summed and kept in float32; no wider copy of the output layer is made.
         """
         if not hasattr(self, "lm_head"):
             return self.word.logits(x, token_ids)
@@ -129,17 +114,14 @@ class Decoder(nnx.Module):
         """Logits of a few tokens as the one that follows the text.
 
         Args:
-            input_ids: Token ids, (B, T).
-            attention_mask: Non-zero at the tokens to read, (B, T); padding may be on either side.
+            input_ids: As for ``encode``.
+            attention_mask: As for ``encode``.
             token_type_ids: Ignored.
             token_ids: The C candidates.
 
         Returns:
             The language model's logits (B, C) at the last unmasked token of each row, in float32.
             Those of the other tokens of the vocabulary are not computed.
-
-        Raises:
-            ValueError: If the network has a classification head.
         """
         if self.head != "language_model":
             raise ValueError(

@@ -238,9 +238,6 @@ class Encoder(nnx.Module):
 
         Returns:
             Logits (B, C) in float32 at least; NaN where a row has no mask token.
-
-        Raises:
-            ValueError: If the network has a classification head, or its mask token is not known.
         """
         if self.config.head != "language_model" or self.config.mask_token_id is None:
             raise ValueError(

@@ -74,14 +74,9 @@ class Embedding(nnx.Module):
     def logits(
         self, x: Float[Array, "... D"], index: Int[Array | np.ndarray, " C"] | None = None
     ) -> Float[Array, "... rows"]:
-        """Products with the rows: the output layer of a model with tied embeddings.
+        """Products with all rows or some: the output layer of a model with tied embeddings.
 
-        Args:
-            x: Hidden states.
-            index: The rows to multiply with; all, if left out.
-
-        Returns:
-            The products, summed and kept in float32 at least; no wider copy of the table is made.
+        They are summed and kept in float32 at least; no wider copy of the table is made.
         """
         table = self.embedding[...] if index is None else self(jnp.asarray(index))
         return jax.lax.dot_general(
@@ -112,15 +107,8 @@ def attend(
 ) -> Float[Array, "B T ND"]:
     """Attention of several heads, grouped where there are fewer key-value heads than heads.
 
-    Args:
-        query: One row of N heads for every token.
-        key: One row of K heads, K dividing N.
-        value: The same.
-        mask: True where the token of the third axis may read that of the fourth.
-        head_size: H.
-
-    Returns:
-        The heads' results side by side; the softmax is computed in float32.
+    The mask is true where the token of its third axis may read that of its fourth. The softmax is
+    computed in float32.
     """
     heads = lambda x: x.reshape(*x.shape[:2], -1, head_size)
     attended = jax.nn.dot_product_attention(heads(query), heads(key), heads(value), mask=mask)

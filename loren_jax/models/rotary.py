@@ -64,15 +64,7 @@ class Rotary:
     def from_hugging_face(cls, raw: Mapping[str, Any]) -> "Rotary":
         """Reads a parsed ``config.json``, as transformers 4 and as transformers 5 writes it.
 
-        Args:
-            raw: The parsed file.
-
-        Returns:
-            The description; the default kind where the file says nothing.
-
-        Raises:
-            ValueError: If the kind is another one, a number is missing, or only a part of each head
-                turns.
+        Another kind, a missing number and heads that turn in part are a ``ValueError``.
 
         Example:
             >>> Rotary.from_hugging_face({"rope_theta": 500000.0}).theta
@@ -100,13 +92,7 @@ class Rotary:
         return cls(theta=theta, kind=kind, **options)
 
     def frequencies(self, head_size: int) -> Float[np.ndarray, " F"]:
-        """Radians that each pair turns a token, float32.
-
-        Args:
-            head_size: H, even.
-
-        Returns:
-            One number a pair, the fastest first.
+        """Radians that each pair turns a token, float32, the fastest pair first.
 
         Example:
             >>> Rotary(theta=100.0).frequencies(4).tolist()
@@ -127,15 +113,7 @@ class Rotary:
     def angles(self, position: Int[Array | np.ndarray, " T"], head_size: int) -> Angles:
         """Cosine and sine of the turn of every pair at every position, float32.
 
-        Computed where they are needed: a program holds T F numbers of each, and the parameters
-        none.
-
-        Args:
-            position: Of each token in its text.
-            head_size: H, even.
-
-        Returns:
-            Cosines and sines, (T, F) each.
+        Computed where they are needed: a program holds T F numbers of each, the parameters none.
         """
         turned = jnp.asarray(position, jnp.float32)[:, None] * self.frequencies(head_size)[None, :]
         return jnp.cos(turned), jnp.sin(turned)
@@ -146,15 +124,9 @@ PLAIN = Rotary()
 
 
 def rotate(x: Float[Array, "B T ND"], angles: Angles) -> Float[Array, "B T ND"]:
-    """Turns queries or keys.
+    """Turns queries or keys: N heads of H entries a token, of which i and i + H / 2 are a pair.
 
-    Args:
-        x: One row of N heads of H entries for every token; entry i of a head is paired with entry
-            i + H / 2.
-        angles: Of ``Rotary.angles``.
-
-    Returns:
-        The same shape and dtype; the turn is computed in that dtype, as transformers does.
+    The turn is computed in their dtype, as transformers does.
     """
     cosine, sine = (part.astype(x.dtype)[None, :, None, :] for part in angles)
     pairs = x.reshape(*x.shape[:2], -1, 2, cosine.shape[-1])

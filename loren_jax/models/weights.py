@@ -121,16 +121,9 @@ class WeightTable(NamedTuple):
     renamed: tuple[tuple[str, str], ...] = ()
 
     def tensor_rows(self, abstract: Params) -> dict[str, tuple[WeightRow, tuple[int, ...]]]:
-        """Every tensor of the model: its row and the shape that it must have in the checkpoint.
+        """Every tensor of a complete checkpoint: its row, and the shape that it must have there.
 
-        Args:
-            abstract: The parameters, of which only the shapes are looked at.
-
-        Returns:
-            One item for each tensor of a complete checkpoint.
-
-        Raises:
-            ValueError: If the rows and the parameters do not cover each other.
+        Rows and parameters that do not cover each other are a ``ValueError``.
         """
         shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
         if odd := shapes.keys() ^ {row.path for row in self.rows}:
@@ -173,11 +166,6 @@ def head_names(table: WeightTable) -> list[str]:
 
 def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) -> dict[str, str]:
     """Pairs every tensor of the model with the one in the checkpoint, reading none.
-
-    Args:
-        source: The checkpoint.
-        table: The family's weight table.
-        abstract: The parameters' shapes.
 
     Returns:
         Canonical name -> name in the checkpoint. The head's names are absent if the checkpoint has
@@ -246,18 +234,12 @@ def read_params(
     and no device ever has the whole model.
 
     Args:
-        source: The checkpoint.
+        source: The checkpoint, of which ``match_tensors`` says what it must hold.
         table: The model's weight table.
-        abstract: The parameters' shapes, a nested dictionary.
+        abstract: The parameters' shapes, nested as the result will be.
         dtype: Element type of the returned arrays.
         head_key: Seed or key of a new head, used if the checkpoint has none.
-        sharding: ``(path, shape) -> NamedSharding`` of each parameter; one device if left out.
-
-    Returns:
-        The parameters, nested like ``abstract``.
-
-    Raises:
-        ValueError: See ``match_tensors``.
+        sharding: Where each parameter lies; on one device if left out.
     """
     matched = match_tensors(source, table, abstract)
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
@@ -348,15 +330,8 @@ def new_head_leaf(
 def tensors_of(params: Params, table: WeightTable) -> dict[str, np.ndarray]:
     """The checkpoint's tensors for some parameters, the inverse of ``read_params``.
 
-    Args:
-        params: The parameters, a nested dictionary.
-        table: The family's weight table.
-
     Returns:
         Canonical name -> contiguous array in the parameter's dtype.
-
-    Raises:
-        ValueError: If the table does not cover the parameters.
     """
     table.tensor_rows(params)
     flat = {path: np.asarray(leaf) for path, leaf in flatten_params(params).items()}

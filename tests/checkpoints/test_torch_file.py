@@ -73,41 +73,28 @@ def test_reading_a_small_part_leaves_the_rest_of_the_file_alone(tmp_path):
     assert source.read("sliced")[0, 0] == -1
 
 
+ALL = ((24,), (1,))
+EXCEEDS = r"tensor 'a' of shape .* exceeds its storage of 24"
+ABSENT = "storage of tensor 'a' is missing or too short"
 OUTSIDE = {
-    "offset": ((3,), (1,), 22),
-    "stride": ((2, 3), (22, 1), 0),
-    "size": ((25,), (1,), 0),
-    "huge": ((2**40, 2**40), (1, 1), 0),
+    "offset": ("0", 24, ((3,), (1,), 22), EXCEEDS),
+    "stride": ("0", 24, ((2, 3), (22, 1), 0), EXCEEDS),
+    "size": ("0", 24, ((25,), (1,), 0), EXCEEDS),
+    "huge": ("0", 24, ((2**40, 2**40), (1, 1), 0), EXCEEDS),
+    "repeated": ("0", 24, ((2**40, 24), (0, 1)), r"repeats its storage of 24.*save a clone\(\)"),
+    "long storage": ("0", 25, ALL, ABSENT),
+    "huge storage": ("0", 2**50, ALL, ABSENT),
+    "other storage": ("1", 24, ALL, ABSENT),
+    "other folder": ("../x", 1, ((1,), (1,)), ABSENT),
 }
 
 
-@pytest.mark.parametrize("view", OUTSIDE.values(), ids=OUTSIDE)
-def test_views_beyond_the_storage_are_refused(view, tmp_path):
-    entries = {"a": archives.tensor(archives.storage("0", 24), *view)}
-    path = archives.write(
-        tmp_path / "model.bin", archives.pickled(entries), {"data/0": BASE.tobytes()}
-    )
-    with pytest.raises(ValueError, match=r"tensor 'a' of shape .* exceeds its storage of 24"):
-        TorchFile(path)
-
-
-def test_repeated_elements_are_refused(tmp_path):
-    entries = {"a": archives.tensor(archives.storage("0", 24), (2**40, 24), (0, 1))}
-    path = archives.write(
-        tmp_path / "model.bin", archives.pickled(entries), {"data/0": BASE.tobytes()}
-    )
-    with pytest.raises(ValueError, match=r"repeats its storage of 24 elements; save a clone\(\)"):
-        TorchFile(path)
-
-
-@pytest.mark.parametrize(("record", "size"), [("0", 25), ("0", 2**50), ("1", 24), ("../x", 1)])
-def test_storages_that_are_not_there_are_refused(record, size, tmp_path):
-    entries = {"a": archives.tensor(archives.storage(record, size), (1,), (1,))}
-    path = archives.write(
-        tmp_path / "model.bin", archives.pickled(entries), {"data/0": BASE.tobytes()}
-    )
-    with pytest.raises(ValueError, match="storage of tensor 'a' is missing or too short"):
-        TorchFile(path)
+@pytest.mark.parametrize(("record", "size", "view", "message"), OUTSIDE.values(), ids=OUTSIDE)
+def test_views_and_storages_that_are_not_there_are_refused(record, size, view, message, tmp_path):
+    entries = {"a": archives.tensor(archives.storage(record, size), *view)}
+    content = archives.pickled(entries), {"data/0": BASE.tobytes()}
+    with pytest.raises(ValueError, match=message):
+        TorchFile(archives.write(tmp_path / "model.bin", *content))
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, -30, -1])
@@ -129,30 +116,26 @@ def test_damaged_header_of_a_record_is_named(tmp_path):
         TorchFile(path)
 
 
-def test_compressed_record_is_refused(tmp_path):
-    path = write_views(tmp_path / "model.bin", BASE, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(ValueError, match=r"'data\.pkl' is compressed"):
-        TorchFile(path)
-
-
-def test_odd_byte_order_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="neither little nor big"):
-        TorchFile(write_views(tmp_path / "model.bin", BASE, byteorder=b"middle"))
-
-
-def test_two_records_of_one_name_are_refused(tmp_path):
-    path = write_views(tmp_path / "model.bin", BASE)
-    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("archive/data/0", bytes(96))
-    with pytest.raises(ValueError, match="two records called 'data/0'"):
-        TorchFile(path)
-
-
-def test_program_is_refused(tmp_path):
-    path = write_views(tmp_path / "model.bin", BASE)
+def append(path, name, content):
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("archive/constants.pkl", b"\x80\x02).")
-    with pytest.raises(ValueError, match="TorchScript program"):
+        archive.writestr(f"archive/{name}", content)
+
+
+def test_odd_archives_are_refused(tmp_path):
+    refused = lambda message: pytest.raises(ValueError, match=rf"model\.bin: .*{message}")
+    write = lambda **options: write_views(tmp_path / "model.bin", BASE, **options)
+    with refused(r"'data\.pkl' is compressed"):
+        TorchFile(write(compression=zipfile.ZIP_DEFLATED))
+    with refused("neither little nor big"):
+        TorchFile(write(byteorder=b"middle"))
+    path = write()
+    append(path, "constants.pkl", b"\x80\x02).")
+    with refused("TorchScript program"):
+        TorchFile(path)
+    path = write()
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        append(path, "data/0", bytes(96))
+    with refused("two records called 'data/0'"):
         TorchFile(path)
 
 

@@ -3,15 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.tiny_checkpoints import TinyCheckpoint
+from models.tiny_checkpoints import SIZES, TinyCheckpoint
 
 RAW = {
+    **SIZES,
     "model_type": "bert",
-    "vocab_size": 30,
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 12,
     "max_position_embeddings": 10,
     "type_vocab_size": 2,
     "layer_norm_eps": 1e-12,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.tiny_checkpoints import shapes_of
+from models.tiny_checkpoints import SIZES, shapes_of
 from quickstart import minilm
 
 from loren_jax.models import (
@@ -28,13 +28,6 @@ from loren_jax.models import (
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_bert.json").read_text())
 CASES = [("cls", "gelu"), ("cls", "gelu_new"), ("cls", "relu"), ("mean", "gelu"), ("mean", "silu")]
-SIZES = {
-    "vocab_size": 30,
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 12,
-}
 
 
 def torch_logits(checkpoint, batch):

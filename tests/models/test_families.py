@@ -4,27 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from models.tiny_checkpoints import SIZES, shapes_of
 
 from loren_jax.models import FAMILIES, BertConfig, bind, choice_function, init_params
 from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import flatten_params, unflatten_params
-
-SIZES = {
-    "vocab_size": 30,
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 12,
-}
 
 
 @pytest.mark.parametrize("head", ["classification", "language_model"])
 def test_every_kind_of_leaf_gets_its_initial_value(head):
     config = BertConfig(**{**SIZES, "vocab_size": 2000}, head=head)
     params = init_params(config)
-    shapes = lambda params: jax.tree.map(lambda leaf: leaf.shape, params)
-    assert shapes(params) == shapes(abstract_params(config))
-    for path, leaf in flatten_params(params).items():
+    flat = flatten_params(params)
+    assert {path: leaf.shape for path, leaf in flat.items()} == shapes_of(config)
+    for path, leaf in flat.items():
         kind = path.rpartition("/")[2]
         if kind in ("scale", "bias"):
             np.testing.assert_array_equal(leaf, float(kind == "scale"))

@@ -1,22 +1,15 @@
 """Configurations: what is read of a file, and what no network computes is refused by name."""
 
 import pytest
-from models.tiny_checkpoints import DECODERS
+from models.tiny_checkpoints import DECODERS, SIZES
 
 from loren_jax.models import FAMILIES, BertConfig, GPT2Config
 from loren_jax.models.families import family_of
 
-BERT = {
-    "vocab_size": 30,
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 12,
-}
 RAW = {
     **DECODERS,
-    "bert": BERT,
-    "roberta": {**BERT, "max_position_embeddings": 10},
+    "bert": SIZES,
+    "roberta": {**SIZES, "max_position_embeddings": 10},
     "distilbert": {
         "vocab_size": 30,
         "dim": 8,
@@ -110,6 +103,6 @@ def test_caller_decides_about_the_head():
 def test_family_is_found_by_its_configuration():
     for name, family in FAMILIES.items():
         assert family_of(read(name)) is family
-    assert family_of(BertConfig(**BERT)) is FAMILIES["bert"]
+    assert family_of(BertConfig(**SIZES)) is FAMILIES["bert"]
     with pytest.raises(TypeError, match=r"config is a dict; it must be one of.*BertConfig"):
         family_of({})

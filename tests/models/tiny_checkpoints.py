@@ -19,6 +19,14 @@ from loren_jax.models.weights import flatten_params, unflatten_params
 
 LABELS = {"id2label": {"0": "bad", "1": "fair", "2": "good"}}
 LABELS["label2id"] = {"bad": 0, "fair": 1, "good": 2}
+SIZES = {
+    "vocab_size": 30,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+}
+"""Of an encoder."""
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 
 

@@ -139,17 +139,9 @@ def _llama3_scaling(
 def llama3_factors(theta: float, head_dim: int, factor: float, length: int) -> np.ndarray:
     """By how much Llama 3 slows each rotation.
 
-    Slow rotations, of less than one turn in the original context, are slowed by the whole factor;
-    those of more than four turns not at all; between, the speeds are mixed linearly.
-
-    Args:
-        theta: Base of the rotary embedding.
-        head_dim: Features of a head.
-        factor: The whole factor.
-        length: Original context in tokens.
-
-    Returns:
-        One divisor of the frequency for each pair of features, (head_dim / 2,).
+    Slow rotations, of less than one turn in the original context of that length, are slowed by the
+    whole factor; those of more than four turns not at all; between, the speeds are mixed linearly.
+    There is one divisor for each pair of features.
 
     Example:
         >>> llama3_factors(500000.0, 4, 8.0, 8192).round(2).tolist()

@@ -108,13 +108,6 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
     A rotary embedding turns pairs of features. GGUF stores the two of a pair as neighbours,
     Hugging Face half a head apart.
 
-    Args:
-        rows: Kernel (D_out, D_in) or bias (D_out) with neighbouring pairs.
-        heads: Number of heads H in D_out.
-
-    Returns:
-        The same rows with pairs half a head apart.
-
     Example:
         >>> half_split(np.array([0, 10, 1, 11, 2, 12, 3, 13]), heads=2).tolist()
         [0, 1, 10, 11, 2, 3, 12, 13]

@@ -59,9 +59,7 @@ def _require_same_method(recorded: journal.Journal, header: Mapping[str, Any]) -
             )
 
 
-def _require_same_digests(
-    recorded: journal.Journal, kind: str, ours: Mapping[str, str]
-) -> None:
+def _require_same_digests(recorded: journal.Journal, kind: str, ours: Mapping[str, str]) -> None:
     """Older journals know nothing of these."""
     for name, digest in recorded.header["run"].get(kind, {}).items():
         if ours.get(name, digest) != digest:

@@ -65,9 +65,7 @@ class Record:
             self._writers.progress.warned(counters.step, text)
             self._write("warning", counters, text=text)
 
-    def evaluated(
-        self, counters: Counters, scores: Mapping[str, float], best: bool | None
-    ) -> None:
+    def evaluated(self, counters: Counters, scores: Mapping[str, float], best: bool | None) -> None:
         """Writes an evaluation down; `best` is None where nothing is selected."""
         if self._writers is not None:
             passes = counters.evaluation_forward_passes

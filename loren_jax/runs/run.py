@@ -151,9 +151,11 @@ class Run:
             if recorded is not None:
                 require_same_origin(recorded, header, self._mesh)
             losses = processes.told_array(
-                lambda: np.zeros((0, *header["losses"]), np.float32)
-                if recorded is None
-                else recorded.losses
+                lambda: (
+                    np.zeros((0, *header["losses"]), np.float32)
+                    if recorded is None
+                    else recorded.losses
+                )
             )
             selection = None
             if self.select is not None:

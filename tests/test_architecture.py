@@ -40,14 +40,20 @@ LAYERS = [
     "optimizers",
     "diagnostics",
     "journal",
+    "reports",
+    "runs",
     "checkpoints",
     "models",
     "tasks",
+    "objectives",
     "train",
     "cli",
 ]
 BESIDE = {"checkpoints": set(), "models": {"checkpoints"}, "tasks": {"checkpoints"}}
 """They stand beside the core and import none of it: each imports these only."""
+APART = {"objectives": {"runs"}, "runs": {"checkpoints", "models", "tasks"}}
+"""Objectives and runs meet in the commands alone."""
+APPLICATION = ("reports", "runs", "objectives", "train")
 
 
 def layer(module: Path) -> str:
@@ -73,7 +79,39 @@ def test_imports_go_one_way(module):
     if here == "__init__":
         return
     before = BESIDE.get(here, set(LAYERS[: LAYERS.index(here)]))
-    assert imported_layers(module) <= before | {here}
+    assert imported_layers(module) <= (before | {here}) - APART.get(here, set())
+
+
+def test_the_application_has_few_floors():
+    """The longest way down from one of its files to one that imports no other of them."""
+    below = {}
+    for module in MODULES:
+        if layer(module) in APPLICATION and module.name != "__init__.py":
+            tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+            named = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+            found = {f"{n.module}.{a.name}" for n in named for a in n.names}
+            found |= {n.module for n in named}
+            below[".".join(["loren_jax", *module.with_suffix("").parts])] = found
+    below = {name: found & set(below) for name, found in below.items()}
+
+    def floors(name):
+        return 1 + max(map(floors, below[name]), default=0)
+
+    highest = max(below, key=floors)
+    assert floors(highest) <= 7, highest
+
+
+def test_the_configuration_passes_through_few_files():
+    names = {"TrainConfig", "ClassificationConfig", "EvaluateConfig", "CompareConfig"}
+    touching = [
+        module
+        for module in MODULES
+        if any(
+            isinstance(node, ast.ImportFrom) and names & {alias.name for alias in node.names}
+            for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+        )
+    ]
+    assert len(touching) <= 15, touching
 
 
 def test_everything_that_the_readme_names_is_there_after_the_import():

@@ -18,7 +18,7 @@ def locate(model: str | Path) -> Path:
     """Finds the files of a model.
 
     Args:
-        model: A directory, a single file that is a whole model (GGUF, llama2.c), or the name of a
+        model: A directory, a single file that is a whole model (GGUF), or the name of a
             model on the Hugging Face Hub, which is downloaded unless it is in the cache.
 
     Returns:

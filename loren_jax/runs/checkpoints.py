@@ -43,7 +43,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path):
-        self._directory, self._opened = directory.absolute(), None
+        self._directory = directory.absolute()
+        self._opened: Any = None
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint; until it is whole, the ones before it count.

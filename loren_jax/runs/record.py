@@ -49,7 +49,7 @@ class Record:
         """Writes a step down; the counters have it."""
         if self._writers is None:
             return
-        log, metrics, progress = self._writers
+        log, progress = self._writers.journal, self._writers.progress
         if counters.step > len(self._losses):
             log.append(counters.step - 1, losses)
         self._write(

@@ -263,34 +263,41 @@ class Run:
     ) -> Writers | None:
         if not processes.first():
             return None
-        path, kept = self.directory / files.JOURNAL, []
+        path = self.directory / files.JOURNAL
+        log = (
+            self._begun(header)
+            if recorded is None
+            else journal.continued(path, fsync_every=self.fsync_every)
+        )
+        opened.enter_context(log)
+        kept = events_until(self.directory, counters.step, self.eval_every)
+        metrics = opened.enter_context(MetricsWriter(self.directory / files.METRICS, kept))
         if recorded is None:
-            mesh = {} if self.evaluation is None else {"mesh": dict(self.evaluation.mesh.shape)}
-            facts = {
-                "config": {"steps": self.steps, **self.config},
-                **environment(),
-                **mesh,
-                "processes": jax.process_count(),
-            }
-            files.write_json(self.directory / files.CONFIG, facts)
-            if self.factors is not None:
-                journal.factors.save(path, self.factors)
-            log = journal.create(path, header, fsync_every=self.fsync_every)
+            metrics.write("config", 0, 0, **files.read_json(self.directory / files.CONFIG))
         else:
-            log = journal.continued(path, fsync_every=self.fsync_every)
-            kept = events_until(self.directory, counters.step, self.eval_every)
             print(
                 f"resuming behind step {recorded.steps}, from the checkpoint of step "
                 f"{counters.step}",
                 file=sys.stderr,
             )
-        opened.enter_context(log)
-        metrics = opened.enter_context(MetricsWriter(self.directory / files.METRICS, kept))
-        if recorded is None:
-            metrics.write("config", 0, 0, **facts)
         progress = Progress(self.steps, self.held_out, self.shown)
         opened.callback(progress.close)
         return Writers(log, metrics, progress)
+
+    def _begun(self, header: dict[str, Any]) -> journal.JournalWriter:
+        """Writes what a run begins with; its journal."""
+        mesh = {} if self.evaluation is None else {"mesh": dict(self.evaluation.mesh.shape)}
+        facts = {
+            "config": {"steps": self.steps, **self.config},
+            **environment(),
+            **mesh,
+            "processes": jax.process_count(),
+        }
+        files.write_json(self.directory / files.CONFIG, facts)
+        path = self.directory / files.JOURNAL
+        if self.factors is not None:
+            journal.factors.save(path, self.factors)
+        return journal.create(path, header, fsync_every=self.fsync_every)
 
     def _test(self, kept: PyTree, interruption: Interruption) -> dict[str, Any] | None:
         """The one look at the examples that select nothing."""

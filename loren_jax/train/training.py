@@ -172,55 +172,52 @@ def _train(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: boo
         shown=processes.first(),
     )
     factors = _stored_factors(config) if goes_on else None
-    if factors is None:
-        factors = objective.factors
+    run = _run(config, objective, devices, objective.factors if factors is None else factors)
+    run.resume, run.overwrite = goes_on, config.overwrite and not goes_on
+    fitted = run.go()
+    return RunResult(fitted.summary, fitted.directory)
 
+
+def _run(
+    config: TrainConfig,
+    objective: Classification,
+    devices: Devices,
+    factors: Mapping[str, Any] | None,
+) -> Run:
     def finish(kept: PyTree) -> dict[str, Any]:
         merged = processes.on_host(objective.merge(kept))
         if processes.first():
             objective.save(config.directory / files.MODEL, merged)
         return {}
 
+    def passes(step: int) -> int:
+        before = objective.passes_before if step == 0 else 0
+        return before + passes_of_step(config.optimizer, step, objective.batches)
+
     entry = METHODS.get(config.method)
-    full = objective.full_batch if entry is not None and entry.full_every else None
-    # What the directions took counts to the first step.
-    passes = lambda step: (
-        passes_of_step(config.optimizer, step, objective.batches)
-        + (objective.passes_before * (step == 0))
+    own = (
+        *("steps", "eval_every", "patience", "checkpoint_every", "fsync_every"),
+        "max_nonfinite_steps",
     )
-    fitted = Run(
-        loss=objective.loss,
-        params=objective.params,
-        batch=objective.batch,
+    asked = (
+        *("params", "frozen", "loss", "batch", "evaluate", "test", "evaluation_passes", "select"),
+        *("inputs", "held_out", "shown"),
+    )
+    return Run(
+        **{name: getattr(config, name) for name in own},
+        **{name: getattr(objective, name) for name in asked},
         optimizer=method_of(config, objective.trained_paths, factors),
         directory=config.directory,
-        steps=config.steps,
-        evaluate=objective.evaluate,
-        test=objective.test,
         finish=finish,
-        eval_every=config.eval_every,
-        evaluation_passes=objective.evaluation_passes,
-        select=objective.select,
-        patience=config.patience,
-        frozen=objective.frozen,
-        full_batch=full,
         passes=passes,
-        inputs=objective.inputs,
+        full_batch=objective.full_batch if entry is not None and entry.full_every else None,
         evaluation=devices.evaluation,
         factors=factors,
         facts={"config": config.as_json(), **objective.facts},
         config=config.as_json(),
         told={"optimizer": config.method, **objective.told},
         title=f"{config.method} on {objective.title}",
-        held_out=objective.held_out,
-        shown=objective.shown,
-        checkpoint_every=config.checkpoint_every,
-        fsync_every=config.fsync_every,
-        max_nonfinite_steps=config.max_nonfinite_steps,
-        resume=goes_on,
-        overwrite=config.overwrite and not goes_on,
-    ).go()
-    return RunResult(fitted.summary, fitted.directory)
+    )
 
 
 def _stored_factors(config: TrainConfig) -> Mapping[str, Any] | None:

@@ -44,14 +44,14 @@ def assert_same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """What ends a run in the middle, as a crash of its program would."""
 
 
 def stopped_at(step, batches=BATCHES):
     def batch(number):
         if number == step:
-            raise Stopped
+            raise StoppedError
         return batches[number % len(batches)]
 
     return batch
@@ -81,14 +81,14 @@ def whole(tmp_path_factory):
 def stopped(tmp_path_factory):
     """Makes copies of a run that was stopped."""
     directory = tmp_path_factory.mktemp("runs") / "stopped"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(directory, batches=stopped_at(6))
     return functools.partial(shutil.copytree, directory)
 
 
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_stopped_at_any_step_it_ends_in_the_same_bits(tmp_path, whole, step):
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(tmp_path / "run", select="right", batches=stopped_at(step))
     again = run(tmp_path / "run", select="right")
     assert_same(again.params, whole.params)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from loren_jax.evaluation import Sharded
-from loren_jax.objectives.cross_entropy import cross_entropy
+from loren_jax.objectives._cross_entropy import cross_entropy
 from loren_jax.tasks import METRICS, Tokens, evaluation_batches
 from loren_jax.types import PyTree
 

@@ -1,11 +1,12 @@
-"""Signals are wishes, up to the third."""
+"""Signals are requests, up to the third."""
 
 import os
 import signal
 import threading
 
 import pytest
-from loren_jax.train.interruption import Interruption
+
+from loren_jax.runs.interruption import Interruption
 
 
 @pytest.fixture
@@ -16,31 +17,41 @@ def interrupts():
     signal.signal(signal.SIGINT, before)
 
 
+def kill(number, times=1):
+    for _ in range(times):
+        os.kill(os.getpid(), number)
+
+
+def evaluates(interruption):
+    with interruption.evaluation() as wanted:
+        return wanted
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.usefixtures("interrupts")
 def test_signals_are_counted(number, capsys):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with Interruption() as interruption:
-        assert not interruption.requested
-        os.kill(os.getpid(), number)
-        assert (interruption.requested, interruption.urgent) == (True, False)
+        assert (interruption.requested(0), evaluates(interruption)) == (False, True)
+        kill(number)
+        assert (interruption.requested(0), evaluates(interruption)) == (True, True)
         assert "stopping after this step" in capsys.readouterr().err
-        os.kill(os.getpid(), number)
-        assert interruption.urgent
+        kill(number)
+        assert not evaluates(interruption)
         assert "skipping the last evaluation" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            kill(signal.SIGINT)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_other_threads_do_without():
-    counts = []
+    heard = []
 
     def work():
         with Interruption() as interruption:
-            counts.append(interruption.count)
+            heard.append(interruption.requested(0))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert counts == [0]
+    assert heard == [False]

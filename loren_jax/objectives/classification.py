@@ -14,9 +14,9 @@ import numpy as np
 from loren_jax.evaluation import Sharded
 from loren_jax.losses import micro_batched
 from loren_jax.models import Classifier, locate
+from loren_jax.objectives._cross_entropy import cross_entropy
 from loren_jax.objectives.adapters import trainable_model
 from loren_jax.objectives.config import ClassificationConfig
-from loren_jax.objectives._cross_entropy import cross_entropy
 from loren_jax.objectives.input_directions import find_factors
 from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.reader import Reader

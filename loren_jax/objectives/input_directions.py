@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from loren_jax.inputs import input_factors
+from loren_jax.objectives._cross_entropy import cross_entropy
 from loren_jax.objectives.adapters import TrainableModel
 from loren_jax.objectives.config import ClassificationConfig
-from loren_jax.objectives._cross_entropy import cross_entropy
 from loren_jax.tasks import Tokens
 from loren_jax.types import PyTree
 

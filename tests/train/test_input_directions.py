@@ -3,18 +3,16 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from loren_jax.train.cluster import ALONE
-from loren_jax.train.preparation import prepare
 from tiny_task import write_model, write_task
 
 from loren_jax import journal
-from loren_jax.models import bind
-from loren_jax.train import LorenOptions, TrainConfig, read_metrics, resume, train
+from loren_jax.models import load_classifier
+from loren_jax.reports import read_metrics
+from loren_jax.train import LorenOptions, TrainConfig, resume, train, training
 from loren_jax.train.reconstruction import export_step, verify
 
 
@@ -52,23 +50,8 @@ def factors(run):
     return journal.factors.load(run / "run.journal", method["factors"])
 
 
-def test_they_are_the_principal_directions_of_the_training_inputs(config, run):
-    """Of the head: those of the mean-pooled features, computed by the model itself."""
-    found = factors(run)
-    assert found.keys() == {"classifier/kernel", "layers/up/kernel"}
-    assert found["layers/up/kernel"].shape == (2, 8, 2)
-    parts = prepare(config)
-    ids, mask, types, _ = (jnp.asarray(array) for array in parts.train)
-    hidden = bind(parts.model.config, parts.model.params).encode(ids, mask, types)
-    real = np.asarray(mask)[..., None].astype(np.float64)
-    features = (np.asarray(hidden, np.float64) * real).sum(1) / real.sum(1)
-    expected = np.linalg.svd(features - features.mean(0), full_matrices=False)[2][:2].T
-    vectors = found["classifier/kernel"]
-    np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
-
-
 def test_the_matrices_move_along_them_alone(config, run):
-    start = prepare(config).model.params
+    start = load_classifier(config.model, num_labels=2, pooling="mean", key=0).params
     again = journal.replay(start, run / "run.journal").params
     for path, vectors in factors(run).items():
         *folders, leaf = path.split("/")
@@ -99,7 +82,7 @@ def test_the_journal_needs_them(run, tmp_path):
 def as_version_0_1_0_wrote_it(run, copy, steps):
     """The run's directory behind some steps, when such directions were an option of LOREN."""
     shutil.copytree(run, copy)
-    for name in ("keyframes", "model"):
+    for name in ("checkpoints", "model"):
         shutil.rmtree(copy / name, ignore_errors=True)
     for name in ("run.journal", "summary.json"):
         (copy / name).unlink()
@@ -138,17 +121,14 @@ def test_a_run_in_its_place_leaves_none_behind(config, run, tmp_path):
     assert not (copy / journal.factors.FACTORS).exists()
 
 
-def test_what_has_no_inputs(config, tmp_path):
-    changes = {"trainable": ("classifier/bias",), "output": tmp_path / "run"}
+def test_what_has_no_inputs_or_several_devices_is_refused(config, tmp_path, monkeypatch):
+    """Before anything is written."""
+    other = dataclasses.replace(config, output=tmp_path / "run")
     with pytest.raises(ValueError, match="input_directions: no trained leaf is a matrix"):
-        train(dataclasses.replace(config, **changes))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_mesh_is_refused(config, tmp_path, monkeypatch):
-    devices = ALONE.devices(adapters=False)
-    devices.text = "data=2"
-    monkeypatch.setattr(type(ALONE), "devices", lambda self, **options: devices)
+        train(dataclasses.replace(other, trainable=("classifier/bias",)))
+    evaluation = SimpleNamespace(mesh=SimpleNamespace(size=2))
+    two = SimpleNamespace(evaluation=evaluation, require_batch=lambda *sizes: None)
+    monkeypatch.setattr(training, "Devices", lambda sizes, **options: two)
     with pytest.raises(ValueError, match="found on one device so far"):
-        train(dataclasses.replace(config, output=tmp_path / "run"))
-    assert jax.device_count() == 1
+        train(other)
+    assert not (tmp_path / "run").exists()

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from loren_jax.train.labels import relabel
 
+from loren_jax.objectives.labels import relabel
 from loren_jax.tasks import Examples
 
 EXAMPLES = Examples((("a",), ("b",), ("c",)), np.array([0, 2, 2], np.int32), ("x", "y", "z"))

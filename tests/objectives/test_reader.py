@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from loren_jax.train.reading import Reader
 from tiny_task import MASKED_WORDS, write_language_model
 
+from loren_jax.objectives.reader import Reader
 from loren_jax.tasks import Prompt
 
 PROMPT = Prompt("{sentence} it was {answer} .", ("terrible", "great"))

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from loren_jax.train.trainee import head_patterns, trainee_of
 
 from loren_jax.models import BertConfig, Classifier, GPT2Config, apply_function, init_params
-from loren_jax.train import LorenOptions, TrainConfig
+from loren_jax.objectives import ClassificationConfig
+from loren_jax.objectives.adapters import trainable_model
 
 SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
 BERT = BertConfig(vocab_size=9, hidden_size=8, **SIZES)
@@ -19,55 +19,45 @@ def init_classifier(config):
     return Classifier(config, apply_function(config), init_params(config), ("no", "yes"))
 
 
-def trainee(**options):
-    config = TrainConfig(optimizer=LorenOptions(learning_rate=0.1), **options)
-    return trainee_of(config, init_classifier(BERT))
+def trainable(model=BERT, **options):
+    return trainable_model(ClassificationConfig(**options), init_classifier(model))
 
 
 def test_a_mask_on_the_models_own_parameters():
-    found = trainee(trainable=("classifier/*", "layers/up/bias"))
+    found = trainable(trainable=("classifier/*", "layers/up/bias"))
     assert found.trained_paths == ["classifier/bias", "classifier/kernel", "layers/up/bias"]
     assert found.trained_parameters == 8 * 2 + 2 + 2 * 12
     assert found.parameters == sum(leaf.size for leaf in jax.tree.leaves(found.params))
     assert found.frozen == ()
-    assert found.merged(found.params) is found.params
-    assert trainee().trained_paths is None
+    assert found.merge(found.params) is found.params
+    assert trainable().trained_paths is None
 
 
 def test_adapters_beside_a_frozen_model():
     """With the head in full; they change nothing yet, and what they change is merged."""
-    found, plain = trainee(lora_rank=2, lora_alpha=6.0), trainee()
+    found, plain = trainable(lora_rank=2, lora_alpha=6.0), trainable()
     assert set(found.params) == {"classifier", "layers"}
     assert found.params["layers"]["attention"]["query"]["kernel"]["down"].shape == (2, 8, 2)
     assert found.trained_parameters == 4 * 2 * 2 * (8 + 8) + 8 * 2 + 2
     assert found.parameters == plain.parameters
-    np.testing.assert_allclose(
-        found.apply(found.params, *INPUTS, *found.frozen),
-        plain.apply(plain.params, *INPUTS),
-        atol=1e-6,
-    )
+    answers = lambda params: found.apply(params, *INPUTS, *found.frozen)
+    own = lambda params: plain.apply(params, *INPUTS)
+    np.testing.assert_allclose(answers(found.params), own(plain.params), atol=1e-6)
     moved = jax.tree.map(lambda leaf: leaf + 0.1, found.params)
-    np.testing.assert_allclose(
-        plain.apply(found.merged(moved), *INPUTS),
-        found.apply(moved, *INPUTS, *found.frozen),
-        atol=1e-5,
-    )
-    kernel = moved["layers"]["attention"]["query"]["kernel"]
-    expected = plain.params["layers"]["attention"]["query"]["kernel"] + 3.0 * (
-        kernel["down"] @ kernel["up"]
-    )
-    merged = found.merged(moved)["layers"]["attention"]["query"]["kernel"]
-    np.testing.assert_allclose(merged, expected, atol=1e-5)
+    merged = found.merge(moved)
+    np.testing.assert_allclose(own(merged), answers(moved), atol=1e-5)
+    kernel = lambda params: params["layers"]["attention"]["query"]["kernel"]
+    product = kernel(moved)["down"] @ kernel(moved)["up"]
+    np.testing.assert_allclose(kernel(merged), kernel(plain.params) + 3.0 * product, atol=1e-5)
 
 
 def test_the_head_goes_by_its_familys_name():
     gpt2 = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=2)
-    assert head_patterns(init_classifier(gpt2)) == ("score/*",)
-    assert head_patterns(init_classifier(BERT)) == ("classifier/*",)
+    assert "score" in trainable(gpt2, lora_rank=1, lora_targets=("layers/*/kernel",)).params
 
 
 def test_patterns_that_match_nothing():
     with pytest.raises(ValueError, match="trainable: 'head/\\*' matches no parameter"):
-        trainee(trainable=("head/*",))
+        trainable(trainable=("head/*",))
     with pytest.raises(ValueError, match="targets: 'nothing' matches no parameter"):
-        trainee(lora_rank=1, lora_targets=("nothing",))
+        trainable(lora_rank=1, lora_targets=("nothing",))

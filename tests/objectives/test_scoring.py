@@ -1,0 +1,43 @@
+"""Scores, against sums by hand."""
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from loren_jax.objectives import Scorer
+from loren_jax.tasks import Tokens
+
+LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5], [1.0, 0.0]], np.float32)
+LABELS = np.array([0, 1, 1, 1, 0], np.int32)
+INDICES = np.arange(5, dtype=np.int32)[:, None]
+TOKENS = Tokens(INDICES, np.ones_like(INDICES), np.zeros_like(INDICES), LABELS)
+
+
+def apply(params, input_ids, attention_mask, token_type_ids):
+    del attention_mask, token_type_ids
+    return params[input_ids[:, 0]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 100])
+def test_every_example_counts_once(batch_size):
+    params = jnp.asarray(LOGITS)
+    chex.clear_trace_counter()
+    scorer = Scorer(
+        chex.assert_max_traces(apply, 1), TOKENS, batch_size, metrics=("accuracy", "matthews")
+    )
+    scores = scorer(params)
+    wide = LOGITS.astype(np.float64)
+    loss = np.mean(np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(5), LABELS])
+    matthews = (2 * 2 - 0) / np.sqrt(2 * 3 * 3 * 2)
+    expected = {"loss": loss, "accuracy": 0.8, "matthews": matthews, "examples": 5}
+    assert scores == pytest.approx(expected, rel=1e-6)
+    assert scorer.passes == -(-5 // min(batch_size, 5))
+    assert scorer(params) == scores
+    np.testing.assert_array_equal(params, LOGITS)
+
+
+def test_a_loss_that_is_not_finite_shows():
+    scores = Scorer(apply, TOKENS, 2)(jnp.asarray(LOGITS).at[0, 0].set(jnp.nan))
+    assert np.isnan(scores["loss"])
+    assert scores["accuracy"] == pytest.approx(0.8)  # argmax takes NaN for the largest

@@ -21,25 +21,52 @@ from loren_jax.train import (
 OPTIONS = LorenOptions(learning_rate=0.1)
 
 
-def test_default_directory_names_the_run():
-    assert TrainConfig(optimizer=OPTIONS).directory == Path(
-        "runs/loren-all_MiniLM_L6_v2-sst2-seed0"
-    )
-    config = TrainConfig(
-        optimizer=MezoOptions(learning_rate=0.1), model="org/name", data="d/a b.tsv", seed=3
-    )
-    assert config.directory == Path("runs/mezo-name-a_b-seed3")
-    hub = TrainConfig(optimizer=OPTIONS, data="nyu-mll/glue:sst2")
-    assert hub.directory == Path("runs/loren-all_MiniLM_L6_v2-glue_sst2-seed0")
-    assert TrainConfig(optimizer=OPTIONS, output=Path("x")).directory == Path("x")
+@pytest.mark.parametrize(
+    ("options", "directory"),
+    [
+        ({}, "runs/loren-all_MiniLM_L6_v2-sst2-lr0.1-seed0"),
+        (
+            {"optimizer": MezoOptions(learning_rate=1e-6), "model": "org/name", "seed": 3}
+            | {"data": "d/a b.tsv"},
+            "runs/mezo-name-a_b.tsv-lr1e_06-seed3",
+        ),
+        ({"data": "nyu-mll/glue:sst2"}, "runs/loren-all_MiniLM_L6_v2-glue_sst2-lr0.1-seed0"),
+        ({"seeds": (0, 1)}, "runs/loren-all_MiniLM_L6_v2-sst2-lr0.1-seeds"),
+        ({"output": Path("x")}, "x"),
+    ],
+)
+def test_the_directory_names_the_run(options, directory):
+    assert TrainConfig(**{"optimizer": OPTIONS, **options}).directory == Path(directory)
+
+
+def stored(config):
+    """As a file holds it."""
+    return json.loads(json.dumps(config.as_json()))
 
 
 def test_json_holds_everything():
-    values = json.loads(json.dumps(TrainConfig(optimizer=OPTIONS).as_json()))
-    assert values["optimizer"]["name"] == "loren"
-    assert values["optimizer"]["damping"] == 0.1
-    assert values["trainable"] is None
-    assert values["output"] == "runs/loren-all_MiniLM_L6_v2-sst2-seed0"
+    values = stored(TrainConfig(optimizer=OPTIONS))
+    assert (values["optimizer"]["name"], values["optimizer"]["damping"]) == ("loren", 0.1)
+    assert (values["trainable"], values["protocol"]) == (None, "clean")
+    assert values["output"] == str(Path("runs/loren-all_MiniLM_L6_v2-sst2-lr0.1-seed0").absolute())
+
+
+def test_local_paths_are_kept_as_they_were_meant(tmp_path, monkeypatch):
+    """For who goes on from another folder; a name on the Hub stays one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "data.tsv").touch()
+    given = {
+        "model": "model",
+        "data": "data.tsv",
+        "data_dir": Path("none"),
+        "output": Path("runs/x"),
+    }
+    values = stored(TrainConfig(optimizer=OPTIONS, held_out_data="org/data", **given))
+    assert [values[name] for name in ("model", "data", "output")] == [
+        str(tmp_path / name) for name in ("model", "data.tsv", "runs/x")
+    ]
+    assert (values["held_out_data"], values["data_dir"]) == ("org/data", "none")
 
 
 @pytest.mark.parametrize(
@@ -84,10 +111,9 @@ def test_training_refuses(wrong, message):
 
 def test_a_task_has_the_clean_protocol_unless_told_otherwise():
     rules = lambda **options: TrainConfig(optimizer=OPTIONS, **options).rules
-    assert rules() is None
-    assert rules(data="sst2").name == rules(protocol="clean").name == "clean"
-    assert rules(data="sst2", protocol="paper").name == "paper"
-    assert TrainConfig(optimizer=OPTIONS, data="sst2").as_json()["protocol"] == "clean"
+    assert rules(data="reviews.tsv") is None
+    assert rules().name == rules(data="reviews.tsv", protocol="clean").name == "clean"
+    assert rules(protocol="paper").name == "paper"
 
 
 def test_the_prompt_that_counts():
@@ -100,19 +126,16 @@ def test_the_prompt_that_counts():
     assert file.fields == ("t",)
 
 
-def test_several_seeds_have_a_directory_of_their_own():
-    config = TrainConfig(optimizer=OPTIONS, data="sst2", seeds=(0, 1))
-    assert config.directory == Path("runs/loren-all_MiniLM_L6_v2-sst2-seeds")
-
-
-def test_evaluation_of_a_task_takes_its_validation_split():
-    with pytest.raises(ValueError, match="evaluated on its validation split"):
-        EvaluateConfig(model="m", data="sst2", split="test")
-
-
-def test_evaluation_refuses_a_split_of_what_is_held_out():
-    with pytest.raises(ValueError, match="give one of the two"):
-        EvaluateConfig(model="m", held_out=True, split="test")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"split": "test"}, "evaluated on its validation split"),
+        ({"data": "a.tsv", "held_out": True, "split": "test"}, "give one of the two"),
+    ],
+)
+def test_evaluation_refuses(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EvaluateConfig(model="m", **wrong)
 
 
 def test_input_directions_make_a_run_of_input_subspace():
@@ -122,9 +145,9 @@ def test_input_directions_make_a_run_of_input_subspace():
     for options in (expected, LorenOptions(**knobs)):
         config = TrainConfig(optimizer=options, input_directions=2)
         assert config.optimizer == expected
-        assert config.directory.name == "input_subspace-all_MiniLM_L6_v2-sst2-seed0"
-        values = json.loads(json.dumps(config.as_json()))
-        assert TrainConfig.from_json(values) == dataclasses.replace(config, output=config.directory)
+        assert config.directory.name == "input_subspace-all_MiniLM_L6_v2-sst2-lr0.1-seed0"
+        again = dataclasses.replace(config, output=config.directory.absolute(), protocol="clean")
+        assert TrainConfig.from_json(stored(config)) == again
     refused = [
         (MezoOptions(learning_rate=0.1), "which mezo has no part in"),
         (LorenOptions(learning_rate=0.1, damping=1.0), "damping is 1.0, of a learned covariance"),
@@ -137,8 +160,12 @@ def test_input_directions_make_a_run_of_input_subspace():
 
 
 def test_configurations_of_version_0_1_0():
-    """Their options name what has left LOREN."""
-    values = json.loads(json.dumps(TrainConfig(optimizer=OPTIONS).as_json()))
+    """Their options name what has left LOREN, and had other words for two of a run's."""
+    values = stored(TrainConfig(optimizer=OPTIONS))
+    del values["checkpoint_every"], values["max_nonfinite_steps"]
+    values |= {"keyframe_every": 7, "max_dead_steps": 4}
+    found = TrainConfig.from_json(values)
+    assert (found.checkpoint_every, found.max_nonfinite_steps) == (7, 4)
     options = values["optimizer"] | {"covariance": "learned", "structure": "block"}
     old = lambda **more: values | {"optimizer": options | more}
     assert TrainConfig.from_json(old()).optimizer == OPTIONS
@@ -155,6 +182,7 @@ def test_configurations_of_version_0_1_0():
 
 # As scripts do it, where nothing but the configuration itself looks at types.
 TAKEN = """
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -174,7 +202,8 @@ config = TrainConfig(
 assert (config.output, config.data, config.data_dir) == (Path("runs/x"), "d.csv", Path("d"))
 assert (config.trainable, config.text_columns) == (("classifier/*",), ("a", "b"))
 assert (config.lora_targets, config.seeds) == (("*/kernel",), (3,))
-assert TrainConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
+again = TrainConfig.from_json(json.loads(json.dumps(config.as_json())))
+assert again == dataclasses.replace(config, output=Path("runs/x").absolute())
 evaluated = EvaluateConfig(model=Path("m"), data_dir="d", text_columns="text")
 assert (evaluated.model, evaluated.data_dir) == ("m", Path("d"))
 assert evaluated.text_columns == ("text",)

@@ -22,7 +22,7 @@ def place(tmp_path_factory):
 
 def trained(place, output, *more):
     arguments = train_arguments(place / "encoder", place / "reviews.tsv", output)
-    assert main([*arguments, "--keyframe-every", "2", *more]) == 0
+    assert main([*arguments, "--checkpoint-every", "2", *more]) == 0
     return output
 
 
@@ -89,9 +89,9 @@ def test_verify(run, adapted, tmp_path, capsys):
         (["export", "{run}", "--output", "{run}"], "output: {run} exists"),
         (["replay", "{run}/run.journal", "--base", "{other}", "--output", "x"], "the base model"),
         (["info", "{run}/config.json"], "is no journal"),
-        (["verify", "{place}/nothing"], "No such file"),
+        (["verify", "{place}/nothing"], "is no journal, nor the directory of a run"),
         (["train", "--resume", "{run}"], "is complete"),
-        (["train", "--resume", "{place}"], "holds no config.json"),
+        (["train", "--resume", "{place}"], "holds no run"),
     ],
 )
 def test_errors_are_one_line(run, place, tmp_path, monkeypatch, capsys, arguments, message):
@@ -120,7 +120,7 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(run, place, tmp_path, m
     arguments = train_arguments(place / "encoder", place / "reviews.tsv", tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        assert main([*arguments, "--keyframe-every", "2"]) == 2
+        assert main([*arguments, "--checkpoint-every", "2"]) == 2
     error = capsys.readouterr().err
     assert "cannot take step 3 (No space left on device); make room and resume" in error
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0

@@ -2,9 +2,9 @@
 
     python killed.py RUN KIND:NUMBER ...
 
-Each KIND says where: `append`, with half a record written, `keyframe`, somewhere inside of writing
-one, `between` steps, or `never`; NUMBER is how many calls of the sort, or milliseconds, pass
-before. It prints how often it was killed until the run was complete.
+Each KIND says where: `append`, with half a record written, `checkpoint`, somewhere inside of
+writing one, `between` steps, or `never`; NUMBER is how many calls of the sort, or milliseconds,
+pass before. It prints how often it was killed until the run was complete.
 """
 
 import os
@@ -34,28 +34,28 @@ def die_inside_an_append(number):
     os.pwrite = half
 
 
-def die_inside_a_keyframe(milliseconds):
-    from loren_jax.train.keyframes import Keyframes
+def die_inside_a_checkpoint(milliseconds):
+    from loren_jax.runs.checkpoints import Checkpoints
 
-    save = Keyframes.save
+    save = Checkpoints.save
 
-    def timed(self, keyframe):
+    def timed(self, checkpoint):
         threading.Timer(milliseconds / 1000, die).start()
-        save(self, keyframe)
+        save(self, checkpoint)
 
-    Keyframes.save = timed
+    Checkpoints.save = timed
 
 
 def die_between(milliseconds):
-    from loren_jax.train.loop import TrainingLoop
+    from loren_jax.runs.loop import Loop
 
-    run = TrainingLoop.run
+    run = Loop.run
 
     def timed(self, *arguments):
         threading.Timer(milliseconds / 1000, die).start()
         return run(self, *arguments)
 
-    TrainingLoop.run = timed
+    Loop.run = timed
 
 
 def attempt(directory, kind, number):
@@ -66,7 +66,7 @@ def attempt(directory, kind, number):
     try:
         if kind != "never":
             DEATHS[kind](number)
-        from loren_jax.train.run import resume
+        from loren_jax.train import resume
 
         resume(directory)
     except BaseException:
@@ -77,7 +77,7 @@ def attempt(directory, kind, number):
 
 DEATHS = {
     "append": die_inside_an_append,
-    "keyframe": die_inside_a_keyframe,
+    "checkpoint": die_inside_a_checkpoint,
     "between": die_between,
 }
 

@@ -10,12 +10,12 @@ import pytest
 from tiny_task import write_language_model, write_model, write_task
 
 from loren_jax.models import load_classifier, load_language_model
+from loren_jax.reports import read_metrics
 from loren_jax.train import (
     EvaluateConfig,
     LorenOptions,
     TrainConfig,
     evaluate,
-    read_metrics,
     train,
     train_seeds,
 )
@@ -64,23 +64,21 @@ def test_the_selected_parameters_are_kept_and_tested_once(clean, place):
     summary = clean.summary
     lines = [line for line in read_metrics(clean.directory) if line["event"] == "evaluation"]
     best = max(lines, key=lambda line: (line["accuracy"], -line["loss"]))
-    assert summary.selected_step == best["step"]
-    assert (summary.accuracy_after, summary.loss_after) == (best["accuracy"], best["loss"])
+    assert (summary.selected_step, summary.metric) == (best["step"], "accuracy")
+    assert [summary.after[name] for name in ("accuracy", "loss")] == [
+        best["accuracy"],
+        best["loss"],
+    ]
     assert [line["best"] for line in lines].count(True) >= 1
-    assert (summary.train_examples, summary.held_out_examples, summary.test.examples) == (
-        40,
-        12,
-        20,
-    )
-    score, majority, metrics = evaluated(clean, place)
-    assert score.accuracy == summary.test.accuracy == metrics["accuracy"]
-    assert score.loss == pytest.approx(summary.test.loss, rel=1e-6)
-    assert majority == summary.test.majority_accuracy == 0.5
+    assert (summary.facts["train_examples"], summary.facts["held_out_examples"]) == (40, 12)
+    scores, majority = evaluated(clean, place)
+    assert {**scores, "majority_accuracy": majority} == pytest.approx(summary.test, rel=1e-6)
+    assert (scores["examples"], majority) == (20, 0.5)
 
 
 def test_every_report_names_the_protocol(clean):
     title = "clean (train_examples 40, not 512; dev_examples 12, not 256; max_length 16, not 128)"
-    assert clean.summary.protocol == title
+    assert clean.summary.facts["protocol"] == title
     assert json.loads((clean.directory / "summary.json").read_text())["protocol"] == title
     assert json.loads((clean.directory / "config.json").read_text())["config"]["data"] == "sst2"
     assert load_classifier(clean.directory / "model").label_names == ("negative", "positive")
@@ -95,15 +93,15 @@ def test_paper_stops_without_improvement_and_reports_the_best(config, tmp_path):
     assert (summary.steps, summary.stopped, summary.interrupted) == (2, True, False)
     lines = read_metrics(result.directory)
     found = [line["accuracy"] for line in lines if line["event"] == "evaluation"]
-    assert (summary.selected_step, summary.accuracy_after) == (0, max(found))
-    assert (summary.test, summary.held_out_examples) == (None, 12)
-    assert summary.protocol.startswith("paper (")
+    assert (summary.selected_step, summary.after["accuracy"]) == (0, max(found))
+    assert (summary.test, summary.facts["held_out_examples"]) == (None, 12)
+    assert summary.facts["protocol"].startswith("paper (")
 
 
 def test_seeds_have_runs_of_their_own_and_a_mean(config, tmp_path):
     several = dataclasses.replace(config, steps=1, seeds=(0, 1), output=tmp_path / "several")
     result = train_seeds(several)
-    found = [run.summary.test.accuracy for run in result.results]
+    found = [run.summary.test["accuracy"] for run in result.results]
     values = json.loads((result.directory / "seeds.json").read_text())
     assert (values["seeds"], values["runs"]) == ([0, 1], ["seed0", "seed1"])
     assert values["statistics"]["test accuracy"]["mean"] == pytest.approx(np.mean(found))
@@ -130,10 +128,10 @@ def test_a_prompted_model_is_scored_as_it_was_trained(prompted, place):
     values = json.loads((directory / "prompt.json").read_text())
     assert values["words"] == ["terrible", "great"]
     assert values["label_names"] == ["negative", "positive"]
-    score, _, _ = evaluated(prompted, place)
-    assert score.accuracy == prompted.summary.test.accuracy
-    assert score.loss == pytest.approx(prompted.summary.test.loss, rel=1e-5)
-    assert prompted.summary.prompt
+    scores, majority = evaluated(prompted, place)
+    found = {**scores, "majority_accuracy": majority}
+    assert found == pytest.approx(prompted.summary.test, rel=1e-5)
+    assert prompted.summary.facts["prompt"]
 
 
 def test_a_prompted_model_stays_a_language_model(prompted, place):

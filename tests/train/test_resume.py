@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loren_jax.train.interruption import Interruption
-from loren_jax.train.run import resume
 from tiny_task import write_data, write_model, write_task
 
 from loren_jax import journal
 from loren_jax.checkpoints import open_checkpoint
-from loren_jax.train import OPTIONS, LorenOptions, TrainConfig, read_metrics, train
+from loren_jax.reports import read_metrics
+from loren_jax.runs.interruption import Interruption
+from loren_jax.train import OPTIONS, LorenOptions, TrainConfig, resume, train
 
 KILLED = Path(__file__).with_name("killed.py")
 
@@ -51,7 +51,7 @@ def config(place):
         schedule="cosine",
         warmup_steps=3,
         eval_every=6,
-        keyframe_every=4,
+        checkpoint_every=4,
         eval_batch_size=8,
     )
 
@@ -76,20 +76,16 @@ def facts(directory):
 
 def stopped(config, output, after):
     """A run that a signal stops after some steps."""
-    requested = Interruption.requested
-    steps = iter(range(10**6))
     with pytest.MonkeyPatch.context() as patch:
-        # Asked twice a step, about: once here, once in the loop around.
-        patch.setattr(Interruption, "requested", property(lambda self: next(steps) > after))
+        patch.setattr(Interruption, "requested", lambda self, step: step >= after)
         result = train(dataclasses.replace(config, output=output))
-    assert Interruption.requested is requested
-    assert result.summary.interrupted
+    assert (result.summary.interrupted, result.summary.steps) == (True, after)
     return output
 
 
-@pytest.mark.parametrize("after", [3, 14])
+@pytest.mark.parametrize("after", [0, 2, 7])
 def test_an_interrupted_run_goes_on_to_the_same_bits(config, whole, tmp_path, after):
-    """Before the first keyframe, and behind one; what it had saved is replaced."""
+    """Before the first step, before the first checkpoint, and behind one."""
     directory = stopped(config, tmp_path / "run", after)
     resume(directory)
     assert facts(directory) == facts(whole)
@@ -98,8 +94,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(config, whole, tmp_path, af
 def kills(seed=0):
     """Twenty moments, a third of each kind."""
     draw = random.Random(seed)
-    kinds = ["append", "keyframe", "between"] * 7
-    ranges = {"append": (0, 3), "keyframe": (0, 60), "between": (0, 100)}
+    kinds = ["append", "checkpoint", "between"] * 7
+    ranges = {"append": (0, 3), "checkpoint": (0, 60), "between": (0, 100)}
     return [f"{kind}:{draw.randint(*ranges[kind])}" for kind in kinds[:20]]
 
 
@@ -125,13 +121,12 @@ def test_killed_twenty_times_it_ends_in_the_same_bits(config, whole, tmp_path):
 def test_what_cannot_go_on(config, whole, tmp_path):
     with pytest.raises(ValueError, match="is complete"):
         resume(whole)
-    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
         resume(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"holds no run; the run is {whole}"):
+        resume(whole / "model")
     directory = shutil.copytree(whole, tmp_path / "run")
     (directory / "summary.json").unlink()
-    refused = pytest.raises(journal.JournalError, match="another process")
-    with journal.continued(directory / "run.journal"), refused:
-        resume(directory)
     other = write_model(tmp_path / "encoder")
     weights = bytearray((other / "model.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -141,6 +136,15 @@ def test_what_cannot_go_on(config, whole, tmp_path):
     (directory / "config.json").write_text(json.dumps(values))
     with pytest.raises(journal.JournalError, match=r"the base model.*the numbers are not"):
         resume(directory)
+
+
+def test_a_complete_run_goes_on_for_longer(config, tmp_path):
+    """As far as one that was meant to be as long."""
+    short = dataclasses.replace(config, schedule="constant", warmup_steps=0, steps=4)
+    longer = train(dataclasses.replace(short, steps=9, output=tmp_path / "longer")).directory
+    directory = train(dataclasses.replace(short, output=tmp_path / "short")).directory
+    resume(directory, steps=9)
+    assert facts(directory)[:2] == facts(longer)[:2]
 
 
 @pytest.mark.slow
@@ -156,7 +160,7 @@ def test_what_cannot_go_on(config, whole, tmp_path):
 def test_other_runs_go_on_too(config, place, tmp_path, changes):
     short = dataclasses.replace(config, steps=6, warmup_steps=0, eval_every=3, **changes)
     expected = train(dataclasses.replace(short, output=tmp_path / "whole")).directory
-    directory = stopped(dataclasses.replace(short, keyframe_every=2), tmp_path / "run", 5)
+    directory = stopped(dataclasses.replace(short, checkpoint_every=2), tmp_path / "run", 3)
     resume(directory)
     found, wanted = facts(directory), facts(expected)
     assert found[:3] == wanted[:3]

@@ -42,6 +42,12 @@ def test_the_journal(pasted):
     assert after < 0.5 * before
 
 
+def test_any_loss_in_a_run(pasted):
+    fitted = pasted("loren_jax.fit")["fitted"]
+    assert fitted.summary.after["loss"] < 0.2 * fitted.summary.before["loss"]
+    assert (fitted.directory / "run.journal").is_file()
+
+
 def test_who_does_not_copy_is_told_so(pasted, monkeypatch):
     """As the README had it: the parameters that the run began with were donated."""
     names = pasted("journal.create")

@@ -85,7 +85,7 @@ def method_name(options: MethodOptions) -> str:
     for name, kind in OPTIONS.items():
         if factory is kind.factory:
             return name
-    if isinstance(options, MethodOptions):  # a factory of the user's own
+    if "<" not in factory.__qualname__:  # one of the user's own, which a journal can name
         return f"{factory.__module__}:{factory.__qualname__}"
     known = ", ".join(kind.__name__ for kind in OPTIONS.values())
     raise TypeError(f"optimizer is a {type(options).__name__}; it must be one of {known}")

@@ -17,7 +17,6 @@ import argparse
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import AxisType, NamedSharding
 
 import loren_jax
@@ -27,6 +26,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--mesh", default="1,1,1", help="sizes of population, data and model")
 parser.add_argument("--model", help="a Hugging Face directory")
 parser.add_argument("--steps", type=int, default=600)
+parser.add_argument("--output", default="runs/pod", help="where the run is written, and goes on")
 parser.add_argument("--learning-rate", type=float, default=1.5e-2)
 parser.add_argument("--distributed", action="store_true", help="the cluster says who is who")
 parser.add_argument("--coordinator", help="host:port of process 0, the same on all")
@@ -50,6 +50,7 @@ from loren_jax.models import (  # noqa: E402
     load_language_model,
     tensor_parallel,
 )
+from loren_jax.reports import read_metrics  # noqa: E402
 
 ROWS, LENGTH = 16, 16
 
@@ -80,8 +81,6 @@ def loss(params, ids):
 
 
 optimizer = loren_jax.loren(options.learning_rate, rank=1, num_directions=16, evaluation=evaluation)
-params, state = model.params, evaluation.start(optimizer, model.params)
-step = loren_jax.train_step(loss, optimizer)
 
 
 def batch(number):
@@ -90,11 +89,12 @@ def batch(number):
     return evaluation.place_batch(((start + np.arange(LENGTH)) % 32).astype(np.int32))
 
 
-for number in range(options.steps):
-    params, state = step(params, state, batch(number))
-    if options.cpu_devices:
-        # Virtual devices share a few threads: steps that wait in line would take those that the
-        # running one needs to answer the other processes, and none would ever go on.
-        jax.block_until_ready(params)
-    if jax.process_index() == 0 and (number % 50 == 0 or number == options.steps - 1):
-        print(f"step {number:5d}  loss {optax.tree.get(state, 'loss'):.6f}", flush=True)
+# 4. A run: killed and started again, it goes on. `in_place`: no copy of the model is made.
+fitted = loren_jax.fit(
+    loss, model.params, batch, optimizer=optimizer, evaluation=evaluation, in_place=True,
+    directory=options.output, steps=options.steps,
+)  # fmt: skip
+if jax.process_index() == 0:
+    losses = [line["loss"] for line in read_metrics(fitted.directory) if line["event"] == "step"]
+    for number in (*range(0, options.steps, 50), options.steps - 1):
+        print(f"step {number:5d}  loss {losses[number]:.6f}")

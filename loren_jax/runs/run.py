@@ -86,6 +86,7 @@ class Run:
         shown: Names of the scores that are shown while it runs; None for all.
         checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
         fsync_every: Steps between journal writes that survive a crash of the machine.
+        in_place: Whether `params` may be overwritten, so that no copy of them is made.
         max_nonfinite_steps: Give up after so many steps in a row without a finite loss.
         resume: Whether to go on with a run that the directory holds.
         overwrite: Whether to replace it.
@@ -119,6 +120,7 @@ class Run:
     shown: tuple[str, ...] | None = None
     checkpoint_every: int = 100
     fsync_every: int = 1
+    in_place: bool = False
     max_nonfinite_steps: int = 10
     resume: bool = True
     overwrite: bool = False
@@ -128,6 +130,13 @@ class Run:
             arguments.count(name, getattr(self, name))
         if self.select is not None and self.evaluate is None:
             raise ValueError("select names a score, but there is no evaluate to give it: pass one")
+        heard = jax.config.values["jax_enable_preemption_service"]
+        if jax.process_count() > 1 and not heard:
+            raise ValueError(
+                "several processes stop behind one step by JAX's preemption service: call "
+                "jax.config.update('jax_enable_preemption_service', True) before "
+                "jax.distributed.initialize"
+            )
         if self.trained is not None and isinstance(self.optimizer, journal.Method):
             raise ValueError("trained is given, but a Method says itself what is: give it there")
         if self.patience is not None and self.select is None:
@@ -143,8 +152,9 @@ class Run:
             recorded = self._open(opened)
             mask, optimizer = self._optimizer()
             place = (lambda x: x) if self.evaluation is None else self.evaluation.place
-            # Copies, because the steps overwrite what they are given.
-            params = jax.tree.map(jnp.copy, place(self.params))
+            params = place(self.params)
+            if not self.in_place:  # the steps overwrite what they are given
+                params = jax.tree.map(jnp.copy, params)
             state = self._first_state(optimizer, params)
             programs = self._programs(optimizer, params, state)
             header = self._header(programs, state)

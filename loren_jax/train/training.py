@@ -213,6 +213,7 @@ def _run(
         full_batch=objective.full_batch if entry is not None and entry.full_every else None,
         evaluation=devices.evaluation,
         factors=factors,
+        in_place=True,
         facts={"config": config.as_json(), **objective.facts},
         config=config.as_json(),
         told={"optimizer": config.method, **objective.told},

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def start():
+def start(tmp_path):
     """Starts the script with arguments; whatever still runs at the end is stopped."""
     with contextlib.ExitStack() as stack:
 
@@ -24,6 +24,7 @@ def start():
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
             stack.enter_context(process)  # closes its pipes
@@ -49,7 +50,7 @@ def test_the_loss_falls_and_two_processes_are_one(start):
     (first, later), second = map(losses, processes)
     assert second == []  # one of them speaks
     assert later < first - 0.3
-    alone = losses(start("--cpu-devices", "8", "--steps", "50"))
+    alone = losses(start("--cpu-devices", "8", "--steps", "50", "--output", "alone"))
     # Rounding grows over fifty steps.
     assert first == pytest.approx(alone[0], abs=1e-5)
     assert later == pytest.approx(alone[1], abs=1e-3)

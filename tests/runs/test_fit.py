@@ -86,6 +86,14 @@ def stopped(tmp_path_factory):
     return functools.partial(shutil.copytree, directory)
 
 
+def test_without_a_copy_of_the_parameters_it_is_the_same_run(tmp_path, whole):
+    given = jax.tree.map(jnp.asarray, PARAMS)
+    assert_same(
+        run(tmp_path / "run", select="right", params=given, in_place=True).params, whole.params
+    )
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given))
+
+
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_stopped_at_any_step_it_ends_in_the_same_bits(tmp_path, whole, step):
     with pytest.raises(StoppedError):

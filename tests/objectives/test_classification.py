@@ -6,9 +6,8 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from tiny_task import write_model, write_task
 
-from loren_jax.objectives import Classification, ClassificationConfig
+from loren_jax.objectives import Classification
 from loren_jax.objectives.classification import length_limit
 
 
@@ -24,20 +23,6 @@ def test_what_was_asked_for_is_not():
     message = "max_length is 1024, but the model has 512 positions; give at most 512"
     with pytest.raises(ValueError, match=message):
         length_limit(1024, 128, 512)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    place = tmp_path_factory.mktemp("place")
-    return ClassificationConfig(
-        model=str(write_model(place / "encoder")),
-        data="sst2",
-        data_dir=write_task(place / "tasks", train=80),
-        pooling="mean",
-        batch_size=8,
-        train_examples=40,
-        dev_examples=16,
-    )
 
 
 def test_a_batch_depends_on_seed_and_step_alone(config):

@@ -1,9 +1,12 @@
-"""Programs are compiled once for all tests of runs."""
+"""One place and one small run for all tests of runs, whose programs are compiled once."""
 
 import os
 
 import jax
 import pytest
+from tiny_task import write_data, write_model, write_task
+
+from loren_jax.train import LorenOptions, TrainConfig
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,3 +18,32 @@ def compiled(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     yield directory
     jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("place")
+    write_model(directory / "encoder")
+    write_data(directory / "reviews.tsv")
+    write_task(directory / "tasks", train=80)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def tiny(place):
+    """With a dev split that selects, so that what is kept must survive too."""
+    return TrainConfig(
+        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
+        model=str(place / "encoder"),
+        data="sst2",
+        data_dir=place / "tasks",
+        pooling="mean",
+        output=place / "run",
+        batch_size=8,
+        max_length=16,
+        train_examples=40,
+        dev_examples=16,
+        held_out_examples=20,
+        trainable=("classifier/*", "layers/up/kernel"),
+        eval_batch_size=8,
+    )

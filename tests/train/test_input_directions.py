@@ -7,37 +7,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_task import write_model, write_task
 
 from loren_jax import journal
 from loren_jax.models import load_classifier
 from loren_jax.reports import read_metrics
-from loren_jax.train import LorenOptions, TrainConfig, resume, train, training
+from loren_jax.train import LorenOptions, resume, train, training
 from loren_jax.train.reconstruction import export_step, verify
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    place = tmp_path_factory.mktemp("place")
-    write_model(place / "encoder")
-    write_task(place / "tasks", train=80)
-    return TrainConfig(
-        optimizer=LorenOptions(learning_rate=0.2, num_directions=4, rank=1),
-        model=str(place / "encoder"),
-        data="sst2",
-        data_dir=place / "tasks",
-        pooling="mean",
-        output=place / "run",
-        steps=6,
-        batch_size=8,
-        max_length=16,
-        train_examples=40,
-        dev_examples=16,
-        trainable=("classifier/kernel", "layers/up/kernel"),
-        input_directions=2,
-        eval_every=6,
-        eval_batch_size=16,
-    )
+def config(tiny):
+    options = LorenOptions(learning_rate=0.2, num_directions=4, rank=1)
+    trainable = ("classifier/kernel", "layers/up/kernel")
+    own = {"steps": 6, "eval_every": 6, "eval_batch_size": 16, "input_directions": 2}
+    return dataclasses.replace(tiny, optimizer=options, trainable=trainable, **own)
 
 
 @pytest.fixture(scope="module")

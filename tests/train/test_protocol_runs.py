@@ -7,14 +7,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from tiny_task import write_language_model, write_model, write_task
+from tiny_task import write_language_model, write_task
 
 from loren_jax.models import load_classifier, load_language_model
 from loren_jax.reports import read_metrics
 from loren_jax.train import (
     EvaluateConfig,
     LorenOptions,
-    TrainConfig,
     evaluate,
     train,
     train_seeds,
@@ -23,30 +22,19 @@ from loren_jax.train.seeds import seeds_text
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_language_model(directory / "language_model")
-    write_task(directory / "data")
-    return directory
-
-
-@pytest.fixture(scope="module")
-def config(place):
-    return TrainConfig(
+def config(tiny, place):
+    """All examples that the task has are used, or asked for."""
+    write_language_model(place / "language_model")
+    own = {"data_dir": write_task(place / "data"), "held_out_examples": 500, "dev_examples": 12}
+    return dataclasses.replace(
+        tiny,
         optimizer=LorenOptions(learning_rate=0.5, num_directions=4),
-        model=str(place / "encoder"),
-        data="sst2",
-        data_dir=place / "data",
-        output=place / "clean",
-        pooling="mean",
         steps=8,
-        batch_size=8,
-        train_examples=40,
-        dev_examples=12,
+        max_length=None,
         trainable=("classifier/*",),
         eval_every=1,
         eval_batch_size=12,
+        **own,
     )
 
 

@@ -11,49 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_task import write_data, write_model, write_task
+from tiny_task import write_model
 
 from loren_jax import journal
 from loren_jax.checkpoints import open_checkpoint
 from loren_jax.reports import read_metrics
 from loren_jax.runs.interruption import Interruption
-from loren_jax.train import OPTIONS, LorenOptions, TrainConfig, resume, train
+from loren_jax.train import OPTIONS, resume, train
 
 KILLED = Path(__file__).with_name("killed.py")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_data(directory / "reviews.tsv")
-    write_task(directory / "tasks", train=80)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def config(place):
-    """With a dev split that selects, so that what is kept must survive too."""
-    return TrainConfig(
-        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
-        model=str(place / "encoder"),
-        data="sst2",
-        data_dir=place / "tasks",
-        pooling="mean",
-        output=place / "whole",
-        steps=60,
-        batch_size=8,
-        max_length=16,
-        train_examples=40,
-        dev_examples=16,
-        held_out_examples=20,
-        trainable=("classifier/*", "layers/up/kernel"),
-        schedule="cosine",
-        warmup_steps=3,
-        eval_every=6,
-        checkpoint_every=4,
-        eval_batch_size=8,
-    )
+def config(tiny):
+    own = {"steps": 60, "eval_every": 6, "checkpoint_every": 4}
+    return dataclasses.replace(tiny, schedule="cosine", warmup_steps=3, **own)
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_task import train_arguments, write_data, write_model
+from tiny_task import train_arguments, write_model
 
 from loren_jax.checkpoints import open_checkpoint
 from loren_jax.cli import main
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_data(directory / "reviews.tsv")
-    return directory
 
 
 def trained(place, output, *more):

@@ -9,39 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_task import write_data, write_model
+from tiny_task import write_data
 
 from loren_jax.models import load_classifier
 from loren_jax.objectives import Classification
-from loren_jax.train import OPTIONS, EvaluateConfig, LorenOptions, TrainConfig, evaluate, train
+from loren_jax.train import OPTIONS, EvaluateConfig, evaluate, train
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_data(directory / "reviews.tsv")
-    return directory
-
-
-@pytest.fixture(scope="module")
-def config(place):
-    return TrainConfig(
-        optimizer=LorenOptions(learning_rate=0.05, num_directions=4, rank=1),
-        model=str(place / "encoder"),
-        data=str(place / "reviews.tsv"),
-        output=place / "run",
-        pooling="mean",
-        steps=4,
-        batch_size=8,
-        max_length=16,
-        train_examples=40,
-        held_out_examples=20,
-        trainable=("classifier/*", "layers/up/kernel"),
-        schedule="linear",
-        eval_every=2,
-        eval_batch_size=8,
-    )
+def config(tiny, place):
+    own = {"data": str(place / "reviews.tsv"), "data_dir": None, "steps": 4, "eval_every": 2}
+    return dataclasses.replace(tiny, schedule="linear", **own)
 
 
 @pytest.fixture(scope="module")

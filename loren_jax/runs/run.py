@@ -297,8 +297,10 @@ class Run:
     def _begun(self, header: dict[str, Any]) -> journal.JournalWriter:
         """Writes what a run begins with; its journal."""
         mesh = {} if self.evaluation is None else {"mesh": dict(self.evaluation.mesh.shape)}
+        programs = {f"{n} program": d for n, d in header["run"]["programs"].items()}
         facts = {
-            "config": {"steps": self.steps, **self.config},
+            # Without words, runs are told apart by what they compute.
+            "config": {"steps": self.steps, **(self.config or programs)},
             **environment(),
             **mesh,
             "processes": jax.process_count(),

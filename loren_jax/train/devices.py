@@ -90,9 +90,10 @@ class Devices:
 
     def __init__(self, sizes: dict[str, int], *, adapters: bool = False):
         shape, kinds = tuple(sizes[name] for name in AXES), (AxisType.Auto,) * len(AXES)
-        mesh = jax.make_mesh(
-            shape, AXES, axis_types=kinds, devices=jax.devices()[: math.prod(shape)]
-        )
+        if math.prod(shape) > jax.device_count():
+            require_devices(sizes, jax.device_count())
+        chosen = jax.devices()[: math.prod(shape)]
+        mesh = jax.make_mesh(shape, AXES, axis_types=kinds, devices=chosen)
         rule = tensor_parallel("model", sizes["model"])
         divided = rule if sizes["model"] > 1 and not adapters else None
         self.evaluation: Sharded = sharded(

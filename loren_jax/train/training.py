@@ -112,6 +112,13 @@ def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
         values = files.read_json(path).get("config")
         if not isinstance(values, dict):
             raise ValueError(f"{path} is damaged: it has no 'config'")
+        schedule = values.get("schedule", "constant")
+        if steps is not None and steps != values["steps"] and schedule != "constant":
+            raise ValueError(
+                f"steps is {steps}, but the learning rate of this run falls to zero at step "
+                f"{values['steps']} (schedule {schedule}): begin a new run with --model "
+                f"{directory}, or leave --steps away"
+            )
         summary = directory / files.SUMMARY
         found = files.read_json(summary) if summary.is_file() else {"interrupted": True}
         if not found.get("interrupted") and (steps is None or steps <= values["steps"]):

@@ -2,8 +2,11 @@
 
 import json
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from loren_jax import fit, loren, mezo
 from loren_jax.reports import comparison_table, group_runs, plot_comparison, read_runs
 
 
@@ -109,3 +112,20 @@ def test_a_picture_is_drawn_also_of_a_run_of_no_classifier(tmp_path):
     assert (tmp_path / "new" / "all.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "new").iterdir())) == 1
     assert "0.100 error  -" in table(own)[1]
+
+
+def test_runs_of_other_optimisers_are_no_seeds_of_each_other(tmp_path):
+    """Though `fit` knows no words for them."""
+    loss = lambda params, x: jnp.mean((params - x) ** 2)
+    batches = np.ones((2, 3), np.float32)
+    ways = {"one": (loren(0.1, key=0), 3), "two": (loren(0.1, key=1), 3), "mezo": (mezo(0.1), 3)}
+    for name, (optimizer, steps) in ways.items():
+        fit(
+            loss, jnp.zeros(3), batches, optimizer=optimizer, directory=tmp_path / name, steps=steps
+        )
+    groups = group_runs(read_runs([tmp_path]))
+    assert sorted([run.directory.name for run in group] for group in groups) == [
+        ["mezo"],
+        ["one", "two"],
+    ]
+    assert "mezo" in comparison_table(groups)

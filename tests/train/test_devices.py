@@ -2,7 +2,7 @@
 
 import pytest
 
-from loren_jax.train.devices import DevicesConfig, mesh_sizes, require_devices
+from loren_jax.train.devices import Devices, DevicesConfig, mesh_sizes, require_devices
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,8 @@ def test_who_joins():
     assert DevicesConfig(distributed=True).joins
     assert DevicesConfig(distributed=True, num_processes=2).joins
     assert DevicesConfig(coordinator="a:1", process_id=1, num_processes=2).joins
+
+
+def test_a_mesh_has_no_more_devices_than_there_are():
+    with pytest.raises(ValueError, match="takes 64 devices, but the processes of this run have"):
+        Devices({"population": 64, "data": 1, "model": 1})

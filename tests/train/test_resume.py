@@ -119,6 +119,11 @@ def test_a_complete_run_goes_on_for_longer(config, tmp_path):
     assert facts(directory)[:2] == facts(longer)[:2]
 
 
+def test_a_rate_that_has_fallen_to_zero_is_no_rate_to_go_on_with(whole):
+    with pytest.raises(ValueError, match=r"falls to zero at step \d+ \(schedule cosine\)"):
+        resume(whole, steps=99)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",

@@ -1,4 +1,4 @@
-"""The commands: `loren-jax train`, `evaluate`, `compare`, `optimizers`, and those of a journal.
+"""The commands: `loren-jax train`, `evaluate`, `predict`, `compare`, and those of a journal.
 
 The options are the attributes of the configurations in `loren_jax.train.config`; nothing is
 declared twice. The optimiser's own options depend on `--optimizer`, which is therefore read first.
@@ -13,6 +13,8 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from loren_jax.version import installed
 
 _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
 _EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError)
@@ -31,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal ended the run early. With LOREN_JAX_TRACEBACK=1 an error shows its traceback too.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would deplore a missing torch
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if arguments == ["--version"]:
+        print(f"loren-jax {installed('loren-jax')}, jax {installed('jax')}")
+        return 0
     try:
         _require_extra()
         return _run(_parse(arguments))
@@ -75,6 +80,7 @@ def _parse(arguments: list[str]) -> Any:
                 {
                     "train": _train_command(arguments),
                     "evaluate": EvaluateConfig,
+                    "predict": _predict_command(),
                     "compare": _compare_command(),
                     "optimizers": ListOptimizers,
                     **run_commands(),
@@ -154,6 +160,20 @@ def _compare_command() -> Any:
     return compare
 
 
+def _predict_command() -> Any:
+    """The type that the arguments of `predict` are read from: the model has no option's name."""
+    import tyro
+
+    from loren_jax.train.config import PredictConfig
+
+    @dataclass(frozen=True, kw_only=True)
+    class PredictCommand(PredictConfig):
+        model: tyro.conf.Positional[str]
+
+    PredictCommand.__doc__ = PredictConfig.__doc__
+    return PredictCommand
+
+
 def _chosen_optimizer(arguments: list[str]) -> str:
     """What follows the last `--optimizer`.
 
@@ -181,7 +201,7 @@ def _own_error(end: SystemExit) -> Exception | None:
 
 
 def _run(config: Any) -> int:
-    from loren_jax.train.config import CompareConfig, EvaluateConfig
+    from loren_jax.train.config import CompareConfig, EvaluateConfig, PredictConfig
     from loren_jax.train.run_commands import RunCommand
 
     if isinstance(config, RunCommand):
@@ -192,6 +212,8 @@ def _run(config: Any) -> int:
         return _compare(config)
     if isinstance(config, EvaluateConfig):
         return _evaluate(config)
+    if isinstance(config, PredictConfig):
+        return _predict(config)
     return _train(config.run, config.devices)
 
 
@@ -237,6 +259,16 @@ def _evaluate(config: Any) -> int:
         print(f"{name:<19}{value:.4f}")
     print(f"mean loss          {loss:.4f}")
     print(f"majority baseline  {found.majority_accuracy:.4f}")
+    return 0
+
+
+def _predict(config: Any) -> int:
+    from loren_jax.train.prediction import predict, write_predictions
+
+    found = predict(config)
+    write_predictions(found, config.output)
+    if config.output is not None:
+        print(f"{config.output}: {len(found.probabilities)} answers")
     return 0
 
 

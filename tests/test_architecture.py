@@ -48,6 +48,7 @@ LAYERS = [
     "objectives",
     "train",
     "cli",
+    "__main__",
 ]
 BESIDE = {"checkpoints": set(), "models": {"checkpoints"}, "tasks": {"checkpoints"}}
 """They stand beside the core and import none of it: each imports these only."""

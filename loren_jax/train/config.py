@@ -174,8 +174,9 @@ class EvaluateConfig:
         columns: Column names of a TSV or CSV file without a header.
         text_columns: Column of the text, or the two of a pair; by default found by name.
         label_column: Column of the label.
-        max_length: Longest text in tokens; the rest is cut. Give what the training was given; by
-            default 128 for a task, else 64, and never more than the model has positions.
+        max_length: Longest text in tokens; the rest is cut. By default what the run of the model
+            had; of a model without a run 128 for a task, else 64, and never more than it has
+            positions.
         batch_size: Examples per forward pass.
     """
 
@@ -209,6 +210,36 @@ class EvaluateConfig:
                 f"data is the task {self.data}, which is evaluated on its validation split: leave "
                 "held_out and split out."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """One prediction with a fine-tuned model.
+
+    Attributes:
+        model: Directory of a run, or of its model.
+        data: A .tsv, .csv, .json or .jsonl file of texts; a label column is not needed.
+        output: The .csv or .jsonl file to write; by default CSV on standard output.
+        columns: Column names of a TSV or CSV file without a header.
+        text_columns: Column of the text, or the two of a pair; by default found by name.
+        max_length: Longest text in tokens; the rest is cut. By default what the run of the model
+            had; of a model without a run 128, and never more than it has positions.
+        batch_size: Texts per forward pass.
+    """
+
+    model: str
+    data: str
+    output: Path | None = None
+    columns: tuple[str, ...] | None = None
+    text_columns: tuple[str, ...] | None = None
+    max_length: int | None = None
+    batch_size: int = 100
+
+    def __post_init__(self) -> None:
+        take_plain(self)
+        if self.max_length is not None:
+            count("max_length", self.max_length)
+        count("batch_size", self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,16 @@
 """The score of a fine-tuned model on labelled texts."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from loren_jax.models import load_classifier, locate
+from loren_jax import journal
+from loren_jax.models import Classifier, load_classifier, locate
 from loren_jax.objectives import Scorer
 from loren_jax.objectives.classification import DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH, length_limit
 from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.reader import Reader
 from loren_jax.objectives.saved_model import model_directory, read_prompt
+from loren_jax.reports.files import JOURNAL
 from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
 from loren_jax.tasks.examples import is_file
 from loren_jax.train.config import EvaluateConfig
@@ -38,23 +41,49 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         ValueError: If the data or the checkpoint is malformed, or a label is unknown to the model.
         OSError: If a file is absent.
     """
-    directory = locate(model_directory(config.model))
-    prompted = read_prompt(directory)
-    default = TASK_MAX_LENGTH if config.data in TASKS else DEFAULT_MAX_LENGTH
-    if prompted is None:
-        prompt, reader = None, Reader(directory, None)
-        model = load_classifier(directory)
-    else:
-        prompt, label_names, default = prompted
-        reader = Reader(directory, prompt)
-        model = reader.prompted_model(label_names)
+    model, reader, prompt = opened(config.model)
     examples = _examples(config, model.label_names, prompt)
-    positions = model.config.max_length
-    limit = length_limit(config.max_length, default, positions)
-    tokens = reader.tokens(examples, limit, positions)
+    default = TASK_MAX_LENGTH if config.data in TASKS else DEFAULT_MAX_LENGTH
+    limit = max_length_of(config.model, config.max_length, model, default)
+    tokens = reader.tokens(examples, limit, model.config.max_length)
     metrics = TASKS[config.data].metrics if config.data in TASKS else ()
     score = Scorer(model.apply, tokens, config.batch_size, metrics=metrics, title="evaluating")
     return Evaluation(score(model.params), examples.majority_accuracy())
+
+
+def opened(model: str) -> tuple[Classifier, Reader, Prompt | None]:
+    """A fine-tuned model with its tokenizer, and the prompt that it was trained with.
+
+    Args:
+        model: Directory of a run, or of a model; or a name on the Hub.
+    """
+    directory = locate(model_directory(model))
+    prompted = read_prompt(directory)
+    if prompted is None:
+        return load_classifier(directory), Reader(directory, None), None
+    prompt, label_names, _ = prompted
+    reader = Reader(directory, prompt)
+    return reader.prompted_model(label_names), reader, prompt
+
+
+def max_length_of(
+    model: str, asked: int | None, loaded: Classifier, default: int = TASK_MAX_LENGTH
+) -> int:
+    """The longest input: what was asked for, else what the model was trained with.
+
+    Args:
+        model: As a user names it.
+        asked: Tokens; None for the default.
+        loaded: The model.
+        default: For a model that does not say.
+    """
+    place = Path(model_directory(model))
+    if asked is None and (prompted := read_prompt(place)) is not None:
+        asked = prompted[2]
+    record = place.parent / JOURNAL
+    if asked is None and record.is_file():
+        asked = journal.read(record).header["run"].get("max_length")
+    return length_limit(asked, default, loaded.config.max_length)
 
 
 def _examples(

@@ -1,0 +1,131 @@
+"""The answers of a fine-tuned model to texts without labels, written as a table."""
+
+import csv
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from loren_jax.models import Classifier
+from loren_jax.objectives.reader import Reader
+from loren_jax.tasks import Examples, evaluation_batches
+from loren_jax.tasks.columns import choose_text_columns, read_texts
+from loren_jax.tasks.tables import FILE_SUFFIXES, Table, read_table
+from loren_jax.train.config import PredictConfig
+from loren_jax.train.evaluation import max_length_of, opened
+
+FORMATS = (".csv", ".jsonl")
+
+
+class Predictions(NamedTuple):
+    """What a model answers.
+
+    Attributes:
+        table: The rows of the data.
+        label_names: The classes.
+        probabilities: Of each class for each row, summing to 1.
+    """
+
+    table: Table
+    label_names: tuple[str, ...]
+    probabilities: Float32[np.ndarray, "rows classes"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The data's own columns, `predicted`, and a `probability_` of each class."""
+        answers = self.probabilities.argmax(axis=1)
+        found = []
+        for row, answer, values in zip(
+            self.table.rows.values(), answers, self.probabilities, strict=True
+        ):
+            named = zip(self.label_names, values.tolist(), strict=True)
+            found.append(
+                {
+                    **{name: row.get(name) for name in self.table.columns},
+                    "predicted": self.label_names[answer],
+                    **{f"probability_{name}": round(value, 6) for name, value in named},
+                }
+            )
+        return found
+
+
+def predict(config: PredictConfig) -> Predictions:
+    """Answers every row of a file; a model that was trained with a prompt gets it here too.
+
+    Args:
+        config: Which model, on what.
+
+    Returns:
+        The answers, in the order of the file.
+
+    Raises:
+        ValueError: If the data or the model is malformed; the message names file and line.
+        OSError: If a file is absent.
+    """
+    if config.output is not None and config.output.suffix not in FORMATS:
+        raise ValueError(
+            f"output: {config.output} ends in none of {', '.join(FORMATS)}, which say the format"
+        )
+    path = Path(config.data)
+    if path.suffix not in FILE_SUFFIXES and not path.exists():
+        raise FileNotFoundError(f"there is no file {config.data}; predict reads a file of texts")
+    model, reader, prompt = opened(config.model)
+    table = read_table(path, config.columns)
+    asked = config.text_columns if prompt is None else prompt.fields
+    texts = read_texts(table, choose_text_columns(table, asked))
+    # Any label will do: nothing is compared with it.
+    examples = Examples(texts, np.zeros(len(texts), np.int32), model.label_names)
+    limit = max_length_of(config.model, config.max_length, model)
+    return Predictions(
+        table, model.label_names, _probabilities(model, reader, examples, limit, config.batch_size)
+    )
+
+
+def write_predictions(predictions: Predictions, output: Path | None) -> None:
+    """Writes answers, all or nothing.
+
+    Args:
+        predictions: The answers.
+        output: A `.csv` or `.jsonl` file; None for CSV on standard output.
+    """
+    rows = predictions.rows()
+    if output is not None and output.suffix == ".jsonl":
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = buffer.getvalue()
+    if output is None:
+        sys.stdout.write(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draft = output.with_name(f".{output.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, output)
+
+
+def _probabilities(
+    model: Classifier, reader: Reader, examples: Examples, limit: int, batch_size: int
+) -> Float32[np.ndarray, "rows classes"]:
+    tokens = reader.tokens(examples, limit, model.config.max_length)
+    answer = jax.jit(
+        lambda params, tokens: jax.nn.softmax(
+            model.apply(params, *tokens[:3]).astype(jnp.float32), axis=-1
+        )
+    )
+    number, parts = len(examples), []
+    silent = sys.stderr is None or not sys.stderr.isatty()
+    with tqdm(total=number, desc="predicting", leave=False, disable=silent) as bar:
+        for rows, weights in evaluation_batches(tokens, min(batch_size, number)):
+            parts.append(np.asarray(answer(model.params, rows))[weights > 0])
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts)

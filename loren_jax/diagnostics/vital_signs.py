@@ -22,6 +22,9 @@ _ROUNDINGS = 4.0
 _START = 5
 """Steps whose losses count as those of the start: a rate that is far too large needs no more."""
 
+_NOTHING = 1e-3
+"""Share of the loss below which nobody would call it a fall."""
+
 
 class Signs(NamedTuple):
     """What the losses of one step say.
@@ -75,47 +78,78 @@ class VitalSigns:
 
     * All losses of a step are equal: the perturbation is lost, or nothing trained matters.
     * They differ by no more than the rounding of the forward pass.
-    * Every loss is above those of the start: as a rule the learning rate is above what is stable.
-      Uncorrected noise in the weights makes the gradient larger, and that the next step, so that
-      the slopes often grow with it (`benchmarks/RESEARCH.md`).
+    * The loss is above that of the start, or is no number any more, though the first step was
+      sound: as a rule the learning rate is above what is stable. Uncorrected noise in the weights
+      makes the gradient larger, and that the next step, so that the slopes often grow with it
+      (`benchmarks/RESEARCH.md`).
+    * The learning rate is so small that the whole run would not show it: `N` steps of plain descent
+      lower the loss by about `N eta |g|^2`, where a slope's square is `|g|^2` on average.
+
+    What the first step says comes first: no update has been made yet, so that the perturbation
+    alone can be its cause.
 
     Args:
       perturbation_scale: of the run.
       window: steps that are looked at together.
+      learning_rate: of a run of plain descent; None where the update is scaled otherwise.
+      steps: that the run will take; None if it is not known.
 
     >>> watch = VitalSigns(1e-3, window=2)
     >>> [watch.seen([[0.5], [0.5]]) for _ in range(4)][3][0][:40]
     'all losses of a step were equal in the l'
     """
 
-    def __init__(self, perturbation_scale: float, *, window: int = _WINDOW):
+    def __init__(
+        self,
+        perturbation_scale: float,
+        *,
+        window: int = _WINDOW,
+        learning_rate: float | None = None,
+        steps: int | None = None,
+    ):
         arguments.positive("perturbation_scale", perturbation_scale)
         arguments.count("window", window, 2)
         self._scale, self._window = perturbation_scale, window
+        self._rate, self._steps = learning_rate, steps
         self._first: list[Signs] = []
         self._last: deque[Signs] = deque(maxlen=window)
+        self._lost: deque[float] = deque(maxlen=window)
         self._said: set[str] = set()
 
     def seen(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
         """What there is to say after a step with `(K, S)` losses: sentences, each once in a run."""
         signs = signs_of(losses, self._scale)
-        if not np.isfinite(signs.mean):
+        self._lost.append(signs.nonfinite / np.size(losses))
+        if np.isfinite(signs.mean):
+            start = min(_START, self._window)
+            (self._first if len(self._first) < start else self._last).append(signs)
+        if len(self._lost) < self._window or not self._first:
             return []
-        if len(self._first) < min(_START, self._window):
-            self._first.append(signs)
-            return []
-        self._last.append(signs)
-        if len(self._last) < self._window:
-            return []
-        risen = self._unstable()
-        found = {"rise": risen, "spread": None if risen else self._flat()}
+        whole = len(self._last) == self._window
+        # The first cause that is found stands for what follows from it.
+        found = {"lost": self._overflown()}
+        if whole and not any(found.values()):
+            found = {"spread": self._flat(self._first[:1]) and self._flat(self._last)}
+        if whole and not any(found.values()):
+            found = {"rise": self._unstable()}
+        if whole and not any(found.values()):
+            found = {"spread": self._flat(self._last), "rate": self._slow()}
         new = {kind: text for kind, text in found.items() if text and kind not in self._said}
         self._said |= set(new)
         return list(new.values())
 
-    def _flat(self) -> str | None:
-        spread = median(signs.spread for signs in self._last)
-        rounding = median(signs.rounding for signs in self._last)
+    def _overflown(self) -> str | None:
+        if float(np.mean(self._lost)) <= 0.5 or self._first[0].nonfinite:
+            return None
+        return (
+            f"{np.mean(self._lost):.0%} of the losses of the last {self._window} steps were not "
+            "finite, though the first step's were: learning_rate is far above what is stable, "
+            "divide it by 10 or more"
+        )
+
+    def _flat(self, steps: Sequence[Signs]) -> str | None:
+        spread = median(signs.spread for signs in steps)
+        rounding = median(signs.rounding for signs in steps)
         if spread == 0:
             return (
                 f"all losses of a step were equal in the last {self._window} steps, so that "
@@ -133,11 +167,46 @@ class VitalSigns:
     def _unstable(self) -> str | None:
         start, end = ([signs.mean for signs in part] for part in (self._first, self._last))
         # By rank, as losses that run away have no mean: by chance once in 50,000 windows.
-        if min(end) <= max(start):
+        if min(end) <= max(start) and not _far_above(start[0], end):
             return None
         before, now = (median(signs.slope for signs in part) for part in (self._first, self._last))
         slopes = f"; the slopes have grown {now / before:.1f} times" if now > 2 * before > 0 else ""
-        return (
-            f"the loss has risen from {median(start):.3g} to {median(end):.3g}{slopes}: "
-            "learning_rate is above what is stable, divide it by 3 to 10 or let it decay"
+        far = median(end) > 100 * abs(start[0])
+        how = (
+            "far above what is stable, divide it by 100"
+            if far
+            else ("above what is stable, divide it by 3 to 10 or let it decay")
         )
+        return (
+            f"the loss has risen from {start[0]:.3g} to {median(end):.3g}{slopes}: "
+            f"learning_rate is {how}"
+        )
+
+    def _slow(self) -> str | None:
+        if self._rate is None or self._steps is None:
+            return None
+        squares = [signs.slope**2 for signs in (*self._first, *self._last)]
+        fall, loss = self._steps * self._rate * median(squares), abs(self._first[0].mean)
+        if fall >= _NOTHING * loss:
+            return None
+        return (
+            f"at this learning_rate, {self._rate:g}, all {self._steps} steps lower the loss by "
+            f"about {fall:.0e} of {loss:.3g}: raise it, by a factor of "
+            f"{10 ** np.floor(np.log10(0.1 * loss / fall)):.0e} or so"
+        )
+
+
+def _far_above(first: float, end: Sequence[float]) -> bool:
+    """Whether the first step lies far below a window that a jump at once has led to.
+
+    A rate that is far too large has done its harm within the steps that count as the start. Losses
+    vary in proportion, so that logarithms are compared where they are positive: the first one is
+    below all, a tenth or more, and by four standard deviations.
+    """
+    if min(end) <= first or median(end) - first < 0.1 * abs(first):
+        return False
+    positive = first > 0
+    values = np.log(end) if positive else np.asarray(end)
+    centre = float(np.median(values))
+    deviation = 1.4826 * float(np.median(np.abs(values - centre)))
+    return bool(centre - (np.log(first) if positive else first) > 4 * deviation)

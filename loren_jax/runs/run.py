@@ -34,6 +34,9 @@ from loren_jax.runs.selection import Selection
 from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
 
+_PLAIN = ("loren", "mezo")
+"""Methods whose update is the learning rate times the estimate: their losses tell its effect."""
+
 
 class Fitted(NamedTuple):
     """What a run leaves.
@@ -365,9 +368,11 @@ class Run:
         saved: Restart,
         counters: Counters,
     ) -> Loop:
-        scale = 1.0
+        scale, rate = 1.0, None
         if isinstance(self.optimizer, journal.Method):
             scale = self.optimizer.knobs.get("perturbation_scale", scale)
+            if self.optimizer.name in _PLAIN:
+                rate = self.optimizer.knobs["learning_rate"]
         return Loop(
             probe=programs.probe,
             absorb=programs.absorb,
@@ -382,7 +387,7 @@ class Run:
             record=record,
             interruption=interruption,
             selection=selection,
-            signs=VitalSigns(scale),
+            signs=VitalSigns(scale, learning_rate=rate, steps=self.steps),
             counters=counters,
             evaluation_passes=self.evaluation_passes,
         )

@@ -20,9 +20,12 @@ from loren_jax.evaluation._perturbed.leaves import (
     Factored,
     Noisy,
     contract,
+    dense,
     is_perturbed,
 )
 from loren_jax.precision import wide
+
+_CLAMPED = (jax.lax.GatherScatterMode.CLIP, jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS)
 
 
 def _in_own_order(rule: Rule) -> Rule:
@@ -43,12 +46,10 @@ def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     indexed = numbers.start_index_map
     if not is_perturbed(leaf):
         return NotImplemented
+    if sorted(numbers.collapsed_slice_dims) != sorted(indexed):
+        return _windows(interpreter, equation, leaf, indices)
     whole = all(sizes[i] == (1 if i in indexed else leaf.shape[i]) for i in range(len(sizes)))
-    if (
-        not whole
-        or sorted(numbers.collapsed_slice_dims) != sorted(indexed)
-        or numbers.operand_batching_dims
-    ):
+    if not whole or numbers.operand_batching_dims:
         return NotImplemented
     if isinstance(leaf, Noisy):
         return _drawn_rows(equation, leaf, indices)
@@ -66,6 +67,53 @@ def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
         return replace(leaf, weight=weight, left=left, right=right, labels=labels)
     delta = contract(left, left_axes, right, right_axes, out_axes)
     return (weight.astype(wide(weight)) + delta).astype(weight.dtype)
+
+
+def _windows(interpreter: Interpreter, equation: JaxprEqn, leaf: Any, indices: Array) -> Any:
+    """Neighbouring rows, as `vmap` makes of slices whose places are traced: as many rows alone."""
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    if numbers.operand_batching_dims or equation.params["mode"] not in _CLAMPED:
+        return NotImplemented
+    # A slice as long as its axis can begin at its start alone.
+    rows = [i for i in numbers.start_index_map if sizes[i] != leaf.shape[i]]
+    gone = set(numbers.collapsed_slice_dims)
+    whole = [i for i in range(len(sizes)) if i not in rows]
+    if not rows or gone - set(rows):
+        return NotImplemented
+    places = jnp.stack([indices[..., numbers.start_index_map.index(i)] for i in rows], axis=-1)
+    last = np.array([leaf.shape[i] - sizes[i] for i in rows], places.dtype)
+    # Ranks are said, as a user may have told JAX to raise where they are not.
+    places = jnp.clip(places, 0, jnp.broadcast_to(last, places.shape))
+    wide_rows = [i for i in rows if i not in gone]
+    for i in wide_rows:
+        step = np.zeros((sizes[i], len(rows)), places.dtype)
+        step[:, rows.index(i)] = np.arange(sizes[i])
+        places = places[..., None, :] + step.reshape((1,) * (places.ndim - 1) + step.shape)
+    batch = indices.ndim - 1
+    before = [*range(batch), *wide_rows, *whole]  # of the batch by number, then of the leaf
+    single = equation.replace(
+        params=equation.params
+        | {
+            "dimension_numbers": jax.lax.GatherDimensionNumbers(
+                offset_dims=tuple(range(batch + len(wide_rows), len(before))),
+                collapsed_slice_dims=tuple(sorted(rows)),
+                start_index_map=tuple(rows),
+            ),
+            "slice_sizes": tuple(1 if i in rows else s for i, s in enumerate(sizes)),
+        }
+    )
+    found = gather(interpreter, single, [leaf, places])
+    if found is NotImplemented:
+        return NotImplemented
+    of_leaf = iter(i for i in range(len(sizes)) if i not in gone)
+    of_batch = iter(range(batch))
+    order = [
+        batch + before[batch:].index(next(of_leaf))
+        if axis in numbers.offset_dims
+        else next(of_batch)
+        for axis in range(len(before))
+    ]
+    return found if order == list(range(len(order))) else jnp.transpose(dense(found), order)
 
 
 def _drawn_rows(equation: JaxprEqn, leaf: Noisy, indices: Array) -> Any:

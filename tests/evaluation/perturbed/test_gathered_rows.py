@@ -81,3 +81,35 @@ def test_indices_that_are_numpy_constants_of_the_loss():
     rows = lambda p: jax.lax.gather(p["w"], ids[..., None], numbers, (1, 6))
     params = {"w": jax.random.normal(jax.random.key(0), (12, 6))}
     assert_as_on_copies(METHODS["loren rank 1"], params, lambda p: jnp.sum(jnp.sin(rows(p))))
+
+
+def each(take):
+    """Of every row of ids and every id in it, as a loss of one example under `vmap` asks."""
+    return jax.vmap(jax.vmap(take))(IDS)
+
+
+WINDOWS = {
+    "one row": lambda w: each(lambda i: w[i]),
+    "one row kept": lambda w: each(lambda i: jax.lax.dynamic_slice_in_dim(w, i, 1)),
+    "neighbours": lambda w: each(lambda i: jax.lax.dynamic_slice_in_dim(w, i, 3)),
+    "one column": lambda w: each(lambda i: jax.lax.dynamic_index_in_dim(w, i, 1, keepdims=False)),
+    "columns": lambda w: each(lambda i: jax.lax.dynamic_slice_in_dim(w, i, 2, 1)),
+    "a block": lambda w: each(lambda i: jax.lax.dynamic_slice(w, (i, i + 1), (2, 3))),
+    "an entry": lambda w: each(lambda i: w[i, i % 5]),
+}
+
+
+@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+def test_slices_whose_places_are_mapped(make, window):
+    params = {"w": jax.random.normal(jax.random.key(0), (12, 6))}
+    assert_as_on_copies(make, params, lambda p: jnp.sum(jnp.sin(window(p["w"]))))
+
+
+@pytest.mark.parametrize("name", ["one row", "one row kept", "neighbours"])
+def test_a_mapped_embedding_is_not_built(name):
+    params = {"w": jnp.ones((5000, 6))}
+    window = WINDOWS[name]
+    assert (
+        loren_jax.diagnostics.materialised(lambda p: jnp.sum(jnp.sin(window(p["w"]))), params) == []
+    )

@@ -43,17 +43,10 @@ class TrainableModel(NamedTuple):
 
 
 def trainable_model(config: ClassificationConfig, model: Classifier) -> TrainableModel:
-    """The model as a configuration trains it.
+    """The model as a configuration trains it: its own parameters under a mask, or adapters.
 
-    Args:
-        config: What to train of it.
-        model: The model as it was loaded.
-
-    Returns:
-        Its own parameters under a mask; with `lora_rank`, adapters that change nothing yet.
-
-    Raises:
-        ValueError: If a pattern matches nothing, or a leaf that cannot be adapted.
+    With `lora_rank`, these change nothing yet. A ValueError says where a pattern matches nothing,
+    or a leaf that cannot be adapted.
     """
     total = _size(model.params)
     if config.lora_rank is None:

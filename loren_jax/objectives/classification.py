@@ -237,18 +237,7 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
 
 
 def length_limit(asked: int | None, default: int, positions: int | None) -> int:
-    """The longest input, which a model's position table bounds.
-
-    Args:
-        asked: What the user asked for; None for the default.
-        default: What it is then, if the model has so many positions.
-        positions: Positions of the model; None for any number.
-
-    Returns:
-        A number of tokens.
-
-    Raises:
-        ValueError: If more was asked for than the model has.
+    """The longest input in tokens, which a model's position table bounds, if it has one.
 
     Example:
         >>> length_limit(None, 128, 512), length_limit(None, 128, 16), length_limit(20, 128, None)

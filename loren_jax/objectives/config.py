@@ -132,14 +132,7 @@ class ClassificationConfig:
 
 
 def meant(name: str, text: str) -> str:
-    """A local path as it was meant, also for who goes on from another directory.
-
-    Args:
-        name: Of the option.
-        text: What it says: a name, or the path of a file or folder.
-
-    Returns:
-        The whole path; a name stays as it is.
+    """What an option says, a local path as it was meant, also for who goes on from elsewhere.
 
     Example:
         >>> meant("data", "sst2")
@@ -153,10 +146,7 @@ def take_plain(config: Any) -> None:
     """Takes text where a path is meant, and one word where several may be; refuses what is no text.
 
     As the command line does, which knows the types; whoever calls from Python writes what reads
-    best.
-
-    Args:
-        config: A configuration that is being made; changed.
+    best. The configuration, which is being made, is changed.
     """
     for name, field in type(config).__dataclass_fields__.items():
         value, kind = getattr(config, name), str(field.type)

@@ -15,21 +15,10 @@ from loren_jax.types import PyTree
 def find_factors(
     config: ClassificationConfig, train: Tokens, trainable: TrainableModel
 ) -> dict[str, np.ndarray]:
-    """Fan-in vectors for every matrix that is trained, from the training texts.
+    """Fan-in vectors for every matrix that is trained, by path, from the training texts.
 
     Labels are not looked at: the loss is run forwards, and what flows into the matrices is taken
-    from it.
-
-    Args:
-        config: The run.
-        train: Its training examples.
-        trainable: What it trains.
-
-    Returns:
-        Path of a leaf to its vectors.
-
-    Raises:
-        ValueError: If no trained leaf is a matrix that activations are multiplied with.
+    from it. A ValueError if no trained leaf is a matrix that activations are multiplied with.
     """
     assert config.input_directions is not None
     number, size = len(train.labels), config.eval_batch_size

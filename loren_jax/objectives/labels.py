@@ -8,17 +8,7 @@ from loren_jax.tasks import Examples
 
 
 def relabel(examples: Examples, label_names: Sequence[str]) -> Examples:
-    """The examples with their classes numbered as in `label_names`.
-
-    Args:
-        examples: The examples.
-        label_names: The classes in the model's order; at least those that occur.
-
-    Returns:
-        The same texts under the new numbers.
-
-    Raises:
-        ValueError: If a class occurs that the model does not have.
+    """The examples with their classes numbered as in `label_names`, of which all that occur are.
 
     Example:
         >>> examples = Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("bad", "good"))

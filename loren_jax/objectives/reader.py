@@ -17,28 +17,14 @@ from loren_jax.tasks import (
 
 
 class Reader:
-    """Opens a model's tokenizer once and turns texts into its tokens.
-
-    Args:
-        source: Where the model lies.
-        prompt: What surrounds the texts, if anything does.
-    """
+    """A model's tokenizer, opened once; it turns texts into tokens, in a prompt if there is one."""
 
     def __init__(self, source: Path, prompt: Prompt | None):
         self._source, self._prompt = source, prompt
         self._tokenizer = open_tokenizer(source)
 
     def tokens(self, examples: Examples, max_length: int, positions: int | None) -> Tokens:
-        """The examples as token arrays.
-
-        Args:
-            examples: The examples.
-            max_length: Longest input in tokens.
-            positions: What a length must not be rounded up beyond; None for no bound.
-
-        Returns:
-            The token arrays.
-        """
+        """The examples as token arrays, whose length is not rounded up beyond the positions."""
         return tokenize(
             self._tokenizer, examples, max_length, prompt=self._prompt, positions=positions
         )
@@ -46,19 +32,9 @@ class Reader:
     def prompted_model(
         self, label_names: tuple[str, ...], *, dtype: DTypeLike = "float32", sharding: Any = None
     ) -> Classifier:
-        """The model as one that answers the prompt.
+        """A classifier whose logits are those of the answers, in the order of the classes.
 
-        Args:
-            label_names: The classes, in the order of the answers.
-            dtype: Element type of the parameters.
-            sharding: Where the parameters lie; None for one device.
-
-        Returns:
-            A classifier whose logits are those of the answers.
-
-        Raises:
-            ValueError: If the answers do not fit the classes or the tokenizer, or the tokenizer
-                the model.
+        A ValueError if the answers do not fit the classes or the tokenizer, or it the model.
         """
         assert self._prompt is not None
         words = self._prompt.words

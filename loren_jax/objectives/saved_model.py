@@ -40,14 +40,7 @@ class Origin(NamedTuple):
 def save_model(
     directory: Path, origin: Origin, params: Mapping[str, Any], *, overwrite: bool = False
 ) -> None:
-    """Writes a model; a prompted one as a language model, with its prompt beside it.
-
-    Args:
-        directory: The directory to create.
-        origin: What it was made from.
-        params: The parameters to keep.
-        overwrite: Whether an existing directory may be replaced.
-    """
+    """Writes a model; a prompted one as a language model, with its prompt beside it."""
     source, config, names, prompt, max_length = origin
     if prompt is None:
         export_classifier(directory, source, config, params, names, overwrite=overwrite)
@@ -69,17 +62,9 @@ def model_of(
     label_names: tuple[str, ...],
     sharding: Any = None,
 ) -> Classifier:
-    """The model that a training begins with.
+    """The classifier that a training begins with, with a new head if it has none for these classes.
 
-    Args:
-        config: What is asked of it.
-        source: Where it lies.
-        reader: Its tokenizer, and the prompt if there is one.
-        label_names: The classes.
-        sharding: `(path, shape) -> NamedSharding` of its parameters; None for one device.
-
-    Returns:
-        A classifier, with a new head where the model has none for these classes.
+    `sharding` says `(path, shape) -> NamedSharding` of its parameters; None for one device.
     """
     if config.prompt:
         return reader.prompted_model(label_names, dtype=config.dtype, sharding=sharding)
@@ -94,17 +79,9 @@ def model_of(
 
 
 def read_prompt(directory: Path) -> tuple[Prompt, tuple[str, ...], int] | None:
-    """The prompt that a model was trained with.
+    """The prompt that a model was trained with, the classes in the order of its answers, the limit.
 
-    Args:
-        directory: The model's directory.
-
-    Returns:
-        The prompt, the names of the classes in the order of its answers, and the longest input in
-        tokens; None for a model with a head.
-
-    Raises:
-        ValueError: If the file is damaged.
+    The limit is of the input, in tokens. None for a model with a head.
     """
     path = directory / PROMPT
     if not path.is_file():

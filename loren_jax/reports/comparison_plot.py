@@ -62,13 +62,7 @@ def _draw(
 
 
 def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of curves where all of them have a point.
-
-    Args:
-        curves: Pairs of forward passes, increasing, and values.
-
-    Returns:
-        The common forward passes and the means there.
+    """The mean of curves, pairs of forward passes and values, where all of them have a point.
 
     Example:
         >>> one = (np.array([0, 10, 20]), np.array([1.0, 2.0, 3.0]))

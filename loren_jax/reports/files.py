@@ -21,18 +21,7 @@ SEEDS = "seeds.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not one JSON object; the message names the file.
-    """
+    """Reads a JSON object; the ValueError of a damaged file names it."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -43,12 +32,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Writes a JSON file, all or nothing; numbers that are not finite become null.
-
-    Args:
-        path: The file.
-        values: What it holds.
-    """
+    """Writes a JSON file, all or nothing; numbers that are not finite become null."""
     draft = path.with_name(f".{path.name}.draft")
     text = json.dumps(strict(values), indent=2, allow_nan=False)
     draft.write_text(text + "\n", encoding="utf-8")
@@ -57,12 +41,6 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def strict(value: JSON) -> JSON:
     """JSON values as any reader takes them: without NaN and infinity, which JSON does not have.
-
-    Args:
-        value: What Python calls JSON.
-
-    Returns:
-        The same with None for numbers that are not finite, and lists for tuples.
 
     Example:
         >>> strict({"loss": float("nan"), "steps": (1, 2)})

@@ -16,11 +16,9 @@ from loren_jax.types import JSON
 
 
 class MetricsWriter:
-    """Writes events; each line is on disk before the next step starts.
+    """Writes events to a new file, which begins with those that are kept of the same run.
 
-    Args:
-        path: The file to create.
-        kept: Events of the same run that it begins with.
+    Each line is on disk before the next step starts.
     """
 
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()):
@@ -33,14 +31,7 @@ class MetricsWriter:
         self._start = time.perf_counter() - before
 
     def write(self, event: str, step: int, forward_passes: int, **fields: JSON) -> None:
-        """Appends one line.
-
-        Args:
-            event: `config`, `step`, `warning`, `evaluation` or `summary`.
-            step: Steps taken.
-            forward_passes: Forward passes of these steps.
-            **fields: What else there is to say; numbers that are not finite become null.
-        """
+        """Appends a `config`, `step`, `warning`, `evaluation` or `summary`; see `strict`."""
         line = {
             "event": event,
             "step": step,
@@ -78,15 +69,9 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
 
 
 def events_until(directory: Path, step: int, eval_every: int) -> list[dict[str, Any]]:
-    """The events of a run that a resumed one does not make again.
+    """The events that a run which goes on at a step does not make again.
 
-    Args:
-        directory: The run's directory.
-        step: Where it goes on.
-        eval_every: Steps between evaluations.
-
-    Returns:
-        Those up to that step; none of an evaluation that a signal caused.
+    Those up to that step, without an evaluation that a signal caused.
     """
     if not (directory / METRICS).is_file():
         return []

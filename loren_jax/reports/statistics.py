@@ -8,13 +8,7 @@ from loren_jax.reports.summary import COUNTS
 
 
 def reported_scores(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of a run that are worth a mean, by name.
-
-    Args:
-        summary: Of the run, as JSON values, of this version or an earlier one.
-
-    Returns:
-        Those of what is kept, and of the test.
+    """The scores of a summary, of this version or an earlier one, that are worth a mean.
 
     Example:
         >>> reported_scores({"held_out": "dev", "accuracy_after": 0.75, "training_seconds": 2.0})

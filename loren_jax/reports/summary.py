@@ -84,14 +84,7 @@ class Summary:
 
 
 def write_report(directory: Path, summary: Summary, title: str, held_out: str) -> None:
-    """Writes metrics' last line, curve and `summary.json`, the latter last.
-
-    Args:
-        directory: The run's directory.
-        summary: The numbers.
-        title: Heading of the curve.
-        held_out: What the evaluated examples are called.
-    """
+    """Writes the curve, whose heading is the title, and `summary.json`, the latter last."""
     plot_curve(
         read_metrics(directory),
         directory / files.CURVE,

@@ -36,24 +36,16 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of a run; of several processes one reads and writes them.
-
-    Args:
-        directory: Where they are; made with the first.
-    """
+    """The checkpoints of a run, in a folder that is made with the first; one process has them."""
 
     def __init__(self, directory: Path):
         self._directory = directory.absolute()
         self._opened: Any = None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint; until it is whole, the ones before it count.
+        """Writes a checkpoint, of host arrays; until it is whole, the ones before it count.
 
-        Args:
-            checkpoint: The run between two steps, of host arrays.
-
-        Raises:
-            OSError: If the disk is full; the ones before it are still there.
+        An OSError, as of a full disk, leaves those as they are.
         """
         import orbax.checkpoint as orbax
 
@@ -76,12 +68,7 @@ class Checkpoints:
     def newest(self, templates: Mapping[str, PyTree], until: int) -> Checkpoint | None:
         """The newest checkpoint that can be read and is not beyond a step; later ones are removed.
 
-        Args:
-            templates: Trees of the structure and the shapes of those that were saved.
-            until: The latest step that will do.
-
-        Returns:
-            The checkpoint, or None if there is none.
+        The templates have the structure and the shapes of the trees that were saved.
         """
         if not self._directory.is_dir():
             return None
@@ -133,10 +120,8 @@ class Checkpoints:
 class Restart:
     """From where a run goes on: its checkpoints, with all that is kept in one.
 
-    Args:
-        checkpoints: Where they lie; read and written on the first process.
-        mask: Which leaves are trained, by path.
-        selection: What chooses parameters; None where the last ones are kept.
+    The mask says by path which leaves are trained; the selection is None where the last parameters
+    are kept.
     """
 
     def __init__(
@@ -147,15 +132,9 @@ class Restart:
     def restored(
         self, params: PyTree, state: PyTree, until: int
     ) -> tuple[PyTree, PyTree, Counters]:
-        """Parameters, state and counts of the newest checkpoint.
+        """Parameters, state and counts of the newest checkpoint, of steps that the journal has.
 
-        Args:
-            params: The parameters before the first step.
-            state: The optimiser's state then.
-            until: Steps that the journal has.
-
-        Returns:
-            Those of the checkpoint; what was given, and no counts, where there is none.
+        Where there is none, those before the first step, which are given, and no counts.
         """
         chosen = chosen_leaves(params, self._mask)
         templates = {"trained": chosen, "state": state}

@@ -36,12 +36,7 @@ class InUseError(OSError):
 def locked(directory: Path) -> Iterator[None]:
     """Holds a run's directory, which is made if need be; nothing in it is touched before.
 
-    Args:
-        directory: The directory of the run.
-
-    Raises:
-        InUseError: If another process holds it.
-        OSError: If it cannot be made or written to.
+    Raises an InUseError if another process holds it.
     """
     made = [parent for parent in (directory, *directory.parents) if not parent.exists()]
     directory.mkdir(parents=True, exist_ok=True)
@@ -93,14 +88,10 @@ def holds_run(directory: Path) -> bool:
 
 
 def require_free(directory: Path, *, overwrite: bool) -> None:
-    """Raises unless a run may be written to a directory, of which nothing is changed.
+    """Raises a FileExistsError unless a run may be written to a directory, which need not be there.
 
-    Args:
-        directory: The directory, which need not be there.
-        overwrite: Whether it may hold another run.
-
-    Raises:
-        FileExistsError: If it holds a run that may not be replaced, or something that is no run.
+    It may hold another run where that is to be overwritten, and never anything that is no run.
+    Nothing is changed.
     """
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(f"output: {directory} is a file; name a directory with --output")
@@ -120,12 +111,7 @@ def require_free(directory: Path, *, overwrite: bool) -> None:
 def claim(directory: Path, *, overwrite: bool) -> None:
     """Empties a locked directory of what a former run, or an attempt without a step, left there.
 
-    Args:
-        directory: The directory; files that no run writes are not touched.
-        overwrite: Whether it may hold another run.
-
-    Raises:
-        FileExistsError: If it holds a run that may not be replaced, or something that is no run.
+    Files that no run writes are not touched; see `require_free`.
     """
     require_free(directory, overwrite=overwrite)
     for name in _FOLDERS:

@@ -31,11 +31,7 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def requested(self, step: int) -> bool:
-        """Whether to stop now; of several processes all ask once a step and hear the same.
-
-        Args:
-            step: Steps taken.
-        """
+        """Whether to stop now; of several processes all ask once a step and hear the same."""
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._count > 0

@@ -60,17 +60,9 @@ class Loop:
     interrupted: bool = False
 
     def run(self, params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
-        """Takes the steps.
+        """Takes the steps, which overwrite what is given; returns what is behind the last.
 
-        Args:
-            params: The parameters; overwritten.
-            state: The optimiser's state; overwritten.
-
-        Returns:
-            Parameters and state behind the last step.
-
-        Raises:
-            FloatingPointError: If too many steps in a row had no finite loss.
+        A FloatingPointError ends them where too many in a row had no finite loss.
         """
         start = step = self.counters.step
         waiting, self._clock = None, time.perf_counter()

@@ -10,14 +10,12 @@ from loren_jax import journal
 def require_same_origin(recorded: journal.Journal, header: Mapping[str, Any], mesh: str) -> None:
     """Raises unless a run can go on; warns where it goes on up to rounding alone.
 
+    Parameters, optimiser, loss and data must be those of the journal; the error names what is not.
+
     Args:
         recorded: The run's journal.
         header: The header that a run begun now would have.
         mesh: The devices of this process; empty for one.
-
-    Raises:
-        JournalError: The parameters, the optimiser, the loss or the data are not those that the
-            run began with; the message names what is not.
     """
     theirs, ours = recorded.header, header
     journal.require_same(ours["params"], theirs["params"], "the base model")

@@ -80,16 +80,9 @@ def joined(
 
 
 def told(make: Callable[[], JSON]) -> Any:
-    """What the first process makes, on all of them; its errors too.
+    """What the first process makes, on all of them, as JSON values; its errors too.
 
-    Args:
-        make: Called on the first process alone; gives JSON values. All must ask in one order.
-
-    Returns:
-        What it gave.
-
-    Raises:
-        RuntimeError: On the others, if it raised an error there.
+    All must ask in one order. An error of the first is a RuntimeError on the others.
     """
     if jax.process_count() == 1:
         return make()

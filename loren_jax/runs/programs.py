@@ -50,19 +50,9 @@ def compiled(
     full_batch: PyTree | None,
     frozen: tuple[Any, ...],
 ) -> Programs:
-    """Compiles a step.
+    """Compiles a step of `loss(params, batch, *frozen)` for any batch.
 
-    Args:
-        loss: `(params, batch, *frozen) -> scalar`.
-        optimizer: What makes the step.
-        params: The parameters.
-        state: The optimiser's state.
-        batch: Any batch.
-        full_batch: All data, for a method that needs it; else None.
-        frozen: Further arguments of the loss.
-
-    Returns:
-        The programs.
+    `full_batch` is all data, for a method that needs it, else None.
     """
 
     def functions(batch: PyTree, full: PyTree | None, frozen: tuple[Any, ...]):

@@ -11,10 +11,8 @@ _SMOOTHING = 0.9
 class Progress:
     """A progress bar where there is a terminal; lines alone where there is none.
 
-    Args:
-        steps: Steps that the run will take.
-        held_out: What the evaluated examples are called, in front of each score.
-        shown: The scores that are shown; all by default.
+    `held_out` is what the evaluated examples are called, in front of each score; `shown` are the
+    scores that are shown, all by default.
     """
 
     def __init__(self, steps: int, held_out: str = "", shown: tuple[str, ...] | None = None):
@@ -34,13 +32,7 @@ class Progress:
         self._start = time.perf_counter()
 
     def stepped(self, step: int, loss: float, passes_per_second: float) -> None:
-        """Shows that a step is done.
-
-        Args:
-            step: Steps taken.
-            loss: Its loss.
-            passes_per_second: Speed of the training steps so far.
-        """
+        """Shows that a step is done; the speed is that of the training steps so far."""
         if loss == loss:  # a step without a finite loss would blank the bar for good
             kept = loss if self._loss is None else self._loss
             self._loss = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
@@ -51,21 +43,11 @@ class Progress:
         self._bar.update(step - self._bar.n)
 
     def warned(self, step: int, text: str) -> None:
-        """Prints what is wrong with the run.
-
-        Args:
-            step: Steps taken.
-            text: One sentence.
-        """
+        """Prints one sentence on what is wrong with the run."""
         self._bar.write(f"step {step}: warning: {text}", file=sys.stderr)
 
     def evaluated(self, step: int, scores: Mapping[str, float]) -> None:
-        """Prints the result of an evaluation.
-
-        Args:
-            step: Steps taken.
-            scores: The scores after them, by name.
-        """
+        """Prints the scores after a step."""
         names = scores if self._shown is None else [n for n in self._shown if n in scores]
         before = f"{self._held_out} " if self._held_out else ""
         told = ", ".join(f"{before}{name} {scores[name]:.4f}" for name in names)

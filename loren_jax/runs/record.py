@@ -32,10 +32,6 @@ class Record:
 
     A resumed run goes through the recorded steps again from its checkpoint: they take their losses
     from the journal, and are not appended to it twice.
-
-    Args:
-        losses: Of the steps that the journal has.
-        writers: Where to write; None on all processes but the first.
     """
 
     def __init__(self, losses: Float[np.ndarray, "steps K S"], writers: Writers | None):

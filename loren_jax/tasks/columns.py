@@ -30,16 +30,6 @@ _HEADER_HINT = "a TSV or CSV file without header needs `columns`"
 def choose_text_columns(table: Table, text_columns: Sequence[str] | None) -> tuple[str, ...]:
     """Return the text columns: those asked for, else the first usual ones found.
 
-    Args:
-        table: where the columns must be.
-        text_columns: the columns asked for, of a prompt more than two, or `None`.
-
-    Returns:
-        The column names.
-
-    Raises:
-        ValueError: if a column is missing, or none is asked for.
-
     Example:
         >>> choose_text_columns(Table("a.tsv", "line", ("question", "sentence", "label"), {}), None)
         ('question', 'sentence')
@@ -86,19 +76,10 @@ def sort_names(labels: Sequence[str]) -> tuple[str, ...]:
 def encode(
     table: Table, labels: Sequence[str], label_names: Sequence[str], *, numbered: bool = False
 ) -> Int32[np.ndarray, "rows"]:
-    """Number the labels of a table by their place in `label_names`.
+    """Number the labels of a table, one per row, by their place in `label_names`.
 
-    Args:
-        table: where the labels come from, for the message.
-        labels: one per row.
-        label_names: the known classes, in order.
-        numbered: whether a label may also be the number of its class, or a name in another case.
-
-    Returns:
-        int32 array [rows].
-
-    Raises:
-        ValueError: at a label that is not among `label_names`.
+    With `numbered` a label may also be the number of its class, or a name in another case. The
+    ValueError of an unknown one says where it stands.
     """
     spell = str.lower if numbered else str
     numbers = {spell(name): number for number, name in enumerate(label_names)}

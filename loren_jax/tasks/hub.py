@@ -13,22 +13,11 @@ _PARQUET_BRANCH = "refs/convert/parquet"
 
 
 def parse_name(source: str) -> tuple[str, str | None]:
-    """Split `name:configuration` into its parts.
-
-    Args:
-        source: a data set name, with its configuration after a colon if it needs one.
-
-    Returns:
-        The name and the configuration or `None`.
-
-    Raises:
-        ValueError: if `source` is not such a name.
+    """Split `name:configuration`, as the Hub's data sets are called here, into its parts.
 
     Example:
-        >>> parse_name("nyu-mll/glue:sst2")
-        ('nyu-mll/glue', 'sst2')
-        >>> parse_name("imdb")
-        ('imdb', None)
+        >>> parse_name("nyu-mll/glue:sst2"), parse_name("imdb")
+        (('nyu-mll/glue', 'sst2'), ('imdb', None))
     """
     match = _NAME.fullmatch(source)
     if match is None:
@@ -42,17 +31,9 @@ def parse_name(source: str) -> tuple[str, str | None]:
 def read_hub(source: str, split: str, label_column: str) -> tuple[Table, tuple[str, ...] | None]:
     """Read one split of a Hub data set, its numbered labels replaced by their names.
 
-    Args:
-        source: `name` or `name:configuration`.
-        split: the split, such as `train` or `validation`.
-        label_column: the column whose class names, if the data set declares them, are used.
-
-    Returns:
-        The table, and the declared class names in their order, or `None`.
-
-    Raises:
-        ConnectionError: if the Hub cannot be reached or refuses the data set.
-        ValueError: if the name, the configuration or the split is unknown.
+    With the table come the class names that the data set declares for the label's column, or
+    `None`. A ConnectionError says that the Hub cannot be reached or refuses the data set, a
+    ValueError that the name, the configuration or the split is unknown.
     """
     name, configuration = parse_name(source)
     if importlib.util.find_spec("datasets") is None:

@@ -14,16 +14,7 @@ Counts = Sequence[Sequence[int]] | Shaped[np.ndarray, "classes classes"]
 
 
 def accuracy(counts: Counts) -> float:
-    """Return the share of right answers.
-
-    Args:
-        counts: [C, C], how often class j was answered where class i was right.
-
-    Returns:
-        A number between 0 and 1.
-
-    Raises:
-        ValueError: if `counts` is not square or counts nothing.
+    """Return the share of right answers, between 0 and 1.
 
     Example:
         >>> accuracy([[3, 1], [0, 4]])
@@ -34,20 +25,11 @@ def accuracy(counts: Counts) -> float:
 
 
 def matthews(counts: Counts) -> float:
-    """Return Matthews' correlation of answers and truth, for two classes or more.
+    """Return Matthews' correlation of answers and truth, between -1 and 1, for two classes or more.
 
     With `s` examples, `c` right answers, and `t` and `p` the vectors of true and of answered
     classes, it is `(c s - t.p) / sqrt((s^2 - p.p) (s^2 - t.t))`. It is 0, as without any relation,
     where all answers or all truths are one class and the formula would divide 0 by 0.
-
-    Args:
-        counts: [C, C], how often class j was answered where class i was right.
-
-    Returns:
-        A number between -1 and 1.
-
-    Raises:
-        ValueError: if `counts` is not square or counts nothing.
 
     Example:
         >>> matthews([[2, 0], [0, 3]]), matthews([[0, 2], [0, 3]])
@@ -62,18 +44,9 @@ def matthews(counts: Counts) -> float:
 
 
 def macro_f1(counts: Counts) -> float:
-    """Return the plain mean over classes of F1, `2 TP / (2 TP + FP + FN)`.
+    """Return the plain mean over classes of F1, `2 TP / (2 TP + FP + FN)`, between 0 and 1.
 
     A class that neither is nor is answered anywhere has an F1 of 0.
-
-    Args:
-        counts: [C, C], how often class j was answered where class i was right.
-
-    Returns:
-        A number between 0 and 1.
-
-    Raises:
-        ValueError: if `counts` is not square or counts nothing.
 
     Example:
         >>> macro_f1([[1, 1], [0, 2]])  # (2/3 + 4/5) / 2

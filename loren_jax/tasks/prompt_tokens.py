@@ -15,21 +15,10 @@ _MOST_ATTEMPTS = 20
 def tokenize_prompts(
     tokenizer: Any, texts: Sequence[tuple[str, ...]], prompt: Prompt, max_length: int
 ) -> dict[str, list[list[int]]]:
-    """Tokenise examples in a prompt.
+    """Tokenise examples, given by their fields, in a prompt, to at most `max_length` tokens.
 
-    Args:
-        tokenizer: a Hugging Face tokenizer; with a mask token it belongs to an encoder, without
-            one to a decoder.
-        texts: the fields of every example.
-        prompt: what surrounds them.
-        max_length: largest number of tokens, the special ones included.
-
-    Returns:
-        `input_ids`, one list per example.
-
-    Raises:
-        ValueError: if the prompt alone has more than `max_length` tokens, or a field stands after
-            a decoder's answer.
+    A tokenizer with a mask token belongs to an encoder, one without to a decoder. A ValueError if
+    the prompt alone is too long, or a field stands after a decoder's answer.
     """
     mask_token = getattr(tokenizer, "mask_token", None)
     if mask_token is None:

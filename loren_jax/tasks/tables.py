@@ -41,19 +41,10 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
-    """Read a local file by its suffix.
+    """Read a local `.tsv`, `.csv`, `.json` or `.jsonl` file, in UTF-8, by its suffix.
 
-    Args:
-        path: a `.tsv`, `.csv`, `.json` or `.jsonl` file, in UTF-8.
-        columns: column names of a TSV or CSV file without header; by default the first line is
-            the header.
-
-    Returns:
-        The rows with their columns.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the suffix is unknown, or the file is empty, not UTF-8, or malformed.
+    `columns` are those of a TSV or CSV file without header; by default its first line is the
+    header. A ValueError says what of the file is wrong, and on which line.
     """
     text = _read_text(path)
     if path.suffix in (".json", ".jsonl"):

@@ -95,17 +95,7 @@ def open_tokenizer(path: Path) -> Any:
 
 
 def padding_token_id(tokenizer: Any) -> int:
-    """Return the token to pad with; a decoder without one gets its end-of-text token.
-
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-
-    Returns:
-        A vocabulary id.
-
-    Raises:
-        ValueError: if there is neither.
-    """
+    """Return the token to pad with; a decoder without one gets its end-of-text token."""
     if tokenizer.pad_token_id is not None:
         return tokenizer.pad_token_id
     if tokenizer.eos_token_id is None:

@@ -77,15 +77,10 @@ class DevicesConfig:
 
 
 class Devices:
-    """The mesh of a run: of one device where nothing else is asked for.
+    """The mesh of a run, of one device where nothing else is asked for, from devices along `AXES`.
 
-    Args:
-        sizes: Devices along each of `AXES`.
-        adapters: Whether adapters are trained, which are whole on every device.
-
-    Attributes:
-        evaluation: The mesh as an optimiser and a run take it.
-        sharding: `(path, shape) -> NamedSharding` of the model's parameters.
+    `sharding` says `(path, shape) -> NamedSharding` of the model's parameters; adapters, where they
+    are what is trained, are whole on every device.
     """
 
     def __init__(self, sizes: dict[str, int], *, adapters: bool = False):
@@ -114,18 +109,9 @@ class Devices:
 
 @contextmanager
 def joined(config: DevicesConfig) -> Iterator[dict[str, int]]:
-    """The processes that a configuration names, for as long as the run takes.
+    """The processes that a configuration names, for as long as the run takes; yields mesh sizes.
 
     Must be entered before anything asks JAX for a device; see `loren_jax.runs.processes.joined`.
-
-    Args:
-        config: Processes and devices.
-
-    Yields:
-        Devices along each axis of the mesh.
-
-    Raises:
-        ValueError: If the mesh does not fit the devices.
     """
     if not config.joins:
         yield _sizes(config)
@@ -151,16 +137,7 @@ def _sizes(config: DevicesConfig) -> dict[str, int]:
 
 
 def mesh_sizes(text: str) -> dict[str, int]:
-    """The devices along each axis.
-
-    Args:
-        text: Such as `population=2,data=4`.
-
-    Returns:
-        A size for each of `AXES`.
-
-    Raises:
-        ValueError: If the text says anything else.
+    """The devices along each axis, or a ValueError where the text says anything else.
 
     Example:
         >>> mesh_sizes("model=2,population=4")
@@ -192,15 +169,7 @@ def mesh_text(sizes: dict[str, int]) -> str:
 
 
 def require_devices(sizes: dict[str, int], available: int) -> None:
-    """Raises unless a mesh takes the devices that there are.
-
-    Args:
-        sizes: Of the mesh.
-        available: Devices of all processes.
-
-    Raises:
-        ValueError: If it takes more or fewer.
-    """
+    """Raises a ValueError unless a mesh takes all devices of all processes."""
     wanted = math.prod(sizes.values())
     if wanted != available:
         raise ValueError(

@@ -14,17 +14,7 @@ OPTIONS: Mapping[str, Any] = {name: options_of(entry.factory) for name, entry in
 
 
 def options_named(name: str) -> Any:
-    """Looks the options of a method up.
-
-    Args:
-        name: A key of `OPTIONS`, or `MODULE:FUNCTION` of a factory of one's own.
-
-    Returns:
-        A subclass of `MethodOptions`.
-
-    Raises:
-        ValueError: If there is no method of this name.
-        ImportError: If the module cannot be imported.
+    """The options of a method, by a key of `OPTIONS` or as `MODULE:FUNCTION` of one's own factory.
 
     Example:
         >>> options_named("loren").__name__
@@ -49,15 +39,6 @@ def _imported_options(name: str) -> Any:
 def published_options(name: str) -> Any:
     """The options of a method with the settings of its paper as defaults.
 
-    Args:
-        name: A key of `OPTIONS`.
-
-    Returns:
-        A subclass of `MethodOptions`.
-
-    Raises:
-        ValueError: If there is no method of this name, or no paper has settings for it.
-
     Example:
         >>> published_options("loren")(learning_rate=1e-6).momentum
         0.9
@@ -66,16 +47,7 @@ def published_options(name: str) -> Any:
 
 
 def method_name(options: MethodOptions) -> str:
-    """The name of the method that options belong to.
-
-    Args:
-        options: Options of any method.
-
-    Returns:
-        A key of `OPTIONS`.
-
-    Raises:
-        TypeError: If no method has options of this type.
+    """The name of the method that options belong to; `MODULE:FUNCTION` for one of the user's own.
 
     Example:
         >>> method_name(OPTIONS["mezo"](learning_rate=1e-6))
@@ -94,14 +66,8 @@ def method_name(options: MethodOptions) -> str:
 def along_inputs(options: MethodOptions) -> MethodOptions:
     """Options of `input_subspace`, which a run with input directions has.
 
-    Args:
-        options: Its own, or those of `loren`, whose covariance the directions take the place of.
-
-    Returns:
-        Its own.
-
-    Raises:
-        ValueError: If they are of another method, or say something of LOREN's covariance.
+    It takes them as they are, and those of `loren`, whose covariance the directions take the place
+    of; a ValueError if they are of another method, or say something of that covariance.
 
     Example:
         >>> along_inputs(OPTIONS["loren"](learning_rate=0.1, momentum=None, rank=1))
@@ -128,15 +94,7 @@ def along_inputs(options: MethodOptions) -> MethodOptions:
 
 
 def passes_of_step(options: Any, step: int, batches: int) -> int:
-    """Forward passes of one step, in passes over a minibatch.
-
-    Args:
-        options: Options of any method.
-        step: The step's number, from 0.
-        batches: Minibatches that hold all training data.
-
-    Returns:
-        The number.
+    """Forward passes of one step over a minibatch, of which `batches` hold all training data.
 
     Example:
         >>> options = OPTIONS["mezo_svrg"](learning_rate=1.0, every=3)

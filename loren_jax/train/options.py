@@ -54,16 +54,8 @@ class MethodOptions:
 def options_of(factory: Callable[..., Any], settings: Mapping[str, Any] = {}) -> Any:
     """A frozen dataclass of a factory's arguments, named and documented as they are.
 
-    Args:
-        factory: An optimiser's alias, with an `Args:` section.
-        settings: Defaults in place of the factory's own.
-
-    Returns:
-        A subclass of `MethodOptions`.
-
-    Raises:
-        TypeError: If the factory lacks an argument that a run gives, an annotation, or words on
-            one of its arguments; the message names it.
+    `settings` are defaults in place of the factory's own. A TypeError names what the factory lacks:
+    an argument that a run gives, an annotation, or words on one of its arguments.
 
     Example:
         >>> from loren_jax.optimizers import mezo

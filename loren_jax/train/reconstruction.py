@@ -56,11 +56,7 @@ class Verification(NamedTuple):
 
 
 def journal_file(path: Path) -> Path:
-    """The journal of a run's directory, or the file itself.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
+    """The journal of a run's directory, or the file itself."""
     file = path / files.JOURNAL if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(
@@ -70,18 +66,10 @@ def journal_file(path: Path) -> Path:
 
 
 def rebuild(path: Path, base: str | None = None) -> Rebuilt:
-    """The model that a run began with.
+    """The model that a run began with, checked against its journal to the bit.
 
-    Args:
-        path: The run's directory or its journal.
-        base: Where the base model is, if not where the run had it.
-
-    Returns:
-        The model, checked against the journal to the bit.
-
-    Raises:
-        FileNotFoundError: If the journal or the model is absent.
-        JournalError: If the journal is of no training run, or the model is another.
+    The path is the run's directory or its journal; `base` says where the base model is, if not
+    where the run had it.
     """
     recorded = journal.read(journal_file(path))
     run = recorded.header["run"]
@@ -107,20 +95,9 @@ def rebuild(path: Path, base: str | None = None) -> Rebuilt:
 def export_step(
     path: Path, output: Path, *, step: int | None = None, base: str | None = None
 ) -> journal.Replayed:
-    """Writes the model of a step as a Hugging Face directory.
+    """Writes the model of a step as a Hugging Face directory; the arguments are those of `rebuild`.
 
-    Args:
-        path: The run's directory or its journal.
-        output: The directory to create.
-        step: Steps that the model has had; None for all.
-        base: Where the base model is, if not where the run had it.
-
-    Returns:
-        What was replayed.
-
-    Raises:
-        FileExistsError: If the output is in use.
-        JournalError: See `rebuild` and `loren_jax.journal.replay`.
+    The model has had all steps by default. The output must not be in use.
     """
     if output.exists() and (output.is_file() or any(output.iterdir())):
         raise FileExistsError(f"output: {output} exists; name another directory")
@@ -131,18 +108,7 @@ def export_step(
 
 
 def verify(path: Path, base: str | None = None) -> Verification:
-    """Checks a journal against the base model and, if it is there, the model of the run.
-
-    Args:
-        path: The run's directory or its journal.
-        base: Where the base model is, if not where the run had it.
-
-    Returns:
-        What was found.
-
-    Raises:
-        JournalError: If the journal is damaged or of another model.
-    """
+    """Checks a journal against the base model and, if it is there, the model of the run."""
     rebuilt = rebuild(path, base)
     recorded = rebuilt.recorded
     saved = journal_file(path).parent / files.MODEL
@@ -163,14 +129,7 @@ def verify(path: Path, base: str | None = None) -> Verification:
 
 
 def info_text(path: Path) -> str:
-    """What a journal holds, for people.
-
-    Args:
-        path: The run's directory or its journal.
-
-    Returns:
-        Lines without a newline at the end.
-    """
+    """What a journal holds, for people; of a run's directory or a journal's file."""
     recorded = journal.read(journal_file(path))
     header, method = recorded.header, recorded.header["method"]
     config = header["run"].get("config", {})

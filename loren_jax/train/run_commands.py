@@ -153,11 +153,7 @@ class Verify(RunCommand):
 
 
 def report(result: Any) -> int:
-    """Says how a run or a group of them ended; returns the exit code.
-
-    Args:
-        result: A `RunResult` or a `SeedsResult`.
-    """
+    """Says how a `RunResult` or a `SeedsResult` ended; returns the exit code."""
     from loren_jax.reports.summary import summary_text
     from loren_jax.runs.processes import first
     from loren_jax.train.seeds import SeedsResult, seeds_text

@@ -6,17 +6,10 @@ from typing import Any, Literal
 def schedule_description(
     kind: Literal["constant", "linear", "cosine"], peak: float, steps: int, warmup_steps: int = 0
 ) -> dict[str, Any] | None:
-    """The learning rate as a journal describes it.
+    """The learning rate as `loren_jax.journal.schedules` builds it; None where it never changes.
 
-    Args:
-        kind: What follows the warm-up: `constant`, or a fall to zero at the end of the run,
-            `linear` or as half a `cosine`.
-        peak: The largest learning rate.
-        steps: Steps of the run, those of the warm-up included.
-        warmup_steps: Steps in which it rises in equal parts; none of them is zero.
-
-    Returns:
-        JSON values as `loren_jax.journal.schedules` builds them; None where it never changes.
+    `steps` are all those of the run. In the first `warmup_steps` it rises in equal parts, none of
+    which is zero; then it is constant, or falls to zero, `linear` or as half a `cosine`.
 
     Example:
         >>> from loren_jax.journal.schedules import built

@@ -136,14 +136,7 @@ def _run(config: TrainConfig, starts: Sequence[Any]) -> SeedsResult:
 
 
 def seeds_text(result: SeedsResult) -> str:
-    """The statistics for people.
-
-    Args:
-        result: What `train_seeds` returned.
-
-    Returns:
-        Lines without a newline at the end.
-    """
+    """The statistics for people."""
     complete = [run.summary for run in result.results if not run.summary.interrupted]
     seeds = ", ".join(str(summary.facts["seed"]) for summary in complete) or "none"
     first = result.results[0].summary.facts

@@ -88,18 +88,9 @@ def resume(
 
 
 def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
-    """The configuration of a run that may be resumed.
+    """The configuration of a run that may be resumed, which the first process reads.
 
-    Args:
-        directory: The run's directory; the first process reads it.
-        steps: Steps to take in all; None for as many as were planned.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        FileNotFoundError: If there is no run.
-        ValueError: If the run is complete, or its configuration is damaged.
+    `steps` are those to take in all; None for as many as were planned.
     """
 
     def read() -> dict[str, Any]:
@@ -142,13 +133,8 @@ def method_of(
 ) -> journal.Method:
     """The optimiser of a run as a journal describes it; the run builds it from this.
 
-    Args:
-        config: The run.
-        trained_paths: Paths of what it trains; None for all.
-        factors: Fan-in vectors that its directions lie along, if they do.
-
-    Returns:
-        The description.
+    `trained_paths` is None where all leaves are trained; `factors` are the fan-in vectors that the
+    directions lie along, if they do.
     """
     options = config.optimizer
     knobs = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}

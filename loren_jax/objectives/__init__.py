@@ -8,10 +8,9 @@ scores of held-out data, and what a report tells of it. A run makes any of them 
 * `classification`: texts with a label, answered by a head or a prompt.
 """
 
-from loren_jax.objectives._cross_entropy import cross_entropy
 from loren_jax.objectives.classification import Classification
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.objective import Objective
-from loren_jax.objectives.scoring import Scorer
+from loren_jax.objectives.scoring import Scorer, cross_entropy
 
 __all__ = ["Classification", "ClassificationConfig", "Objective", "Scorer", "cross_entropy"]

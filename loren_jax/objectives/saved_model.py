@@ -1,20 +1,71 @@
-"""What a run keeps of its model: a directory that `loren-jax evaluate` and transformers read."""
+"""A model's directory: its tokenizer, its prompt, and what a run keeps for all who read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+from jax.typing import DTypeLike
 
 from loren_jax.models import (
     Classifier,
     export_classifier,
     export_language_model,
     load_classifier,
+    load_prompted,
 )
 from loren_jax.objectives.config import ClassificationConfig
-from loren_jax.objectives.reader import Reader
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
-from loren_jax.tasks import Prompt
+from loren_jax.tasks import (
+    Examples,
+    Prompt,
+    Tokens,
+    answer_ids,
+    open_tokenizer,
+    tokenize,
+)
 from loren_jax.tasks.prompts import prompt_from_json, prompt_json
+
+
+class Reader:
+    """A model's tokenizer, opened once; it turns texts into tokens, in a prompt if there is one."""
+
+    def __init__(self, source: Path, prompt: Prompt | None):
+        self._source, self._prompt = source, prompt
+        self._tokenizer = open_tokenizer(source)
+
+    def tokens(self, examples: Examples, max_length: int, positions: int | None) -> Tokens:
+        """The examples as token arrays, whose length is not rounded up beyond the positions."""
+        return tokenize(
+            self._tokenizer, examples, max_length, prompt=self._prompt, positions=positions
+        )
+
+    def prompted_model(
+        self, label_names: tuple[str, ...], *, dtype: DTypeLike = "float32", sharding: Any = None
+    ) -> Classifier:
+        """A classifier whose logits are those of the answers, in the order of the classes.
+
+        A ValueError if the answers do not fit the classes or the tokenizer, or it the model.
+        """
+        assert self._prompt is not None
+        words = self._prompt.words
+        if len(words) != len(label_names):
+            raise ValueError(
+                f"words: there are {len(words)} answers for {len(label_names)} classes "
+                f"({', '.join(label_names)})"
+            )
+        ids = answer_ids(self._tokenizer, self._prompt)
+        model = load_prompted(
+            self._source, ids, label_names=label_names, dtype=dtype, sharding=sharding
+        )
+        answering = getattr(model.config, "mask_token_id", None)
+        if answering != self._tokenizer.mask_token_id:
+            raise ValueError(
+                f"model: it answers at token {answering}, but its tokenizer's mask token is "
+                f"{self._tokenizer.mask_token_id}; the tokenizer is another model's"
+            )
+        return model
+
 
 PROMPT = "prompt.json"
 
@@ -91,3 +142,22 @@ def read_prompt(directory: Path) -> tuple[Prompt, tuple[str, ...], int] | None:
         return prompt_from_json(values), tuple(values["label_names"]), int(values["max_length"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}; export the model again") from error
+
+
+def relabel(examples: Examples, label_names: Sequence[str]) -> Examples:
+    """The examples with their classes numbered as in `label_names`, of which all that occur are.
+
+    Example:
+        >>> examples = Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("bad", "good"))
+        >>> relabel(examples, ("good", "bad")).labels.tolist()
+        [1, 0]
+    """
+    numbers = {name: number for number, name in enumerate(label_names)}
+    for name, occurrences in examples.class_counts().items():
+        if occurrences and name not in numbers:
+            raise ValueError(
+                f"the data has the label {name!r}, which the model has never seen; its labels are "
+                f"{', '.join(label_names)}"
+            )
+    table = np.array([numbers.get(name, -1) for name in examples.label_names], np.int32)
+    return Examples(examples.texts, table[examples.labels], tuple(label_names))

@@ -1,7 +1,7 @@
 """Reports: what a run wrote, read for people. Nothing of a run is changed.
 
 * `files`: their names. * `metrics`: the events of a run.
-* `curve`, `summary`: of one run. * `comparison`, `comparison_plot`, `statistics`: of several.
+* `curve`, `summary`: of one run. * `comparison`, `comparison_plot`: of several.
 """
 
 from loren_jax.reports.comparison import comparison_table, group_runs, read_runs

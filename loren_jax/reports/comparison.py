@@ -1,7 +1,8 @@
-"""Runs side by side: a table, and one picture against forward passes."""
+"""Runs side by side, as a table; mean and standard deviation of their scores."""
 
 import json
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from loren_jax.reports import files
 from loren_jax.reports.files import METRICS, SEEDS
 from loren_jax.reports.metrics import read_metrics
-from loren_jax.reports.statistics import mean_and_std, spread_text
+from loren_jax.reports.summary import COUNTS
 
 # What may differ between two runs of one group: where they were written, and the seed.
 _OWN = ("seed", "seeds", "output", "overwrite")
@@ -187,3 +188,51 @@ def _read(directory: Path) -> Run:
             f"runs: {directory} is damaged or was written by another version: {error!r}"
         ) from error
     return run
+
+
+def reported_scores(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of a summary, of this version or an earlier one, that are worth a mean.
+
+    Example:
+        >>> reported_scores({"held_out": "dev", "accuracy_after": 0.75, "training_seconds": 2.0})
+        {'dev accuracy': 0.75, 'training seconds': 2.0}
+    """
+    named = summary.get("held_out", "held-out" if summary.get("selected_step") is None else "dev")
+    scores = {
+        f"{named} {name.removesuffix('_after')}": value
+        for name, value in summary.items()
+        if name.endswith("_after") and name != "loss_after"
+    }
+    test = summary.get("test")
+    if test is not None:
+        flat = {**test, **test.get("metrics", {})}
+        apart = (*COUNTS, "metrics", "majority_accuracy")
+        scores |= {f"test {name}": value for name, value in flat.items() if name not in apart}
+    majority = (test or summary).get("majority_accuracy")
+    scores["majority class" if test is None else "test majority class"] = majority
+    scores["training seconds"] = summary["training_seconds"]
+    return {name: value for name, value in scores.items() if value is not None}
+
+
+def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and sample standard deviation.
+
+    Example:
+        >>> mean_and_std([1.0, 2.0, 3.0]), mean_and_std([1.0])
+        ({'mean': 2.0, 'std': 1.0}, {'mean': 1.0, 'std': None})
+    """
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "std": std}
+
+
+def spread_text(values: Mapping[str, float | None], digits: int = 3) -> str:
+    """Mean and standard deviation for people.
+
+    Example:
+        >>> spread_text({"mean": 0.75, "std": 0.0125}), spread_text({"mean": 2.0, "std": None})
+        ('0.750 ± 0.013', '2.000')
+    """
+    mean, std = values["mean"], values["std"]
+    if mean is None:
+        return "-"
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from loren_jax import noise
 from loren_jax.runs import processes
-from loren_jax.runs.counters import Counters
+from loren_jax.runs.record import Counters
 from loren_jax.runs.selection import Selection, chosen_leaves, with_leaves
 from loren_jax.types import PyTree
 

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from loren_jax.diagnostics import VitalSigns
-from loren_jax.runs.counters import Counters
 from loren_jax.runs.interruption import Interruption
-from loren_jax.runs.record import Record
+from loren_jax.runs.record import Counters, Record
 from loren_jax.runs.selection import Selection
 from loren_jax.types import PyTree
 

@@ -21,15 +21,13 @@ from loren_jax.reports.metrics import MetricsWriter, events_until
 from loren_jax.reports.summary import Summary, write_report
 from loren_jax.runs import processes
 from loren_jax.runs.checkpoints import Checkpoints, Restart
-from loren_jax.runs.counters import Counters
 from loren_jax.runs.directory import claim, holds_run, locked
 from loren_jax.runs.environment import environment, peak_device_bytes, peak_resident_bytes
 from loren_jax.runs.interruption import Interruption
 from loren_jax.runs.loop import Loop
 from loren_jax.runs.origin import require_same_origin
 from loren_jax.runs.programs import Programs, compiled
-from loren_jax.runs.progress import Progress
-from loren_jax.runs.record import Record, Writers
+from loren_jax.runs.record import Counters, Progress, Record, Writers
 from loren_jax.runs.selection import Selection
 from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Int32
 
+from loren_jax.tasks.batches import permutation
 from loren_jax.tasks.columns import (
     choose_text_columns,
     encode,
@@ -19,9 +20,7 @@ from loren_jax.tasks.columns import (
     read_texts,
     sort_names,
 )
-from loren_jax.tasks.hub import read_hub
-from loren_jax.tasks.permutation import permutation
-from loren_jax.tasks.tables import FILE_SUFFIXES, read_table
+from loren_jax.tasks.tables import FILE_SUFFIXES, read_hub, read_table
 
 
 @dataclass(frozen=True, eq=False)

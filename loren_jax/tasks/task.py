@@ -14,10 +14,9 @@ from jaxtyping import Int32
 
 from loren_jax.tasks.columns import choose_text_columns, encode, read_labels, read_texts
 from loren_jax.tasks.examples import Examples
-from loren_jax.tasks.hub import read_hub
 from loren_jax.tasks.metrics import METRICS
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.tables import Table, read_table
+from loren_jax.tasks.tables import Table, read_hub, read_table
 
 _LABEL = "label"
 

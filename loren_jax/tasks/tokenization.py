@@ -16,8 +16,7 @@ from jaxtyping import Int32
 
 from loren_jax.tasks.batches import Tokens
 from loren_jax.tasks.examples import Examples
-from loren_jax.tasks.prompt_tokens import tokenize_prompts
-from loren_jax.tasks.prompts import Prompt
+from loren_jax.tasks.prompts import Prompt, tokenize_prompts
 
 # Rows of eight tokens: few enough to waste little, and a size that accelerators like.
 _LENGTH_MULTIPLE = 8

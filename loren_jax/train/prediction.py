@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from loren_jax.models import Classifier
-from loren_jax.objectives.reader import Reader
+from loren_jax.objectives.saved_model import Reader
 from loren_jax.tasks import Examples, evaluation_batches
 from loren_jax.tasks.columns import choose_text_columns, read_texts
 from loren_jax.tasks.tables import FILE_SUFFIXES, Table, read_table

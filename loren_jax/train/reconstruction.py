@@ -11,8 +11,7 @@ import numpy as np
 from loren_jax import journal
 from loren_jax.models import load_classifier, locate
 from loren_jax.objectives.adapters import TrainableModel, trainable_model
-from loren_jax.objectives.reader import Reader
-from loren_jax.objectives.saved_model import Origin, model_directory, model_of, save_model
+from loren_jax.objectives.saved_model import Origin, Reader, model_directory, model_of, save_model
 from loren_jax.reports import files
 from loren_jax.tasks import Prompt
 from loren_jax.train.config import TrainConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax.reports import files
-from loren_jax.reports.statistics import mean_and_std, reported_scores, spread_text
+from loren_jax.reports.comparison import mean_and_std, reported_scores, spread_text
 from loren_jax.reports.summary import Summary
 from loren_jax.runs import processes
 from loren_jax.runs.directory import holds_run, require_free

@@ -1,11 +1,11 @@
-"""Scores, against sums by hand."""
+"""Scores and the loss, against sums by hand."""
 
 import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from loren_jax.objectives import Scorer
+from loren_jax.objectives import Scorer, cross_entropy
 from loren_jax.tasks import Tokens
 
 LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 0.5], [1.0, 0.0]], np.float32)
@@ -41,3 +41,13 @@ def test_a_loss_that_is_not_finite_shows():
     scores = Scorer(apply, TOKENS, 2)(jnp.asarray(LOGITS).at[0, 0].set(jnp.nan))
     assert np.isnan(scores["loss"])
     assert scores["accuracy"] == pytest.approx(0.8)  # argmax takes NaN for the largest
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_cross_entropy_is_float32(dtype):
+    logits = jnp.asarray([[3.0, -1.0], [0.5, 0.25]], dtype)
+    losses = cross_entropy(logits, np.array([0, 1], np.int32))
+    wide = np.asarray(logits, np.float64)
+    expected = np.log(np.exp(wide).sum(axis=1)) - wide[[0, 1], [0, 1]]
+    assert losses.dtype == jnp.float32
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)

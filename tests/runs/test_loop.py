@@ -12,11 +12,9 @@ from loren_jax.reports import read_metrics
 from loren_jax.reports.files import METRICS
 from loren_jax.reports.metrics import MetricsWriter
 from loren_jax.runs import Selection
-from loren_jax.runs.counters import Counters
 from loren_jax.runs.interruption import Interruption
 from loren_jax.runs.loop import Loop
-from loren_jax.runs.progress import Progress
-from loren_jax.runs.record import Record, Writers
+from loren_jax.runs.record import Counters, Progress, Record, Writers
 
 NAN = float("nan")
 GIVEN = {"steps": 5, "eval_every": 2, "checkpoint_every": 100, "max_nonfinite_steps": 3}

@@ -1,7 +1,8 @@
-"""Whole runs from Python."""
+"""Whole runs from Python, and their learning rates."""
 
 import dataclasses
 import json
+import math
 import shutil
 
 import chex
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from tiny_task import write_data
 
+from loren_jax.journal import schedules
 from loren_jax.models import load_classifier
 from loren_jax.objectives import Classification
 from loren_jax.train import OPTIONS, EvaluateConfig, evaluate, train
+from loren_jax.train.training import schedule_description
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +115,31 @@ def test_evaluation_of_a_whole_file(result, place, tmp_path):
     write_data(tmp_path / "other.tsv", labels=("negative", "mixed"))
     with pytest.raises(ValueError, match=r"other.tsv, line 3: unknown label 'mixed'"):
         evaluate(dataclasses.replace(config, data=str(tmp_path / "other.tsv")))
+
+
+def rates(*arguments, steps=8, **options):
+    schedule = schedules.built(schedule_description(*arguments, steps=steps, **options))
+    return [float(schedule(step)) for step in range(steps + 1)]
+
+
+def test_a_constant_needs_no_schedule():
+    assert schedule_description("constant", 0.1, 10) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fall"),
+    [
+        ("constant", lambda done: 1.0),
+        ("linear", lambda done: 1.0 - done),
+        ("cosine", lambda done: (1 + math.cos(math.pi * done)) / 2),
+    ],
+)
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_shapes(kind, fall, warmup):
+    if kind == "constant" and not warmup:
+        return
+    found = rates(kind, 2.0, warmup_steps=warmup)
+    rising = [2.0 * (step + 1) / (warmup + 1) for step in range(warmup)]
+    falling = [2.0 * fall((step - warmup) / (8 - warmup)) for step in range(warmup, 9)]
+    assert found == pytest.approx(rising + falling, abs=1e-6)
+    assert found[0] > 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loren_jax.runs.progress import Progress
+from loren_jax.runs.record import Progress
 
 SCORES = {"loss": 0.7, "accuracy": 0.5, "matthews": 0.1}
 

@@ -96,6 +96,8 @@ class Classification:
             "test data": prepared.test,
         }
         self.inputs = {name: tokens for name, tokens in splits.items() if tokens is not None}
+        if shown:  # before anything is computed
+            print(prepared.description, file=sys.stderr)
 
     @property
     def full_batch(self) -> Tokens:
@@ -189,6 +191,7 @@ class _Prepared(NamedTuple):
         test_majority_accuracy: The same on `test`.
         metrics: Names of the metrics that count, the selecting one first.
         protocol: Title of the protocol, with what departs from it; None without one.
+        description: The data, its classes and its splits, for people.
     """
 
     model: Classifier
@@ -200,6 +203,7 @@ class _Prepared(NamedTuple):
     test_majority_accuracy: float | None
     metrics: tuple[str, ...]
     protocol: str | None
+    description: str
 
 
 def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
@@ -237,6 +241,7 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
         test_majority_accuracy=None if test is None else test.majority_accuracy(),
         metrics=config.rules.metrics(TASKS.get(config.data)) if config.rules else ("accuracy",),
         protocol=_protocol_title(config, limit),
+        description=_described(config.data, whole.train, splits),
     )
 
 
@@ -255,6 +260,18 @@ def length_limit(asked: int | None, default: int, positions: int | None) -> int:
             f"{positions}, or another model"
         )
     return asked
+
+
+def _described(data: str, whole: Examples, splits: Splits) -> str:
+    """What is learned from what, for people."""
+    counts = sorted(whole.class_counts().items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} {count}" for name, count in counts[:10])
+    more = f" and {len(counts) - 10} more classes" if len(counts) > 10 else ""
+    held_out = [len(s) for s in (splits.validation, splits.test) if s is not None]
+    return (
+        f"{data}: {len(whole)} labelled texts ({shown}{more}); {len(splits.train)} to train on, "
+        f"{' and '.join(map(str, held_out))} held out"
+    )
 
 
 def _divide(config: ClassificationConfig, whole: Splits) -> Splits:

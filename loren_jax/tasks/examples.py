@@ -14,10 +14,13 @@ from jaxtyping import Int, Int32
 
 from loren_jax.tasks.batches import permutation
 from loren_jax.tasks.columns import (
+    choose_label_column,
     choose_text_columns,
+    complete_rows,
     encode,
     read_labels,
     read_texts,
+    require_classes,
     sort_names,
 )
 from loren_jax.tasks.tables import FILE_SUFFIXES, read_hub, read_table
@@ -130,8 +133,13 @@ def load_examples(
         if columns is not None:
             raise ValueError(f"columns is for files without header; {source} names its own columns")
         table, declared = read_hub(str(source), split or "train", label_column)
-    texts = read_texts(table, choose_text_columns(table, text_columns))
-    found = read_labels(table, label_column)
+    if declared is None:
+        label_column = choose_label_column(table, label_column)
+    chosen = choose_text_columns(table, text_columns, label_column)
+    table = complete_rows(table, label_column, chosen)
+    texts, found = read_texts(table, chosen), read_labels(table, label_column)
+    if label_names is None and declared is None:
+        require_classes(table, found, label_column)
     names = tuple(label_names or declared or sort_names(found))
     return Examples(texts, encode(table, found, names), names)
 

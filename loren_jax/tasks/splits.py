@@ -9,10 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loren_jax.tasks.examples import Examples, is_file, load_examples, split
+import numpy as np
+
+from loren_jax.tasks.examples import Examples, is_file, load_examples, permutation, split
 from loren_jax.tasks.glue import TASKS
 from loren_jax.tasks.prompts import Prompt
 from loren_jax.tasks.task import Task, read_task
+
+DEFAULTS = (512, 500)
+"""Training and held-out examples, of a source that has so many."""
 
 
 class Splits(NamedTuple):
@@ -89,7 +94,9 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
         seed: of the draw, not negative.
 
     Returns:
-        The training examples, and as `validation` those held out; disjoint if from one split.
+        The training examples, and as `validation` those held out; disjoint if from one split. One
+        split that is smaller than the two default numbers is drawn class by class, four fifths to
+        train on.
 
     Raises:
         ValueError: if there are too few examples, or both numbers are `None` for one split.
@@ -102,11 +109,23 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
             "train_examples and held_out_examples are both None, but both sets come from the same "
             "data; give one of them, or held_out_data"
         )
+    asked = (train or 0) + (held_out or 0)
+    if (train, held_out) == DEFAULTS and asked > len(examples):
+        return Splits(*_four_fifths(examples, seed))
     if train is None:
         train = max(0, len(examples) - (held_out or 0))
     elif held_out is None:
         held_out = max(0, len(examples) - train)
     return Splits(*split(examples, train=train, held_out=held_out or 0, seed=seed))
+
+
+def _four_fifths(examples: Examples, seed: int) -> tuple[Examples, Examples]:
+    """A fifth of each class held out, one example at least where there are two."""
+    order, held_out = permutation(len(examples), seed), np.zeros(len(examples), bool)
+    for number in range(len(examples.label_names)):
+        own = order[examples.labels[order] == number]
+        held_out[own[: max(len(own) // 5, int(len(own) > 1))]] = True
+    return examples.select(order[~held_out[order]]), examples.select(order[held_out[order]])
 
 
 def _task_splits(

@@ -10,6 +10,7 @@ import importlib.util
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +50,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     header. A ValueError says what of the file is wrong, and on which line.
     """
     text = _read_text(path)
+    if columns is not None and isinstance(columns, str):
+        columns = (columns,)
     if path.suffix in (".json", ".jsonl"):
         if columns is not None:
             raise ValueError(f"columns is for TSV and CSV files; {path} names its own columns")
@@ -76,6 +79,8 @@ def _read_text(path: Path) -> str:
 
 def _tsv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     # Not splitlines(): that also breaks at form feeds and Unicode separators inside a sentence.
+    if "\n" not in text:  # of an old Macintosh
+        text = text.replace("\r", "\n")
     for number, line in enumerate(text.split("\n"), start=1):
         content = line.removesuffix("\r")
         if content:
@@ -83,20 +88,38 @@ def _tsv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # Python's own limit of a field is 128 KiB, which a text may have.
+    before = csv.field_size_limit(len(text) + 1)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         for fields in reader:
             if fields:
                 yield reader.line_num, fields
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _delimiter(text: str) -> str:
+    """A comma, unless the first line has none and another usual one instead.
+
+    Example:
+        >>> _delimiter("text;label"), _delimiter("text,label;x")
+        (';', ',')
+    """
+    first = text.split("\n", 1)[0]
+    return next((mark for mark in ",;\t|" if mark in first), ",")
 
 
 def _delimited_table(
     path: Path, lines: Iterator[tuple[int, list[str]]], columns: Sequence[str] | None
 ) -> Table:
     """Name the fields of every line; all lines must have as many fields as there are columns."""
-    names = tuple(columns) if columns is not None else tuple(next(lines)[1])
+    header = None if columns is not None else [name.strip() for name in next(lines)[1]]
+    names = tuple(columns or ()) if header is None else tuple(header)
+    # A column without a name is of no interest, such as those that a spreadsheet fills up with.
+    names = tuple(name or f"column {place}" for place, name in enumerate(names, start=1))
     if len(set(names)) < len(names):
         raise ValueError(f"{path}: a column name occurs twice among {', '.join(names)}")
     rows = {}
@@ -106,6 +129,9 @@ def _delimited_table(
                 f"{path}, line {number}: {len(fields)} fields where {len(names)} are expected "
                 f"({', '.join(names)})"
             )
+        if columns is not None and not rows and set(filter(None, fields)) <= set(names):
+            print(f"{path}: its first line names the columns, and is left out", file=sys.stderr)
+            continue
         rows[number] = dict(zip(names, fields, strict=True))
     if not rows:
         raise ValueError(f"{path} has a header but no rows")
@@ -133,9 +159,39 @@ def _whole_document(path: Path, text: str) -> list[tuple[int, Any]] | None:
         if error.msg == "Extra data":  # a second document follows the first
             return None
         raise ValueError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from error
-    if isinstance(document, dict) and all(isinstance(row, dict) for row in document.values()):
-        document = list(document.values())
+    document = _rows_of(path, document)
     return list(enumerate(document if isinstance(document, list) else [document], start=1))
+
+
+def _rows_of(path: Path, document: Any) -> Any:
+    """The rows of a document, in any of the layouts that programs write.
+
+    A list of rows, alone or under one name; rows by number; columns by name, as lists or by number;
+    `columns` and `data`.
+    """
+    if not isinstance(document, dict) or not document:
+        return document
+    values = list(document.values())
+    if {"columns", "data"} <= set(document):
+        return [dict(zip(document["columns"], row, strict=True)) for row in document["data"]]
+    lists = [name for name, value in document.items() if isinstance(value, list)]
+    of_rows = [name for name in lists if all(isinstance(row, dict) for row in document[name])]
+    if len(of_rows) > 1:
+        raise ValueError(
+            f"{path} holds {len(of_rows)} lists of rows ({', '.join(of_rows)}): write each to a "
+            "file of its own"
+        )
+    if of_rows and document[of_rows[0]]:
+        return document[of_rows[0]]
+    if len(lists) == len(values) and len({len(value) for value in values}) == 1:
+        return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
+    if not all(isinstance(value, dict) for value in values):
+        return document
+    keys = {tuple(value) for value in values}
+    by_number = len(keys) == 1 and all(str(key).isdecimal() for key in keys.copy().pop())
+    if by_number and not any(str(name).isdecimal() for name in document):
+        return [{name: document[name][key] for name in document} for key in values[0]]
+    return values
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:

@@ -27,8 +27,8 @@ def test_usual_columns(columns, expected):
 
 
 def test_no_usual_column_lists_the_columns():
-    with pytest.raises(ValueError, match=r"body, label.*text_columns"):
-        choose_text_columns(table({"body": "x", "label": "0"}), None)
+    with pytest.raises(ValueError, match=r"one, two, label; name the text's with --text-columns"):
+        choose_text_columns(table({"one": "a b", "two": "c d", "label": "0"}), None)
 
 
 @pytest.mark.parametrize("chosen", ["text", ()])

@@ -57,8 +57,8 @@ def test_none_for_both_needs_two_sources(files):
 
 
 def test_too_few_rows(files):
-    with pytest.raises(ValueError, match=r"512 training and 500 held-out .* only 20"):
-        load_and_draw(str(files / "train.tsv"))
+    with pytest.raises(ValueError, match=r"18 training and 5 held-out .* only 20"):
+        load_and_draw(str(files / "train.tsv"), train_examples=18, held_out_examples=5)
 
 
 def test_held_out_file_uses_the_training_labels(files):

@@ -35,6 +35,16 @@ EXPECTED = [{"sentence": 'a "quote', "label": "0"}, {"sentence": "b\x0cc", "labe
                        '{"sentence": "b\\fc", "label": "1"}'),
         ("list.json", '[{"sentence": "a \\"quote", "label": "0"},'
                       ' {"sentence": "b\\fc", "label": "1"}]'),
+        ("semicolons.csv", 'sentence;label\n"a ""quote";0\nb\x0cc;1\n'),
+        ("tabs.csv", 'sentence\tlabel\n"a ""quote"\t0\nb\x0cc\t1\n'),
+        ("macintosh.tsv", 'sentence\tlabel\ra "quote\t0\rb\x0cc\t1'),
+        ("data.json", '{"data": [{"sentence": "a \\"quote", "label": "0"},'
+                      ' {"sentence": "b\\fc", "label": "1"}], "version": 1}'),
+        ("columns.json", '{"sentence": ["a \\"quote", "b\\fc"], "label": ["0", "1"]}'),
+        ("frame.json", '{"sentence": {"0": "a \\"quote", "1": "b\\fc"},'
+                       ' "label": {"0": "0", "1": "1"}}'),
+        ("split.json", '{"columns": ["sentence", "label"], "index": [0, 1],'
+                       ' "data": [["a \\"quote", "0"], ["b\\fc", "1"]]}'),
         ("numbered.json", '{"0": {"sentence": "a \\"quote", "label": "0"},'
                           ' "1": {"sentence": "b\\fc", "label": "1"}}'),
     ],

@@ -112,10 +112,12 @@ class JournalWriter:
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise JournalError(
                 f"another process writes to the journal {self.path}; wait for it or stop it"
             ) from error
+        except OSError:  # a disk without locks: the length is watched in any case
+            return
 
     def _require_length(self, length: int) -> None:
         found = os.fstat(self._file).st_size

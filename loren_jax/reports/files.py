@@ -35,7 +35,10 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a JSON file, all or nothing; numbers that are not finite become null."""
     draft = path.with_name(f".{path.name}.draft")
     text = json.dumps(strict(values), indent=2, allow_nan=False)
-    draft.write_text(text + "\n", encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # before the name, which a crash of the machine may keep alone
     os.replace(draft, path)
 
 

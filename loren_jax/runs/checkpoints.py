@@ -144,7 +144,12 @@ class Restart:
 
         def newest() -> Any:
             found.append(self._checkpoints.newest(templates, until))
-            return None if found[0] is None else found[0].facts
+            facts = None if found[0] is None else found[0].facts
+            if facts is not None and self._selection is not None:
+                # What another score chose is of no use: the journal leads to all evaluations again.
+                same = facts["selection"].get("score") == self._selection.facts()["score"]
+                return facts if same else None
+            return facts
 
         facts = processes.told(newest)
         if facts is None:

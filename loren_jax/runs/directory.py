@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loren_jax import journal
@@ -64,6 +64,8 @@ def _lock(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except (BlockingIOError, FileNotFoundError):
         return False
+    except OSError:  # a disk without locks
+        return True
 
 
 def _leave(directory: Path, made: list[Path]) -> None:
@@ -73,7 +75,8 @@ def _leave(directory: Path, made: list[Path]) -> None:
         if inside - {LOCK}:
             return
         (folder / LOCK).unlink(missing_ok=True)
-        folder.rmdir()
+        with suppress(OSError):  # another process has taken it by now
+            folder.rmdir()
 
 
 def holds_run(directory: Path) -> bool:
@@ -114,8 +117,9 @@ def claim(directory: Path, *, overwrite: bool) -> None:
     Files that no run writes are not touched; see `require_free`.
     """
     require_free(directory, overwrite=overwrite)
-    for name in _FOLDERS:
-        shutil.rmtree(directory / name, ignore_errors=True)
+    for name in filter(lambda name: os.path.lexists(directory / name), _FOLDERS):
+        shutil.rmtree(directory / name)
     # The metrics last: as long as they are there, the directory counts as a run of ours.
     for name in _FILES:
-        (directory / name).unlink(missing_ok=True)
+        for path in (*directory.glob(f".{name}.*"), directory / name):
+            path.unlink(missing_ok=True)

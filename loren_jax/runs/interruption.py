@@ -74,7 +74,8 @@ class Interruption:
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None is one that Python did not set and cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
 

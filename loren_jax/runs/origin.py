@@ -7,16 +7,20 @@ from typing import Any
 from loren_jax import journal
 
 
-def require_same_origin(recorded: journal.Journal, header: Mapping[str, Any], mesh: str) -> None:
+def require_same_origin(
+    recorded: journal.Journal | None, header: Mapping[str, Any], mesh: str
+) -> None:
     """Raises unless a run can go on; warns where it goes on up to rounding alone.
 
     Parameters, optimiser, loss and data must be those of the journal; the error names what is not.
 
     Args:
-        recorded: The run's journal.
+        recorded: The run's journal; None for a run that begins, and where it is not read.
         header: The header that a run begun now would have.
         mesh: The devices of this process; empty for one.
     """
+    if recorded is None:
+        return
     theirs, ours = recorded.header, header
     journal.require_same(ours["params"], theirs["params"], "the base model")
     if "frozen" in theirs["run"]:

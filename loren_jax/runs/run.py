@@ -159,8 +159,7 @@ class Run:
             state = self._first_state(optimizer, params)
             programs = self._programs(optimizer, params, state)
             header = self._header(programs, state)
-            if recorded is not None:
-                require_same_origin(recorded, header, self._mesh)
+            processes.told(lambda: require_same_origin(recorded, header, self._mesh))
             losses = processes.told_array(
                 lambda: (
                     np.zeros((0, *header["losses"]), np.float32)
@@ -263,7 +262,8 @@ class Run:
         path = self.directory / files.SUMMARY
         summary = files.read_json(path) if path.is_file() else {"interrupted": True}
         done = summary.get("stopped") or recorded >= self.steps
-        return summary if done and not summary["interrupted"] else None
+        same = summary.get("metric") == self.select
+        return summary if done and same and not summary["interrupted"] else None
 
     def _writers(
         self,
@@ -306,6 +306,7 @@ class Run:
             **mesh,
             "processes": jax.process_count(),
         }
+        (self.directory / files.METRICS).touch()  # from now on it counts as a run of ours
         files.write_json(self.directory / files.CONFIG, facts)
         path = self.directory / files.JOURNAL
         if self.factors is not None:

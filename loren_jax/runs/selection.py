@@ -89,7 +89,8 @@ class Selection:
     def facts(self) -> dict[str, Any]:
         """What a checkpoint must know beside the best leaves, as JSON values."""
         best = None if self.best is None else [self.best.step, self.best.scores]
-        return {"without_improvement": self._without_improvement, "best": best}
+        counted = {"without_improvement": self._without_improvement}
+        return {"score": self._score, **counted, "best": best}
 
     def go_on(self, facts: Mapping[str, Any], leaves: dict[str, Any]) -> None:
         """Takes up what `facts` gave, and the leaves that lay beside it."""

@@ -1,6 +1,7 @@
 """JSON of a run: strict, whole, and told of by name where it is damaged."""
 
 import json
+import os
 import stat
 
 import numpy as np
@@ -32,6 +33,15 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "plain").touch()
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.json", "plain")]
     assert modes[0] == modes[1]  # as umask says
+
+
+def test_json_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Else a crash of the machine may leave an empty file under it, and nothing could go on."""
+    order, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: order.append("sync") or fsync(file))
+    monkeypatch.setattr(os, "replace", lambda *paths: order.append("name") or replace(*paths))
+    write_json(tmp_path / "a.json", {"b": 1})
+    assert order == ["sync", "name"]
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,21 @@
 """No run overwrites another, or anything else, by accident."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from loren_jax import journal
 from loren_jax.reports.files import JOURNAL, METRICS, SUMMARY
-from loren_jax.runs.directory import claim, holds_run, require_free
+from loren_jax.runs.directory import LOCK, claim, holds_run, locked, require_free
 
 HEADER = journal.header({}, (1, 1), method=None)
 
 
 def recorded(directory, steps):
     """What an attempt leaves that ended behind some steps."""
+    directory.mkdir(exist_ok=True)
     (directory / METRICS).write_text("{}\n")
     (directory / "notes.txt").touch()
     (directory / "model").mkdir()
@@ -60,3 +64,46 @@ def test_what_is_no_run_is_never_replaced(overwrite, tmp_path):
         require_free(tmp_path, overwrite=overwrite)
     with pytest.raises(FileExistsError, match="is a file"):
         require_free(tmp_path / "thesis.tex", overwrite=overwrite)
+
+
+def test_a_former_runs_checkpoints_never_stay_behind(tmp_path):
+    """The new run would go on from them; those on another disk are for their owner to remove."""
+    recorded(tmp_path / "run", steps=1)
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "scratch")
+    with pytest.raises(OSError, match="symbolic link"):
+        claim(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / METRICS).exists()  # still a run of ours
+
+
+def test_drafts_of_an_attempt_that_was_killed_block_nothing(tmp_path):
+    recorded(tmp_path, steps=0)
+    for draft in (f".{JOURNAL}.4711", f".{SUMMARY}.draft", f".{METRICS}.draft"):
+        (tmp_path / draft).touch()
+    claim(tmp_path, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_directory_that_another_process_takes_at_the_end_is_left_to_it(tmp_path, monkeypatch):
+    unlink = Path.unlink
+
+    def retaken(self, **options):
+        unlink(self, **options)
+        self.touch()
+
+    monkeypatch.setattr(Path, "unlink", retaken)
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "run"):
+        raise ZeroDivisionError
+    assert (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_disk_without_locks_is_used_without(tmp_path, monkeypatch):
+    """As Lustre is often mounted; the journal's own check stays."""
+
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with locked(tmp_path):
+        recorded(tmp_path, steps=1)
+        assert holds_run(tmp_path)

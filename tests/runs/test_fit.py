@@ -16,7 +16,7 @@ import loren_jax
 from loren_jax import journal
 from loren_jax.reports import read_metrics
 from loren_jax.reports.files import METRICS
-from loren_jax.runs import InUseError, fit
+from loren_jax.runs import InUseError, fit, processes
 from loren_jax.runs.directory import LOCK, claim, locked, require_free
 
 BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
@@ -211,6 +211,40 @@ def test_an_attempt_that_failed_before_its_first_step_blocks_nothing(tmp_path, b
             run(tmp_path / "run", **wrong)
     require_free(tmp_path / "run", overwrite=False)
     run(tmp_path / "run", rate=0.1)
+
+
+def test_nor_does_one_that_was_stopped_while_it_began(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "create", lambda *given, **more: (_ for _ in ()).throw(StoppedError))
+        with pytest.raises(StoppedError):
+            run(tmp_path / "run")
+    assert run(tmp_path / "run").summary.steps == 12
+
+
+def test_another_choice_of_the_best_looks_at_all_evaluations_again(tmp_path):
+    """The loss falls: by the one choice the first parameters are kept, by the other the last."""
+    run(tmp_path / "run", select="-loss")
+    again, other = run(tmp_path / "run", select="loss"), run(tmp_path / "other", select="loss")
+    assert_same(again.params, other.params)
+    assert again.summary.selected_step == other.summary.selected_step
+    assert again.summary.metric == "loss"
+
+
+def test_what_stops_a_resume_is_told_to_all_processes(tmp_path, stopped, monkeypatch):
+    told, heard = processes.told, []
+
+    def listening(make):
+        try:
+            return told(make)
+        except ValueError as error:
+            heard.append(error)
+            raise
+
+    monkeypatch.setattr(processes, "told", listening)
+    stopped(tmp_path / "run")
+    with pytest.raises(ValueError, match="the optimizer of this run"):
+        run(tmp_path / "run", rate=0.06)
+    assert len(heard) == 1
 
 
 def test_what_is_no_run_is_refused_and_stays(tmp_path):

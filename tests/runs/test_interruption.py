@@ -44,6 +44,21 @@ def test_signals_are_counted(number, capsys):
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
+@pytest.mark.usefixtures("interrupts")
+def test_a_handler_that_is_not_pythons_ends_no_run(monkeypatch):
+    """Python gives None for it, and takes none back."""
+    own, handlers = signal.signal, {signal.SIGTERM: None}
+
+    def install(number, handler):
+        before = own(number, handler)
+        return handlers.pop(number, before)
+
+    monkeypatch.setattr(signal, "signal", install)
+    with Interruption():
+        pass
+    own(signal.SIGTERM, signal.SIG_DFL)
+
+
 def test_other_threads_do_without():
     heard = []
 

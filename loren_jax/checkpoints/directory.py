@@ -16,6 +16,17 @@ from safetensors.numpy import save_file
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuses what Git leaves in the place of a large file that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ValueError(
+                f"{path} is a Git LFS pointer and not the file itself; run `git lfs pull` in its "
+                "directory, or fetch the model by huggingface_hub"
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -33,6 +44,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; is its directory a Hugging Face model?")
+    refuse_pointer(path)
     try:
         parsed = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

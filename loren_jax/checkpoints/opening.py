@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loren_jax.checkpoints.directory import CONFIG, WEIGHTS, read_json
+from loren_jax.checkpoints.directory import CONFIG, WEIGHTS, read_json, refuse_pointer
 from loren_jax.checkpoints.gguf import MAGIC as GGUF_MAGIC
 from loren_jax.checkpoints.gguf import GGUFFile, gguf_config, read_gguf_header
 from loren_jax.checkpoints.source import JoinedShards, SafetensorsFile, TensorSource
@@ -71,6 +71,7 @@ def open_checkpoint(path: str | Path) -> TensorSource:
         ValueError: If a file is damaged, or holds anything but tensors.
     """
     weights = locate_weights(Path(path))
+    refuse_pointer(weights.path)
     if weights.path.name.endswith(_INDEX_ENDING):
         return _joined(weights)
     return weights.reader(weights.path)
@@ -103,6 +104,7 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
 
 
 def _reader_of(path: Path) -> Callable[[Path], TensorSource]:
+    refuse_pointer(path)
     with path.open("rb") as file:
         start = file.read(16)
     if path.name.endswith(_INDEX_ENDING):
@@ -133,6 +135,7 @@ def _joined(weights: Weights) -> TensorSource:
                 f"{directory / file} is listed in {weights.path.name} but absent; fetch the model "
                 "again"
             )
+        refuse_pointer(directory / file)
     shards = [weights.reader(directory / file) for file in files]
     joined = JoinedShards(str(directory), shards)
     joined.require(weights.path, weight_map)

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from loren_jax.checkpoints.directory import refuse_pointer
 from loren_jax.checkpoints.gguf import GGUFFile, gguf_tokenizer, read_gguf_header
 from loren_jax.checkpoints.opening import locate_weights
 
@@ -19,6 +20,14 @@ TOKENIZER = (
     "chat_template.jinja",
 )
 """Files of a Hugging Face directory that make up its tokenizer."""
+
+# Each set is a whole vocabulary; without any, transformers makes up a tokenizer that knows nothing.
+_VOCABULARIES = (
+    {"tokenizer.json"},
+    {"vocab.txt"},
+    {"vocab.json", "merges.txt"},
+    {"tokenizer.model"},
+)
 
 
 def checkpoint_tokenizer(path: str | Path) -> Any:
@@ -38,10 +47,27 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
     path = Path(path)
     if gguf := _carrier(path):
         return gguf_tokenizer(read_gguf_header(gguf))
+    directory = path if path.is_dir() else path.parent
+    present = [name for name in TOKENIZER if (directory / name).is_file()]
+    if not any(vocabulary <= set(present) for vocabulary in _VOCABULARIES):
+        raise FileNotFoundError(
+            f"{directory} has no tokenizer's vocabulary (tokenizer.json, vocab.txt, or vocab.json "
+            "with merges.txt); copy the tokenizer's files beside the model"
+        )
+    for name in present:
+        refuse_pointer(directory / name)
     from transformers import AutoTokenizer
 
-    directory = path if path.is_dir() else path.parent
-    return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    try:
+        return AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers raises Exception itself
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"{directory}: its tokenizer ({', '.join(present)}) cannot be opened ({reason}); fetch "
+            "it again, or upgrade transformers and tokenizers if it is newer than they are"
+        ) from error
 
 
 def tokenizer_files(path: str | Path) -> dict[str, bytes]:

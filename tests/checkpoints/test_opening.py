@@ -96,3 +96,28 @@ def test_missing_and_unknown_weights_are_named(tmp_path):
         (tmp_path / name).write_bytes(bytes(64))
         with pytest.raises(ValueError, match=rf"{name} is of no known format.*llama2c\.py"):
             open_checkpoint(tmp_path / name)
+
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.gguf"])
+def test_weights_that_git_did_not_fetch_are_named(name, tmp_path):
+    (tmp_path / name).write_text(LFS_POINTER)
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
+            open_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["model-2.safetensors", "model.safetensors.index.json"])
+def test_shards_that_git_did_not_fetch_are_named(name, tmp_path):
+    write_shards(tmp_path, "model.safetensors")
+    (tmp_path / name).write_text(LFS_POINTER)
+    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer"):
+        open_checkpoint(tmp_path)
+
+
+def test_configuration_that_git_did_not_fetch_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(LFS_POINTER)
+    with pytest.raises(ValueError, match=r"config\.json is a Git LFS pointer"):
+        checkpoint_config(tmp_path)

@@ -18,6 +18,7 @@ from loren_jax.checkpoints import (
 from loren_jax.models import export_language_model, load_language_model
 from loren_jax.tasks import open_tokenizer
 
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 TEXT = "hello hé\n"
 
 
@@ -90,9 +91,40 @@ def test_code_of_a_directory_is_not_run(tmp_path):
     auto_map = {"AutoTokenizer": ["code.T", None]}
     (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": auto_map}))
     (folder / "config.json").write_text("{}")
-    with pytest.raises(Exception, match=r"trust_remote_code|model_type|[Uu]nrecognized"):
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    with pytest.raises(ValueError, match="contains custom code"):
         checkpoint_tokenizer(folder)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [(), ("tokenizer_config.json", "special_tokens_map.json"), ("vocab.json",), ("merges.txt",)],
+)
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "gpt2", "opt", "llama"])
+def test_model_without_a_vocabulary_gets_no_made_up_tokenizer(family, files, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer's vocabulary .*; copy"):
+        checkpoint_tokenizer(tmp_path)
+
+
+def test_tokenizer_of_an_unknown_format_is_named_in_one_line(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    unknown = {"version": "1.0", "added_tokens": [], "model": {"type": "Foreign", "vocab": 3}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(unknown))
+    with pytest.raises(ValueError, match=r"tokenizer\.json\) cannot be opened .*upgrade") as caught:
+        checkpoint_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])
+def test_tokenizer_that_git_did_not_fetch_is_named(name, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / name).write_text(LFS_POINTER)
+    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
+        checkpoint_tokenizer(tmp_path)
 
 
 @pytest.mark.slow

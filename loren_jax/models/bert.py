@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.encoder import Encoder, EncoderConfig, encoder_export
+from loren_jax.models.encoder import Encoder, EncoderConfig, encoder_export, tied_rows
 from loren_jax.models.layers import linear
 from loren_jax.models.network import Export, Family
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -123,8 +123,7 @@ def _weight_table(config: BertConfig) -> WeightTable:
         head="classifier",
         pooler="pooler",
         ignored=tuple(ignored),
-        # Checkpoints converted from TensorFlow keep its names for the two parts of a layer norm.
-        renamed=((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")),
+        tied=tied_rows(config, "cls.predictions.decoder", rows[0], "cls.predictions.bias"),
     )
 
 

@@ -17,7 +17,7 @@ from loren_jax.models.layers import Embedding, Mask, Tokens, linear, token_at
 from loren_jax.models.network import Export, NetworkConfig
 from loren_jax.models.weights import WeightRow
 
-OTHER_HEADS = ("lm_head.weight", "score.weight")
+OTHER_HEADS = ("lm_head.weight", "score.weight", "multiple_choice_head.*")
 """Tensors of a head that the network does not have, which a checkpoint may hold."""
 
 
@@ -148,6 +148,11 @@ def head_rows(config: DecoderConfig) -> list[WeightRow]:
     if config.head == "classification":
         return WeightRow.linear("score", "score", bias=False)
     return [] if config.tie_word_embeddings else WeightRow.linear("lm_head", "lm_head", bias=False)
+
+
+def tied_rows(config: DecoderConfig, word: WeightRow) -> tuple[tuple[str, str], ...]:
+    """The output layer's name for the word embedding, where they are one."""
+    return (("lm_head.weight", word.name),) if config.tie_word_embeddings else ()
 
 
 def decoder_export(config: DecoderConfig, language_model: str = "ForCausalLM") -> Export:

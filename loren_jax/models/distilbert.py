@@ -10,7 +10,13 @@ from typing import ClassVar
 import jax
 from flax import nnx
 
-from loren_jax.models.encoder import Encoder, EncoderConfig, TwoLayerHead, encoder_export
+from loren_jax.models.encoder import (
+    Encoder,
+    EncoderConfig,
+    TwoLayerHead,
+    encoder_export,
+    tied_rows,
+)
 from loren_jax.models.network import Family
 from loren_jax.models.weights import WeightRow, WeightTable
 
@@ -74,12 +80,18 @@ def _weight_table(config: DistilBertConfig) -> WeightTable:
         rows += dense("vocab_transform", "masked_lm/dense")
         rows += norm("vocab_layer_norm", "masked_lm/norm")
         rows.append(WeightRow("vocab_projector.bias", "masked_lm/bias"))
-        ignored = ("vocab_projector.weight", "pre_classifier.*", "classifier.*")
+        ignored = ["vocab_projector.weight", "pre_classifier.*", "classifier.*"]
     else:
         rows += dense("pre_classifier", "classifier/dense")
         rows += dense("classifier", "classifier/output")
-        ignored = ("vocab_*",)
-    return WeightTable(rows=tuple(rows), prefix="distilbert.", head="classifier", ignored=ignored)
+        ignored = ["vocab_*"]
+    return WeightTable(
+        rows=tuple(rows),
+        prefix="distilbert.",
+        head="classifier",
+        ignored=("distilbert.embeddings.position_ids", *ignored),
+        tied=tied_rows(config, "vocab_projector", rows[0]),
+    )
 
 
 DISTILBERT = Family(DistilBertConfig, DistilBertNetwork, _weight_table, encoder_export)

@@ -30,6 +30,7 @@ from loren_jax.models.layers import (
     token_at,
 )
 from loren_jax.models.network import ACTIVATIONS, Export, NetworkConfig
+from loren_jax.models.weights import WeightRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class EncoderConfig(NetworkConfig):
         layer_norm_eps: Added to the variance in every layer norm.
         hidden_act: Activation of the MLP, a key of ``ACTIVATIONS``.
         mask_token_id: Token that a masked language model answers at.
+        tie_word_embeddings: Whether the output layer of the language model is the word embedding;
+            there is no language model of ours where it is not.
     """
 
     hidden_size: int
@@ -56,6 +59,7 @@ class EncoderConfig(NetworkConfig):
     hidden_act: str = "gelu"
     pad_token_id: int | None = 0
     mask_token_id: int | None = None
+    tie_word_embeddings: bool | None = True
     pooling: str = "cls"
 
     POOLINGS: ClassVar[tuple[str, ...]] = ("cls",)
@@ -63,9 +67,17 @@ class EncoderConfig(NetworkConfig):
         "position_embedding_type": "absolute",
         "is_decoder": False,
         "add_cross_attention": False,
-        "tie_word_embeddings": True,
     }
     MULTIPLES: ClassVar[tuple[tuple[str, str], ...]] = (("hidden_size", "num_attention_heads"),)
+
+    def __post_init__(self) -> None:
+        """Refuses a language model with an output layer of its own."""
+        super().__post_init__()
+        if self.head == "language_model" and self.tie_word_embeddings is False:
+            raise ValueError(
+                "tie_word_embeddings=False is not supported; use a checkpoint with "
+                "tie_word_embeddings=True"
+            )
 
 
 class EncoderEmbeddings(nnx.Module):
@@ -249,6 +261,16 @@ class Encoder(nnx.Module):
         x_BxD = token_at(x_BxTxD, jnp.argmax(masked_BxT, axis=1))
         logits_BxC = self.masked_lm(x_BxD, self.embeddings.word, token_ids)
         return jnp.where(masked_BxT.any(axis=1)[:, None], logits_BxC, jnp.nan)
+
+
+def tied_rows(
+    config: EncoderConfig, decoder: str, word: WeightRow, bias: str = ""
+) -> tuple[tuple[str, str], ...]:
+    """The output layer's names for the word embedding and, if it has two, for its bias."""
+    if config.tie_word_embeddings is False:
+        return ()
+    pairs = ((f"{decoder}.weight", word.name), (f"{decoder}.bias", bias))
+    return pairs if bias else pairs[:1]
 
 
 def encoder_export(config: EncoderConfig) -> Export:

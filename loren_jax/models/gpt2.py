@@ -12,7 +12,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.decoder import OTHER_HEADS, Decoder, DecoderConfig, decoder_export, head_rows
+from loren_jax.models.decoder import (
+    OTHER_HEADS,
+    Decoder,
+    DecoderConfig,
+    decoder_export,
+    head_rows,
+    tied_rows,
+)
 from loren_jax.models.layers import (
     Embedding,
     Mask,
@@ -185,6 +192,7 @@ def _weight_table(config: GPT2Config) -> WeightTable:
         head="score",
         # The causal mask as a tensor, in old checkpoints, and the heads that are not wanted.
         ignored=("transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias", *OTHER_HEADS),
+        tied=tied_rows(config, rows[0]),
     )
 
 

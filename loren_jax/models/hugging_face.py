@@ -35,6 +35,7 @@ from loren_jax.models.families import (
 )
 from loren_jax.models.location import POOLING_CONFIG
 from loren_jax.models.network import Family, NetworkConfig
+from loren_jax.models.tensor_names import stored_names
 from loren_jax.models.weights import (
     ShardingOf,
     WeightTable,
@@ -107,8 +108,8 @@ def _label_count(
     source: TensorSource, table: WeightTable, raw: Mapping[str, Any], wanted: int | None
 ) -> int:
     """Number of labels: the head's if the checkpoint has one, which must then be the wanted one."""
-    names, present = head_names(table), set(source.names())
-    if not present & set(names):
+    names, present = head_names(table), stored_names(source, table)
+    if not present.keys() & set(names):
         if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
             raise ValueError(
                 f"{source.name}: {CONFIG} announces a classifier, but the tensors "
@@ -119,7 +120,7 @@ def _label_count(
         return wanted
     if names[-1] not in present:  # half a head, which is refused when the tensors are matched
         return wanted or 1
-    labels = source.shape(names[-1])[0]
+    labels = source.shape(present[names[-1]])[0]
     if wanted not in (None, labels):
         raise ValueError(
             f"num_labels={wanted}, but {names[-1]!r} in {source.name} has {labels} labels; pass "

@@ -12,7 +12,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.decoder import OTHER_HEADS, Decoder, DecoderConfig, decoder_export, head_rows
+from loren_jax.models.decoder import (
+    OTHER_HEADS,
+    Decoder,
+    DecoderConfig,
+    decoder_export,
+    head_rows,
+    tied_rows,
+)
 from loren_jax.models.layers import (
     Mask,
     RMSNorm,
@@ -216,8 +223,9 @@ def _weight_table(config: LlamaConfig) -> WeightTable:
         rows=tuple(rows),
         prefix="model.",
         head="score",
-        # The rotary frequencies as a tensor, in old checkpoints.
-        ignored=("model.*rotary_emb.inv_freq", *OTHER_HEADS),
+        # The rotary frequencies, and what is made of them, as tensors in old checkpoints.
+        ignored=("model.*rotary_emb.*", *OTHER_HEADS),
+        tied=tied_rows(config, rows[0]),
     )
 
 

@@ -11,7 +11,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from loren_jax.models.decoder import OTHER_HEADS, Decoder, DecoderConfig, decoder_export, head_rows
+from loren_jax.models.decoder import (
+    OTHER_HEADS,
+    Decoder,
+    DecoderConfig,
+    decoder_export,
+    head_rows,
+    tied_rows,
+)
 from loren_jax.models.layers import (
     Embedding,
     Mask,
@@ -214,7 +221,14 @@ def _weight_table(config: OPTConfig) -> WeightTable:
     if config.projected:
         rows += WeightRow.linear(f"{_DECODER}.project_in", "project_in", bias=False)
         rows += WeightRow.linear(f"{_DECODER}.project_out", "project_out", bias=False)
-    return WeightTable(rows=tuple(rows), prefix="model.", head="score", ignored=OTHER_HEADS)
+    return WeightTable(
+        rows=tuple(rows),
+        prefix="model.",
+        head="score",
+        # What metaseq's own format is counted by, in old checkpoints.
+        ignored=(f"{_DECODER}.version", *OTHER_HEADS),
+        tied=tied_rows(config, rows[0]),
+    )
 
 
 OPT = Family(OPTConfig, OPTNetwork, _weight_table, decoder_export)

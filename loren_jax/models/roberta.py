@@ -10,7 +10,13 @@ from flax import nnx
 from jaxtyping import Array, Int
 
 from loren_jax.models.bert import bert_rows
-from loren_jax.models.encoder import Encoder, EncoderConfig, TwoLayerHead, encoder_export
+from loren_jax.models.encoder import (
+    Encoder,
+    EncoderConfig,
+    TwoLayerHead,
+    encoder_export,
+    tied_rows,
+)
 from loren_jax.models.network import Family
 from loren_jax.models.weights import WeightRow, WeightTable
 
@@ -90,7 +96,11 @@ def _weight_table(config: RobertaConfig) -> WeightTable:
         rows += dense("classifier.out_proj", "classifier/output")
         ignored.append("lm_head.*")
     return WeightTable(
-        rows=tuple(rows), prefix="roberta.", head="classifier", ignored=tuple(ignored)
+        rows=tuple(rows),
+        prefix="roberta.",
+        head="classifier",
+        ignored=tuple(ignored),
+        tied=tied_rows(config, "lm_head.decoder", rows[0], "lm_head.bias"),
     )
 
 

@@ -20,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import TensorSource, read_part
+from loren_jax.models.tensor_names import stored_names
 
 Params = Mapping[str, Any]
 """A nested dictionary of arrays; ``a/b`` below means ``params["a"]["b"]``."""
@@ -28,6 +29,9 @@ ShardingOf = Callable[[str, tuple[int, ...]], NamedSharding]
 """``(path, shape) -> NamedSharding`` of a parameter."""
 
 FLOAT_DTYPES = ("F32", "F16", "BF16")
+
+ELSEWHERE = ("qa_outputs.*", "*.embeddings.token_type_ids")
+"""Tensors that no network of ours has: of another task's head, or made from a shape."""
 
 SMALL = 1 << 16
 """Numbers of a leaf that is put together on the host."""
@@ -110,7 +114,9 @@ class WeightTable(NamedTuple):
         pooler: First part of the paths of what stands between encoder and head; a checkpoint
             without head may be without it too.
         ignored: Patterns of tensors that may be in a checkpoint and are not wanted.
-        renamed: Pairs (old, new) of outdated endings of names.
+        tied: Pairs (twin, name) of tensors that are one: where only the twin is stored, it is read.
+        renamed: Pairs (old, new) of outdated endings of names; by default those of checkpoints that
+            were converted from TensorFlow, which called the parts of a layer norm otherwise.
     """
 
     rows: tuple[WeightRow, ...]
@@ -118,7 +124,11 @@ class WeightTable(NamedTuple):
     head: str = ""
     pooler: str = ""
     ignored: tuple[str, ...] = ()
-    renamed: tuple[tuple[str, str], ...] = ()
+    tied: tuple[tuple[str, str], ...] = ()
+    renamed: tuple[tuple[str, str], ...] = (
+        (".LayerNorm.gamma", ".LayerNorm.weight"),
+        (".LayerNorm.beta", ".LayerNorm.bias"),
+    )
 
     def tensor_rows(self, abstract: Params) -> dict[str, tuple[WeightRow, tuple[int, ...]]]:
         """Every tensor of a complete checkpoint: its row, and the shape that it must have there.
@@ -136,7 +146,7 @@ class WeightTable(NamedTuple):
 
     def is_ignored(self, name: str) -> bool:
         """Whether a tensor of this name is not wanted."""
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignored)
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in (*self.ignored, *ELSEWHERE))
 
     def canonical_name(self, name: str, *, prefixed: bool) -> str:
         """A tensor's name as the rows spell it.
@@ -174,11 +184,7 @@ def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) ->
     Raises:
         ValueError: If a tensor is unmapped, missing, of the wrong shape or not of a float type.
     """
-    names = source.names()
-    prefixed = any(name.startswith(table.prefix) for name in names)
-    found = {table.canonical_name(name, prefixed=prefixed): name for name in names}
-    if len(found) != len(names):
-        raise ValueError(f"{source.name}: two tensors go by the same name; export it anew")
+    found = stored_names(source, table)
     expected = table.tensor_rows(abstract)
     _check_names(source.name, set(found), set(expected), table)
     matched = {canonical: found[canonical] for canonical in expected if canonical in found}
@@ -205,7 +211,7 @@ def _check_names(source: str, found: set[str], expected: set[str], table: Weight
     if missing := sorted(expected - found - optional):
         raise ValueError(
             f"{source}: {len(missing)} tensors are missing, the first is {missing[0]!r}; "
-            "check num_hidden_layers in config.json, and pass another pooling= if it is the pooler"
+            f"{_remedy(missing, table)}"
         )
     unmapped = sorted(name for name in found - expected if not table.is_ignored(name))
     if unmapped:
@@ -213,6 +219,17 @@ def _check_names(source: str, found: set[str], expected: set[str], table: Weight
             f"{source}: the model has no place for {len(unmapped)} tensors, the first is "
             f"{unmapped[0]!r}; check the model type and num_hidden_layers in config.json"
         )
+
+
+def _remedy(missing: list[str], table: WeightTable) -> str:
+    if set(missing) <= set(table.names_below(table.pooler)):
+        return "it is the pooler: pass another pooling=, or fetch the model again"
+    if set(missing) <= set(table.names_below("lm_head")):
+        return (
+            'it is the output layer: set "tie_word_embeddings": true in config.json if it is the '
+            "word embedding, or fetch the model again"
+        )
+    return "check num_hidden_layers in config.json, or fetch the model again"
 
 
 def read_params(

@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.tiny_checkpoints import TinyCheckpoint, padded_batch, torch_logits, torch_model
+from models.tiny_checkpoints import (
+    ENCODERS,
+    TinyCheckpoint,
+    padded_batch,
+    torch_logits,
+    torch_model,
+)
 
 from loren_jax.diagnostics import materialised
 from loren_jax.models import (
@@ -31,47 +37,6 @@ from loren_jax.models import (
 from loren_jax.models.families import abstract_params
 
 GOLDEN = Path(__file__).with_name("golden_encoders.json")
-# Every field differs from the family's default, so that one that is not read is noticed.
-SHAPE = {
-    "vocab_size": 30,
-    "hidden_size": 12,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "intermediate_size": 10,
-    "layer_norm_eps": 0.01,
-}
-RAW = {
-    "bert": {
-        **SHAPE,
-        "model_type": "bert",
-        "max_position_embeddings": 9,
-        "type_vocab_size": 3,
-        "hidden_act": "relu",
-        "pad_token_id": 2,
-        "mask_token_id": 5,
-    },
-    "roberta": {
-        **SHAPE,
-        "model_type": "roberta",
-        "max_position_embeddings": 10,
-        "type_vocab_size": 1,
-        "hidden_act": "silu",
-        "pad_token_id": 2,
-        "mask_token_id": 5,
-    },
-    "distilbert": {
-        "model_type": "distilbert",
-        "vocab_size": 30,
-        "dim": 12,
-        "n_layers": 3,
-        "n_heads": 3,
-        "hidden_dim": 10,
-        "max_position_embeddings": 9,
-        "activation": "relu",
-        "pad_token_id": 2,
-        "mask_token_id": 5,
-    },
-}
 CASES = [
     ("bert", "language_model"),
     ("roberta", "classification"),
@@ -79,13 +44,13 @@ CASES = [
     ("distilbert", "classification"),
     ("distilbert", "language_model"),
 ]
-FAMILIES = list(RAW)
+FAMILIES = list(ENCODERS)
 
 
 @functools.cache
 def checkpoint(family, head):
     """A checkpoint that no test changes."""
-    return TinyCheckpoint(RAW[family], head=head)
+    return TinyCheckpoint(ENCODERS[family], head=head)
 
 
 def batch(family):
@@ -223,7 +188,7 @@ def test_no_weight_is_made_dense_by_perturbed_evaluation(family, head):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_checkpoint_of_a_language_model_becomes_a_classifier(family, tmp_path):
-    tiny = TinyCheckpoint(RAW[family], head="language_model")
+    tiny = TinyCheckpoint(ENCODERS[family], head="language_model")
     word = next(t for n, t in tiny.tensors.items() if "word_embeddings" in n)
     tied = {"bert": "cls.predictions", "roberta": "lm_head", "distilbert": "vocab_projector"}
     layer = tied[family] if family == "distilbert" else f"{tied[family]}.decoder"
@@ -240,7 +205,7 @@ def test_checkpoint_of_a_language_model_becomes_a_classifier(family, tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_output_layer_is_never_drawn_anew(family, tmp_path):
-    tiny = TinyCheckpoint(RAW[family], head="classification")
+    tiny = TinyCheckpoint(ENCODERS[family], head="classification")
     with pytest.raises(ValueError, match=r"missing.*(cls\.predictions|lm_head|vocab_)"):
         load_language_model(tiny.write(tmp_path / "classifier"))
     with pytest.raises(ValueError, match=r"missing.*(cls\.predictions|lm_head|vocab_)"):
@@ -250,7 +215,7 @@ def test_output_layer_is_never_drawn_anew(family, tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_untied_output_layers_and_longer_inputs_are_refused(family, tmp_path):
-    tiny = TinyCheckpoint(RAW[family], head="language_model")
+    tiny = TinyCheckpoint(ENCODERS[family], head="language_model")
     model = load_language_model(tiny.write(tmp_path))
     ids = jnp.full((1, model.config.max_length + 1), 4)
     with pytest.raises(ValueError, match=rf"has {ids.shape[1]} tokens.*truncate"):
@@ -262,7 +227,7 @@ def test_untied_output_layers_and_longer_inputs_are_refused(family, tmp_path):
 
 def roberta(**changes):
     """A network with padding token 1, of which only the embeddings are looked at."""
-    tiny = TinyCheckpoint({**RAW["roberta"], "pad_token_id": 1, **changes})
+    tiny = TinyCheckpoint({**ENCODERS["roberta"], "pad_token_id": 1, **changes})
     return bind(tiny.config, init_params(tiny.config))
 
 

@@ -140,6 +140,47 @@ def padded_batch(pad_token_id, vocab_size=30):
     return jnp.asarray(ids), jnp.asarray(mask), jnp.asarray(types)
 
 
+# Every field differs from the family's default, so that one that is not read is noticed.
+_SHAPE = {
+    "vocab_size": 30,
+    "hidden_size": 12,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "intermediate_size": 10,
+    "layer_norm_eps": 0.01,
+}
+ENCODERS = {
+    "bert": {
+        **_SHAPE,
+        "model_type": "bert",
+        "max_position_embeddings": 9,
+        "type_vocab_size": 3,
+        "hidden_act": "relu",
+        "pad_token_id": 2,
+        "mask_token_id": 5,
+    },
+    "roberta": {
+        **_SHAPE,
+        "model_type": "roberta",
+        "max_position_embeddings": 10,
+        "type_vocab_size": 1,
+        "hidden_act": "silu",
+        "pad_token_id": 2,
+        "mask_token_id": 5,
+    },
+    "distilbert": {
+        "model_type": "distilbert",
+        "vocab_size": 30,
+        "dim": 12,
+        "n_layers": 3,
+        "n_heads": 3,
+        "hidden_dim": 10,
+        "max_position_embeddings": 9,
+        "activation": "relu",
+        "pad_token_id": 2,
+        "mask_token_id": 5,
+    },
+}
 _SIZES = {"vocab_size": 13, "num_hidden_layers": 2, "pad_token_id": 1}
 DECODERS = {
     "gpt2": {

@@ -1,0 +1,93 @@
+"""How the tensors of a checkpoint are called: wrappers, tied pairs, adapters and quantisation.
+
+A checkpoint comes from whatever wrote it: a model inside another module puts that module's name
+before every other, and of tensors that share their memory only one is stored. Here such names
+become those of the weight table; what is no plain model is told by name.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from loren_jax.checkpoints import TensorSource
+
+if TYPE_CHECKING:
+    from loren_jax.models.weights import WeightTable
+
+_ADAPTERS = (".base_layer.", ".modules_to_save.", ".original_module.", ".lora_", "lora_embedding_")
+_PACKED = (
+    *(".qweight", ".qzeros", ".scales", ".g_idx", ".SCB", ".absmax", ".quant_map", ".quant_state"),
+    *(".weight_scale", ".weight_scale_inv", ".weight_packed", ".weight_format", ".input_scale"),
+    *(".weight.absmax", ".weight.quant_map", ".nested_absmax", ".nested_quant_map"),
+)
+
+
+def stored_names(source: TensorSource, table: "WeightTable") -> dict[str, str]:
+    """Canonical name of every tensor of a checkpoint -> its name there.
+
+    Args:
+        source: The checkpoint.
+        table: The model's weight table.
+
+    Returns:
+        The names, also of tensors that the table has no place for.
+
+    Raises:
+        ValueError: If two tensors have one name, or they are of an adapter or quantised.
+    """
+    names = source.names()
+    _refuse_what_is_no_plain_model(source.name, names)
+    wrapper = wrapper_of(names, table)
+    bare = {name: name.removeprefix(wrapper) for name in names}
+    prefixed = any(name.startswith(table.prefix) for name in bare.values())
+    found = {table.canonical_name(bare[name], prefixed=prefixed): name for name in names}
+    if len(found) != len(names):
+        raise ValueError(f"{source.name}: two tensors go by the same name; export it anew")
+    for twin, canonical in table.tied:
+        if canonical not in found and twin in found:
+            found[canonical] = found.pop(twin)
+    return found
+
+
+def wrapper_of(names: Iterable[str], table: "WeightTable") -> str:
+    """What stands before the names that the table knows, because the model was part of another.
+
+    The first row that is found at the end of a name tells it; whether the rest fits is for the
+    matching to say, which is total.
+
+    Args:
+        names: Names of the tensors.
+        table: The model's weight table.
+
+    Returns:
+        The foreign prefix, which is empty in most checkpoints.
+
+    Example:
+        >>> from loren_jax.models.weights import WeightRow, WeightTable
+        >>> table = WeightTable((WeightRow("model.embed.weight", "word/embedding"),), "model.")
+        >>> wrapper_of(["module.model.embed.weight"], table)
+        'module.'
+        >>> wrapper_of(["model.model.embed.weight"], table), wrapper_of(["embed.weight"], table)
+        ('model.', '')
+    """
+    for row in table.rows:
+        if not row.name.startswith(table.prefix):
+            continue
+        anchor = row.name.removeprefix(table.prefix).format(layer=0)
+        for name in names:
+            if name == anchor or name.endswith(f".{anchor}"):
+                return name.removesuffix(anchor).removesuffix(table.prefix)
+    return ""
+
+
+def _refuse_what_is_no_plain_model(source: str, names: list[str]) -> None:
+    for name in names:
+        if any(part in name for part in _ADAPTERS):
+            raise ValueError(
+                f"{source}: tensor {name!r} is of a PEFT adapter that is not merged into its model;"
+                " merge it with PEFT's merge_and_unload() and save the model again"
+            )
+        if name.endswith(_PACKED):
+            raise ValueError(
+                f"{source}: tensor {name!r} is of a quantised model; take the model in float32, "
+                "float16 or bfloat16, or dequantise it before"
+            )

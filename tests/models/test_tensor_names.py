@@ -1,0 +1,194 @@
+"""Checkpoints under other names: each loads as the plain one does, or says what it is.
+
+What `transformers` loads as well is compared with it by an oracle test.
+"""
+
+import jax
+import numpy as np
+import pytest
+from models.conftest import TinyBert
+from models.tiny_checkpoints import (
+    ENCODERS,
+    TORCH_CLASSES,
+    Tensors,
+    TinyCheckpoint,
+    TinyDecoder,
+    decoder_batch,
+    torch_logits,
+)
+
+from loren_jax.models import load_classifier, load_language_model
+
+INT = np.arange(10, dtype=np.int64)[None]
+EXTRA = np.ones(1, np.float32)
+
+
+def moved(old, new):
+    """The change that stores a tensor under another name."""
+    return lambda tensors: {new if name == old else name: t for name, t in tensors.items()}
+
+
+def added(**tensors):
+    """The change that adds tensors; a double underscore stands for a point."""
+    extra = {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+    return lambda old: {**old, **extra}
+
+
+def wrapped(prefix, *, only=""):
+    """The change that puts a prefix before names."""
+    return lambda tensors: {
+        prefix + name if name.startswith(only) else name: t for name, t in tensors.items()
+    }
+
+
+def old_norms(tensors):
+    """Layer norms as TensorFlow calls them."""
+    named = lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+        "LayerNorm.bias", "LayerNorm.beta"
+    )
+    return {named(name): tensor for name, tensor in tensors.items()}
+
+
+LM = "language_model"
+TIED = {"tie_word_embeddings": True}
+BERT_WORD = "bert.embeddings.word_embeddings.weight"
+ROBERTA_WORD = "roberta.embeddings.word_embeddings.weight"
+DISTILBERT_WORD = "distilbert.embeddings.word_embeddings.weight"
+BUFFERS = {
+    "distilbert": ("distilbert", {}, added(distilbert__embeddings__position_ids=INT)),
+    "bert": ("bert", {}, added(bert__embeddings__position_ids=INT)),
+    "segments": ("bert", {}, added(bert__embeddings__token_type_ids=INT)),
+    "roberta": ("roberta", {}, added(roberta__embeddings__position_ids=INT)),
+    "opt version": ("opt", {}, added(model__decoder__version=EXTRA)),
+    "llama rotary": ("llama", {}, added(model__layers__0__self_attn__rotary_emb__inv_freq=EXTRA)),
+    "old norms, roberta": ("roberta", {}, old_norms),
+}
+ONE_OF_A_PAIR = {
+    "gpt2": ("gpt2", {"head": LM}, moved("transformer.wte.weight", "lm_head.weight")),
+    "llama": ("llama", {"head": LM, **TIED}, moved("model.embed_tokens.weight", "lm_head.weight")),
+    "opt": ("opt", {"head": LM}, moved("model.decoder.embed_tokens.weight", "lm_head.weight")),
+    "bert": ("bert", {"head": LM}, moved(BERT_WORD, "cls.predictions.decoder.weight")),
+    "bert bias": (
+        "bert",
+        {"head": LM},
+        moved("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    ),
+    "roberta": ("roberta", {"head": LM}, moved(ROBERTA_WORD, "lm_head.decoder.weight")),
+    "distilbert": ("distilbert", {"head": LM}, moved(DISTILBERT_WORD, "vocab_projector.weight")),
+}
+WRAPPED = {
+    "doubled, llama": ("llama", {"head": LM, **TIED}, wrapped("model.", only="model.")),
+    "doubled, opt": ("opt", {"head": LM}, wrapped("model.", only="model.")),
+}
+FOREIGN = {
+    f"{prefix}{family}": (family, {}, wrapped(prefix))
+    for prefix in ("module.", "_orig_mod.", "base_model.model.", "model.", "module._orig_mod.")
+    for family in ("bert", "distilbert", "gpt2", "llama", "opt")
+    if (prefix, family) not in {("model.", "llama"), ("model.", "opt")}
+} | {"one pair and a prefix": ("gpt2", {"head": LM}, lambda tensors: wrapped("module.")(
+    moved("transformer.wte.weight", "lm_head.weight")(tensors)))}  # fmt: skip
+SAME = {
+    f"{kind}: {case}": entry
+    for kind, cases in {"buffer": BUFFERS, "pair": ONE_OF_A_PAIR, "wrapped": WRAPPED}.items()
+    for case, entry in cases.items()
+}
+
+
+def checkpoint_of(family, options):
+    if family in ("gpt2", "llama", "opt"):
+        return TinyDecoder(family, **options)
+    return TinyCheckpoint(ENCODERS[family], **options)
+
+
+def loaded(checkpoint, directory):
+    directory = checkpoint.write(directory)
+    if checkpoint.config.head == "language_model":
+        return load_language_model(directory)
+    return load_classifier(directory)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "change"), (SAME | FOREIGN).values(), ids=SAME | FOREIGN
+)
+def test_other_names_give_the_same_parameters(family, options, change, tmp_path):
+    checkpoint = checkpoint_of(family, options)
+    plain = loaded(checkpoint, tmp_path / "plain")
+    checkpoint.tensors = Tensors(change(checkpoint.tensors))
+    changed = loaded(checkpoint, tmp_path / "changed")
+    jax.tree.map(np.testing.assert_array_equal, changed.params, plain.params)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("family", "options", "change"), SAME.values(), ids=SAME)
+def test_other_names_are_what_transformers_makes_of_them(family, options, change, tmp_path):
+    torch = pytest.importorskip("torch")
+    import transformers
+
+    checkpoint = checkpoint_of(family, options)
+    checkpoint.tensors = Tensors(change(checkpoint.tensors))
+    ours = loaded(checkpoint, tmp_path)
+    ids, mask = decoder_batch()
+    architecture = TORCH_CLASSES.get(
+        (family, checkpoint.config.head), checkpoint.export.architecture
+    )
+    stock, report = getattr(transformers, architecture).from_pretrained(
+        tmp_path, output_loading_info=True, dtype=torch.float32
+    )
+    assert not report["missing_keys"], report
+    wanted = torch_logits(stock.eval(), ids, mask)
+    found = np.asarray(ours.apply(ours.params, ids, mask))
+    read = mask[:, :, None] if found.ndim == 3 else 1
+    np.testing.assert_allclose(found * read, wanted * read, atol=2e-5)
+
+
+PEFT = "bert.encoder.layer.0.attention.self.query"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (f"{PEFT}.weight", f"{PEFT}.base_layer.weight"),
+        ("classifier.weight", "classifier.modules_to_save.default.weight"),
+        (f"{PEFT}.bias", f"base_model.model.{PEFT}.lora_A.weight"),
+    ],
+)
+def test_adapter_that_is_not_merged_is_named(old, new, tmp_path):
+    checkpoint = TinyBert()
+    checkpoint.tensors = Tensors(moved(old, new)(checkpoint.tensors))
+    with pytest.raises(ValueError, match=r"is of a PEFT adapter.*merge_and_unload"):
+        load_classifier(checkpoint.write(tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["weight_scale", "SCB", "qweight", "weight.absmax", "scales"])
+def test_quantised_model_is_named(ending, tmp_path):
+    checkpoint = TinyDecoder("llama")
+    name = f"model.layers.0.self_attn.q_proj.{ending}"
+    checkpoint.tensors[name] = np.ones(32, np.float32)
+    with pytest.raises(ValueError, match=rf"{ending}' is of a quantised model; take"):
+        load_classifier(checkpoint.write(tmp_path))
+
+
+def test_missing_output_layer_is_called_so(tmp_path):
+    checkpoint = TinyDecoder("llama", "language_model", tie_word_embeddings=False)
+    del checkpoint.tensors["lm_head.weight"]
+    with pytest.raises(ValueError, match=r"'lm_head\.weight'; it is the output layer: set \"tie"):
+        load_language_model(checkpoint.write(tmp_path))
+
+
+def test_twin_of_an_embedding_that_is_not_tied_does_not_replace_it(tmp_path):
+    checkpoint = TinyDecoder("llama", "language_model", tie_word_embeddings=False)
+    del checkpoint.tensors["model.embed_tokens.weight"]
+    with pytest.raises(ValueError, match=r"missing, the first is 'model\.embed_tokens\.weight'"):
+        load_language_model(checkpoint.write(tmp_path))
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_only_a_language_model_needs_tied_embeddings(family, tmp_path):
+    plain, untied = (checkpoint_of(family, {}), checkpoint_of(family, {}))
+    untied.raw["tie_word_embeddings"] = False
+    plain, untied = (loaded(c, tmp_path / str(n)) for n, c in enumerate((plain, untied)))
+    jax.tree.map(np.testing.assert_array_equal, untied.params, plain.params)
+    model = checkpoint_of(family, {"head": "language_model"})
+    model.raw["tie_word_embeddings"] = False
+    with pytest.raises(ValueError, match="tie_word_embeddings=False is not supported"):
+        loaded(model, tmp_path / "language_model")

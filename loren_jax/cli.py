@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from loren_jax.version import installed
@@ -138,8 +139,6 @@ def _train_command(arguments: list[str]) -> Any:
 
 def _compare_command() -> Any:
     """The type that the arguments of `compare` are read from: the runs have no option's name."""
-    from pathlib import Path
-
     import tyro
 
     from loren_jax.train.config import CompareConfig
@@ -192,10 +191,12 @@ def _chosen_optimizer(arguments: list[str]) -> str:
 
 def _own_error(end: SystemExit) -> Exception | None:
     """The error of ours that made tyro give up, if it was one: a configuration refused itself."""
-    error = end.__context__
+    error, package = end.__context__, str(Path(__file__).parent)
     while error is not None:
-        if isinstance(error, ValueError | TypeError) and type(error) in (ValueError, TypeError):
-            return error
+        trace = traceback.extract_tb(error.__traceback__)
+        # One that tyro raised, as of a word where a number is meant, it tells better itself.
+        if type(error) in (ValueError, TypeError) and trace[-1].filename.startswith(package):
+            return error  # pyrefly: ignore[bad-return]
         error = error.__context__
     return None
 

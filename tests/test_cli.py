@@ -337,3 +337,19 @@ def test_minilm(place, tmp_path):
     printed = run(place, tmp_path / "out", "--model", str(minilm()), *more.split())
     assert "trained            770 of 22,566,146 parameters" in printed
     assert load_classifier(tmp_path / "out" / "model").config.hidden_size == 384
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "message"),
+    [
+        ("--steps", "ten", "Error parsing --steps: invalid literal for int"),
+        ("--learning-rate", "auto", "Error parsing --learning-rate: could not convert string"),
+        ("--schedule", "exponential", "--schedule"),
+    ],
+)
+def test_a_word_where_a_number_is_meant_is_told_with_its_option(capsys, option, word, message):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--learning-rate", "1", option, word])
+    assert end.value.code != 0
+    told = " ".join(line.strip("│ ") for line in capsys.readouterr().err.splitlines())
+    assert message in told

@@ -5,6 +5,7 @@ declared twice. The optimiser's own options depend on `--optimizer`, which is th
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import os
@@ -21,6 +22,11 @@ _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
 _EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError)
 _DEFAULT_OPTIMIZER = "loren"
 _FAILED, _INTERRUPTED = 2, 130
+_OF_ONES_OWN = (
+    *("--learning-rate", "--trainable", "--prompt", "--lora-rank", "--input-directions"),
+    *("--published", "--help", "-h"),
+)
+"""Options beside which there is no recipe."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,12 +80,12 @@ def _parse(arguments: list[str]) -> Any:
     from loren_jax.train.config import EvaluateConfig
     from loren_jax.train.run_commands import run_commands
 
-    errors = io.StringIO()
+    errors, train = io.StringIO(), _train_command(arguments)
     try:
         with contextlib.redirect_stderr(errors):
             parsed = tyro.extras.subcommand_cli_from_dict(
                 {
-                    "train": _train_command(arguments),
+                    "train": train,
                     "evaluate": EvaluateConfig,
                     "predict": _predict_command(),
                     "compare": _compare_command(),
@@ -106,6 +112,7 @@ def _train_command(arguments: list[str]) -> Any:
     from loren_jax.train.config import TrainConfig
     from loren_jax.train.devices import DevicesConfig
     from loren_jax.train.methods import OPTIONS, options_named, published_options
+    from loren_jax.train.recipe import RECIPE, head_recipe
     from loren_jax.train.run_commands import Resume
 
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
@@ -113,9 +120,18 @@ def _train_command(arguments: list[str]) -> Any:
     name = _chosen_optimizer(arguments)
     options = published_options(name) if "--published" in arguments else options_named(name)
 
+    recipe: Any = dataclasses.MISSING
+    own = any(argument.split("=")[0] in _OF_ONES_OWN for argument in arguments)
+    if arguments[:1] == ["train"] and name == _DEFAULT_OPTIMIZER and not own:
+        recipe = head_recipe()
+        print(f"no --learning-rate is given, so this is the recipe: {RECIPE}", file=sys.stderr)
+
     @dataclass(frozen=True)
     class TrainCommand:
         """Fine-tune a model and write it with its metrics, curve and summary.
+
+        Without --learning-rate the classification head is trained, with the numbers that suit it;
+        each of them can be replaced.
 
         Ctrl-C stops after the current step and keeps what was learned. `train --resume RUN` goes on
         with a run, however it stopped, to the bits of one that never did.
@@ -129,7 +145,7 @@ def _train_command(arguments: list[str]) -> Any:
             devices: With what processes and devices.
         """
 
-        run: TrainConfig[options]  # pyrefly: ignore[not-a-type]
+        run: TrainConfig[options] = recipe  # pyrefly: ignore[not-a-type]
         optimizer: Literal[tuple(dict.fromkeys([*OPTIONS, name]))] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
         published: bool = False
         devices: DevicesConfig = field(default_factory=DevicesConfig)

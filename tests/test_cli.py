@@ -353,3 +353,21 @@ def test_a_word_where_a_number_is_meant_is_told_with_its_option(capsys, option, 
     assert end.value.code != 0
     told = " ".join(line.strip("│ ") for line in capsys.readouterr().err.splitlines())
     assert message in told
+
+
+def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsys):
+    """The whole command line that a newcomer types, but for the model that is on the Hub."""
+    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]
+    assert main(command) == 0
+    told = capsys.readouterr().err
+    assert "no --learning-rate is given, so this is the recipe: --trainable head" in told
+    assert "60 labelled texts (negative 30, positive 30); 48 to train on, 12 held out" in told
+    config = read_metrics(tmp_path / "run")[0]["config"]
+    assert (config["trainable"], config["schedule"], config["steps"]) == (["head"], "linear", 3)
+    assert config["optimizer"]["num_directions"] == 64
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["trained_parameters"] == 18
+    with pytest.raises(SystemExit):
+        main([*command, "--trainable", "*"])
+    assert "--learning-rate" in capsys.readouterr().err

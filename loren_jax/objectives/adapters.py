@@ -12,6 +12,9 @@ from loren_jax.noise import leaf_paths
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.types import PyTree
 
+HEAD = "head"
+"""Stands for the patterns of a model's classification head, whatever its family calls it."""
+
 
 class TrainableModel(NamedTuple):
     """A model as it is trained.
@@ -49,8 +52,15 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
     or a leaf that cannot be adapted.
     """
     total = _size(model.params)
+    chosen = config.trainable
+    if chosen is not None and HEAD in chosen:
+        if not (head := _head_patterns(model)):
+            raise ValueError(
+                f"trainable: {HEAD!r} is a classification head, which a prompted model has none of"
+            )
+        chosen = (*head, *(pattern for pattern in chosen if pattern != HEAD))
     if config.lora_rank is None:
-        mask = matching(config.trainable or ("*",), model.params, "trainable")
+        mask = matching(chosen or ("*",), model.params, "trainable")
         return TrainableModel(
             params=model.params,
             apply=model.apply,
@@ -66,7 +76,7 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
         model.params,
         config.lora_targets,
         rank=config.lora_rank,
-        full=_head_patterns(model) if config.trainable is None else config.trainable,
+        full=_head_patterns(model) if chosen is None else chosen,
         key=config.seed,
     )
     return TrainableModel(

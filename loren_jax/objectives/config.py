@@ -42,8 +42,8 @@ class ClassificationConfig:
         words: With prompt, the answer of every class, in the order of the labels.
         pooling: How token vectors become one: `cls` or `mean`; by default as the model says.
         dtype: Element type of the parameters. bfloat16 swallows small updates.
-        trainable: Patterns of the parameters to train, such as 'classifier/*' 'layers/*/bias';
-            the rest is frozen. By default all; with adapters the classification head alone.
+        trainable: Patterns of the parameters to train, such as 'layers/*/bias', or `head` for the
+            classification head; the rest is frozen. By default all; with adapters the head alone.
         input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
             along so many principal directions of their inputs, found on the training texts before
             the first step; try 10 for a head, 64 with an input_power of 1 for whole models.

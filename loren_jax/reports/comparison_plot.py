@@ -1,6 +1,5 @@
 """Runs in one picture: loss and score of the evaluations against forward passes."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loren_jax.reports.comparison import Run
+from loren_jax.reports.curve import panels, write
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -20,31 +20,21 @@ def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
         groups: Runs that differ by their seed alone, together.
         path: The PNG file to write.
     """
-    # The object interface: pyplot would touch the backend of a program that draws on its own.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 1, sharex=True)
+    figure, both = panels(8, 7)
     for number, group in enumerate(groups):
-        for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        for axes, name in zip(both, ("loss", "accuracy"), strict=True):
             _draw(axes, group, name, f"C{number % 10}", f"{number + 1} {_label(group)}")
     for value in _majorities(groups)[:3]:  # a thicket of lines tells nothing
-        panels[1].axhline(
+        both[1].axhline(
             value, color="#555555", linestyle="--", lw=0.8, label=f"majority class {value:.3f}"
         )
-    for axes, title in zip(panels, ("loss (nats)", "accuracy"), strict=True):
+    for axes, title in zip(both, ("loss (nats)", "accuracy"), strict=True):
         axes.set_ylabel(f"{title} on the evaluated examples")
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[1].set_xlabel("forward passes in training")
-    panels[1].legend(frameon=False, fontsize="small")
+    both[1].set_xlabel("forward passes in training")
+    both[1].legend(frameon=False, fontsize="small")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    figure.savefig(draft, dpi=150, format="png")
-    os.replace(draft, path)
+    write(figure, path)
 
 
 def _draw(

@@ -34,13 +34,7 @@ def plot_curve(
         held_out: What the evaluated examples are called.
         selected_step: The evaluation whose parameters are kept, to be marked; None for the last.
     """
-    # The object interface: pyplot would touch the backend of a program that draws on its own.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, accuracies = figure.subplots(2, 1, sharex=True)
+    figure, (losses, accuracies) = panels(7, 6)
     _draw_losses(losses, events, held_out)
     score = _score_of(events)
     _draw_scores(accuracies, events, score, held_out)
@@ -50,11 +44,28 @@ def plot_curve(
     _mark(accuracies, events, score, selected_step)
     figure.suptitle(title)
     for axes in (losses, accuracies):
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
-    path = Path(path)
+    write(figure, Path(path))
+
+
+def panels(width: int, height: int) -> tuple[Any, Any]:
+    """A figure, and its two panels over one abscissa."""
+    # The object interface: pyplot would touch the backend of a program that draws on its own.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    both = figure.subplots(2, 1, sharex=True)
+    for axes in both:
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, both
+
+
+def write(figure: Any, path: Path) -> None:
+    """Writes a figure as PNG, all or nothing."""
     draft = path.with_name(f".{path.name}.draft")
     figure.savefig(draft, dpi=150, format="png")
     os.replace(draft, path)

@@ -12,12 +12,9 @@ def require_same_origin(
 ) -> None:
     """Raises unless a run can go on; warns where it goes on up to rounding alone.
 
-    Parameters, optimiser, loss and data must be those of the journal; the error names what is not.
-
-    Args:
-        recorded: The run's journal; None for a run that begins, and where it is not read.
-        header: The header that a run begun now would have.
-        mesh: The devices of this process; empty for one.
+    Parameters, optimiser, loss and data must be those of the journal, if there is one here; the
+    error names what is not. The header is the one that a run begun now would have, the mesh that
+    of this process, empty for one device.
     """
     if recorded is None:
         return

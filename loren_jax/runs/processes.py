@@ -44,13 +44,9 @@ def joined(
     """The processes of a run, for as long as it takes.
 
     Must be entered before anything asks JAX for a device. Where this process fails it ends without
-    JAX's farewell, which would wait for the others; they end when its heartbeat is missed.
-
-    Args:
-        coordinator: `HOST:PORT` of process 0; None where the cluster knows all three.
-        num_processes: How many there are.
-        process_id: Number of this one.
-        timeout: Seconds of silence of one process after which the run ends on all.
+    JAX's farewell, which would wait for the others; they end when its heartbeat is missed. The
+    coordinator is `HOST:PORT` of process 0, None where the cluster knows all three; the run ends
+    on all after so many seconds of silence of one.
     """
     # Process 0 passes a scheduler's SIGTERM on, so that all stop behind one step.
     jax.config.update("jax_enable_preemption_service", True)

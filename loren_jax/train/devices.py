@@ -62,13 +62,17 @@ class DevicesConfig:
                 f"{missing[0]} is missing: give coordinator, process_id and num_processes, or "
                 "distributed alone where the cluster knows them."
             )
-        if self.coordinator is not None and not _is_address(self.coordinator):
+        host, _, port = (self.coordinator or "").rpartition(":")
+        if self.coordinator is not None and not (host and port.isdecimal()):
             raise ValueError(
                 f"coordinator is {self.coordinator!r}: give HOST:PORT of process 0, such as "
                 "10.0.0.1:1234."
             )
-        if self.process_id is not None and self.num_processes is not None and not missing:
-            _check_number(self.process_id, self.num_processes)
+        if not missing and self.process_id >= self.num_processes:  # pyrefly: ignore
+            raise ValueError(
+                f"process_id is {self.process_id}, but num_processes is {self.num_processes}: "
+                f"processes count from 0 to {self.num_processes - 1}."  # pyrefly: ignore
+            )
 
     @property
     def joins(self) -> bool:
@@ -158,35 +162,13 @@ def mesh_sizes(text: str) -> dict[str, int]:
     return sizes
 
 
-def mesh_text(sizes: dict[str, int]) -> str:
-    """The inverse of `mesh_sizes`.
-
-    Example:
-        >>> mesh_text({"population": 4, "data": 1, "model": 2})
-        'population=4,data=1,model=2'
-    """
-    return ",".join(f"{name}={size}" for name, size in sizes.items())
-
-
 def require_devices(sizes: dict[str, int], available: int) -> None:
     """Raises a ValueError unless a mesh takes all devices of all processes."""
     wanted = math.prod(sizes.values())
     if wanted != available:
+        text = ",".join(f"{name}={size}" for name, size in sizes.items())
         raise ValueError(
-            f"mesh: {mesh_text(sizes)} takes {wanted} devices, but the processes of this run have "
+            f"mesh: {text} takes {wanted} devices, but the processes of this run have "
             f"{available}; give sizes whose product is {available}. A CPU is one device unless "
             "JAX_NUM_CPU_DEVICES says more."
-        )
-
-
-def _is_address(text: str) -> bool:
-    host, colon, port = text.rpartition(":")
-    return bool(host and colon and port.isdecimal())
-
-
-def _check_number(process_id: int, num_processes: int) -> None:
-    if process_id >= num_processes:
-        raise ValueError(
-            f"process_id is {process_id}, but num_processes is {num_processes}: processes count "
-            f"from 0 to {num_processes - 1}."
         )

@@ -49,32 +49,21 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     return Evaluation(score(model.params), examples.majority_accuracy())
 
 
-def opened(model: str) -> tuple[Classifier, Reader, Prompt | None]:
-    """A fine-tuned model with its tokenizer, and the prompt that it was trained with.
-
-    Args:
-        model: Directory of a run, or of a model; or a name on the Hub.
-    """
+def opened(model: str, dtype: str = "float32") -> tuple[Classifier, Reader, Prompt | None]:
+    """A fine-tuned model, as a user names it, with its tokenizer and the prompt of its training."""
     directory = locate(model_directory(model))
     prompted = read_prompt(directory)
     if prompted is None:
-        return load_classifier(directory), Reader(directory, None), None
+        return load_classifier(directory, dtype=dtype), Reader(directory, None), None
     prompt, label_names, _ = prompted
     reader = Reader(directory, prompt)
-    return reader.prompted_model(label_names), reader, prompt
+    return reader.prompted_model(label_names, dtype=dtype), reader, prompt
 
 
 def max_length_of(
     model: str, asked: int | None, loaded: Classifier, default: int = TASK_MAX_LENGTH
 ) -> int:
-    """The longest input: what was asked for, else what the model was trained with.
-
-    Args:
-        model: As a user names it.
-        asked: Tokens; None for the default.
-        loaded: The model.
-        default: For a model that does not say.
-    """
+    """The longest input: as asked for, else that of the model's training, else the default."""
     place = Path(model_directory(model))
     if asked is None and (prompted := read_prompt(place)) is not None:
         asked = prompted[2]

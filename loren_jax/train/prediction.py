@@ -59,15 +59,7 @@ class Predictions(NamedTuple):
 def predict(config: PredictConfig) -> Predictions:
     """Answers every row of a file; a model that was trained with a prompt gets it here too.
 
-    Args:
-        config: Which model, on what.
-
-    Returns:
-        The answers, in the order of the file.
-
-    Raises:
-        ValueError: If the data or the model is malformed; the message names file and line.
-        OSError: If a file is absent.
+    What of the data or the model is malformed is named by file and line.
     """
     if config.output is not None and config.output.suffix not in FORMATS:
         raise ValueError(
@@ -89,12 +81,7 @@ def predict(config: PredictConfig) -> Predictions:
 
 
 def write_predictions(predictions: Predictions, output: Path | None) -> None:
-    """Writes answers, all or nothing.
-
-    Args:
-        predictions: The answers.
-        output: A `.csv` or `.jsonl` file; None for CSV on standard output.
-    """
+    """Writes answers, all or nothing, to a `.csv` or `.jsonl` file; else as CSV to stdout."""
     rows = predictions.rows()
     if output is not None and output.suffix == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

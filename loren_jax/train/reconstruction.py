@@ -9,12 +9,13 @@ import jax
 import numpy as np
 
 from loren_jax import journal
-from loren_jax.models import load_classifier, locate
+from loren_jax.models import locate
 from loren_jax.objectives.adapters import TrainableModel, trainable_model
 from loren_jax.objectives.saved_model import Origin, Reader, model_directory, model_of, save_model
 from loren_jax.reports import files
 from loren_jax.tasks import Prompt
 from loren_jax.train.config import TrainConfig
+from loren_jax.train.evaluation import opened
 from loren_jax.types import PyTree
 
 _ANY_OPTIMIZER = {"name": "loren", "learning_rate": 1.0}
@@ -115,7 +116,8 @@ def verify(path: Path, base: str | None = None) -> Verification:
     again = journal.replay(rebuilt.trainable.params, recorded, step)
     difference = 0.0
     if step is not None:
-        found = _leaves(_saved_params(saved, rebuilt.origin))
+        dtype = files.read_json(saved / files.CONFIG)["dtype"]
+        found = _leaves(opened(str(saved), dtype)[0].params)
         difference = _largest_difference(found, _leaves(rebuilt.trainable.merge(again.params)))
     return Verification(
         steps=recorded.steps,
@@ -163,14 +165,6 @@ def _saved_step(directory: Path, recorded: journal.Journal) -> int:
     values = files.read_json(summary) if summary.is_file() else {}
     selected = values.get("selected_step")
     return values.get("steps", recorded.steps) if selected is None else selected
-
-
-def _saved_params(directory: Path, origin: Origin) -> Any:
-    dtype = files.read_json(directory / files.CONFIG)["dtype"]
-    if origin.prompt is not None:
-        reader = Reader(directory, origin.prompt)
-        return reader.prompted_model(origin.label_names, dtype=dtype).params
-    return load_classifier(directory, dtype=dtype).params
 
 
 def _leaves(params: PyTree) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import functools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import threading
 
@@ -17,6 +18,7 @@ from loren_jax import journal
 from loren_jax.reports import read_metrics
 from loren_jax.reports.files import METRICS
 from loren_jax.runs import InUseError, fit, processes
+from loren_jax.runs._fit import _by_number
 from loren_jax.runs.directory import LOCK, claim, locked, require_free
 
 BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
@@ -154,7 +156,9 @@ def test_a_described_optimizer_makes_a_journal_that_replays(tmp_path):
 
 
 def test_patterns_choose_what_is_trained_and_checkpoints_hold_that_alone(tmp_path):
-    fitted = run(tmp_path / "run", trained=["head"])
+    given = jax.tree.map(jnp.asarray, PARAMS)
+    fitted = run(tmp_path / "run", params=given, trained=["head"])
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(given))
     np.testing.assert_array_equal(fitted.params["body"]["w"], PARAMS["body"]["w"])
     assert np.abs(np.asarray(fitted.params["head"])).max() > 0
     with pytest.raises(ValueError, match="'neck' matches no parameter"):
@@ -266,13 +270,10 @@ def test_patience_needs_a_score_and_stops_without_a_better_one(tmp_path):
         run(tmp_path / "run", patience=2)
     with pytest.raises(ValueError, match="select is 'wrong', but evaluate gives loss, right"):
         run(tmp_path / "run", select="wrong")
-    fitted = run(tmp_path / "run", steps=40, select="right", patience=2, evaluate=lambda p: {
-        "right": 0.0
-    })  # fmt: skip
+    patient = {"steps": 40, "select": "right", "patience": 2, "evaluate": lambda p: {"right": 0.0}}
+    fitted = run(tmp_path / "run", **patient)
     assert (fitted.summary.stopped, fitted.summary.steps) == (True, 8)
-    again = run(tmp_path / "run", steps=40, select="right", patience=2, evaluate=lambda p: {
-        "right": 0.0
-    })  # fmt: skip
+    again = run(tmp_path / "run", **patient)
     assert again.summary == fitted.summary
 
 
@@ -291,3 +292,71 @@ def test_a_mesh(tmp_path):
     plain = run(tmp_path / "plain")
     close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-6)
     jax.tree.map(close, place(found.params), place(plain.params))
+
+
+def test_all_kinds_of_batches_make_the_same_run_also_where_it_goes_on(tmp_path, whole):
+    """Of an iterator those that were seen are skipped."""
+    kinds = {
+        "function": lambda: lambda step: BATCHES[step % 7],
+        "list": lambda: list(BATCHES),
+        "iterator": lambda: (BATCHES[step % 7] for step in range(12)),
+    }
+    for name, make in kinds.items():
+        run(tmp_path / name, batches=make(), steps=3)
+        found = run(tmp_path / name, batches=make(), select="right")
+        jax.tree.map(
+            functools.partial(np.testing.assert_array_equal, err_msg=name),
+            found.params,
+            whole.params,
+        )
+
+
+@pytest.mark.usefixtures("without_checked_annotations")
+@pytest.mark.parametrize(
+    ("batches", "error", "message"),
+    [
+        ((), ValueError, "batches is empty: give one batch or more"),
+        (np.zeros((0, 4, 3)), ValueError, "batches is empty: give one batch or more"),
+        (3, TypeError, "batches is a int: give a function of the step's number, a sequence, or"),
+        (iter(BATCHES[:2]), ValueError, "batches ended before step 2: give more, or fewer steps, "),
+        (iter(()), ValueError, "batches ended before step 0: give more, or fewer steps, or a seq"),
+    ],
+)
+def test_what_is_no_batches_is_told_in_one_line(tmp_path, batches, error, message):
+    with pytest.raises(error, match=re.escape(message)) as raised:
+        run(tmp_path / "run", batches=batches)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_iterator_gives_its_first_again_and_skips_to_any_later_one():
+    """The first is looked at before a run that goes on."""
+    batch = _by_number(iter(range(9)))
+    assert [batch(step) for step in (0, 0, 4, 5, 8)] == [0, 0, 4, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"select": "loss", "evaluate": None}, "select names a score, but there is no evaluate"),
+        ({"eval_every": 0}, "eval_every must be at least 1"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run(tmp_path / "run", **options)
+
+
+def test_scores_are_numbers_by_name_and_the_best_are_kept(tmp_path):
+    """The error rises and falls again: the lowest is kept, which is not the last."""
+    seen = []
+
+    def errors(params):
+        seen.append(jax.tree.map(np.array, params))
+        return {"error": jnp.asarray([3.0, 1.0, 2.0][len(seen) - 1])}
+
+    found = run(tmp_path / "run", steps=4, evaluate=errors, eval_every=2, select="-error")
+    assert (found.summary.selected_step, found.summary.after) == (2, {"error": 1.0})
+    assert_same(found.params, seen[1])
+    plain = run(tmp_path / "plain", steps=1, evaluate=lambda params: jnp.ones(()))
+    assert plain.summary.after == {"score": 1.0}
+    assert (tmp_path / "plain" / "curve.png").exists()

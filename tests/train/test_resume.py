@@ -110,15 +110,6 @@ def test_what_cannot_go_on(config, whole, tmp_path):
         resume(directory)
 
 
-def test_a_complete_run_goes_on_for_longer(config, tmp_path):
-    """As far as one that was meant to be as long."""
-    short = dataclasses.replace(config, schedule="constant", warmup_steps=0, steps=4)
-    longer = train(dataclasses.replace(short, steps=9, output=tmp_path / "longer")).directory
-    directory = train(dataclasses.replace(short, output=tmp_path / "short")).directory
-    resume(directory, steps=9)
-    assert facts(directory)[:2] == facts(longer)[:2]
-
-
 def test_a_rate_that_has_fallen_to_zero_is_no_rate_to_go_on_with(whole):
     with pytest.raises(ValueError, match=r"falls to zero at step \d+ \(schedule cosine\)"):
         resume(whole, steps=99)

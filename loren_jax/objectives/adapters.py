@@ -17,16 +17,10 @@ HEAD = "head"
 
 
 class TrainableModel(NamedTuple):
-    """A model as it is trained.
+    """A trained model: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
 
-    Attributes:
-        params: What the optimiser is given.
-        apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
-        frozen: Further arguments of `apply`, which no step changes.
-        mask: Which leaves of `params` are trained, by path.
-        merge: `params -> parameters of the model`.
-        trained_parameters: Numbers that are trained.
-        parameters: Numbers that the model has.
+    `params` are what the optimiser is given, of which `mask` says by path which leaves are trained;
+    `frozen` no step changes; `merge` gives the parameters of the model. The counts are of numbers.
     """
 
     params: PyTree

@@ -179,19 +179,10 @@ class Classification:
 
 
 class _Prepared(NamedTuple):
-    """Model and data.
+    """Model and splits, of which `test` is None where the evaluations are what is reported.
 
-    Attributes:
-        model: The model.
-        origin: What a saved model must tell.
-        train: What the steps see.
-        held_out: What the evaluations see.
-        test: What is scored once at the end; None where the evaluations are what is reported.
-        majority_accuracy: On `held_out`, of always answering its most frequent class.
-        test_majority_accuracy: The same on `test`.
-        metrics: Names of the metrics that count, the selecting one first.
-        protocol: Title of the protocol, with what departs from it; None without one.
-        description: The data, its classes and its splits, for people.
+    A majority accuracy is that of always answering the most frequent class. Of the metrics that
+    count the first selects. The protocol is its title, with what departs from it; None without one.
     """
 
     model: Classifier

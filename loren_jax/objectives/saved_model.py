@@ -73,12 +73,8 @@ PROMPT = "prompt.json"
 class Origin(NamedTuple):
     """What a model was made from, which its directory must tell too.
 
-    Attributes:
-        source: Where the model came from.
-        config: Its configuration.
-        label_names: The classes, in the order of its answers.
-        prompt: What surrounds the texts; None for a model with a head.
-        max_length: Longest input in tokens.
+    The classes are in the order of its answers; a model with a head has no prompt. The longest
+    input is in tokens.
     """
 
     source: Path

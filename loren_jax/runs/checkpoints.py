@@ -22,13 +22,7 @@ from loren_jax.types import PyTree
 
 
 class Checkpoint(NamedTuple):
-    """A run between two steps.
-
-    Attributes:
-        step: Steps taken.
-        trees: Arrays by name, such as the trained parameters and the optimiser's state.
-        facts: Whatever else there is to know, as JSON values.
-    """
+    """A run behind a step: arrays by name, and whatever else there is to know, as JSON values."""
 
     step: int
     trees: dict[str, PyTree]

@@ -18,26 +18,13 @@ from loren_jax.types import PyTree
 
 @dataclass(kw_only=True)
 class Loop:
-    """The steps of one run.
+    """The steps of one run; `interrupted` says afterwards whether a signal ended it.
 
-    Attributes:
-        probe: `(params, state, batch) -> losses`, compiled.
-        absorb: `(params, state, losses) -> (params, state)`, compiled; overwrites the former two.
-        batch: The batch of a step, from its number.
-        passes: Forward passes of a step, from its number.
-        evaluate: Scores of parameters by name; None for no evaluations.
-        save: Called with parameters and state where a checkpoint is due.
-        steps: Steps to take.
-        eval_every: Steps between evaluations.
-        checkpoint_every: Steps between checkpoints.
-        max_nonfinite_steps: Steps in a row without a finite loss after which to give up.
-        record: Where everything is written down, and recorded losses come from.
-        interruption: Whether to stop early.
-        selection: Judges every evaluation, and may end the run; None for a run to the end.
-        signs: Says of the losses what cannot work.
-        counters: What was counted so far; a run from a checkpoint goes on with its counts.
-        evaluation_passes: Forward passes of an evaluation.
-        interrupted: Afterwards, whether a signal ended the run.
+    `probe` is `(params, state, batch) -> losses` and `absorb` `(params, state, losses) -> (params,
+    state)`, which overwrites the former two; both are compiled. `batch` and `passes` give a step's
+    batch and forward passes from its number. There are no evaluations without `evaluate`; a
+    `selection` judges each and may end the run. `save` is called where a checkpoint is due, `record`
+    writes all down and has earlier losses, and `counters` go on from a checkpoint.
     """
 
     probe: Callable[..., jax.Array]

@@ -22,14 +22,9 @@ from loren_jax.types import PyTree
 class Programs(NamedTuple):
     """A step's programs, compiled for the arguments of a run.
 
-    Attributes:
-        probe: `(params, state, batch) -> losses`.
-        absorb: `(params, state, losses) -> (params, state)`, both overwritten.
-        losses_shape: `(K, S)`.
-        seconds: Time of the compilation.
-        temporary_bytes: What the larger one needs beside its arguments and results, if known.
-        loss_digest: Of what the first computes, as far as its text says it.
-        absorb_digest: The same of the second.
+    `probe` is `(params, state, batch) -> losses`, of shape `(K, S)`, and `absorb` `(params, state,
+    losses) -> (params, state)`, which overwrites both. The digests are of what they compute, as far
+    as their text says it; the bytes what the larger one needs beside what it is given and gives.
     """
 
     probe: Callable[..., jax.Array]

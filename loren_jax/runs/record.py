@@ -75,18 +75,10 @@ class Progress:
 
 @dataclass
 class Counters:
-    """The counts of a run.
+    """The counts of a run, which a checkpoint holds, so that a resumed run counts on.
 
-    Attributes:
-        step: Steps taken.
-        forward_passes: Forward passes of the steps.
-        evaluation_forward_passes: Those of the evaluations.
-        training_seconds: Time of the steps alone.
-        evaluation_seconds: Time of the evaluations.
-        nonfinite: Losses that were not finite.
-        nonfinite_steps: Steps in a row, up to now, without a finite loss.
-        before: Scores before the first step; None if there were none.
-        after: The latest scores; None if there were none.
+    `nonfinite` counts losses, `nonfinite_steps` steps in a row, up to now, without a finite one.
+    `training_seconds` are of the steps alone. Scores are None where there were none.
     """
 
     step: int = 0
@@ -105,13 +97,7 @@ class Counters:
 
 
 class Writers(NamedTuple):
-    """Where the first process writes.
-
-    Attributes:
-        journal: Losses of every step.
-        metrics: Events.
-        progress: The terminal.
-    """
+    """Where the first process writes: losses of every step, events, and the terminal."""
 
     journal: journal.JournalWriter
     metrics: MetricsWriter

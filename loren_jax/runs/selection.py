@@ -14,13 +14,7 @@ from loren_jax.types import PyTree
 
 
 class Best(NamedTuple):
-    """The best evaluation so far.
-
-    Attributes:
-        step: Steps taken before it.
-        scores: Its scores.
-        leaves: The trained parameters at that time, by path.
-    """
+    """The best evaluation so far: steps before it, scores, and the trained leaves by path."""
 
     step: int
     scores: dict[str, float]

@@ -14,7 +14,6 @@ from loren_jax.tasks.task import Task
 _HUB = "nyu-mll/glue"
 _SUPERGLUE_HUB = "aps/super_glue"
 _SUBSETS = ("train_subset_a.json", "train_subset_b.json")
-_LINES = {"train_files": (("train.jsonl",),), "validation_files": (("val.jsonl",),)}
 
 
 MNLI = Task(
@@ -28,7 +27,6 @@ MNLI = Task(
         "Answer: {answer}",
         ("Yes", "Maybe", "No"),
     ),
-    metrics=("accuracy",),
     train_files=(("train.jsonl",), _SUBSETS),
     validation_files=(("dev_matched.jsonl",),),
     renamed=(("text_a", "premise"), ("text_b", "hypothesis")),
@@ -45,7 +43,6 @@ QNLI = Task(
         "Question: {question}\nPassage: {sentence}\nDoes the passage answer the question? {answer}",
         ("Yes", "No"),
     ),
-    metrics=("accuracy",),
     train_files=(("train.tsv",), _SUBSETS),
     validation_files=(("dev.tsv",),),
     renamed=(("text_a", "question"), ("text_b", "sentence")),
@@ -58,7 +55,6 @@ SST2 = Task(
     label_names=("negative", "positive"),
     inputs=("{sentence}",),
     prompt=Prompt("{sentence} All in all, it was {answer}.", ("terrible", "great")),
-    metrics=("accuracy",),
     train_files=(("train.tsv",),),
     validation_files=(("dev.tsv",),),
 )
@@ -86,8 +82,6 @@ RTE = Task(
         '{premise}\nGiven that, is it true that "{hypothesis}"? Yes or No?\nAnswer: {answer}',
         ("Yes", "No"),
     ),
-    metrics=("accuracy",),
-    **_LINES,
 )
 
 BOOLQ = Task(
@@ -97,8 +91,6 @@ BOOLQ = Task(
     label_names=("False", "True"),
     inputs=("{passage}", "{question}?"),
     prompt=Prompt("{passage}\nQuestion: {question}?\nAnswer: {answer}", ("No", "Yes")),
-    metrics=("accuracy",),
-    **_LINES,
 )
 
 WIC = Task(
@@ -111,8 +103,6 @@ WIC = Task(
         '{sentence1}\n{sentence2}\nDo both sentences mean the same by "{word}"? {answer}',
         ("No", "Yes"),
     ),
-    metrics=("accuracy",),
-    **_LINES,
 )
 
 CB = Task(
@@ -127,7 +117,6 @@ CB = Task(
         ("Yes", "No", "Maybe"),
     ),
     metrics=("f1", "accuracy"),
-    **_LINES,
 )
 
 TASKS: Mapping[str, Task] = {

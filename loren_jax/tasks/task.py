@@ -46,9 +46,9 @@ class Task:
     label_names: tuple[str, ...]
     inputs: tuple[str, ...]
     prompt: Prompt
-    metrics: tuple[str, ...]
-    train_files: tuple[tuple[str, ...], ...]
-    validation_files: tuple[tuple[str, ...], ...]
+    metrics: tuple[str, ...] = ("accuracy",)
+    train_files: tuple[tuple[str, ...], ...] = (("train.jsonl",),)
+    validation_files: tuple[tuple[str, ...], ...] = (("val.jsonl",),)
     columns: tuple[str, ...] | None = None
     renamed: tuple[tuple[str, str], ...] = ()
     hub_validation: str = "validation"

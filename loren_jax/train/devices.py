@@ -68,10 +68,11 @@ class DevicesConfig:
                 f"coordinator is {self.coordinator!r}: give HOST:PORT of process 0, such as "
                 "10.0.0.1:1234."
             )
-        if not missing and self.process_id >= self.num_processes:  # pyrefly: ignore
+        number, of = self.process_id, self.num_processes
+        if number is not None and of is not None and self.coordinator and number >= of:
             raise ValueError(
-                f"process_id is {self.process_id}, but num_processes is {self.num_processes}: "
-                f"processes count from 0 to {self.num_processes - 1}."  # pyrefly: ignore
+                f"process_id is {number}, but num_processes is {of}: processes count from 0 to "
+                f"{of - 1}."
             )
 
     @property

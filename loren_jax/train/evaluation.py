@@ -15,12 +15,7 @@ from loren_jax.train.config import EvaluateConfig
 
 
 class Evaluation(NamedTuple):
-    """Result of an evaluation.
-
-    Attributes:
-        scores: Loss, accuracy and the metrics that count for this data, by name.
-        majority_accuracy: What always answering the most frequent class would have.
-    """
+    """Loss, accuracy and the metrics that count; what the most frequent class would have."""
 
     scores: dict[str, Any]
     majority_accuracy: float

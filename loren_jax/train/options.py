@@ -31,8 +31,7 @@ NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "evaluation",
 class MethodOptions:
     """What the options of all methods share: they are checked as soon as they exist.
 
-    Attributes:
-        factory: Makes the optimiser; takes the options and `key`.
+    The `factory` makes the optimiser; it takes the options and `key`.
     """
 
     factory: ClassVar[Callable[..., Any]]

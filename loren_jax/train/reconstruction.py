@@ -22,13 +22,7 @@ _ANY_OPTIMIZER = {"name": "loren", "learning_rate": 1.0}
 
 
 class Rebuilt(NamedTuple):
-    """A run's model as it was before the first step.
-
-    Attributes:
-        trainable: The model as it was trained.
-        origin: What a saved model must tell.
-        recorded: The run's journal.
-    """
+    """A run's model before the first step, what a saved one must tell, and the run's journal."""
 
     trainable: TrainableModel
     origin: Origin
@@ -36,15 +30,10 @@ class Rebuilt(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What a journal was checked for.
+    """What a journal was checked for: whole records, and bytes behind them that are no record.
 
-    Attributes:
-        steps: Whole records.
-        leftover: Bytes behind them that are no record.
-        compared: Step whose model was compared with the one in the run; None if there is none.
-        same: Whether they have the same bits.
-        difference: The largest difference of a number.
-        versions: In what this process differs from the one that wrote the journal.
+    The model of the step `compared`, None if there is none in the run, has the `same` bits or a
+    largest `difference` of a number; `versions` are in what this process differs from the writer's.
     """
 
     steps: int

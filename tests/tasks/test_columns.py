@@ -31,39 +31,29 @@ def test_no_usual_column_lists_the_columns():
         choose_text_columns(table({"one": "a b", "two": "c d", "label": "0"}), None)
 
 
-@pytest.mark.parametrize("chosen", ["text", ()])
-def test_wrong_number_of_text_columns(chosen):
-    with pytest.raises(ValueError, match="one or two names"):
-        choose_text_columns(table({"text": "x"}), chosen)
-
-
-def test_missing_columns():
-    data = table({"text": "x", "kind": "0"})
-    with pytest.raises(ValueError, match="no column 'body'; the columns are text, kind"):
-        choose_text_columns(data, ("body",))
-    with pytest.raises(ValueError, match="no column 'label'; the columns are text, kind"):
-        read_labels(data, "label")
-
-
-def test_row_without_value_names_the_line():
-    with pytest.raises(ValueError, match="line 2: no value for column 'text'"):
-        read_texts(table({"text": "x"}, {"body": "y"}), ("text",))
-
-
-def test_text_must_be_text():
-    with pytest.raises(ValueError, match="line 1: column 'text' holds None"):
-        read_texts(table({"text": None}), ("text",))
+@pytest.mark.parametrize(
+    ("read", "rows", "asked", "message"),
+    [
+        (choose_text_columns, [{"text": "x"}], "text", "one or two names"),
+        (choose_text_columns, [{"text": "x"}], (), "one or two names"),
+        (choose_text_columns, [{"a": "x"}], ("b",), "no column 'b'; the columns are a"),
+        (read_labels, [{"a": "x"}], "label", "no column 'label'; the columns are a"),
+        (read_texts, [{"a": "x"}, {"b": "y"}], ("a",), "line 2: no value for column 'a'"),
+        (read_texts, [{"a": None}], ("a",), "line 1: column 'a' holds None"),
+        *(
+            (read_labels, [{"a": x}], "a", "neither a string nor an int")
+            for x in (None, 0.5, ["b"])
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named(read, rows, asked, message):
+    with pytest.raises(ValueError, match=message):
+        read(table(*rows), asked)
 
 
 def test_labels_become_names():
     data = table(*({"label": value} for value in ("yes", 3, -1, True, False)))
     assert read_labels(data, "label") == ("yes", "3", "-1", "true", "false")
-
-
-@pytest.mark.parametrize("label", [None, 0.5, ["a"]])
-def test_label_of_another_kind(label):
-    with pytest.raises(ValueError, match="neither a string nor an integer"):
-        read_labels(table({"label": label}), "label")
 
 
 def test_encode():

@@ -153,24 +153,18 @@ def test_held_out_labels_are_encoded_by_name(hub):
     assert held_out.labels.tolist() == [1, 0]
 
 
-def test_unknown_split_lists_the_known_ones(hub):
-    with pytest.raises(ValueError, match=r"'acme/films:short', split 'dev'.*'validation'"):
-        load_examples("acme/films:short", split="dev")
-
-
-def test_hidden_labels(hub):
-    with pytest.raises(ValueError, match=r"films:short \(test\), row 0: the label is hidden"):
-        load_examples("acme/films:short", split="test")
-
-
-def test_empty_split(hub):
-    with pytest.raises(ValueError, match="is empty"):
-        read_hub("acme/films:short", "none", "label")
-
-
-def test_columns_are_for_files(hub):
-    with pytest.raises(ValueError, match="columns is for files"):
-        load_examples("acme/films:short", columns=("a", "b"))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "dev"}, r"'acme/films:short', split 'dev'.*'validation'"),
+        ({"split": "test"}, r"films:short \(test\), row 0: the label is hidden"),
+        ({"split": "none"}, "is empty"),
+        ({"columns": ("a", "b")}, "columns is for files"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_named(hub, options, message):
+    with pytest.raises(ValueError, match=message):
+        load_examples("acme/films:short", **options)
 
 
 def test_offline_is_one_line_that_names_the_way_out():

@@ -141,10 +141,6 @@ def test_where_a_model_is_meant_a_run_will_do_and_the_other_way_it_is_said(place
     assert ask(run).scores == ask(run / "model").scores
     line = refused(capsys, "train", "--resume", run / "model")
     assert f"holds no run; the run is {run}" in line
-    for command in ("info", "verify", "export"):
-        assert "is no journal, nor the directory of a run" in refused(
-            capsys, command, tmp_path / "nowhere"
-        )
 
 
 @pytest.mark.parametrize(

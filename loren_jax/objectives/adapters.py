@@ -17,7 +17,7 @@ HEAD = "head"
 
 
 class TrainableModel(NamedTuple):
-    """A trained model: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
+    """What is trained: `apply(params, input_ids, attention_mask, token_type_ids, *frozen)`.
 
     `params` are what the optimiser is given, of which `mask` says by path which leaves are trained;
     `frozen` no step changes; `merge` gives the parameters of the model. The counts are of numbers.

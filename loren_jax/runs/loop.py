@@ -23,8 +23,8 @@ class Loop:
     `probe` is `(params, state, batch) -> losses` and `absorb` `(params, state, losses) -> (params,
     state)`, which overwrites the former two; both are compiled. `batch` and `passes` give a step's
     batch and forward passes from its number. There are no evaluations without `evaluate`; a
-    `selection` judges each and may end the run. `save` is called where a checkpoint is due, `record`
-    writes all down and has earlier losses, and `counters` go on from a checkpoint.
+    `selection` judges each and may end the run. `save` is called where a checkpoint is due,
+    `record` writes all down and has earlier losses, and `counters` go on from a checkpoint.
     """
 
     probe: Callable[..., jax.Array]

@@ -156,8 +156,13 @@ class Run:
             params = place(self.params)
             if not self.in_place:  # the steps overwrite what they are given
                 params = jax.tree.map(jnp.copy, params)
-            state = self._first_state(optimizer, params)
-            programs = self._programs(optimizer, params, state)
+            if self.evaluation is None:
+                state = jax.jit(optimizer.init)(params)
+            else:
+                state = self.evaluation.start(optimizer, params)
+            programs = compiled(
+                self.loss, optimizer, params, state, self.batch(0), self.full_batch, self.frozen
+            )
             header = self._header(programs, state)
             processes.told(lambda: require_same_origin(recorded, header, self._mesh))
             losses = processes.told_array(
@@ -225,28 +230,18 @@ class Run:
         mask = matching(tuple(self.trained), self.params, "trained")
         return mask, trained(optimizer, mask)
 
-    def _programs(self, optimizer: ZerothOrder, params: PyTree, state: PyTree) -> Programs:
-        return compiled(
-            self.loss, optimizer, params, state, self.batch(0), self.full_batch, self.frozen
-        )
-
-    def _first_state(self, optimizer: ZerothOrder, params: PyTree) -> PyTree:
-        if self.evaluation is None:
-            return jax.jit(optimizer.init)(params)
-        return self.evaluation.start(optimizer, params)
-
     def _header(self, programs: Programs, state: PyTree) -> dict[str, Any]:
         inputs = {"first batch": self.batch(0)} if self.inputs is None else dict(self.inputs)
-        if not isinstance(self.optimizer, journal.Method):  # which says itself what it is
+        method = self.optimizer if isinstance(self.optimizer, journal.Method) else None
+        if method is None:  # which would say itself what it is
             keys = lambda leaf: noise.words(leaf) if processes.is_key(leaf) else leaf
             inputs["optimizer's first state"] = jax.tree.map(keys, state)
         digests = {n: journal.described(x, processes.whole)["digest"] for n, x in inputs.items()}
-        described = isinstance(self.optimizer, journal.Method)
-        own = {} if described else {"optimizer": programs.absorb_digest}
+        own = {} if method is not None else {"optimizer": programs.absorb_digest}
         return journal.header(
             self.params,
             programs.losses_shape,
-            method=self.optimizer if isinstance(self.optimizer, journal.Method) else None,
+            method=method,
             run={
                 **self.facts,
                 "frozen": journal.described(self.frozen, processes.whole),

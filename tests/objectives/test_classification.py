@@ -79,8 +79,3 @@ def test_they_are_the_principal_directions_of_the_training_inputs(config):
     vectors = found["classifier/kernel"]
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
     assert asked.passes_before == 5  # forty examples are five batches
-
-
-def test_what_has_no_inputs(config):
-    with pytest.raises(ValueError, match="input_directions: no trained leaf is a matrix"):
-        along_inputs(config, "classifier/bias").factors  # noqa: B018

@@ -261,6 +261,7 @@ def test_what_is_no_run_is_refused_and_stays(tmp_path):
 def test_losses_that_are_never_finite_end_the_run(tmp_path):
     with pytest.raises(FloatingPointError, match=r"no loss was finite in the last 3 steps"):
         run(tmp_path / "run", what=lambda p, b: loss(p, b) * jnp.nan, max_nonfinite_steps=3)
+    assert not (tmp_path / "run" / "summary.json").exists()
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
 

@@ -11,6 +11,8 @@ from tiny_task import train_arguments, write_model
 from loren_jax.checkpoints import open_checkpoint
 from loren_jax.cli import main
 
+COMMANDS = ("info", "verify", "export")
+
 
 def trained(place, output, *more):
     arguments = train_arguments(place / "encoder", place / "reviews.tsv", output)
@@ -81,7 +83,7 @@ def test_verify(run, adapted, tmp_path, capsys):
         (["export", "{run}", "--output", "{run}"], "output: {run} exists"),
         (["replay", "{run}/run.journal", "--base", "{other}", "--output", "x"], "the base model"),
         (["info", "{run}/config.json"], "is no journal"),
-        (["verify", "{place}/nothing"], "is no journal, nor the directory of a run"),
+        *(([c, "{place}/no"], "is no journal, nor the directory of a run") for c in COMMANDS),
         (["train", "--resume", "{run}"], "is complete"),
         (["train", "--resume", "{place}"], "holds no run"),
     ],

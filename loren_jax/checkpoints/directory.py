@@ -42,6 +42,15 @@ def read_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not JSON, or no object.
     """
+    return _read(path, dict, "a JSON object")
+
+
+def read_list(path: Path) -> list[Any]:
+    """Parses a JSON file that must hold a list; see ``read_json``."""
+    return _read(path, list, "a JSON list")
+
+
+def _read(path: Path, kind: type, called: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; is its directory a Hugging Face model?")
     refuse_pointer(path)
@@ -49,8 +58,8 @@ def read_json(path: Path) -> dict[str, Any]:
         parsed = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no valid JSON ({error}); fetch the model again") from error
-    if not isinstance(parsed, dict):
-        raise ValueError(f"{path} must hold a JSON object, not a {type(parsed).__name__}")
+    if not isinstance(parsed, kind):
+        raise ValueError(f"{path} must hold {called}, not a {type(parsed).__name__}")
     return parsed
 
 

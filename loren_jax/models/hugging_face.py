@@ -33,8 +33,8 @@ from loren_jax.models.families import (
     family_named,
     family_of,
 )
-from loren_jax.models.location import POOLING_CONFIG
 from loren_jax.models.network import Family, NetworkConfig
+from loren_jax.models.sentence_encoder import declared_pooling
 from loren_jax.models.tensor_names import stored_names
 from loren_jax.models.weights import (
     ShardingOf,
@@ -60,7 +60,7 @@ def load_classifier(
         directory: A Hugging Face directory, or a file that is a whole model.
         num_labels: Number of classes C. It may be left out if the checkpoint has a head.
         pooling: ``cls``, ``mean`` or ``last``, as far as the family knows it. By default what an
-            export of ours says; else ``mean`` for a BERT that is pooled so as a sentence encoder;
+            export of ours says; else, without a head, what a sentence encoder's directory declares;
             else the family's own.
         key: Seed or key of a new head: N(0, 0.02^2), with zero bias.
         dtype: Element type of the parameters.
@@ -95,13 +95,16 @@ def load_classifier(
 
 
 def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) -> str:
+    poolings = family.config.POOLINGS
     if "pooling" in raw:
         return raw["pooling"]
-    if "mean" in family.config.POOLINGS and (directory / POOLING_CONFIG).is_file():
-        sentence = read_json(directory / POOLING_CONFIG)
-        if sentence.get("pooling_mode_mean_tokens"):
-            return "mean"
-    return family.config.POOLINGS[0]
+    if _announces_a_classifier(raw):
+        return poolings[0]
+    return declared_pooling(directory, poolings) or poolings[0]
+
+
+def _announces_a_classifier(raw: Mapping[str, Any]) -> bool:
+    return any("SequenceClassification" in name for name in raw.get("architectures") or ())
 
 
 def _label_count(
@@ -110,7 +113,7 @@ def _label_count(
     """Number of labels: the head's if the checkpoint has one, which must then be the wanted one."""
     names, present = head_names(table), stored_names(source, table)
     if not present.keys() & set(names):
-        if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
+        if _announces_a_classifier(raw):
             raise ValueError(
                 f"{source.name}: {CONFIG} announces a classifier, but the tensors "
                 f"{names} are missing; fetch or export the model again"

@@ -7,9 +7,9 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
 from loren_jax.checkpoints import CONFIG, TOKENIZER
+from loren_jax.models.sentence_encoder import MODULES, POOLING_CONFIGS
 
-POOLING_CONFIG = Path("1_Pooling") / CONFIG
-DOWNLOADED = [CONFIG, str(POOLING_CONFIG), *TOKENIZER]
+DOWNLOADED = [CONFIG, MODULES, POOLING_CONFIGS, *TOKENIZER]
 SAFETENSORS = ["model.safetensors.index.json", "*.safetensors"]
 PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 

@@ -40,7 +40,7 @@ class ClassificationConfig:
         prompt: Train a language model to answer the task's prompt, instead of a new head.
         template: With prompt, a template like '{sentence} It was {answer}.', instead of the task's.
         words: With prompt, the answer of every class, in the order of the labels.
-        pooling: How token vectors become one: `cls` or `mean`; by default as the model says.
+        pooling: How token vectors become one: `cls`, `mean` or `last`; by default as the model says.
         dtype: Element type of the parameters. bfloat16 swallows small updates.
         trainable: Patterns of the parameters to train, such as 'layers/*/bias', or `head` for the
             classification head; the rest is frozen. By default all; with adapters the head alone.
@@ -73,7 +73,7 @@ class ClassificationConfig:
     prompt: bool = False
     template: str | None = None
     words: tuple[str, ...] | None = None
-    pooling: Literal["cls", "mean"] | None = None
+    pooling: Literal["cls", "mean", "last"] | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     trainable: tuple[str, ...] | None = None
     input_directions: int | None = None

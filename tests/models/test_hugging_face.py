@@ -117,18 +117,6 @@ def test_announced_head_must_be_there(tiny_checkpoint, tmp_path):
         load_classifier(checkpoint.write(tmp_path), num_labels=3)
 
 
-@pytest.mark.parametrize(("mean", "pooling"), [(True, "mean"), (False, "cls")])
-def test_pooling_of_a_sentence_encoder_is_read(mean, pooling, tiny_checkpoint, tmp_path):
-    checkpoint = tiny_checkpoint().without_head()
-    del checkpoint.raw["pooling"]
-    directory = checkpoint.write(tmp_path)
-    (directory / "1_Pooling").mkdir()
-    described = json.dumps({"pooling_mode_mean_tokens": mean})
-    (directory / "1_Pooling" / "config.json").write_text(described)
-    assert load_classifier(directory, num_labels=2).config.pooling == pooling
-    assert load_classifier(directory, num_labels=2, pooling="cls").config.pooling == "cls"
-
-
 def test_pooling_is_cls_where_nothing_is_said(tiny_checkpoint, tmp_path):
     checkpoint = tiny_checkpoint()
     del checkpoint.raw["pooling"]

@@ -77,7 +77,8 @@ def write_directory(
         directory: The directory to create.
         tensors: Contiguous arrays for ``model.safetensors``.
         config: Content of ``config.json``.
-        files: File name -> content of further files, such as the tokenizer's.
+        files: File name -> content of further files, such as the tokenizer's; a name may have a
+            folder before it.
         overwrite: Whether an existing directory may be replaced.
 
     Returns:
@@ -97,6 +98,7 @@ def write_directory(
         save_file(dict(tensors), draft / WEIGHTS, metadata={"format": "pt"})
         parsed = (json.dumps(config, indent=2) + "\n").encode()
         for name, content in {CONFIG: parsed, **(files or {})}.items():
+            (draft / name).parent.mkdir(exist_ok=True)
             (draft / name).write_bytes(content)
         # The library that writes them keeps them to their owner, whatever the umask says.
         (draft / WEIGHTS).chmod((draft / CONFIG).stat().st_mode & 0o777)

@@ -21,6 +21,9 @@ TOKENIZER = (
 )
 """Files of a Hugging Face directory that make up its tokenizer."""
 
+_GENERATION = "generation_config.json"
+_TEMPLATES = "additional_chat_templates"
+
 # Each set is a whole vocabulary; without any, transformers makes up a tokenizer that knows nothing.
 _VOCABULARIES = (
     {"tokenizer.json"},
@@ -92,6 +95,8 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
         tokenizer = checkpoint_tokenizer(path)
     except FileNotFoundError:
         return {}
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # which is what texts are padded with
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
@@ -108,3 +113,17 @@ def _carrier(path: Path) -> Path | None:
             return None
         raise
     return file if reader is GGUFFile else None
+
+
+def companion_files(path: str | Path) -> dict[str, bytes]:
+    """What lies beside a language model and tells how to write with it.
+
+    Args:
+        path: As ``checkpoint_tokenizer`` takes it.
+
+    Returns:
+        File name -> content, of the settings of generation and of further chat templates.
+    """
+    directory = Path(path) if Path(path).is_dir() else Path(path).parent
+    files = [directory / _GENERATION, *sorted((directory / _TEMPLATES).glob("*.jinja"))]
+    return {str(file.relative_to(directory)): file.read_bytes() for file in files if file.is_file()}

@@ -5,7 +5,7 @@ Shape suffixes: B batch, T tokens, D width of the last hidden states, V vocabula
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,8 @@ class DecoderConfig(NetworkConfig):
 
     Attributes:
         tie_word_embeddings: Whether the output layer of the language model is the word embedding.
-        pad_token_id: Token that fills short sequences. A classifier reads the last token that is
-            another one; if this is None, the last unmasked one.
+        pad_token_id: Token that fills short sequences. A classifier reads the last unmasked token
+            that is another one; if this is None, the last unmasked one.
         pooling: ``last``, the only one: the last token is the one that has read all others.
     """
 
@@ -80,8 +80,9 @@ class Decoder(nnx.Module):
             return self.token_logits(x_BxTxD)
         read = jnp.asarray(attention_mask) != 0
         if self.pad_token_id is not None:
-            # Hugging Face looks at the ids, and so does its export of our tuned model.
-            read = jnp.asarray(input_ids) != self.pad_token_id
+            # Hugging Face looks at the ids alone, and so does its export of our tuned model. By
+            # the mask as well, nothing depends on what else the padding may consist of.
+            read &= jnp.asarray(input_ids) != self.pad_token_id
         pooled_BxD = token_at(x_BxTxD, last_true(read))
         return self.score(pooled_BxD.astype(jnp.promote_types(pooled_BxD.dtype, jnp.float32)))
 
@@ -158,12 +159,11 @@ def tied_rows(config: DecoderConfig, word: WeightRow) -> tuple[tuple[str, str], 
 def decoder_export(config: DecoderConfig, language_model: str = "ForCausalLM") -> Export:
     """The torch class that computes the same; it is named as the configuration is."""
     family = type(config).__name__.removesuffix("Config")
+    settings: dict[str, Any] = {"pad_token_id": config.pad_token_id}
     if config.head == "language_model":
-        settings = {"tie_word_embeddings": config.tie_word_embeddings}
+        settings["tie_word_embeddings"] = config.tie_word_embeddings
         return Export(family + language_model, settings=settings)
-    return Export(
-        f"{family}ForSequenceClassification", settings={"pad_token_id": config.pad_token_id}
-    )
+    return Export(f"{family}ForSequenceClassification", settings=settings)
 
 
 def span_loss(logits: Float[Array, "B T V"], input_ids: Tokens, span: Mask) -> Float[Array, ""]:

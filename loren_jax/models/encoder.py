@@ -186,7 +186,9 @@ class Encoder(nnx.Module):
         if config.head == "language_model":
             self.masked_lm = MaskedLMHead(config, lm_activation, rngs=rngs)
 
-    def positions(self, input_ids: Int[Array, "B T"]) -> Int[Array, "#B T"]:
+    def positions(
+        self, input_ids: Int[Array, "B T"], read: Bool[Array, "B T"]
+    ) -> Int[Array, "#B T"]:
         """Rows of the position embedding, counted from the left edge."""
         return jnp.arange(input_ids.shape[1])[None, :]
 
@@ -213,9 +215,9 @@ class Encoder(nnx.Module):
             ValueError: If T exceeds the positions that the model has.
         """
         check_length(input_ids, self.config.max_length)
-        ids_BxT = jnp.asarray(input_ids)
+        ids_BxT, read_BxT = jnp.asarray(input_ids), jnp.asarray(attention_mask != 0)
         kinds_BxT = None if token_type_ids is None else jnp.asarray(token_type_ids)
-        x_BxTxD = self.embeddings(ids_BxT, self.positions(ids_BxT), kinds_BxT)
+        x_BxTxD = self.embeddings(ids_BxT, self.positions(ids_BxT, read_BxT), kinds_BxT)
         return scanned(self.layers, x_BxTxD, padding_mask(attention_mask))
 
     def __call__(

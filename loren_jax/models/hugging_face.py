@@ -18,11 +18,15 @@ from loren_jax.checkpoints import (
     CONFIG,
     TensorSource,
     checkpoint_config,
+    companion_files,
+    mask_token_id,
     open_checkpoint,
-    read_json,
+    padding_token,
     tokenizer_files,
+    with_padding_token,
     write_directory,
 )
+from loren_jax.models.decoder import DecoderConfig
 from loren_jax.models.families import (
     Classifier,
     LanguageModel,
@@ -79,6 +83,7 @@ def load_classifier(
     raw = checkpoint_config(directory)
     family = family_named(raw.get("model_type") or "")
     source = open_checkpoint(directory)
+    raw = _with_padding(raw, directory, family)
     pooling = pooling or _default_pooling(directory, raw, family)
     draft = family.config.from_hugging_face(raw, num_labels=1, pooling=pooling)
     num_labels = _label_count(source, family.weight_table(draft), raw, num_labels)
@@ -201,36 +206,24 @@ def _read_language_model(
     family = family_named(raw.get("model_type") or "")
     source = open_checkpoint(directory)
     # The configuration file does not tell it, the tokenizer does.
-    raw = {"mask_token_id": mask_token_id(directory), **raw}
+    raw = {"mask_token_id": mask_token_id(directory), **_with_padding(raw, directory, family)}
     config = family.config.from_hugging_face(raw, num_labels=num_labels, head="language_model")
     table = family.weight_table(config)
     abstract = abstract_params(config)
     return config, read_params(source, table, abstract, dtype=dtype, sharding=sharding)
 
 
-USUAL_MASKS = ("[MASK]", "<mask>")
-
-
-def mask_token_id(directory: Path) -> int | None:
-    """The number of the tokenizer's mask token, or None if the directory's files do not tell it."""
-    read = lambda name: read_json(directory / name) if (directory / name).is_file() else {}
-    spellings = []
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        token = read(name).get("mask_token")
-        spellings.append(token.get("content") if isinstance(token, Mapping) else token)
-    added = read("tokenizer.json").get("added_tokens", [])
-    words = directory / "vocab.txt"
-    lines = words.read_text(encoding="utf-8").split("\n") if words.is_file() else []
-    for numbers in (
-        {token["content"]: token["id"] for token in added},
-        read("added_tokens.json"),
-        {token.rstrip("\r"): number for number, token in enumerate(lines)},
-        read("vocab.json"),
-    ):
-        for spelling in (*spellings, *USUAL_MASKS):
-            if spelling in numbers:
-                return numbers[spelling]
-    return None
+def _with_padding(raw: Mapping[str, Any], directory: Path, family: Family) -> Mapping[str, Any]:
+    """A decoder's configuration with the padding that its tokenizer gives, whatever it said."""
+    if not issubclass(family.config, DecoderConfig):
+        return raw
+    padding = padding_token(directory) if directory.is_dir() else None
+    number = padding.number if padding else raw.get("pad_token_id")
+    if number is None and not (directory / CONFIG).is_file():  # a GGUF tells all by itself
+        number = raw.get("eos_token_id")
+    # Some say -1 where they have none.
+    inside = isinstance(number, int) and 0 <= number < raw.get("vocab_size", 0)
+    return {**raw, "pad_token_id": number if inside else None}
 
 
 def export_classifier(
@@ -323,7 +316,10 @@ def _export(
 ) -> Path:
     family = family_of(config)
     export = family.export(config)
-    stale = {"_name_or_path", "auto_map", "num_labels", "pooling", "torch_dtype"}
+    stale = {
+        *("_name_or_path", "auto_map", "num_labels", "pooling", "torch_dtype"),
+        "quantization_config",  # the weights are floats now
+    }
     raw = {name: entry for name, entry in checkpoint_config(source).items() if name not in stale}
     raw |= {
         "architectures": [export.architecture],
@@ -332,6 +328,12 @@ def _export(
         **export.settings,
     }
     files = tokenizer_files(source)
+    padding = padding_token(source)
+    if isinstance(config, DecoderConfig) and padding and not padding.declared:
+        # Training padded with it; without the entry transformers would refuse to pad.
+        files = with_padding_token(files, padding.token)
+    if config.head == "language_model":
+        files |= companion_files(source)
     if export.source:
         code = resources.files("loren_jax.models") / export.source
         files[f"{export.module}.py"] = code.read_bytes()

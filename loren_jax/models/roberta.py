@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from loren_jax.models.bert import bert_rows
 from loren_jax.models.encoder import (
@@ -75,9 +75,14 @@ class RobertaNetwork(Encoder):
         if config.head == "classification":
             self.classifier = TwoLayerHead(config, jnp.tanh, rngs=rngs)
 
-    def positions(self, input_ids: Int[Array, "B T"]) -> Int[Array, "B T"]:
-        """Numbers the tokens that are no padding, from behind the padding's own position."""
-        present_BxT = jnp.not_equal(input_ids, self.padding).astype(jnp.int32)
+    def positions(
+        self, input_ids: Int[Array, "B T"], read: Bool[Array, "B T"]
+    ) -> Int[Array, "B T"]:
+        """Numbers the tokens that are no padding, from behind the padding's own position.
+
+        By the ids, as Hugging Face does, and by the mask, where padding is of another token.
+        """
+        present_BxT = (jnp.not_equal(input_ids, self.padding) & read).astype(jnp.int32)
         return jnp.cumsum(present_BxT, axis=1) * present_BxT + self.padding
 
 

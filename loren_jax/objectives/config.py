@@ -40,7 +40,7 @@ class ClassificationConfig:
         prompt: Train a language model to answer the task's prompt, instead of a new head.
         template: With prompt, a template like '{sentence} It was {answer}.', instead of the task's.
         words: With prompt, the answer of every class, in the order of the labels.
-        pooling: How token vectors become one: `cls`, `mean` or `last`; by default as the model says.
+        pooling: How tokens become one vector: `cls`, `mean` or `last`; by default the model's own.
         dtype: Element type of the parameters. bfloat16 swallows small updates.
         trainable: Patterns of the parameters to train, such as 'layers/*/bias', or `head` for the
             classification head; the rest is frozen. By default all; with adapters the head alone.

@@ -234,14 +234,16 @@ def roberta(**changes):
 def test_positions_are_counted_behind_the_paddings_own():
     network = roberta()
     ids = jnp.array([[1, 1, 5, 6], [5, 6, 1, 1], [5, 1, 6, 7]])
-    positions = network.positions(ids)
-    assert positions.tolist() == [[1, 1, 2, 3], [2, 3, 1, 1], [2, 1, 3, 4]]
+    every = jnp.ones_like(ids, bool)
+    assert network.positions(ids, every).tolist() == [[1, 1, 2, 3], [2, 3, 1, 1], [2, 1, 3, 4]]
+    unread = every.at[0, 2].set(False)  # padding of another token
+    assert network.positions(ids, unread)[0].tolist() == [1, 1, 1, 2]
 
 
 def test_the_longest_text_gets_the_last_position():
     network = roberta()
     ids = jnp.full((1, network.config.max_length), 5)
-    assert (network.config.max_length, int(network.positions(ids).max())) == (8, 9)
+    assert (network.config.max_length, int(network.positions(ids, ids > 0).max())) == (8, 9)
 
 
 def test_segments_are_looked_at_only_where_there_are_several():
@@ -249,8 +251,8 @@ def test_segments_are_looked_at_only_where_there_are_several():
     types = jnp.array([[0, 0, 1, 1]])
     for kinds in (1, 2):
         network = roberta(type_vocab_size=kinds)
-        embedded = network.embeddings(ids, network.positions(ids), types)
-        plain = network.embeddings(ids, network.positions(ids), None)
+        embedded = network.embeddings(ids, network.positions(ids, ids > 0), types)
+        plain = network.embeddings(ids, network.positions(ids, ids > 0), None)
         assert np.allclose(embedded, plain) == (kinds == 1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from quickstart import minilm
 
+from loren_jax.checkpoints import mask_token_id
 from loren_jax.models import (
     export_classifier,
     export_language_model,
@@ -15,7 +16,6 @@ from loren_jax.models import (
     load_language_model,
     load_prompted,
 )
-from loren_jax.models.hugging_face import mask_token_id
 
 LABELS = ("bad", "fair", "good")
 

@@ -42,7 +42,6 @@ REFUSED = [
     ("distilbert", {"activation": "mish"}, "activation='mish' is not supported"),
     ("distilbert", {"n_heads": 3}, "dim=8 must be a multiple of n_heads=3"),
     ("distilbert", {"n_layers": 0}, "n_layers=0 must be at least 1"),
-    ("distilbert", {"tie_word_embeddings": False}, "tie_word_embeddings=False"),
     ("distilbert", {"dim": ...}, r"lacks \['dim'\].*DistilBert"),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
     ("gpt2", {"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn=True"),

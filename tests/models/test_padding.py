@@ -1,0 +1,113 @@
+"""Padding is what the mask says, and an export tells the token that training padded with."""
+
+import json
+
+import numpy as np
+import pytest
+from models.tiny_checkpoints import TinyDecoder, torch_logits
+from prompt_tokenizers import byte_tokenizer
+
+from loren_jax.checkpoints import checkpoint_tokenizer, padding_token
+from loren_jax.models import (
+    export_classifier,
+    export_language_model,
+    load_classifier,
+    load_language_model,
+)
+from loren_jax.tasks import Examples, tokenize
+
+TEXTS = ("It was good", "a", "It was bad and so on and so on")
+
+
+def model(directory, family, *, pad=None, config_pad=None, head="classification", **files):
+    tokenizer = byte_tokenizer(pad=pad, ending=True)
+    checkpoint = TinyDecoder(
+        family, head, vocab_size=len(tokenizer), **LONGER[family], pad_token_id=config_pad
+    )
+    checkpoint.write(directory)
+    tokenizer.save_pretrained(directory)
+    for name, content in files.items():
+        (directory / name.replace("__", ".")).write_text(json.dumps(content))
+    return directory
+
+
+LONGER = {
+    "gpt2": {"n_positions": 64},
+    "opt": {"max_position_embeddings": 64},
+    "llama": {},
+}
+
+
+def tokens(directory, texts=TEXTS):
+    labels = np.zeros(len(texts), np.int32)
+    return tokenize(str(directory), Examples(tuple((t,) for t in texts), labels, ("a", "b")), 64)
+
+
+def logits(directory, texts):
+    loaded, batch = load_classifier(directory), tokens(directory, texts)
+    return np.asarray(loaded.apply(loaded.params, batch.input_ids, batch.attention_mask))
+
+
+@pytest.mark.parametrize("family", LONGER)
+@pytest.mark.parametrize("declared", [0, -1, None, 5])
+def test_logits_of_a_text_do_not_depend_on_the_others(family, declared, tmp_path):
+    directory = model(tmp_path, family, config_pad=declared)
+    alone = np.concatenate([logits(directory, [text]) for text in TEXTS])
+    np.testing.assert_allclose(logits(directory, TEXTS), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", LONGER)
+@pytest.mark.parametrize("pad", [None, "<bos>"])
+@pytest.mark.parametrize("head", ["classification", "language_model"])
+def test_export_tells_the_padding(family, pad, head, tmp_path):
+    source = model(tmp_path / "source", family, pad=pad, head=head)
+    out = exported(source, tmp_path / "out", head)
+    wanted = tokens(source).input_ids[1, -1]
+    assert json.loads((out / "config.json").read_text())["pad_token_id"] == wanted
+    assert checkpoint_tokenizer(out).pad_token_id == wanted
+    assert checkpoint_tokenizer(out).pad_token == (pad or "<eos>")
+    assert padding_token(out) == (pad or "<eos>", wanted, True)
+
+
+def exported(source, directory, head):
+    if head == "classification":
+        m = load_classifier(source)
+        return export_classifier(directory, source, m.config, m.params, m.label_names)
+    m = load_language_model(source)
+    return export_language_model(directory, source, m.config, m.params)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("family", LONGER)
+@pytest.mark.parametrize("declared", [0, -1, None])
+def test_transformers_pads_the_export_as_training_did(family, declared, tmp_path):
+    pytest.importorskip("torch")
+    import transformers
+
+    source = model(tmp_path / "source", family, config_pad=declared)
+    out = exported(source, tmp_path / "out", "classification")
+    theirs = transformers.AutoTokenizer.from_pretrained(out)
+    batch = theirs(list(TEXTS), padding=True, return_tensors="np")
+    stock = transformers.AutoModelForSequenceClassification.from_pretrained(out).eval()
+    found = torch_logits(stock, batch["input_ids"], batch["attention_mask"])
+    np.testing.assert_allclose(found, logits(source, TEXTS), atol=1e-5)
+
+
+def test_language_model_keeps_what_tells_how_to_write_with_it(tmp_path):
+    source = model(
+        tmp_path / "source", "llama", head="language_model", generation_config__json={"top_k": 3}
+    )
+    (source / "additional_chat_templates").mkdir()
+    (source / "additional_chat_templates" / "tools.jinja").write_text("{{ messages }}")
+    out = exported(source, tmp_path / "out", "language_model")
+    assert json.loads((out / "generation_config.json").read_text()) == {"top_k": 3}
+    assert (out / "additional_chat_templates" / "tools.jinja").read_text() == "{{ messages }}"
+
+
+def test_export_says_nothing_of_a_quantisation_that_is_over(tmp_path):
+    source = model(tmp_path / "source", "llama")
+    settings = json.loads((source / "config.json").read_text())
+    settings["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (source / "config.json").write_text(json.dumps(settings))
+    out = exported(source, tmp_path / "out", "classification")
+    assert "quantization_config" not in json.loads((out / "config.json").read_text())

@@ -6,6 +6,7 @@ family adds a file with its configuration, network and weight table, and one ent
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,6 +84,34 @@ def family_named(model_type: str) -> Family:
     return FAMILIES[model_type]
 
 
+def family_described(raw: Mapping[str, Any]) -> Family:
+    """The family that a parsed ``config.json`` is of, by its type or else by its class.
+
+    Args:
+        raw: The parsed file.
+
+    Returns:
+        The family.
+
+    Raises:
+        ValueError: If it is none of ours, or the file tells neither.
+
+    Example:
+        >>> family_described({"architectures": ["BertForMaskedLM"]}).config.__name__
+        'BertConfig'
+    """
+    if model_type := raw.get("model_type"):
+        return family_named(model_type)
+    classes = [str(name) for name in raw.get("architectures") or ()]
+    for family in FAMILIES.values():
+        called = family.config.__name__.removesuffix("Config")
+        if any(re.match(rf"{called}(For|Model|LMHead|$)", name) for name in classes):
+            return family
+    raise ValueError(
+        f"config.json says no model_type; add it as one of {sorted(FAMILIES)}, if the model is one"
+    )
+
+
 def family_of(config: Any) -> Family:
     """The family that a configuration belongs to.
 
@@ -100,6 +129,18 @@ def family_of(config: Any) -> Family:
             return family
     names = sorted(family.config.__name__ for family in FAMILIES.values())
     raise TypeError(f"config is a {type(config).__name__}; it must be one of {names}")
+
+
+def model_type_of(config: Any) -> str:
+    """What ``config.json`` calls the family of a configuration.
+
+    Example:
+        >>> model_type_of(BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+        ...     num_attention_heads=2, intermediate_size=8))
+        'bert'
+    """
+    family = family_of(config)
+    return next(name for name, known in FAMILIES.items() if known is family)
 
 
 def abstract_params(config: NetworkConfig) -> dict[str, Any]:

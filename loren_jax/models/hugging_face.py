@@ -34,8 +34,9 @@ from loren_jax.models.families import (
     apply_function,
     choice_function,
     default_label_names,
-    family_named,
+    family_described,
     family_of,
+    model_type_of,
 )
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.sentence_encoder import declared_pooling
@@ -81,13 +82,14 @@ def load_classifier(
     """
     directory = Path(directory)
     raw = checkpoint_config(directory)
-    family = family_named(raw.get("model_type") or "")
+    family = family_described(raw)
     source = open_checkpoint(directory)
     raw = _with_padding(raw, directory, family)
     pooling = pooling or _default_pooling(directory, raw, family)
     draft = family.config.from_hugging_face(raw, num_labels=1, pooling=pooling)
     num_labels = _label_count(source, family.weight_table(draft), raw, num_labels)
     config = family.config.from_hugging_face(raw, num_labels=num_labels, pooling=pooling)
+    names = _label_names(raw, config)
     params = read_params(
         source,
         family.weight_table(config),
@@ -96,7 +98,7 @@ def load_classifier(
         head_key=key,
         sharding=sharding,
     )
-    return Classifier(config, apply_function(config), params, _label_names(raw, config))
+    return Classifier(config, apply_function(config), params, names)
 
 
 def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) -> str:
@@ -138,7 +140,15 @@ def _label_count(
 
 
 def _label_names(raw: Mapping[str, Any], config: NetworkConfig) -> tuple[str, ...]:
-    names = {int(label): name for label, name in (raw.get("id2label") or {}).items()}
+    told = raw.get("id2label") or {}
+    told = dict(enumerate(told)) if isinstance(told, list) else told
+    try:
+        names = {int(label): str(name) for label, name in told.items()}
+    except (AttributeError, ValueError):
+        raise ValueError(
+            f"{CONFIG}: id2label={raw['id2label']!r} must be an object whose keys are the numbers "
+            'of the classes, such as {"0": "negative", "1": "positive"}'
+        ) from None
     if sorted(names) != list(range(config.num_labels)):
         return default_label_names(config)
     return tuple(names[label] for label in range(config.num_labels))
@@ -203,7 +213,7 @@ def _read_language_model(
     directory: Path, num_labels: int, dtype: DTypeLike, sharding: ShardingOf | None
 ) -> tuple[Any, dict[str, Any]]:
     raw = checkpoint_config(directory)
-    family = family_named(raw.get("model_type") or "")
+    family = family_described(raw)
     source = open_checkpoint(directory)
     # The configuration file does not tell it, the tokenizer does.
     raw = {"mask_token_id": mask_token_id(directory), **_with_padding(raw, directory, family)}
@@ -324,6 +334,7 @@ def _export(
     raw |= {
         "architectures": [export.architecture],
         "dtype": jax.tree.leaves(params)[0].dtype.name,
+        "model_type": model_type_of(config),
         **settings,
         **export.settings,
     }

@@ -10,12 +10,14 @@ from quickstart import minilm
 
 from loren_jax.checkpoints import mask_token_id
 from loren_jax.models import (
+    FAMILIES,
     export_classifier,
     export_language_model,
     load_classifier,
     load_language_model,
     load_prompted,
 )
+from loren_jax.models.families import family_described
 
 LABELS = ("bad", "fair", "good")
 
@@ -127,7 +129,9 @@ def test_pooling_is_cls_where_nothing_is_said(tiny_checkpoint, tmp_path):
     ("change", "message"),
     [
         ({"model_type": "t5"}, r"model_type='t5'.*families are \['bert', "),
-        ({"model_type": None}, r"model_type='' is not supported; the families are"),
+        ({"id2label": {"zero": "bad"}}, r"id2label={'zero': 'bad'} must be an object whose keys"),
+        ({"id2label": {"0.0": "bad", "1.0": "good"}}, r"id2label=.* must be an object whose keys"),
+        ({"id2label": "bad"}, r"id2label='bad' must be an object whose keys"),
         ({"hidden_act": "mish"}, "hidden_act='mish'"),
         ({"pooling": "max"}, "pooling='max' must be one of"),
         ({"num_hidden_layers": 3}, r"missing.*encoder\.layer\.2.*num_hidden_layers"),
@@ -141,6 +145,41 @@ def test_configuration_that_does_not_fit_is_refused(change, message, tiny_checkp
     checkpoint.raw |= change
     with pytest.raises(ValueError, match=message):
         load_classifier(checkpoint.write(tmp_path))
+
+
+def test_labels_may_be_a_list(tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint()
+    checkpoint.raw["id2label"] = list(LABELS)
+    assert load_classifier(checkpoint.write(tmp_path)).label_names == LABELS
+
+
+@pytest.mark.parametrize(
+    ("family", "architecture"),
+    [
+        ("bert", "BertForSequenceClassification"),
+        ("bert", "BertModel"),
+        ("roberta", "RobertaForSequenceClassification"),
+        ("distilbert", "DistilBertForMaskedLM"),
+        ("gpt2", "GPT2LMHeadModel"),
+        ("opt", "OPTForCausalLM"),
+        ("llama", "LlamaForSequenceClassification"),
+    ],
+)
+def test_class_tells_the_family_where_its_type_is_missing(family, architecture):
+    assert family_described({"architectures": [architecture]}) is FAMILIES[family]
+
+
+@pytest.mark.parametrize("classes", [None, [], ["BertweetForMaskedLM"], ["GPT2000"]])
+def test_family_that_nothing_tells_is_asked_for(classes):
+    with pytest.raises(ValueError, match=r"config\.json says no model_type; add it as one of"):
+        family_described({"architectures": classes})
+
+
+def test_export_of_a_model_without_type_has_one(tiny_checkpoint, tmp_path):
+    checkpoint = tiny_checkpoint()
+    del checkpoint.raw["model_type"]
+    out, _ = export(checkpoint, tmp_path)
+    assert json.loads((out / "config.json").read_text())["model_type"] == "bert"
 
 
 def test_directory_without_a_model_is_refused(tiny_checkpoint, tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loren_jax.checkpoints.absence import explain_absence
 from loren_jax.checkpoints.directory import CONFIG, WEIGHTS, read_json, refuse_pointer
 from loren_jax.checkpoints.gguf import MAGIC as GGUF_MAGIC
 from loren_jax.checkpoints.gguf import GGUFFile, gguf_config, read_gguf_header
@@ -51,7 +52,7 @@ def locate_weights(path: Path) -> Weights:
         names = ", ".join(file.name for file in found)
         raise ValueError(f"{path} has {len(found)} models ({names}); name one of them")
     if not found:
-        raise FileNotFoundError(f"{path} has none of {list(_WEIGHT_NAMES)} and no *.gguf")
+        raise explain_absence(path, f"{path} has none of {list(_WEIGHT_NAMES)} and no *.gguf")
     return Weights(GGUFFile, found[0])
 
 
@@ -96,8 +97,12 @@ def checkpoint_config(path: str | Path) -> dict[str, Any]:
     try:
         weights = locate_weights(path)
     except FileNotFoundError:
+        if not path.is_dir():
+            raise
         # Of a directory without anything, what is missing first is its config.json.
-        return read_json(path / CONFIG)
+        config = path / CONFIG
+        wanted = f"{config} does not exist; is its directory a Hugging Face model?"
+        raise explain_absence(path, wanted) from None
     if weights.reader is GGUFFile:
         return gguf_config(read_gguf_header(weights.path))
     return read_json(weights.path.parent / CONFIG)

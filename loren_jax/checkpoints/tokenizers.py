@@ -53,6 +53,7 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
     directory = path if path.is_dir() else path.parent
     present = [name for name in TOKENIZER if (directory / name).is_file()]
     if not any(vocabulary <= set(present) for vocabulary in _VOCABULARIES):
+        locate_weights(path)  # what is no model at all is not told about its tokenizer
         raise FileNotFoundError(
             f"{directory} has no tokenizer's vocabulary (tokenizer.json, vocab.txt, or vocab.json "
             "with merges.txt); copy the tokenizer's files beside the model"

@@ -17,12 +17,12 @@ from loren_jax.losses import micro_batched
 from loren_jax.models import Classifier, locate
 from loren_jax.objectives.adapters import TrainableModel, trainable_model
 from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.labels import in_heads_order, relabel
 from loren_jax.objectives.saved_model import (
     Origin,
     Reader,
     model_directory,
     model_of,
-    relabel,
     save_model,
 )
 from loren_jax.objectives.scoring import Scorer, cross_entropy
@@ -213,8 +213,7 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
     assert held_out is not None
     reader, names = Reader(source, prompt), whole.train.label_names
     model = model_of(config, source, reader, names, sharding)
-    if set(names) == set(model.label_names):  # a head that knows these classes keeps its order
-        names = model.label_names
+    names = in_heads_order(names, model.label_names)
     positions = model.config.max_length
     default = config.rules.max_length if config.rules else DEFAULT_MAX_LENGTH
     limit = length_limit(config.max_length, default, positions)

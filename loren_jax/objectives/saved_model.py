@@ -1,10 +1,9 @@
 """A model's directory: its tokenizer, its prompt, and what a run keeps for all who read it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from jax.typing import DTypeLike
 
 from loren_jax.models import (
@@ -138,22 +137,3 @@ def read_prompt(directory: Path) -> tuple[Prompt, tuple[str, ...], int] | None:
         return prompt_from_json(values), tuple(values["label_names"]), int(values["max_length"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}; export the model again") from error
-
-
-def relabel(examples: Examples, label_names: Sequence[str]) -> Examples:
-    """The examples with their classes numbered as in `label_names`, of which all that occur are.
-
-    Example:
-        >>> examples = Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("bad", "good"))
-        >>> relabel(examples, ("good", "bad")).labels.tolist()
-        [1, 0]
-    """
-    numbers = {name: number for number, name in enumerate(label_names)}
-    for name, occurrences in examples.class_counts().items():
-        if occurrences and name not in numbers:
-            raise ValueError(
-                f"the data has the label {name!r}, which the model has never seen; its labels are "
-                f"{', '.join(label_names)}"
-            )
-    table = np.array([numbers.get(name, -1) for name in examples.label_names], np.int32)
-    return Examples(examples.texts, table[examples.labels], tuple(label_names))

@@ -176,7 +176,7 @@ def encode(
     numbers = {spell(name): number for number, name in enumerate(label_names)}
     known = ", ".join(label_names)
     if numbered:
-        numbers |= {str(number): number for number in range(len(label_names))}
+        numbers = {str(number): number for number in range(len(label_names))} | numbers
         known += f", or 0 to {len(label_names) - 1}"
     for row, label in zip(table.rows, labels, strict=True):
         if spell(label) not in numbers:

@@ -100,6 +100,7 @@ def load_examples(
     text_columns: Sequence[str] | None = None,
     label_column: str = "label",
     label_names: Sequence[str] | None = None,
+    numbered: bool = False,
 ) -> Examples:
     """Read labelled texts from a local file or from the Hugging Face Hub.
 
@@ -114,6 +115,7 @@ def load_examples(
         label_column: the column of the labels, strings or integers.
         label_names: the classes in order, such as `train.label_names` for held-out data; by
             default the names that a Hub data set declares, else the sorted labels found.
+        numbered: whether a label may also be the number of its class, or a name in another case.
 
     Returns:
         The examples, in the order of the source.
@@ -141,7 +143,7 @@ def load_examples(
     if label_names is None and declared is None:
         require_classes(table, found, label_column)
     names = tuple(label_names or declared or sort_names(found))
-    return Examples(texts, encode(table, found, names), names)
+    return Examples(texts, encode(table, found, names, numbered=numbered), names)
 
 
 def is_file(source: str | Path) -> bool:

@@ -7,7 +7,8 @@ from loren_jax import journal
 from loren_jax.models import Classifier, load_classifier, locate
 from loren_jax.objectives import Scorer
 from loren_jax.objectives.classification import DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH, length_limit
-from loren_jax.objectives.saved_model import Reader, model_directory, read_prompt, relabel
+from loren_jax.objectives.labels import relabel
+from loren_jax.objectives.saved_model import Reader, model_directory, read_prompt
 from loren_jax.reports.files import JOURNAL
 from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
 from loren_jax.tasks.examples import is_file
@@ -86,4 +87,9 @@ def _examples(
         assert drawn.validation is not None
         return relabel(drawn.validation, label_names)
     split = config.split if is_file(config.data) else config.split or "validation"
-    return load_examples(config.data, split=split, label_names=label_names, **columns)
+    # Most classifiers on the Hub have names that the data has in another case, or as numbers.
+    numbered = len({*map(str.lower, label_names)}) == len(label_names)
+    numbered &= not any(name.isdecimal() for name in label_names)
+    return load_examples(
+        config.data, split=split, label_names=label_names, numbered=numbered, **columns
+    )

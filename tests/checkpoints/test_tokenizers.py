@@ -104,9 +104,16 @@ def test_code_of_a_directory_is_not_run(tmp_path):
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "gpt2", "opt", "llama"])
 def test_model_without_a_vocabulary_gets_no_made_up_tokenizer(family, files, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    save_file({}, tmp_path / "model.safetensors")
     for name in files:
         (tmp_path / name).write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"no tokenizer's vocabulary .*; copy"):
+        checkpoint_tokenizer(tmp_path)
+
+
+def test_what_is_no_model_is_not_told_about_its_tokenizer(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="is a PEFT adapter of another model"):
         checkpoint_tokenizer(tmp_path)
 
 

@@ -2,12 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 from tiny_task import MASKED_WORDS, write_language_model
 
-from loren_jax.objectives.saved_model import Reader, relabel
-from loren_jax.tasks import Examples, Prompt
+from loren_jax.objectives.saved_model import Reader
+from loren_jax.tasks import Prompt
 
 PROMPT = Prompt("{sentence} it was {answer} .", ("terrible", "great"))
 
@@ -25,18 +24,3 @@ def test_another_mask_token_is_refused(tmp_path):
     mask = MASKED_WORDS.index("[MASK]")
     with pytest.raises(ValueError, match=f"answers at token 3, .* mask token is {mask}"):
         Reader(model, PROMPT).prompted_model(("negative", "positive"))
-
-
-EXAMPLES = Examples((("a",), ("b",), ("c",)), np.array([0, 2, 2], np.int32), ("x", "y", "z"))
-
-
-def test_classes_are_matched_by_name():
-    moved = relabel(EXAMPLES, ("z", "x"))
-    assert moved.labels.tolist() == [1, 0, 0]
-    assert moved.label_names == ("z", "x")
-    assert moved.texts == EXAMPLES.texts
-
-
-def test_a_class_that_the_model_lacks():
-    with pytest.raises(ValueError, match=r"label 'z', which the model has never seen; .* x, y"):
-        relabel(EXAMPLES, ("x", "y"))

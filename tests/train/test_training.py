@@ -130,3 +130,17 @@ def test_shapes(kind, fall, warmup):
     falling = [2.0 * fall((step - warmup) / (8 - warmup)) for step in range(warmup, 9)]
     assert found == pytest.approx(rising + falling, abs=1e-6)
     assert found[0] > 0
+
+
+@pytest.mark.parametrize("spelled", [("NEGATIVE", "Positive"), ("0", "1")])
+def test_evaluation_knows_classes_in_other_case_and_by_number(spelled, result, place, tmp_path):
+    data = tmp_path / "spelled.tsv"
+    text = (place / "reviews.tsv").read_text()
+    for name, other in zip(("negative", "positive"), spelled, strict=True):
+        text = text.replace(name, other)
+    data.write_text(text)
+    config = EvaluateConfig(
+        model=str(result.directory / "model"), data=str(place / "reviews.tsv"), max_length=16
+    )
+    again = dataclasses.replace(config, data=str(data))
+    assert evaluate(again).scores == evaluate(config).scores

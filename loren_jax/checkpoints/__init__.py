@@ -19,6 +19,7 @@ from loren_jax.checkpoints.special_tokens import (
     mask_token_id,
     padding_token,
     with_padding_token,
+    with_tokenizer_class,
 )
 from loren_jax.checkpoints.tokenizers import (
     TOKENIZER,
@@ -30,5 +31,6 @@ from loren_jax.checkpoints.tokenizers import (
 __all__ = [
     "CONFIG", "TOKENIZER", "Padding", "TensorSource", "checkpoint_config", "checkpoint_tokenizer",
     "companion_files", "mask_token_id", "open_checkpoint", "padding_token", "read_json",
-    "read_list", "read_part", "tokenizer_files", "with_padding_token", "write_directory",
+    "read_list", "read_part", "tokenizer_files", "with_padding_token",
+    "with_tokenizer_class", "write_directory",
 ]  # fmt: skip

@@ -51,14 +51,31 @@ def with_padding_token(files: Mapping[str, bytes], token: str) -> dict[str, byte
     Returns:
         The files, the settings among them changed.
     """
-    changed = dict(files)
     for name in _SPECIAL:
         settings = json.loads(files.get(name, b"{}"))
         if name == SETTINGS or "pad_token" in settings:
-            settings["pad_token"] = token
-            text = json.dumps(settings, indent=2, ensure_ascii=False)
-            changed[name] = (text + "\n").encode()
-    return changed
+            files = {**files, name: _encoded({**settings, "pad_token": token})}
+    return dict(files)
+
+
+def with_tokenizer_class(files: Mapping[str, bytes], name: str) -> dict[str, bytes]:
+    """A tokenizer's files that name its class, unless they do or there are none.
+
+    Args:
+        files: File name -> content.
+        name: The class, for a model whose type does not tell it.
+
+    Returns:
+        The files.
+    """
+    settings = json.loads(files.get(SETTINGS, b"{}"))
+    if not files or settings.get("tokenizer_class"):
+        return dict(files)
+    return {**files, SETTINGS: _encoded({**settings, "tokenizer_class": name})}
+
+
+def _encoded(settings: Mapping[str, Any]) -> bytes:
+    return (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _read(directory: Path, name: str) -> dict[str, Any]:

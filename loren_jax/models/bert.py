@@ -15,6 +15,9 @@ from loren_jax.models.layers import linear
 from loren_jax.models.network import Export, Family
 from loren_jax.models.weights import WeightRow, WeightTable
 
+MEAN_POOLED = "mean_pooled_bert"
+"""Type of a BERT that takes the mean, in what we export."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BertConfig(EncoderConfig):
@@ -130,7 +133,12 @@ def _weight_table(config: BertConfig) -> WeightTable:
 def _export(config: BertConfig) -> Export:
     """The torch class that computes the same; transformers has none that takes the mean."""
     if config.head == "classification" and config.pooling == "mean":
-        return Export("MeanPooledBertForSequenceClassification", "mean_pooled_bert.py.txt")
+        return Export(
+            "MeanPooledBertForSequenceClassification",
+            "mean_pooled_bert.py.txt",
+            # As "bert", transformers would load it with a new pooler where code is not trusted.
+            settings={"model_type": MEAN_POOLED},
+        )
     return encoder_export(config)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from loren_jax.models.bert import BERT
+from loren_jax.models.bert import BERT, MEAN_POOLED
 from loren_jax.models.distilbert import DISTILBERT
 from loren_jax.models.gpt2 import GPT2
 from loren_jax.models.layers import INIT_STD
@@ -101,7 +101,7 @@ def family_described(raw: Mapping[str, Any]) -> Family:
         'BertConfig'
     """
     if model_type := raw.get("model_type"):
-        return family_named(model_type)
+        return family_named("bert" if model_type == MEAN_POOLED else model_type)
     classes = [str(name) for name in raw.get("architectures") or ()]
     for family in FAMILIES.values():
         called = family.config.__name__.removesuffix("Config")

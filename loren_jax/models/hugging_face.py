@@ -24,6 +24,7 @@ from loren_jax.checkpoints import (
     padding_token,
     tokenizer_files,
     with_padding_token,
+    with_tokenizer_class,
     write_directory,
 )
 from loren_jax.models.decoder import DecoderConfig
@@ -348,8 +349,12 @@ def _export(
     if export.source:
         code = resources.files("loren_jax.models") / export.source
         files[f"{export.module}.py"] = code.read_bytes()
-        entry = f"{export.module}.{export.architecture}"
-        raw["auto_map"] = {"AutoModelForSequenceClassification": entry}
+        classes = {
+            "AutoConfig": export.architecture.replace("ForSequenceClassification", "Config"),
+            "AutoModelForSequenceClassification": export.architecture,
+        }
+        raw["auto_map"] = {auto: f"{export.module}.{name}" for auto, name in classes.items()}
+        files = with_tokenizer_class(files, "BertTokenizer")
     return write_directory(
         directory,
         tensors=tensors_of(params, family.weight_table(config)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from quickstart import minilm
 
-from loren_jax.checkpoints import mask_token_id
+from loren_jax.checkpoints import checkpoint_tokenizer, mask_token_id
 from loren_jax.models import (
     FAMILIES,
     export_classifier,
@@ -65,6 +65,36 @@ def test_stock_transformers_loads_the_export(
     with torch.no_grad():
         wanted = stock.eval()(**inputs).logits.numpy()
     np.testing.assert_allclose(model.apply(model.params, *batch), wanted, atol=1e-5)
+
+
+@pytest.mark.oracle
+def test_mean_pooled_export_is_refused_where_its_code_is_not_trusted(tiny_checkpoint, tmp_path):
+    """As a plain BERT it would get a pooler that nobody trained."""
+    pytest.importorskip("torch")
+    import transformers
+
+    out, _ = export(tiny_checkpoint("mean"), tmp_path)
+    for auto in (transformers.AutoModelForSequenceClassification, transformers.AutoModel):
+        with pytest.raises(ValueError, match="trust_remote_code=True"):
+            auto.from_pretrained(out, trust_remote_code=False)
+
+
+def test_tokenizer_of_a_mean_pooled_export_opens_without_its_code(tiny_checkpoint, tmp_path):
+    out, _ = export(tiny_checkpoint("mean"), tmp_path)
+    config = json.loads((out / "config.json").read_text())
+    assert config["model_type"] == "mean_pooled_bert"
+    assert "Config" in config["auto_map"]["AutoConfig"]
+    tokenizer = checkpoint_tokenizer(out)
+    assert tokenizer.convert_ids_to_tokens([0, 1]) == ["[PAD]", "[UNK]"]
+
+
+def test_mean_pooled_export_becomes_a_plain_bert_again(tiny_checkpoint, tmp_path):
+    out, model = export(tiny_checkpoint("mean"), tmp_path)
+    plain = load_classifier(tiny_checkpoint().write(tmp_path / "plain"))
+    again = export_classifier(tmp_path / "a", out, plain.config, plain.params, LABELS)
+    config = json.loads((again / "config.json").read_text())
+    assert (config["model_type"], config.get("auto_map")) == ("bert", None)
+    assert load_classifier(out).config == model.config
 
 
 def test_export_copies_the_tokenizer_and_keeps_the_source_settings(tiny_checkpoint, tmp_path):

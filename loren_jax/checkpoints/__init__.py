@@ -11,26 +11,12 @@ Tensors are read one at a time, so that a large checkpoint is never in memory tw
 checkpoint holds is ever executed.
 """
 
-from loren_jax.checkpoints.directory import CONFIG, read_json, read_list, write_directory
+from loren_jax.checkpoints.directory import CONFIG, read_json, write_directory
 from loren_jax.checkpoints.opening import checkpoint_config, open_checkpoint
 from loren_jax.checkpoints.source import TensorSource, read_part
-from loren_jax.checkpoints.special_tokens import (
-    Padding,
-    mask_token_id,
-    padding_token,
-    with_padding_token,
-    with_tokenizer_class,
-)
-from loren_jax.checkpoints.tokenizers import (
-    TOKENIZER,
-    checkpoint_tokenizer,
-    companion_files,
-    tokenizer_files,
-)
+from loren_jax.checkpoints.tokenizers import TOKENIZER, checkpoint_tokenizer, tokenizer_files
 
 __all__ = [
-    "CONFIG", "TOKENIZER", "Padding", "TensorSource", "checkpoint_config", "checkpoint_tokenizer",
-    "companion_files", "mask_token_id", "open_checkpoint", "padding_token", "read_json",
-    "read_list", "read_part", "tokenizer_files", "with_padding_token",
-    "with_tokenizer_class", "write_directory",
+    "CONFIG", "TOKENIZER", "TensorSource", "checkpoint_config", "checkpoint_tokenizer",
+    "open_checkpoint", "read_json", "read_part", "tokenizer_files", "write_directory",
 ]  # fmt: skip

@@ -18,15 +18,17 @@ from loren_jax.checkpoints import (
     CONFIG,
     TensorSource,
     checkpoint_config,
-    companion_files,
-    mask_token_id,
     open_checkpoint,
-    padding_token,
     tokenizer_files,
-    with_padding_token,
-    with_tokenizer_class,
     write_directory,
 )
+from loren_jax.checkpoints.special_tokens import (
+    mask_token_id,
+    padding_token,
+    with_padding_token,
+    with_tokenizer_class,
+)
+from loren_jax.checkpoints.tokenizers import companion_files
 from loren_jax.models.decoder import DecoderConfig
 from loren_jax.models.families import (
     Classifier,

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loren_jax.checkpoints import CONFIG, read_json, read_list
+from loren_jax.checkpoints import CONFIG, read_json
+from loren_jax.checkpoints.directory import read_list
 
 MODULES = "modules.json"
 POOLING_CONFIGS = "*_Pooling/config.json"

@@ -197,8 +197,8 @@ def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) ->
             )
         if source.dtype(name) not in FLOAT_DTYPES:
             raise ValueError(
-                f"{source.name}: tensor {name!r} has type {source.dtype(name)}; "
-                f"convert it to one of {FLOAT_DTYPES}"
+                f"{source.name}: tensor {name!r} has type {source.dtype(name)}, as in a quantised "
+                f"model; take the model in one of {FLOAT_DTYPES}"
             )
     return matched
 

@@ -219,7 +219,7 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
     limit = length_limit(config.max_length, default, positions)
 
     def tokens(examples: Examples) -> Tokens:
-        return reader.tokens(relabel(examples, names), limit, positions)
+        return reader.tokens(relabel(examples, names), limit, model.config)
 
     return _Prepared(
         model=model,

@@ -13,6 +13,7 @@ from loren_jax.models import (
     load_classifier,
     load_prompted,
 )
+from loren_jax.models.network import NetworkConfig
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
 from loren_jax.tasks import (
@@ -33,11 +34,25 @@ class Reader:
         self._source, self._prompt = source, prompt
         self._tokenizer = open_tokenizer(source)
 
-    def tokens(self, examples: Examples, max_length: int, positions: int | None) -> Tokens:
-        """The examples as token arrays, whose length is not rounded up beyond the positions."""
-        return tokenize(
-            self._tokenizer, examples, max_length, prompt=self._prompt, positions=positions
+    def tokens(self, examples: Examples, max_length: int, config: NetworkConfig) -> Tokens:
+        """The examples as token arrays, whose length is not rounded up beyond the positions.
+
+        A ValueError if a token is none of the model's vocabulary.
+        """
+        tokens = tokenize(
+            self._tokenizer,
+            examples,
+            max_length,
+            prompt=self._prompt,
+            positions=config.max_length,
         )
+        if (largest := int(tokens.input_ids.max())) >= config.vocab_size:
+            raise ValueError(
+                f"model: its tokenizer gives the token {largest} "
+                f"({self._tokenizer.convert_ids_to_tokens(largest)!r}), but its vocabulary has "
+                f"vocab_size={config.vocab_size}; take the tokenizer that belongs to the model"
+            )
+        return tokens
 
     def prompted_model(
         self, label_names: tuple[str, ...], *, dtype: DTypeLike = "float32", sharding: Any = None

@@ -39,7 +39,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     examples = _examples(config, model.label_names, prompt)
     default = TASK_MAX_LENGTH if config.data in TASKS else DEFAULT_MAX_LENGTH
     limit = max_length_of(config.model, config.max_length, model, default)
-    tokens = reader.tokens(examples, limit, model.config.max_length)
+    tokens = reader.tokens(examples, limit, model.config)
     metrics = TASKS[config.data].metrics if config.data in TASKS else ()
     score = Scorer(model.apply, tokens, config.batch_size, metrics=metrics, title="evaluating")
     return Evaluation(score(model.params), examples.majority_accuracy())

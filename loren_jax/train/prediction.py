@@ -103,7 +103,7 @@ def write_predictions(predictions: Predictions, output: Path | None) -> None:
 def _probabilities(
     model: Classifier, reader: Reader, examples: Examples, limit: int, batch_size: int
 ) -> Float32[np.ndarray, "rows classes"]:
-    tokens = reader.tokens(examples, limit, model.config.max_length)
+    tokens = reader.tokens(examples, limit, model.config)
     answer = jax.jit(
         lambda params, tokens: jax.nn.softmax(
             model.apply(params, *tokens[:3]).astype(jnp.float32), axis=-1

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from quickstart import minilm
 
-from loren_jax.checkpoints import checkpoint_tokenizer, mask_token_id
+from loren_jax.checkpoints import checkpoint_tokenizer
+from loren_jax.checkpoints.special_tokens import mask_token_id
 from loren_jax.models import (
     FAMILIES,
     export_classifier,

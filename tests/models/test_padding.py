@@ -7,7 +7,8 @@ import pytest
 from models.tiny_checkpoints import TinyDecoder, torch_logits
 from prompt_tokenizers import byte_tokenizer
 
-from loren_jax.checkpoints import checkpoint_tokenizer, padding_token
+from loren_jax.checkpoints import checkpoint_tokenizer
+from loren_jax.checkpoints.special_tokens import padding_token
 from loren_jax.models import (
     export_classifier,
     export_language_model,

@@ -1,12 +1,15 @@
 """A model, its tokenizer and the numbers of its classes must belong together."""
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 from tiny_task import MASKED_WORDS, write_language_model
 
+from loren_jax.models import load_language_model
 from loren_jax.objectives.saved_model import Reader
-from loren_jax.tasks import Prompt
+from loren_jax.tasks import Examples, Prompt
 
 PROMPT = Prompt("{sentence} it was {answer} .", ("terrible", "great"))
 
@@ -24,3 +27,14 @@ def test_another_mask_token_is_refused(tmp_path):
     mask = MASKED_WORDS.index("[MASK]")
     with pytest.raises(ValueError, match=f"answers at token 3, .* mask token is {mask}"):
         Reader(model, PROMPT).prompted_model(("negative", "positive"))
+
+
+def test_tokenizer_of_a_larger_vocabulary_is_refused_before_the_first_step(tmp_path):
+    model = write_language_model(tmp_path / "model")
+    reader = Reader(model, None)
+    examples = Examples((("great",),), np.zeros(1, np.int32), ("a", "b"))
+    whole = load_language_model(model).config
+    assert reader.tokens(examples, 16, whole).input_ids.max() < whole.vocab_size
+    number = MASKED_WORDS.index("great")
+    with pytest.raises(ValueError, match=rf"the token {number} \('great'\), but .*={number}; take"):
+        reader.tokens(examples, 16, dataclasses.replace(whole, vocab_size=number))

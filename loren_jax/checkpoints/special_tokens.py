@@ -83,10 +83,14 @@ def _read(directory: Path, name: str) -> dict[str, Any]:
 
 
 def _spellings(directory: Path, role: str) -> list[str]:
-    """What the files call the token; the later file counts, as for transformers."""
+    """What the files call the token, first what counts for transformers.
+
+    It reads the older file of the two only where the settings number no tokens.
+    """
+    settings, older = (_read(directory, name) for name in _SPECIAL)
     spelled = []
-    for name in reversed(_SPECIAL):
-        token = _read(directory, name).get(role)
+    for entries in [settings] if "added_tokens_decoder" in settings else [older, settings]:
+        token = entries.get(role)
         token = token.get("content") if isinstance(token, Mapping) else token
         spelled += [token] if isinstance(token, str) else []
     return spelled
@@ -104,6 +108,10 @@ def _first(directory: Path, spellings: Iterable[str]) -> tuple[str, int] | None:
     tables: list[Mapping[str, int]] = [
         {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []},
         _read(directory, "added_tokens.json"),
+        {
+            token["content"]: int(number)
+            for number, token in _read(directory, SETTINGS).get("added_tokens_decoder", {}).items()
+        },
         {token.rstrip("\r"): number for number, token in enumerate(lines)},
         _read(directory, "vocab.json"),
         vocabulary if isinstance(vocabulary, Mapping) else {},

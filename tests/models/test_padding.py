@@ -78,6 +78,18 @@ def exported(source, directory, head):
     return export_language_model(directory, source, m.config, m.params)
 
 
+def test_padding_that_the_settings_alone_number_is_found(tmp_path):
+    settings = {"pad_token": "<pad>", "added_tokens_decoder": {"7": {"content": "<pad>"}}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "vocab.json").write_text('{"a": 0}')
+    # Which transformers reads only where the settings number no tokens.
+    (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "a"}')
+    assert padding_token(tmp_path) == ("<pad>", 7, True)
+    del settings["added_tokens_decoder"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert padding_token(tmp_path) == ("a", 0, True)
+
+
 @pytest.mark.oracle
 @pytest.mark.parametrize("family", LONGER)
 @pytest.mark.parametrize("declared", [0, -1, None])

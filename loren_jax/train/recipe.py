@@ -11,8 +11,8 @@ from loren_jax.objectives.adapters import HEAD
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.methods import OPTIONS
 
-_METHOD = {"learning_rate": 0.4, "num_directions": 64, "perturbation_scale": 0.01}
-_RUN = {"trainable": (HEAD,), "schedule": "linear", "eval_every": 25}
+_METHOD: dict[str, Any] = {"learning_rate": 0.4, "num_directions": 64, "perturbation_scale": 0.01}
+_RUN: dict[str, Any] = {"trainable": (HEAD,), "schedule": "linear", "eval_every": 25}
 
 
 def head_recipe() -> TrainConfig[Any]:

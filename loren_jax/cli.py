@@ -168,7 +168,7 @@ def _compare_command() -> Any:
 
         Args:
             runs: Directories of runs, or of the runs of several seeds.
-            output: The PNG file to draw.
+            output: The .png, .pdf or .svg file to draw.
         """
         return CompareConfig(runs=runs, output=output)
 

@@ -15,9 +15,11 @@ from loren_jax.reports.summary import COUNTS
 # What may differ between two runs of one group: where they were written, and the seed.
 _OWN = ("seed", "seeds", "output", "overwrite")
 _COLUMNS = (
-    *("optimizer", "model", "data", "protocol", "seeds", "steps", "forward passes"),
-    *("selected", "test", "majority", "seconds"),
+    *("run", "optimizer", "model", "data", "protocol", "varied", "seeds", "steps"),
+    *("forward passes", "kept", "test", "majority", "seconds"),
 )
+_SHOWN = (*_OWN, "optimizer.name", "model", "data", "protocol", "prompt", "steps")
+"""Options with a column of their own, or that are no difference."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def comparison_table(groups: Sequence[Sequence[Run]]) -> str:
     Returns:
         Lines without a newline at the end.
     """
-    rows = [_COLUMNS, *(_row(group) for group in groups)]
+    varied = varied_options(groups)
+    rows = [_COLUMNS, *(_row(*pair) for pair in zip(groups, varied, strict=True))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     unfinished = [run for group in groups for run in group if run.summary is None]
@@ -106,7 +109,34 @@ def comparison_table(groups: Sequence[Sequence[Run]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _row(group: Sequence[Run]) -> tuple[str, ...]:
+def varied_options(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Of each group the options in which the groups differ, as `learning_rate=0.1`."""
+    flat = [_flat(group[0].config) for group in groups]
+    names = dict.fromkeys(name for options in flat for name in options)
+    own = [n for n in names if n not in _SHOWN and len({str(o.get(n)) for o in flat}) > 1]
+    said = lambda options: [n for n in own if options.get(n) is not None]
+    short = lambda name: name.rpartition(".")[2]
+    return [", ".join(f"{short(n)}={o[n]}" for n in said(o)) for o in flat]
+
+
+def run_name(group: Sequence[Run]) -> str:
+    """What a group is called: its folder, or that of the runs of several seeds."""
+    directory = group[0].directory
+    several = len(group) > 1 and len({run.directory.parent for run in group}) == 1
+    named = directory.parent if several and (directory.parent / SEEDS).is_file() else directory
+    more = "" if named != directory or len(group) == 1 else f" +{len(group) - 1}"
+    return named.absolute().name + more
+
+
+def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        inside = isinstance(value, dict)
+        found |= _flat(value, f"{before}{name}.") if inside else {f"{before}{name}": value}
+    return found
+
+
+def _row(group: Sequence[Run], varied: str) -> tuple[str, ...]:
     config = group[0].config
     finished = [run.summary for run in group if run.summary is not None]
     # Older summaries lack what came later; a run without any is marked by dashes.
@@ -116,10 +146,12 @@ def _row(group: Sequence[Run]) -> tuple[str, ...]:
     metric = _metric(finished)
     unit = "" if metric == "accuracy" else f" {metric}"
     return (
+        run_name(group),
         config.get("optimizer", {}).get("name", "-"),
-        config.get("model", group[0].directory.name),
-        config.get("data", "-") + (", prompt" if config.get("prompt") else ""),
+        Path(config.get("model", "-")).name,
+        Path(config.get("data", "-")).name + (", prompt" if config.get("prompt") else ""),
         protocol or "-",
+        varied or "-",
         seeds + mark,
         _range([run.steps for run in group]),
         _range([run.forward_passes for run in group]),

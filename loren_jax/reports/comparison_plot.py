@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loren_jax.reports.comparison import Run
-from loren_jax.reports.curve import panels, write
+from loren_jax.reports.comparison import Run, run_name, varied_options
+from loren_jax.reports.curve import KINDS, panels, write
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -18,21 +18,29 @@ def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
 
     Args:
         groups: Runs that differ by their seed alone, together.
-        path: The PNG file to write.
+        path: The file to write, of the kind that its ending says: PNG, PDF or SVG.
+
+    Raises:
+        ValueError: If the ending says no such kind.
     """
+    path = Path(path)
+    if path.suffix not in KINDS:
+        raise ValueError(f"output: {path} ends in none of {', '.join(KINDS)}, which say the kind")
     figure, both = panels(8, 7)
+    varied = varied_options(groups)
     for number, group in enumerate(groups):
         for axes, name in zip(both, ("loss", "accuracy"), strict=True):
-            _draw(axes, group, name, f"C{number % 10}", f"{number + 1} {_label(group)}")
-    for value in _majorities(groups)[:3]:  # a thicket of lines tells nothing
-        both[1].axhline(
-            value, color="#555555", linestyle="--", lw=0.8, label=f"majority class {value:.3f}"
-        )
+            _draw(axes, group, name, f"C{number % 10}", _label(group, varied[number]))
+    majorities = _majorities(groups)
+    for value in majorities:
+        both[1].axhline(value, color="#555555", linestyle="--", lw=0.8, zorder=0)
+    if majorities:
+        words = ", ".join(f"{value:.3f}" for value in majorities)
+        both[1].plot([], [], color="#555555", linestyle="--", lw=0.8, label=f"majority {words}")
     for axes, title in zip(both, ("loss (nats)", "accuracy"), strict=True):
         axes.set_ylabel(f"{title} on the evaluated examples")
     both[1].set_xlabel("forward passes in training")
     both[1].legend(frameon=False, fontsize="small")
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(figure, path)
 
@@ -74,14 +82,16 @@ def _curve(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     return passes, np.array([event[name] for event in known], np.float64)
 
 
-def _label(group: Sequence[Run]) -> str:
+def _label(group: Sequence[Run], varied: str) -> str:
     config = group[0].config
-    words = [config.get("optimizer", {}).get("name", group[0].directory.name)]
+    words = [run_name(group), *(config.get("optimizer", {}).get("name", "").split())]
     words += [Path(config[name]).name for name in ("model", "data") if name in config]
     if config.get("protocol"):
         words.append(config["protocol"])
-    if len(group) > 1:
-        words.append(f"{len(group)} seeds")
+    if varied:
+        words.append(varied)
+    if (seeds := len({run.config.get("seed") for run in group})) > 1:
+        words.append(f"{seeds} seeds")
     if any(run.summary is None for run in group):
         words.append("unfinished")
     return ", ".join(words)

@@ -64,10 +64,13 @@ def panels(width: int, height: int) -> tuple[Any, Any]:
     return figure, both
 
 
+KINDS = (".png", ".pdf", ".svg")
+
+
 def write(figure: Any, path: Path) -> None:
-    """Writes a figure as PNG, all or nothing."""
+    """Writes a figure of the kind that the ending says, all or nothing."""
     draft = path.with_name(f".{path.name}.draft")
-    figure.savefig(draft, dpi=150, format="png")
+    figure.savefig(draft, dpi=150, format=path.suffix.removeprefix("."))
     os.replace(draft, path)
 
 

@@ -248,7 +248,7 @@ class CompareConfig:
 
     Attributes:
         runs: Directories of runs, or of the runs of several seeds.
-        output: The PNG file to draw; None for the table alone.
+        output: The PNG, PDF or SVG file to draw; None for the table alone.
     """
 
     runs: tuple[Path, ...]

@@ -10,7 +10,7 @@ from reports.summaries import SUMMARY
 
 from loren_jax import fit, loren, mezo
 from loren_jax.reports import comparison_table, group_runs, plot_comparison, read_runs
-from loren_jax.reports.comparison import reported_scores, spread_text
+from loren_jax.reports.comparison import reported_scores, spread_text, varied_options
 
 
 def write_run(directory, *, seed=0, accuracy=0.7, finished=True, metric="accuracy", **config):
@@ -45,13 +45,12 @@ def test_seeds_are_put_together(tmp_path):
     several = [write_run(tmp_path / f"s{n}", seed=n, accuracy=0.7 + n / 10) for n in range(3)]
     other = write_run(tmp_path / "other", optimizer={"name": "mezo", "learning_rate": 0.1})
     head, first, second = table(*several, other)
-    assert head.split()[:5] == ["optimizer", "model", "data", "protocol", "seeds"]
-    assert head.split()[5:] == ["steps", "forward", "passes", *head.split()[8:]]
-    assert head.split()[8:] == ["selected", "test", "majority", "seconds"]
-    assert first.split("  ")[0] == "loren"
+    names = ["run", "optimizer", "model", "data", "protocol", "varied", "seeds", "steps"]
+    assert head.split() == [*names, "forward", "passes", "kept", "test", "majority", "seconds"]
+    assert first.split()[:4] == ["s0", "+2", "loren", "m"]
     for words in ("0,1,2", "0.800 ± 0.100", "0.700 ± 0.100", "0.510", "12.3", " 24 "):
         assert words in first
-    assert second.startswith("mezo ")
+    assert second.startswith("other ")
     assert second.split()[-4:] == ["0.700", "0.600", "0.510", "12.3"]
 
 
@@ -60,6 +59,33 @@ def test_a_directory_of_seeds_stands_for_its_runs(tmp_path):
         write_run(tmp_path / "all" / f"seed{seed}", seed=seed)
     runs = read_runs([tmp_path / "all", tmp_path / "all" / "seed1"])
     assert [run.directory.name for run in runs] == ["seed0", "seed1"]
+
+
+def test_what_was_varied_is_shown_and_nothing_else(tmp_path):
+    rates = [0.1, 0.3]
+    for number, rate in enumerate(rates):
+        write_run(
+            tmp_path / f"run{number}",
+            optimizer={"name": "loren", "learning_rate": rate, "rank": 1},
+            batch_size=8 * (number + 1),
+            words=None if number else ["bad", "good"],
+        )
+    groups = group_runs(read_runs([tmp_path]))
+    assert varied_options(groups) == [
+        "learning_rate=0.1, batch_size=8, words=['bad', 'good']",
+        "learning_rate=0.3, batch_size=16",
+    ]
+    assert varied_options(groups[:1]) == [""]
+    first, second = table(tmp_path)[1:]
+    assert first.startswith("run0 ")
+    assert "learning_rate=0.3, batch_size=16" in second
+
+
+def test_a_folder_of_seeds_gives_its_runs_their_name(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / "all" / f"seed{seed}", seed=seed)
+    (tmp_path / "all" / "seeds.json").write_text("{}")
+    assert table(tmp_path / "all")[1].startswith("all ")
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -111,9 +137,14 @@ def test_a_picture_is_drawn_also_of_a_run_of_no_classifier(tmp_path):
     (own / "metrics.jsonl").write_text(metrics.replace("accuracy", "error"))
     (own / "summary.json").write_text(json.dumps({"error_after": 0.1, "training_seconds": 1.0}))
     groups = group_runs(read_runs([*paths, own]))
-    plot_comparison(groups, tmp_path / "new" / "all.png")
-    assert (tmp_path / "new" / "all.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list((tmp_path / "new").iterdir())) == 1
+    starts = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+    for kind, start in starts.items():
+        plot_comparison(groups, tmp_path / "new" / f"all{kind}")
+        assert (tmp_path / "new" / f"all{kind}").read_bytes().startswith(start)
+    with pytest.raises(ValueError, match=r"ends in none of \.png, \.pdf, \.svg"):
+        plot_comparison(groups, tmp_path / "all.xls")
+    assert not (tmp_path / "all.xls").exists()
+    assert len(list((tmp_path / "new").iterdir())) == len(starts)
     assert "0.100 error  -" in table(own)[1]
 
 

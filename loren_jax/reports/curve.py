@@ -1,6 +1,8 @@
 """A run's curve: loss and held-out accuracy against forward passes, the only fair abscissa."""
 
+import itertools
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 _STEPS, _HELD_OUT = "#9ecae1", "#d94801"
 _SMOOTH = "#2171b5"
+_LINE = 66
+"""Letters of a heading that fit the picture's width."""
 
 
 def plot_curve(
@@ -22,6 +26,7 @@ def plot_curve(
     title: str,
     held_out: str = "held out",
     selected_step: int | None = None,
+    score: str | None = None,
 ) -> None:
     """Draws the curve of a run, all or nothing.
 
@@ -33,16 +38,18 @@ def plot_curve(
         title: Heading.
         held_out: What the evaluated examples are called.
         selected_step: The evaluation whose parameters are kept, to be marked; None for the last.
+        score: The score of the lower panel; by default the accuracy, or else the first there is.
     """
     figure, (losses, accuracies) = panels(7, 6)
     _draw_losses(losses, events, held_out)
-    score = _score_of(events)
+    score = _score_of(events) if score in (None, "loss") else score
     _draw_scores(accuracies, events, score, held_out)
-    if majority_accuracy is not None:
+    if majority_accuracy is not None and score == "accuracy":
         label = f"majority class {majority_accuracy:.3f}"
         accuracies.axhline(majority_accuracy, color="#555555", linestyle="--", label=label)
     _mark(accuracies, events, score, selected_step)
-    figure.suptitle(title)
+    lines = (textwrap.wrap(line, _LINE) for line in title.split("\n"))
+    figure.suptitle("\n".join(itertools.chain.from_iterable(lines)))
     for axes in (losses, accuracies):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
@@ -70,7 +77,7 @@ KINDS = (".png", ".pdf", ".svg")
 def write(figure: Any, path: Path) -> None:
     """Writes a figure of the kind that the ending says, all or nothing."""
     draft = path.with_name(f".{path.name}.draft")
-    figure.savefig(draft, dpi=150, format=path.suffix.removeprefix("."))
+    figure.savefig(draft, dpi=150, format=path.suffix.removeprefix(".") or "png")
     os.replace(draft, path)
 
 

@@ -92,6 +92,7 @@ def write_report(directory: Path, summary: Summary, title: str, held_out: str) -
         title=title or directory.name,
         held_out=held_out or "held out",
         selected_step=summary.selected_step,
+        score=None if summary.metric is None else summary.metric.removeprefix("-"),
     )
     files.write_json(directory / files.SUMMARY, summary.as_json())
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from loren_jax.reports import plot_curve
+from loren_jax.reports import curve, plot_curve
 from loren_jax.reports.curve import _smoothed
 
 
@@ -42,6 +42,27 @@ def test_the_selected_evaluation_is_marked(tmp_path):
     for name, step in (("plain", None), ("marked", 3)):
         plot_curve(list(events(3)), tmp_path / name, selected_step=step, **options)
     assert (tmp_path / "plain").read_bytes() != (tmp_path / "marked").read_bytes()
+
+
+def test_the_heading_fits_and_the_score_that_selects_is_the_one_drawn(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(curve, "write", lambda figure, path: figures.append(figure))
+    title = "loren on some/model, cola, seed 0\nprotocol clean (" + "train_examples 64; " * 6 + ")"
+    drawn = [line | {"matthews": 0.1 * line["step"]} for line in events(3) if "step" in line]
+    plot_curve(
+        drawn, tmp_path / "a.png", majority_accuracy=0.6, title=title, score="matthews",
+        selected_step=3,
+    )  # fmt: skip
+    (figure,) = figures
+    figure.canvas.draw()
+    box, whole = figure._suptitle.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0
+    assert box.x1 <= whole.x1
+    scores = figure.axes[1]
+    assert scores.get_ylabel() == "matthews"
+    assert all("majority" not in line.get_label() for line in scores.lines)
+    selected = next(line for line in scores.lines if line.get_label() == "selected")
+    np.testing.assert_allclose(selected.get_ydata(), [0.1 * 3])
 
 
 def test_smoothing_keeps_constants_and_length():

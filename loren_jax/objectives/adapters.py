@@ -1,5 +1,6 @@
 """What the optimiser of a run sees: the model's own parameters, or adapters beside frozen ones."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -66,13 +67,17 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
         )
     scale = (config.lora_alpha or config.lora_rank) / config.lora_rank
     adapted = lora.adapt(model.apply, scale=scale)
-    adapters = lora.init(
-        model.params,
-        config.lora_targets,
-        rank=config.lora_rank,
-        full=_head_patterns(model) if chosen is None else chosen,
-        key=config.seed,
-    )
+    try:
+        adapters = lora.init(
+            model.params,
+            config.lora_targets,
+            rank=config.lora_rank,
+            full=_head_patterns(model) if chosen is None else chosen,
+            key=config.seed,
+        )
+    except ValueError as error:  # by the names of the options
+        told = str(error).replace("targets", "lora_targets", 1)
+        raise ValueError(re.sub("^full", "trainable", told)) from error
     return TrainableModel(
         params=adapters,
         apply=lambda adapters, ids, mask, types, base: adapted(base, adapters, ids, mask, types),

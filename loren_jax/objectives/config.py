@@ -8,6 +8,7 @@ from typing import Any, Literal
 from loren_jax.arguments import count, non_negative, positive
 from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
 
+_TARGETS = ("*/attention/*/kernel",)
 MODEL, DATA = "sentence-transformers/all-MiniLM-L6-v2", "sst2"
 
 
@@ -79,7 +80,7 @@ class ClassificationConfig:
     input_directions: int | None = None
     input_power: float = 0.0
     lora_rank: int | None = None
-    lora_targets: tuple[str, ...] = ("*/attention/*/kernel",)
+    lora_targets: tuple[str, ...] = _TARGETS
     lora_alpha: float | None = None
     eval_batch_size: int = 100
     seed: int = 0
@@ -106,6 +107,8 @@ class ClassificationConfig:
         _check_prompt(self)
 
     def _check_adapters(self) -> None:
+        if self.lora_rank is None and self.lora_targets != _TARGETS:
+            raise ValueError("lora_targets chooses what to adapt: give lora_rank too.")
         if self.lora_alpha is not None:
             positive("lora_alpha", self.lora_alpha)
             if self.lora_rank is None:

@@ -61,3 +61,23 @@ def test_patterns_that_match_nothing():
         trainable(trainable=("head/*",))
     with pytest.raises(ValueError, match="targets: 'nothing' matches no parameter"):
         trainable(lora_rank=1, lora_targets=("nothing",))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lora_targets": ("query",)}, "lora_targets chooses what to adapt: give lora_rank too"),
+        ({"lora_rank": 2, "lora_targets": ("query",)}, "^lora_targets: 'query' matches no"),
+        ({"lora_rank": 2, "trainable": ("lora*",)}, r"^trainable: 'lora\*' matches no"),
+    ],
+)
+def test_errors_name_the_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        trainable(**options)
+
+
+def test_the_head_has_one_name_in_every_family():
+    assert trainable(trainable=("head",)).trained_paths == ["classifier/bias", "classifier/kernel"]
+    gpt2 = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=2)
+    (path,) = trainable(gpt2, trainable=("head",)).trained_paths
+    assert path.startswith("score/")

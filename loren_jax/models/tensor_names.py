@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loren_jax.models.weights import WeightTable
 
 _ADAPTERS = (".base_layer.", ".modules_to_save.", ".original_module.", ".lora_", "lora_embedding_")
+_ENCODERS = ("bert", "roberta", "distilbert", "electra")
 _PACKED = (
     *(".qweight", ".qzeros", ".scales", ".g_idx", ".SCB", ".absmax", ".quant_map", ".quant_state"),
     *(".weight_scale", ".weight_scale_inv", ".weight_packed", ".weight_format", ".input_scale"),
@@ -32,11 +33,13 @@ def stored_names(source: TensorSource, table: "WeightTable") -> dict[str, str]:
         The names, also of tensors that the table has no place for.
 
     Raises:
-        ValueError: If two tensors have one name, or they are of an adapter or quantised.
+        ValueError: If two tensors have one name, or they are of another family, of an adapter or
+            quantised.
     """
     names = source.names()
     _refuse_what_is_no_plain_model(source.name, names)
     wrapper = wrapper_of(names, table)
+    _refuse_another_family(source.name, wrapper, table.prefix)
     bare = {name: name.removeprefix(wrapper) for name in names}
     prefixed = any(name.startswith(table.prefix) for name in bare.values())
     found = {table.canonical_name(bare[name], prefixed=prefixed): name for name in names}
@@ -91,3 +94,13 @@ def _refuse_what_is_no_plain_model(source: str, names: list[str]) -> None:
                 f"{source}: tensor {name!r} is of a quantised model; take the model in float32, "
                 "float16 or bfloat16, or dequantise it before"
             )
+
+
+def _refuse_another_family(source: str, wrapper: str, prefix: str) -> None:
+    """Encoders share most names but do not compute the same: RoBERTa counts positions from 2."""
+    others = [part for part in wrapper.split(".") if part in _ENCODERS and f"{part}." != prefix]
+    if others:
+        raise ValueError(
+            f"{source}: its tensors are called '{wrapper}*', but those of the family that "
+            f"config.json names '{prefix}*'; correct model_type there, or rename the tensors"
+        )

@@ -142,6 +142,21 @@ def test_other_names_are_what_transformers_makes_of_them(family, options, change
     np.testing.assert_allclose(found * read, wanted * read, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("family", "prefix"),
+    [("bert", "roberta."), ("bert", "module.electra."), ("roberta", "bert."), ("gpt2", "bert.")],
+)
+def test_tensors_of_another_family_are_not_taken_for_its_own(family, prefix, tmp_path):
+    checkpoint = checkpoint_of(family, {})
+    own = checkpoint.table.prefix
+    checkpoint.tensors = Tensors(
+        (prefix + name.removeprefix(own) if name.startswith(own) else name, tensor)
+        for name, tensor in checkpoint.tensors.items()
+    )
+    with pytest.raises(ValueError, match=rf"called '{prefix}\*', but those .* '{own}\*'; correct"):
+        load_classifier(checkpoint.write(tmp_path))
+
+
 PEFT = "bert.encoder.layer.0.attention.self.query"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax.checkpoints.directory import read_json
+from loren_jax.checkpoints.tokenizers import tokenizer_directory
 
 SETTINGS = "tokenizer_config.json"
 _SPECIAL = (SETTINGS, "special_tokens_map.json")
@@ -27,14 +28,28 @@ class Padding(NamedTuple):
     declared: bool
 
 
-def mask_token_id(directory: Path) -> int | None:
-    """The number of the tokenizer's mask token, or None if the directory's files do not tell it."""
+def mask_token_id(path: Path) -> int | None:
+    """The number of the tokenizer's mask token, or None if its files do not tell it.
+
+    Args:
+        path: As ``checkpoint_tokenizer`` takes it; a GGUF's own tokenizer is not looked at.
+    """
+    directory = tokenizer_directory(path)
+    if directory is None:
+        return None
     found = _first(directory, [*_spellings(directory, "mask_token"), *_USUAL_MASKS])
     return found and found[1]
 
 
-def padding_token(directory: Path) -> Padding | None:
-    """What a decoder's texts are padded with, or None if the directory's files do not tell it."""
+def padding_token(path: Path) -> Padding | None:
+    """What a decoder's texts are padded with, or None if the tokenizer's files do not tell it.
+
+    Args:
+        path: As ``checkpoint_tokenizer`` takes it; a GGUF's own tokenizer is not looked at.
+    """
+    directory = tokenizer_directory(path)
+    if directory is None:
+        return None
     if declared := _first(directory, _spellings(directory, "pad_token")):
         return Padding(*declared, declared=True)
     ending = _first(directory, [*_spellings(directory, "eos_token"), *_USUAL_ENDS])
@@ -99,25 +114,33 @@ def _spellings(directory: Path, role: str) -> list[str]:
 def _first(directory: Path, spellings: Iterable[str]) -> tuple[str, int] | None:
     """The first of some tokens that has a number, and that number."""
     spellings = list(spellings)
-    if not spellings:
-        return None
-    tokenizer = _read(directory, "tokenizer.json")
-    words = directory / "vocab.txt"
-    lines = words.read_text(encoding="utf-8").split("\n") if words.is_file() else []
-    vocabulary = tokenizer.get("model", {}).get("vocab", {})
-    tables: list[Mapping[str, int]] = [
-        {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []},
-        _read(directory, "added_tokens.json"),
-        {
-            token["content"]: int(number)
-            for number, token in _read(directory, SETTINGS).get("added_tokens_decoder", {}).items()
-        },
-        {token.rstrip("\r"): number for number, token in enumerate(lines)},
-        _read(directory, "vocab.json"),
-        vocabulary if isinstance(vocabulary, Mapping) else {},
-    ]
+    tables = _vocabularies(directory) if spellings else []
     for spelling in spellings:
         for numbers in tables:
-            if spelling in numbers:
-                return spelling, numbers[spelling]
+            if isinstance(number := numbers.get(spelling), int):
+                return spelling, number
     return None
+
+
+def _vocabularies(directory: Path) -> list[Mapping[str, int]]:
+    """What the files say of the tokens' numbers, first what counts most."""
+    names = ("tokenizer.json", "added_tokens.json", SETTINGS, "vocab.json")
+    fast, added, settings, words = (_read(directory, name) for name in names)
+    lines = directory / "vocab.txt"
+    try:
+        whole = fast.get("model", {}).get("vocab", {})
+        listed = lines.read_text(encoding="utf-8").split("\n") if lines.is_file() else []
+        decoder = settings.get("added_tokens_decoder") or {}
+        return [
+            {token["content"]: token["id"] for token in fast.get("added_tokens") or []},
+            added,
+            {token["content"]: int(number) for number, token in decoder.items()},
+            {token.rstrip("\r"): number for number, token in enumerate(listed)},
+            words,
+            whole if isinstance(whole, Mapping) else {},
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{directory}: the tokenizer's files do not list their tokens as transformers does "
+            f"({type(error).__name__}: {error}); fetch the tokenizer again"
+        ) from error

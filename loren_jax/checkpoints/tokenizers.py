@@ -88,8 +88,7 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
         ValueError: If the tokenizer is damaged or of a kind that is not supported.
     """
     path = Path(path)
-    if _carrier(path) is None:
-        directory = path if path.is_dir() else path.parent
+    if directory := tokenizer_directory(path):
         files = [directory / name for name in TOKENIZER]
         return {file.name: file.read_bytes() for file in files if file.is_file()}
     try:
@@ -101,6 +100,17 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+
+
+def tokenizer_directory(path: Path) -> Path | None:
+    """Where the files of a model's tokenizer lie; None if a GGUF carries it.
+
+    Args:
+        path: As ``checkpoint_tokenizer`` takes it.
+    """
+    if _carrier(path):
+        return None
+    return path if path.is_dir() else path.parent
 
 
 def _carrier(path: Path) -> Path | None:

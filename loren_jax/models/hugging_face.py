@@ -28,7 +28,7 @@ from loren_jax.checkpoints.special_tokens import (
     with_padding_token,
     with_tokenizer_class,
 )
-from loren_jax.checkpoints.tokenizers import companion_files
+from loren_jax.checkpoints.tokenizers import companion_files, tokenizer_directory
 from loren_jax.models.decoder import DecoderConfig
 from loren_jax.models.families import (
     Classifier,
@@ -230,9 +230,10 @@ def _with_padding(raw: Mapping[str, Any], directory: Path, family: Family) -> Ma
     """A decoder's configuration with the padding that its tokenizer gives, whatever it said."""
     if not issubclass(family.config, DecoderConfig):
         return raw
-    padding = padding_token(directory) if directory.is_dir() else None
+    padding = padding_token(directory)
     number = padding.number if padding else raw.get("pad_token_id")
-    if number is None and not (directory / CONFIG).is_file():  # a GGUF tells all by itself
+    folder = tokenizer_directory(directory)
+    if number is None and not (folder and (folder / CONFIG).is_file()):  # a GGUF tells all itself
         number = raw.get("eos_token_id")
     # Some say -1 where they have none.
     inside = isinstance(number, int) and 0 <= number < raw.get("vocab_size", 0)

@@ -32,7 +32,8 @@ def declared_pooling(directory: Path, poolings: tuple[str, ...]) -> str | None:
     """The pooling that a sentence encoder's directory declares.
 
     Args:
-        directory: The model's directory, or the folder of the transformer inside one.
+        directory: The model's directory, or the folder of the transformer inside one; or the file
+            of its weights.
         poolings: Those that the family computes.
 
     Returns:
@@ -73,7 +74,8 @@ def pooling_modes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(mode for flag, mode in _FLAGS.items() if flags.get(flag))
 
 
-def _pooling_config(directory: Path) -> Path | None:
+def _pooling_config(path: Path) -> Path | None:
+    directory = path if path.is_dir() else path.parent
     for root in (directory, directory.parent):
         if not (root / MODULES).is_file():
             continue

@@ -250,7 +250,8 @@ def test_prompts_need_a_known_mask_token(tiny_checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"mask_token_id=None.*tokenizer\.json"):
         load_prompted(directory, [4, 7])
     (directory / "vocab.txt").write_text("[PAD]\n[UNK]\n[MASK]\n")
-    assert load_prompted(directory, [4, 7]).config.mask_token_id == 2
+    for path in (directory, directory / "model.safetensors"):
+        assert load_prompted(path, [4, 7]).config.mask_token_id == 2
 
 
 FAST = {"added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 103, "content": "[MASK]"}]}

@@ -70,6 +70,15 @@ def test_export_tells_the_padding(family, pad, head, tmp_path):
     assert padding_token(out) == (pad or "<eos>", wanted, True)
 
 
+@pytest.mark.parametrize("family", LONGER)
+def test_model_named_by_its_weights_is_padded_as_its_directory(family, tmp_path):
+    source = model(tmp_path / "source", family, config_pad=0)
+    out = exported(source / "model.safetensors", tmp_path / "out", "classification")
+    named, whole = (load_classifier(path) for path in (source / "model.safetensors", source))
+    assert named.config == whole.config
+    assert padding_token(out) == ("<eos>", whole.config.pad_token_id, True)
+
+
 def exported(source, directory, head):
     if head == "classification":
         m = load_classifier(source)
@@ -88,6 +97,29 @@ def test_padding_that_the_settings_alone_number_is_found(tmp_path):
     del settings["added_tokens_decoder"]
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     assert padding_token(tmp_path) == ("a", 0, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", {"model": None}),
+        ("tokenizer.json", {"added_tokens": [{"content": "</s>"}]}),
+        ("tokenizer.json", {"added_tokens": ["</s>"]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"content": "</s>"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1": "</s>"}}),
+    ],
+)
+def test_tokenizer_of_another_form_is_told_by_its_directory(name, content, tmp_path):
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}: the tokenizer's files do not .*; fetch"):
+        padding_token(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"</s>": "x"}', "{}"])
+def test_token_without_a_number_is_none(content, tmp_path):
+    (tmp_path / "vocab.json").write_text(content)
+    (tmp_path / "tokenizer_config.json").write_text('{"added_tokens_decoder": null}')
+    assert padding_token(tmp_path) is None
 
 
 @pytest.mark.oracle

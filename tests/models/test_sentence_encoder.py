@@ -53,7 +53,8 @@ def declare(root, settings, folder="1_Pooling", modules=None):
 @pytest.mark.parametrize(("settings", "pooling"), SPELLINGS.values(), ids=SPELLINGS)
 def test_pooling_is_read_in_every_spelling(settings, pooling, tmp_path):
     directory = bare(TinyBert(), tmp_path, settings)
-    assert load_classifier(directory, num_labels=2).config.pooling == pooling
+    for path in (directory, directory / "model.safetensors"):
+        assert load_classifier(path, num_labels=2).config.pooling == pooling
     assert load_classifier(directory, num_labels=2, pooling="cls").config.pooling == "cls"
 
 

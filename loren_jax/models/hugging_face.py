@@ -52,6 +52,9 @@ from loren_jax.models.weights import (
     tensors_of,
 )
 
+_OTHER_TASKS = ("ForTokenClassification", "ForMultipleChoice")
+_HEADS = ("classifier.*", "score.*")
+
 
 def load_classifier(
     directory: str | Path,
@@ -90,12 +93,14 @@ def load_classifier(
     raw = _with_padding(raw, directory, family)
     pooling = pooling or _default_pooling(directory, raw, family)
     draft = family.config.from_hugging_face(raw, num_labels=1, pooling=pooling)
-    num_labels = _label_count(source, family.weight_table(draft), raw, num_labels)
+    foreign = _heads_of_other_tasks(raw)
+    table = family.weight_table(draft)._replace(foreign=foreign)
+    num_labels = _label_count(source, table, raw, num_labels)
     config = family.config.from_hugging_face(raw, num_labels=num_labels, pooling=pooling)
-    names = _label_names(raw, config)
+    names = default_label_names(config) if foreign else _label_names(raw, config)
     params = read_params(
         source,
-        family.weight_table(config),
+        family.weight_table(config)._replace(foreign=foreign),
         abstract_params(config),
         dtype=dtype,
         head_key=key,
@@ -115,6 +120,16 @@ def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) ->
 
 def _announces_a_classifier(raw: Mapping[str, Any]) -> bool:
     return any("SequenceClassification" in name for name in raw.get("architectures") or ())
+
+
+def _heads_of_other_tasks(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Patterns of a head that has the name of a classifier's, and was trained for words or choices.
+
+    Its numbers would be a start like any other, but a worse one than a new head.
+    """
+    classes = raw.get("architectures") or ()
+    others = any(name.endswith(_OTHER_TASKS) for name in classes)
+    return _HEADS if others and not _announces_a_classifier(raw) else ()
 
 
 def _label_count(
@@ -333,6 +348,7 @@ def _export(
     stale = {
         *("_name_or_path", "auto_map", "num_labels", "pooling", "torch_dtype"),
         "quantization_config",  # the weights are floats now
+        *("problem_type", "function_to_apply"),  # a softmax over the classes is what was trained
     }
     raw = {name: entry for name, entry in checkpoint_config(source).items() if name not in stale}
     raw |= {

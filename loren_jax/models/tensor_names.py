@@ -30,7 +30,8 @@ def stored_names(source: TensorSource, table: "WeightTable") -> dict[str, str]:
         table: The model's weight table.
 
     Returns:
-        The names, also of tensors that the table has no place for.
+        The names, also of tensors that the table has no place for, but not of those that are
+        another task's.
 
     Raises:
         ValueError: If two tensors have one name, or they are of another family, of an adapter or
@@ -48,7 +49,7 @@ def stored_names(source: TensorSource, table: "WeightTable") -> dict[str, str]:
     for twin, canonical in table.tied:
         if canonical not in found and twin in found:
             found[canonical] = found.pop(twin)
-    return found
+    return {name: stored for name, stored in found.items() if not table.is_foreign(name)}
 
 
 def wrapper_of(names: Iterable[str], table: "WeightTable") -> str:

@@ -114,6 +114,7 @@ class WeightTable(NamedTuple):
         pooler: First part of the paths of what stands between encoder and head; a checkpoint
             without head may be without it too.
         ignored: Patterns of tensors that may be in a checkpoint and are not wanted.
+        foreign: Patterns of tensors that are another task's, though a row may have their name.
         tied: Pairs (twin, name) of tensors that are one: where only the twin is stored, it is read.
         renamed: Pairs (old, new) of outdated endings of names; by default those of checkpoints that
             were converted from TensorFlow, which called the parts of a layer norm otherwise.
@@ -124,6 +125,7 @@ class WeightTable(NamedTuple):
     head: str = ""
     pooler: str = ""
     ignored: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     tied: tuple[tuple[str, str], ...] = ()
     renamed: tuple[tuple[str, str], ...] = (
         (".LayerNorm.gamma", ".LayerNorm.weight"),
@@ -144,9 +146,16 @@ class WeightTable(NamedTuple):
             for name in row.tensor_names(shapes[row.path])
         }
 
+    def is_foreign(self, name: str) -> bool:
+        """Whether a tensor of this name is another task's."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.foreign)
+
     def is_ignored(self, name: str) -> bool:
         """Whether a tensor of this name is not wanted."""
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in (*self.ignored, *ELSEWHERE))
+        return any(
+            fnmatch.fnmatchcase(name, pattern)
+            for pattern in (*self.ignored, *self.foreign, *ELSEWHERE)
+        )
 
     def canonical_name(self, name: str, *, prefixed: bool) -> str:
         """A tensor's name as the rows spell it.

@@ -1,11 +1,13 @@
 """Finding, loading and exporting models, and the errors on the way."""
 
 import json
+from copy import deepcopy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from models.tiny_checkpoints import ENCODERS, TinyCheckpoint, TinyDecoder
 from quickstart import minilm
 
 from loren_jax.checkpoints import checkpoint_tokenizer
@@ -211,6 +213,36 @@ def test_export_of_a_model_without_type_has_one(tiny_checkpoint, tmp_path):
     del checkpoint.raw["model_type"]
     out, _ = export(checkpoint, tmp_path)
     assert json.loads((out / "config.json").read_text())["model_type"] == "bert"
+
+
+TASKS = ["TokenClassification", "MultipleChoice"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", [*ENCODERS, "llama"])
+def test_head_of_another_task_is_no_head(family, task, tmp_path):
+    own = TinyDecoder(family) if family == "llama" else TinyCheckpoint(ENCODERS[family])
+    head = "score" if family == "llama" else "classifier"
+    other = deepcopy(own)
+    del other.raw["id2label"]
+    other.raw["architectures"] = [own.export.architecture.replace("SequenceClassification", task)]
+    for name in [name for name in other.tensors if name.startswith((head, "pre_classifier"))]:
+        del other.tensors[name]
+    other.tensors[f"{head}.weight"] = np.ones((2, 12), np.float32)
+    other.tensors[f"{head}.bias"] = np.ones(2, np.float32)
+    directory = other.write(tmp_path / "other")
+    with pytest.raises(ValueError, match="has no head; pass num_labels="):
+        load_classifier(directory)
+    model = load_classifier(directory, num_labels=2, key=3)
+    bare = load_classifier(own.without_head().write(tmp_path / "own"), num_labels=2, key=3)
+    jax.tree.map(np.testing.assert_array_equal, model.params, bare.params)
+    assert model.label_names == ("LABEL_0", "LABEL_1")
+
+
+def test_export_is_a_classifier_of_one_class_each(tiny_checkpoint, tmp_path):
+    stale = {"problem_type": "multi_label_classification", "function_to_apply": "sigmoid"}
+    out, _ = export(tiny_checkpoint(**stale), tmp_path)
+    assert not json.loads((out / "config.json").read_text()).keys() & stale.keys()
 
 
 def test_directory_without_a_model_is_refused(tiny_checkpoint, tmp_path):

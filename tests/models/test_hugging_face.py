@@ -46,10 +46,22 @@ def test_exported_classifier_comes_back_bit_for_bit(pooling, dtype, tiny_checkpo
     assert json.loads((out / "config.json").read_text())["dtype"] == dtype
 
 
+ODD = {
+    "nothing odd": {},
+    "no type": {"model_type": None},
+    "untied": {"tie_word_embeddings": False},
+    "quantised before": {"quantization_config": {"quant_method": "bitsandbytes"}},
+    "classes as a list": {"id2label": list(LABELS)},
+    "of several labels": {"problem_type": "multi_label_classification"},
+}
+
+
 @pytest.mark.oracle
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize(
+    ("pooling", "odd"), [("mean", {}), *(("cls", odd) for odd in ODD.values())], ids=["mean", *ODD]
+)
 def test_stock_transformers_loads_the_export(
-    pooling, tiny_checkpoint, batch, tmp_path, monkeypatch
+    pooling, odd, tiny_checkpoint, batch, tmp_path, monkeypatch
 ):
     torch = pytest.importorskip("torch")
     import transformers
@@ -57,12 +69,15 @@ def test_stock_transformers_loads_the_export(
     # Code that comes with a model is copied to a cache before it is run.
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "m"))
     monkeypatch.syspath_prepend(str(tmp_path / "m"))
-    out, model = export(tiny_checkpoint(pooling), tmp_path)
+    checkpoint = tiny_checkpoint(pooling)
+    checkpoint.raw |= odd
+    out, model = export(checkpoint, tmp_path)
     stock, report = transformers.AutoModelForSequenceClassification.from_pretrained(
         out, trust_remote_code=pooling == "mean", output_loading_info=True
     )
     assert not any(report.values()), report
     assert stock.config.id2label == dict(enumerate(LABELS))
+    assert stock.config.problem_type is None
     names = ("input_ids", "attention_mask", "token_type_ids")
     inputs = {n: torch.tensor(np.asarray(a)) for n, a in zip(names, batch, strict=True)}
     with torch.no_grad():

@@ -122,7 +122,7 @@ def _first(directory: Path, spellings: Iterable[str]) -> tuple[str, int] | None:
     return None
 
 
-def _vocabularies(directory: Path) -> list[Mapping[str, int]]:
+def _vocabularies(directory: Path) -> list[Mapping[str, Any]]:
     """What the files say of the tokens' numbers, first what counts most."""
     names = ("tokenizer.json", "added_tokens.json", SETTINGS, "vocab.json")
     fast, added, settings, words = (_read(directory, name) for name in names)

@@ -4,8 +4,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from loren_jax.checkpoints.directory import refuse_pointer
+from loren_jax.checkpoints.directory import CONFIG, read_json, refuse_pointer
 from loren_jax.checkpoints.gguf import GGUFFile, gguf_tokenizer, read_gguf_header
+from loren_jax.checkpoints.model_type import described_type
 from loren_jax.checkpoints.opening import locate_weights
 
 TOKENIZER = (
@@ -60,11 +61,12 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
         )
     for name in present:
         refuse_pointer(directory / name)
+    told = _type_where_none_is_told(directory)
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
+            directory, local_files_only=True, trust_remote_code=False, **told
         )
     except Exception as error:  # tokenizers raises Exception itself
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -72,6 +74,18 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
             f"{directory}: its tokenizer ({', '.join(present)}) cannot be opened ({reason}); fetch "
             "it again, or upgrade transformers and tokenizers if it is newer than they are"
         ) from error
+
+
+def _type_where_none_is_told(directory: Path) -> dict[str, str]:
+    """What transformers needs beside a configuration that names no type of model."""
+    raw, settings = (
+        read_json(directory / name) if (directory / name).is_file() else {}
+        for name in (CONFIG, "tokenizer_config.json")
+    )
+    if not raw or raw.get("model_type") or settings.get("tokenizer_class"):
+        return {}
+    described = described_type(raw)
+    return {"tokenizer_type": described} if described else {}
 
 
 def tokenizer_files(path: str | Path) -> dict[str, bytes]:

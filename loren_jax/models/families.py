@@ -6,7 +6,6 @@ family adds a file with its configuration, network and weight table, and one ent
 
 import functools
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from loren_jax.checkpoints.model_type import described_type
 from loren_jax.models.bert import BERT, MEAN_POOLED
 from loren_jax.models.distilbert import DISTILBERT
 from loren_jax.models.gpt2 import GPT2
@@ -100,13 +100,9 @@ def family_described(raw: Mapping[str, Any]) -> Family:
         >>> family_described({"architectures": ["BertForMaskedLM"]}).config.__name__
         'BertConfig'
     """
-    if model_type := raw.get("model_type"):
-        return family_named("bert" if model_type == MEAN_POOLED else model_type)
-    classes = [str(name) for name in raw.get("architectures") or ()]
-    for family in FAMILIES.values():
-        called = family.config.__name__.removesuffix("Config")
-        if any(re.match(rf"{called}(For|Model|LMHead|$)", name) for name in classes):
-            return family
+    model_type = described_type(raw)
+    if raw.get("model_type") or model_type in FAMILIES:
+        return family_named("bert" if model_type == MEAN_POOLED else str(model_type))
     raise ValueError(
         f"config.json says no model_type; add it as one of {sorted(FAMILIES)}, if the model is one"
     )

@@ -134,6 +134,26 @@ def test_tokenizer_that_git_did_not_fetch_is_named(name, tmp_path):
         checkpoint_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(LFS_POINTER, "a Git LFS pointer"), ("{", "no valid")]
+)
+def test_tokenizer_is_not_blamed_for_the_configuration(content, said, tmp_path):
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    with pytest.raises(ValueError, match=rf"config\.json is {said}"):
+        checkpoint_tokenizer(tmp_path)
+
+
+WORDS = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n"
+
+
+@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "DistilBertModel"])
+def test_class_tells_the_tokenizer_where_the_type_is_missing(architecture, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    (tmp_path / "vocab.txt").write_text(WORDS)
+    assert checkpoint_tokenizer(tmp_path)("hello")["input_ids"] == [2, 5, 3]
+
+
 @pytest.mark.slow
 def test_smollm2_survives_an_export(tmp_path):
     path = smollm2()

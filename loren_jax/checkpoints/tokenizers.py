@@ -61,14 +61,15 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
         )
     for name in present:
         refuse_pointer(directory / name)
-    told = _type_where_none_is_told(directory)
-    from transformers import AutoTokenizer
-
+    raw = read_json(directory / CONFIG) if (directory / CONFIG).is_file() else None
     try:
-        return AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False, **told
-        )
+        return _opened(directory, raw)
     except Exception as error:  # tokenizers raises Exception itself
+        if raw and not described_type(raw):
+            raise ValueError(
+                f"{directory / CONFIG} says no model_type, which tells the kind of the tokenizer; "
+                'add it, such as "model_type": "bert"'
+            ) from error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
             f"{directory}: its tokenizer ({', '.join(present)}) cannot be opened ({reason}); fetch "
@@ -76,16 +77,23 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
         ) from error
 
 
-def _type_where_none_is_told(directory: Path) -> dict[str, str]:
-    """What transformers needs beside a configuration that names no type of model."""
-    raw, settings = (
-        read_json(directory / name) if (directory / name).is_file() else {}
-        for name in (CONFIG, "tokenizer_config.json")
+def _opened(directory: Path, raw: dict[str, Any] | None) -> Any:
+    """Opens the tokenizer, for which nothing of a configuration counts but the kinds it names.
+
+    The rest is not for transformers to read: it would tell of what is odd there as the tokenizer's.
+    """
+    from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+
+    options: dict[str, Any] = {}
+    if raw is not None:
+        kinds = {"tokenizer_class": raw["tokenizer_class"]} if raw.get("tokenizer_class") else {}
+        try:
+            options["config"] = AutoConfig.for_model(described_type(raw) or "", **kinds)
+        except ValueError:  # a type of nobody's, such as that of a mean-pooled BERT
+            options["config"] = PreTrainedConfig(**kinds)
+    return AutoTokenizer.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False, **options
     )
-    if not raw or raw.get("model_type") or settings.get("tokenizer_class"):
-        return {}
-    described = described_type(raw)
-    return {"tokenizer_type": described} if described else {}
 
 
 def tokenizer_files(path: str | Path) -> dict[str, bytes]:

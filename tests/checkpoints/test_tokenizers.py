@@ -154,6 +154,22 @@ def test_class_tells_the_tokenizer_where_the_type_is_missing(architecture, tmp_p
     assert checkpoint_tokenizer(tmp_path)("hello")["input_ids"] == [2, 5, 3]
 
 
+@pytest.mark.parametrize("odd", [{"id2label": {"0.0": "a"}}, {"hidden_size": "x"}])
+def test_tokenizer_opens_whatever_else_the_configuration_says(odd, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **odd}))
+    (tmp_path / "vocab.txt").write_text(WORDS)
+    assert checkpoint_tokenizer(tmp_path)("hello")["input_ids"] == [2, 5, 3]
+
+
+def test_tokenizer_of_a_kind_that_nothing_tells_is_not_guessed(tmp_path):
+    (tmp_path / "config.json").write_text('{"hidden_size": 8}')
+    (tmp_path / "vocab.txt").write_text(WORDS)
+    with pytest.raises(
+        ValueError, match=r"config\.json says no model_type, which tells .*; add it"
+    ):
+        checkpoint_tokenizer(tmp_path)
+
+
 @pytest.mark.slow
 def test_smollm2_survives_an_export(tmp_path):
     path = smollm2()

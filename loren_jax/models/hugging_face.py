@@ -119,7 +119,7 @@ def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) ->
 
 
 def _announces_a_classifier(raw: Mapping[str, Any]) -> bool:
-    return any("SequenceClassification" in name for name in raw.get("architectures") or ())
+    return any("SequenceClassification" in str(name) for name in raw.get("architectures") or ())
 
 
 def _heads_of_other_tasks(raw: Mapping[str, Any]) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _heads_of_other_tasks(raw: Mapping[str, Any]) -> tuple[str, ...]:
     Its numbers would be a start like any other, but a worse one than a new head.
     """
     classes = raw.get("architectures") or ()
-    others = any(name.endswith(_OTHER_TASKS) for name in classes)
+    others = any(str(name).endswith(_OTHER_TASKS) for name in classes)
     return _HEADS if others and not _announces_a_classifier(raw) else ()
 
 
@@ -251,7 +251,8 @@ def _with_padding(raw: Mapping[str, Any], directory: Path, family: Family) -> Ma
     if number is None and not (folder and (folder / CONFIG).is_file()):  # a GGUF tells all itself
         number = raw.get("eos_token_id")
     # Some say -1 where they have none.
-    inside = isinstance(number, int) and 0 <= number < raw.get("vocab_size", 0)
+    limit = raw.get("vocab_size")
+    inside = isinstance(number, int) and isinstance(limit, int) and 0 <= number < limit
     return {**raw, "pad_token_id": number if inside else None}
 
 

@@ -7,10 +7,11 @@ any weight is read.
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
 import jax
 
+from loren_jax.checkpoints import CONFIG
 from loren_jax.models.weights import WeightTable
 
 ACTIVATIONS = {
@@ -126,7 +127,7 @@ class NetworkConfig:
             The configuration, of the class that this is called on.
 
         Raises:
-            ValueError: If a size is missing, or the file asks for a variant (relative positions,
+            ValueError: If a size is missing or no number, or the file asks for a variant (relative positions,
                 cross attention, another activation) that the network does not compute.
         """
         for name, only in cls.FIXED.items():
@@ -142,9 +143,27 @@ class NetworkConfig:
                 f"the configuration lacks {missing}; is it the config.json of a "
                 f"{cls.__name__.removesuffix('Config')} model?"
             )
+        _check_kinds(raw, {name: option.type for option, name in named.items()})
         values = {f.name: raw[name] for f, name in named.items() if name in raw}
         values |= {"num_labels": num_labels, "pooling": pooling or cls.POOLINGS[0], "head": head}
         return cls(**values)
+
+
+def _check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses entries that are not of their field's type."""
+    for name in wanted.keys() & raw.keys():
+        kinds = _json_kinds(wanted[name])
+        if kinds and not isinstance(raw[name], kinds):
+            told = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise ValueError(f"{CONFIG}: {name}={raw[name]!r} must be of type {told}")
+
+
+def _json_kinds(wanted: Any) -> tuple[type, ...]:
+    """What an entry of a JSON file may be for a field of this type; nothing if it is our own."""
+    kinds = get_args(wanted) or (wanted,)
+    if not set(kinds) <= {bool, int, float, str, type(None)}:
+        return ()
+    return (*kinds, int) if float in kinds else kinds
 
 
 @dataclass(frozen=True)

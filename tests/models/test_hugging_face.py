@@ -181,6 +181,7 @@ def test_pooling_is_cls_where_nothing_is_said(tiny_checkpoint, tmp_path):
         ({"id2label": {"0.0": "bad", "1.0": "good"}}, r"id2label=.* must be an object whose keys"),
         ({"id2label": "bad"}, r"id2label='bad' must be an object whose keys"),
         ({"hidden_act": "mish"}, "hidden_act='mish'"),
+        ({"architectures": [None], "vocab_size": None}, "vocab_size=None must be of type int$"),
         ({"pooling": "max"}, "pooling='max' must be one of"),
         ({"num_hidden_layers": 3}, r"missing.*encoder\.layer\.2.*num_hidden_layers"),
         ({"num_hidden_layers": 1}, r"no place for 16 tensors.*layer\.1.*num_hidden_layers"),

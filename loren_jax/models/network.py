@@ -127,8 +127,8 @@ class NetworkConfig:
             The configuration, of the class that this is called on.
 
         Raises:
-            ValueError: If a size is missing or no number, or the file asks for a variant (relative positions,
-                cross attention, another activation) that the network does not compute.
+            ValueError: If a size is missing or no number, or the file asks for a variant (relative
+                positions, cross attention, another activation) that the network does not compute.
         """
         for name, only in cls.FIXED.items():
             if raw.get(name, only) not in (only, None):
@@ -151,10 +151,10 @@ class NetworkConfig:
 
 def _check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuses entries that are not of their field's type."""
-    for name in wanted.keys() & raw.keys():
-        kinds = _json_kinds(wanted[name])
-        if kinds and not isinstance(raw[name], kinds):
-            told = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+    for name, kind in wanted.items():
+        kinds = _json_kinds(kind)
+        if kinds and name in raw and not isinstance(raw[name], kinds):
+            told = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
             raise ValueError(f"{CONFIG}: {name}={raw[name]!r} must be of type {told}")
 
 

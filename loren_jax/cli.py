@@ -10,6 +10,7 @@ import importlib.util
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
 _EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError)
 _DEFAULT_OPTIMIZER = "loren"
 _FAILED, _INTERRUPTED = 2, 130
+_PARSING = threading.Lock()
+"""The options' help is read from sources, which Python 3.11 can take apart in one thread alone."""
 _OF_ONES_OWN = (
     *("--learning-rate", "--trainable", "--prompt", "--lora-rank", "--input-directions"),
     *("--published", "--help", "-h"),
@@ -46,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         _require_extra()
-        return _run(_parse(arguments))
+        with _PARSING:
+            config = _parse(arguments)
+        return _run(config)
     except KeyboardInterrupt:
         print("loren-jax: interrupted before there was anything to keep", file=sys.stderr)
         return _INTERRUPTED

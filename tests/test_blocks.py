@@ -53,6 +53,7 @@ def test_ascending_blocks_are_embedding_layers_head():
         np.testing.assert_array_equal(tree["layers"]["bias"].any(1), expected)
 
 
+@pytest.mark.slow
 def test_unrolled_layers_are_blocks_in_the_order_of_their_numbers():
     seen = moved(UNROLLED, 14, order="ascending")
     assert seen[0]["wte"]["embedding"].all()
@@ -62,6 +63,7 @@ def test_unrolled_layers_are_blocks_in_the_order_of_their_numbers():
     assert seen[13]["norm"].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["random", "cyclic", "ascending"])
 def test_each_block_comes_once_a_cycle(order):
     states = [state for state, _ in run(PARAMS, 20, order=order)]
@@ -103,6 +105,7 @@ def test_the_noise_of_a_block_is_that_of_the_estimate_on_it_alone():
         np.testing.assert_array_equal(updates["layers"][name][1], expected["layers"][name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["random", "ascending"])
 def test_what_is_asked_is_what_the_update_is_along(order):
     """Every block, in a stack or not: the two points of a direction lie beside the parameters."""
@@ -129,6 +132,7 @@ def test_any_optimiser_without_state_of_the_parameters_shape():
     assert not any(jax.tree.leaves([changed["head"], changed["layers"]]))
 
 
+@pytest.mark.slow
 def test_auxiliary_outputs_come_through():
     total = lambda params: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
     loss = lambda params: (total(params), {"size": jnp.asarray(3.0)})

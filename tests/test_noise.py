@@ -222,6 +222,7 @@ FLAGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", FLAGS)
 @pytest.mark.parametrize("seed", [-3, 2**40 + 5])
 def test_flags_of_jax_change_no_number(flag, seed):

@@ -85,6 +85,7 @@ def test_local_paths_are_kept_as_they_were_meant(place, tmp_path, interrupted, m
     assert main(["export", "run", "--step", "2", "--output", "two"]) == 0
 
 
+@pytest.mark.slow
 def test_a_group_of_seeds_goes_on_and_a_stopped_seed_enters_no_mean(
     place, tmp_path, interrupted, capsys
 ):
@@ -122,6 +123,7 @@ def test_a_group_that_stopped_before_its_first_run_goes_on(place, tmp_path, monk
     assert [r.summary.facts["seed"] for r in seeds.resume_seeds(config.directory).results] == [3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_trained_for_longer(place, tmp_path, capsys):
     short, long = tmp_path / "short", tmp_path / "long"
     assert main(arguments(place, short)) == 0
@@ -174,6 +176,7 @@ def test_json_is_strict_and_files_have_the_mode_of_the_mask(place, tmp_path):
         json.loads(line, parse_constant=pytest.fail)
 
 
+@pytest.mark.slow
 def test_two_threads_train_at_once(place, tmp_path):
     """In a fresh process, whose imports are part of the matter."""
     code = f"""
@@ -197,6 +200,7 @@ sys.exit(codes != [0, 0])
     assert model(tmp_path / "run0") == model(tmp_path / "run1")
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_and_without_a_name(place, tmp_path):
     """As containers run: no HOME, no entry of the user; and docstrings stripped."""
     environment = {n: v for n, v in os.environ.items() if n not in ("HOME", "USER", "LOGNAME")}

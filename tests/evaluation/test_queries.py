@@ -171,6 +171,7 @@ def _no_weights(losses, scale):
     return Coefficients(jnp.zeros(len(losses)), jnp.zeros(len(losses)))
 
 
+@pytest.mark.slow
 def test_the_default_takes_the_memory_of_one_query_at_a_time_and_an_eighth_of_the_parameters():
     """Full Gaussian: its blocks of noise are as large as the layers, and K of them would be alive.
 

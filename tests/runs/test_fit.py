@@ -295,6 +295,7 @@ def test_a_mesh(tmp_path):
     jax.tree.map(close, place(found.params), place(plain.params))
 
 
+@pytest.mark.slow
 def test_all_kinds_of_batches_make_the_same_run_also_where_it_goes_on(tmp_path, whole):
     """Of an iterator those that were seen are skipped."""
     kinds = {

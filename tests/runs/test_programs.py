@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
+import pytest
 
 from loren_jax import loren, mezo, train_step
 from loren_jax.runs.programs import compiled
@@ -109,6 +110,7 @@ print(*digests(), *digests(rate=0.2), *digests(power=3))
 """
 
 
+@pytest.mark.slow
 def test_digests_are_of_what_is_computed_and_of_no_process():
     found = []
     for number in "12":

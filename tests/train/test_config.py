@@ -196,6 +196,7 @@ config = TrainConfig(
     data_dir="d",
     trainable="classifier/*",
     text_columns=["a", "b"],
+    lora_rank=2,
     lora_targets="*/kernel",
     seeds=3,
 )

@@ -55,6 +55,7 @@ def stopped(config, output, after):
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 2, 7])
 def test_an_interrupted_run_goes_on_to_the_same_bits(config, whole, tmp_path, after):
     """Before the first step, before the first checkpoint, and behind one."""

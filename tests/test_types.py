@@ -54,6 +54,14 @@ optax.chain(loren_jax.lozo(1.0).estimate, optax.scale_by_adam(), optax.scale(-1e
 loren_jax.train_step(loss, optax.chain(optimizer, optax.scale(0.5)))
 """
 
+OBJECTIVE = """
+from loren_jax.objectives import Classification, Objective
+
+
+def kept(found: Classification) -> Objective:
+    return found
+"""
+
 WRONG = """
 optimizer = loren_jax.loren(0.1)
 optimizer.update(None, optimizer.init(params), params, value_fn=3)
@@ -103,6 +111,12 @@ def test_the_readme_type_checks(checker, tmp_path):
 @pytest.mark.parametrize("checker", [pyrefly, pyright])
 def test_what_optimisers_and_steps_are_is_known(checker, tmp_path):
     (tmp_path / "use.py").write_text(NAMES + RIGHT)
+    assert checker(tmp_path) == []
+
+
+@pytest.mark.parametrize("checker", [pyrefly, pyright])
+def test_a_classification_keeps_the_contract_of_objectives(checker, tmp_path):
+    (tmp_path / "use.py").write_text(OBJECTIVE)
     assert checker(tmp_path) == []
 
 

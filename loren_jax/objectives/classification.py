@@ -87,7 +87,7 @@ class Classification:
         self.batches = -(-len(prepared.train.labels) // config.batch_size)
         self.select = metrics[0] if config.rules else None
         self.held_out = "dev" if config.rules else "held-out"
-        self.shown = ("loss", metrics[0]) if metrics[0] == "accuracy" else ("loss", *metrics[:1])
+        self.shown: tuple[str, ...] = ("loss", metrics[0])
         protocol = "" if prepared.protocol is None else f"\nprotocol {prepared.protocol}"
         self.title = f"{config.model}, {config.data}, seed {config.seed}{protocol}"
         splits = {
@@ -150,6 +150,7 @@ class Classification:
             "held_out_examples": len(prepared.held_out.labels),
             "trained_parameters": self.trainable.trained_parameters,
             "parameters": self.trainable.parameters,
+            "columns": ["protocol", "majority_accuracy"],
         }
 
     def loss(self, params: PyTree, batch: Tokens, *frozen: Any) -> jax.Array:

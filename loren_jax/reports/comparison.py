@@ -15,9 +15,11 @@ from loren_jax.reports.summary import COUNTS
 # What may differ between two runs of one group: where they were written, and the seed.
 _OWN = ("seed", "seeds", "output", "overwrite")
 _COLUMNS = (
-    *("run", "optimizer", "model", "data", "protocol", "varied", "seeds", "steps"),
-    *("forward passes", "kept", "test", "majority", "seconds"),
+    *("run", "optimizer", "model", "data", "varied", "seeds", "steps", "forward passes"),
+    *("kept", "test", "seconds"),
 )
+_CLASSIFICATION = ("protocol", "majority_accuracy")
+"""Further columns of runs that do not say what their objective has."""
 _SHOWN = (*_OWN, "optimizer.name", "model", "data", "protocol", "prompt", "steps")
 """Options with a column of their own, or that are no difference."""
 
@@ -99,8 +101,12 @@ def comparison_table(groups: Sequence[Sequence[Run]]) -> str:
     Returns:
         Lines without a newline at the end.
     """
-    varied = varied_options(groups)
-    rows = [_COLUMNS, *(_row(*pair) for pair in zip(groups, varied, strict=True))]
+    varied, finished = varied_options(groups), [r.summary for g in groups for r in g if r.summary]
+    told = [summary.get("columns", _CLASSIFICATION) for summary in finished] or [_CLASSIFICATION]
+    own = dict.fromkeys(name for names in told for name in names)
+    titles = [name.removesuffix("_accuracy") for name in own]
+    pairs = zip(groups, varied, strict=True)
+    rows = [(*_COLUMNS, *titles), *(_row(*pair, tuple(own)) for pair in pairs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     unfinished = [run for group in groups for run in group if run.summary is None]
@@ -136,11 +142,10 @@ def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _row(group: Sequence[Run], varied: str) -> tuple[str, ...]:
+def _row(group: Sequence[Run], varied: str, own: tuple[str, ...]) -> tuple[str, ...]:
     config = group[0].config
     finished = [run.summary for run in group if run.summary is not None]
     # Older summaries lack what came later; a run without any is marked by dashes.
-    protocol = finished[0].get("protocol") if finished else config.get("protocol")
     mark = "" if len(finished) == len(group) else " (unfinished)"
     seeds = ",".join(str(run.config.get("seed", "-")) for run in group)
     metric = _metric(finished)
@@ -150,16 +155,27 @@ def _row(group: Sequence[Run], varied: str) -> tuple[str, ...]:
         config.get("optimizer", {}).get("name", "-"),
         Path(config.get("model", "-")).name,
         Path(config.get("data", "-")).name + (", prompt" if config.get("prompt") else ""),
-        protocol or "-",
         varied or "-",
         seeds + mark,
         _range([run.steps for run in group]),
         _range([run.forward_passes for run in group]),
         _spread([_kept(summary, metric) for summary in finished], unit),
         _spread([_test(summary, metric) for summary in finished], unit),
-        _spread([_majority(summary) for summary in finished]),
         _spread([summary["training_seconds"] for summary in finished], digits=1),
+        *(_fact([_told(s, name) for s in finished] or [config.get(name)]) for name in own),
     )
+
+
+def _told(summary: Mapping[str, Any], name: str) -> Any:
+    """A fact of a run, of its test where that has one of its own."""
+    return (summary.get("test") or {}).get(name, summary.get(name))
+
+
+def _fact(values: Sequence[Any]) -> str:
+    """Words of the first run, or the mean of numbers."""
+    if any(isinstance(value, str) for value in values):
+        return str(values[0])
+    return _spread(values)
 
 
 def _metric(finished: Sequence[dict[str, Any]]) -> str:
@@ -177,10 +193,6 @@ def _kept(summary: dict[str, Any], metric: str) -> float | None:
 def _test(summary: dict[str, Any], metric: str) -> float | None:
     test = summary.get("test")
     return None if test is None else test.get("metrics", test).get(metric)
-
-
-def _majority(summary: dict[str, Any]) -> float | None:
-    return (summary.get("test") or summary).get("majority_accuracy")
 
 
 def _spread(values: Sequence[float | None], unit: str = "", digits: int = 3) -> str:

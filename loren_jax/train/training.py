@@ -113,8 +113,8 @@ def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
         found = files.read_json(summary) if summary.is_file() else {"interrupted": True}
         if not found.get("interrupted") and (steps is None or steps <= values["steps"]):
             raise ValueError(
-                f"resume: the run in {directory} is complete; there is nothing to go on with, but "
-                "--steps with a larger number trains it for longer"
+                f"resume: the run in {directory} is complete; there is nothing to go on with"
+                + (", but --steps with a larger number trains on" if schedule == "constant" else "")
             )
         return values
 

@@ -45,13 +45,13 @@ def test_seeds_are_put_together(tmp_path):
     several = [write_run(tmp_path / f"s{n}", seed=n, accuracy=0.7 + n / 10) for n in range(3)]
     other = write_run(tmp_path / "other", optimizer={"name": "mezo", "learning_rate": 0.1})
     head, first, second = table(*several, other)
-    names = ["run", "optimizer", "model", "data", "protocol", "varied", "seeds", "steps"]
-    assert head.split() == [*names, "forward", "passes", "kept", "test", "majority", "seconds"]
+    names = ["run", "optimizer", "model", "data", "varied", "seeds", "steps", "forward", "passes"]
+    assert head.split() == [*names, "kept", "test", "seconds", "protocol", "majority"]
     assert first.split()[:4] == ["s0", "+2", "loren", "m"]
     for words in ("0,1,2", "0.800 ± 0.100", "0.700 ± 0.100", "0.510", "12.3", " 24 "):
         assert words in first
     assert second.startswith("other ")
-    assert second.split()[-4:] == ["0.700", "0.600", "0.510", "12.3"]
+    assert second.split()[-5:] == ["0.700", "0.600", "12.3", "clean", "0.510"]
 
 
 def test_a_directory_of_seeds_stands_for_its_runs(tmp_path):
@@ -81,6 +81,18 @@ def test_what_was_varied_is_shown_and_nothing_else(tmp_path):
     assert "learning_rate=0.3, batch_size=16" in second
 
 
+def test_an_objective_has_columns_of_its_own(tmp_path):
+    for number in range(2):
+        path = write_run(tmp_path / f"run{number}", seed=number) / "summary.json"
+        own = {"columns": ["perplexity", "corpus"], "perplexity": 8.0 + number, "corpus": "tales"}
+        path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    head, row = table(tmp_path)
+    assert head.split()[-3:] == ["seconds", "perplexity", "corpus"]
+    assert row.endswith("8.500 ± 0.707  tales")
+    write_run(tmp_path / "other", data="rte")  # one that says nothing of columns
+    assert table(tmp_path)[0].split()[-4:] == ["protocol", "majority", "perplexity", "corpus"]
+
+
 def test_a_folder_of_seeds_gives_its_runs_their_name(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / "all" / f"seed{seed}", seed=seed)
@@ -100,9 +112,9 @@ def test_an_unfinished_run_is_marked_and_in_no_mean(tmp_path, stopped):
     _, row, note = table(tmp_path / "done", cut)
     assert "0,1 (unfinished)" in row
     assert "2-4" in row
-    assert row.split()[-4:] == ["0.700", "0.600", "0.510", "12.3"]
+    assert row.split()[-5:] == ["0.700", "0.600", "12.3", "clean", "0.510"]
     assert note == f"{cut} is not finished: step 2 of 4"
-    assert table(cut)[1].split()[-4:] == ["-"] * 4
+    assert table(cut)[1].split()[-5:] == ["-", "-", "-", "clean", "-"]
 
 
 def test_a_metric_that_is_not_accuracy_is_named(tmp_path):

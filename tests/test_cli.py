@@ -91,6 +91,7 @@ def test_the_model_evaluates_to_what_the_summary_says(finished, place, capsys):
     assert said["majority baseline"] == f"{summary['majority_accuracy']:.4f}"
 
 
+@pytest.mark.slow
 def test_a_task_with_several_seeds_and_their_comparison(place, tmp_path, capsys):
     out = tmp_path / "out"
     more = f"--data sst2 --data-dir {place / 'data'} --dev-examples 12 --steps 1 --seeds 0 1"

@@ -75,6 +75,7 @@ def test_changed_data_stops_a_resume_by_name(place, tmp_path, interrupted, capsy
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
 
 
+@pytest.mark.slow
 def test_local_paths_are_kept_as_they_were_meant(place, tmp_path, interrupted, monkeypatch):
     monkeypatch.chdir(place)
     interrupted()
@@ -225,6 +226,7 @@ sys.exit(main(sys.argv[1:]))
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_a_factory_of_ones_own_from_the_command_line(place, tmp_path, monkeypatch, capsys):
     (tmp_path / "own_method.py").write_text(
         '''

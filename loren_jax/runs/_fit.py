@@ -1,5 +1,7 @@
 """Fine-tuning of anything, durably: `loren_jax.fit`."""
 
+import dataclasses
+import difflib
 import functools
 import importlib.util
 import itertools
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 
 from loren_jax.journal import Method
 from loren_jax.runs.run import Fitted, Run
-from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
 
 
@@ -21,7 +23,7 @@ def fit(
     params: PyTree,
     batches: Callable[[int], PyTree] | Sequence[PyTree] | Iterable[PyTree],
     *,
-    optimizer: ZerothOrder | Method,
+    optimizer: optax.GradientTransformationExtraArgs | Method,
     directory: str | os.PathLike,
     steps: int,
     evaluate: Callable[[PyTree], Any] | None = None,
@@ -40,7 +42,8 @@ def fit(
         batches: A function of the step's number, from 0; or a sequence, gone through again and
             again; or anything else that can be iterated over, in the same order each time the
             program is run.
-        optimizer: An optimiser of this library. A `loren_jax.journal.Method` that describes one
+        optimizer: An optimiser of this library, or an Optax chain around one. A
+            `loren_jax.journal.Method` that describes one
             makes a journal that can be replayed without this program.
         directory: The run's own; made if need be.
         steps: Steps to take; more than a complete run has had let it go on.
@@ -71,6 +74,12 @@ def fit(
         (True, 20)
     """
     _require_packages()
+    _require_known(options)
+    if not isinstance(optimizer, optax.GradientTransformation | Method):
+        raise TypeError(
+            f"optimizer is a {type(optimizer).__name__}: pass one of loren_jax, such as "
+            "loren_jax.loren(0.1), or a loren_jax.journal.Method"
+        )
     run = Run(
         loss=loss,
         params=params,
@@ -88,6 +97,14 @@ def _require_packages() -> None:
     needed = ("matplotlib", "orbax.checkpoint", "tqdm")
     if missing := [n for n in needed if importlib.util.find_spec(n.split(".")[0]) is None]:
         raise ImportError(f"fit needs {', '.join(missing)}: pip install 'loren-jax[train]'")
+
+
+def _require_known(options: Mapping[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(Run)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1) or sorted(known)
+            raise TypeError(f"fit has no argument {name!r}: did you mean {' or '.join(near)}?")
 
 
 def _by_number(batches: Any) -> Callable[[int], PyTree]:

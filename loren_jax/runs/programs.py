@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import TrainStep
 from loren_jax.types import PyTree
 
@@ -38,7 +37,7 @@ class Programs(NamedTuple):
 
 def compiled(
     loss: Callable[..., Any],
-    optimizer: ZerothOrder,
+    optimizer: optax.GradientTransformationExtraArgs,
     params: PyTree,
     state: PyTree,
     batch: PyTree,

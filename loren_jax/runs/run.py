@@ -1,5 +1,6 @@
 """One run, from its directory to its summary."""
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from loren_jax import arguments, journal, noise
 from loren_jax.diagnostics import VitalSigns
@@ -29,7 +31,7 @@ from loren_jax.runs.origin import require_same_origin
 from loren_jax.runs.programs import Programs, compiled
 from loren_jax.runs.record import Counters, Progress, Record, Writers
 from loren_jax.runs.selection import Selection
-from loren_jax.transformation import ZerothOrder
+from loren_jax.transformation import form
 from loren_jax.types import PyTree
 
 _PLAIN = ("loren", "mezo")
@@ -96,7 +98,7 @@ class Run:
     loss: Callable[..., Any]
     params: PyTree
     batch: Callable[[int], PyTree]
-    optimizer: ZerothOrder | journal.Method
+    optimizer: optax.GradientTransformationExtraArgs | journal.Method
     directory: Path
     steps: int
     evaluate: Callable[[PyTree], Mapping[str, Any]] | None = None
@@ -216,7 +218,7 @@ class Run:
         processes.told(make)
         return found[0] if found else None
 
-    def _optimizer(self) -> tuple[Callable[[str], bool], ZerothOrder]:
+    def _optimizer(self) -> tuple[Callable[[str], bool], optax.GradientTransformationExtraArgs]:
         """Which leaves are trained, by path, and by what."""
         optimizer, everything = self.optimizer, lambda path: True
         if isinstance(optimizer, journal.Method):
@@ -355,13 +357,15 @@ class Run:
     def _loop(
         self,
         programs: Programs,
-        optimizer: ZerothOrder,
+        optimizer: optax.GradientTransformationExtraArgs,
         record: Record,
         interruption: Interruption,
         selection: Selection | None,
         saved: Restart,
         counters: Counters,
     ) -> Loop:
+        # A plain Optax chain around an optimiser does not say what a step costs.
+        passes = form(optimizer, "passes") or math.prod(programs.losses_shape)
         scale, rate = 1.0, None
         if isinstance(self.optimizer, journal.Method):
             scale = self.optimizer.knobs.get("perturbation_scale", scale)
@@ -371,7 +375,7 @@ class Run:
             probe=programs.probe,
             absorb=programs.absorb,
             batch=self.batch,
-            passes=self.passes or (lambda step: optimizer.passes),
+            passes=self.passes or (lambda step: passes),
             evaluate=self.evaluate,
             save=lambda params, state: saved.save(params, state, counters),
             steps=self.steps,

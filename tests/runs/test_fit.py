@@ -11,6 +11,7 @@ import threading
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import loren_jax
@@ -187,6 +188,7 @@ def race(directory, results, number):
         results.put(str(error))
 
 
+@pytest.mark.slow
 def test_of_a_race_one_wins_and_the_others_leave_nothing(tmp_path):
     context = multiprocessing.get_context("spawn")
     results, directory = context.Queue(), tmp_path / "deep" / "run"
@@ -264,6 +266,27 @@ def test_losses_that_are_never_finite_end_the_run(tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+def test_a_plain_chain_around_an_optimiser_runs_too(tmp_path):
+    chain = optax.chain(loren_jax.loren(0.05, key=0).estimate, optax.scale(-0.05))
+    fitted = run(tmp_path / "run", optimizer=chain)
+    assert fitted.summary.forward_passes == 12 * 6
+    assert fitted.summary.after["loss"] < fitted.summary.before["loss"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eval_evry": 3}, "no argument 'eval_evry': did you mean eval_every"),
+        ({"zebra": 3}, "no argument 'zebra': did you mean batch or checkpoint_every or"),
+        ({"optimizer": optax.adam(0.1)}, "would need a gradient"),
+        ({"optimizer": "loren"}, "optimizer is a str"),
+    ],
+)
+def test_what_fit_does_not_take_is_told(tmp_path, options, message, without_checked_annotations):
+    with pytest.raises(TypeError, match=message):
+        run(tmp_path / "run", **options)
 
 
 def test_patience_needs_a_score_and_stops_without_a_better_one(tmp_path):

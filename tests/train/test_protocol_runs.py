@@ -86,6 +86,7 @@ def test_paper_stops_without_improvement_and_reports_the_best(config, tmp_path):
     assert summary.facts["protocol"].startswith("paper (")
 
 
+@pytest.mark.slow
 def test_seeds_have_runs_of_their_own_and_a_mean(config, tmp_path):
     several = dataclasses.replace(config, steps=1, seeds=(0, 1), output=tmp_path / "several")
     result = train_seeds(several)

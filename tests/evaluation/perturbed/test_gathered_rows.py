@@ -27,6 +27,14 @@ METHODS = {
 }
 
 
+QUICK = ("loren rank 1", "mezo")
+SOME = [
+    pytest.param(make, id=name, marks=[pytest.mark.slow] * (name not in QUICK))
+    for name, make in METHODS.items()
+]
+"""All of them, of which two are not slow."""
+
+
 def losses(make, params, loss, **knobs):
     optimizer = make(**knobs)
     run = jax.jit(lambda s: optimizer.update(None, s, params, value_fn=loss)[1])
@@ -40,7 +48,7 @@ def assert_as_on_copies(make, params, loss):
     np.testing.assert_allclose(ours, copies, atol=tolerance)
 
 
-@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("make", SOME)
 @pytest.mark.parametrize("shape", TABLES.values(), ids=TABLES)
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_rows_of_a_table(make, shape, mode):
@@ -99,7 +107,7 @@ WINDOWS = {
 }
 
 
-@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("make", SOME)
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 def test_slices_whose_places_are_mapped(make, window):
     params = {"w": jax.random.normal(jax.random.key(0), (12, 6))}

@@ -82,6 +82,7 @@ class VitalSigns:
       sound: as a rule the learning rate is above what is stable. Uncorrected noise in the weights
       makes the gradient larger, and that the next step, so that the slopes often grow with it
       (`benchmarks/RESEARCH.md`).
+    * The held-out loss, where it is told (`evaluated`), is above that of the start.
     * The learning rate is so small that the whole run would not show it: `N` steps of plain descent
       lower the loss by about `N eta |g|^2`, where a slope's square is `|g|^2` on average.
 
@@ -115,6 +116,7 @@ class VitalSigns:
         self._last: deque[Signs] = deque(maxlen=window)
         self._lost: deque[float] = deque(maxlen=window)
         self._said: set[str] = set()
+        self._evaluated: float | None = None
 
     def seen(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
         """What there is to say after a step with `(K, S)` losses: sentences, each once in a run."""
@@ -137,6 +139,25 @@ class VitalSigns:
         new = {kind: text for kind, text in found.items() if text and kind not in self._said}
         self._said |= set(new)
         return list(new.values())
+
+    def evaluated(self, loss: float) -> list[str]:
+        """What there is to say after an evaluation, of its loss; the first is that of the start.
+
+        Held-out examples are many, so that a rise by a half is none of chance; where the training
+        loss is below that of the start, it is overfitting and not said here.
+        """
+        if self._evaluated is None:
+            self._evaluated = loss
+        start, trained = self._evaluated, [signs.mean for signs in (*self._first, *self._last)]
+        if "rise" in self._said or not trained or loss <= start + 0.5 * abs(start):
+            return []
+        if median(trained[-self._window :]) <= start:
+            return []
+        self._said.add("rise")
+        return [
+            f"the held-out loss has risen from {start:.3g} to {loss:.3g}, and so has that of the "
+            "steps: learning_rate is above what is stable, divide it by 3 to 10"
+        ]
 
     def _overflown(self) -> str | None:
         if float(np.mean(self._lost)) <= 0.5 or self._first[0].nonfinite:
@@ -199,11 +220,11 @@ class VitalSigns:
 def _far_above(first: float, end: Sequence[float]) -> bool:
     """Whether the first step lies far below a window that a jump at once has led to.
 
-    A rate that is far too large has done its harm within the steps that count as the start. Losses
-    vary in proportion, so that logarithms are compared where they are positive: the first one is
-    below all, a tenth or more, and by four standard deviations.
+    A rate that is far too large has done its harm within the steps that count as the start. The
+    first batch may be an easy one, so that it takes much: the first loss is below all, by a factor
+    of 30, and by four standard deviations, of logarithms where losses are positive.
     """
-    if min(end) <= first or median(end) - first < 0.1 * abs(first):
+    if min(end) <= first or median(end) - first < 29 * abs(first):
         return False
     positive = first > 0
     values = np.log(end) if positive else np.asarray(end)

@@ -123,3 +123,5 @@ class Loop:
         if self.selection is not None:
             best = self.selection.consider(counters.step, params, scores)
         self.record.evaluated(counters, scores, best)
+        for text in self.signs.evaluated(scores["loss"]) if "loss" in scores else ():
+            self.record.warned(counters, text)

@@ -105,6 +105,32 @@ def test_batches_that_differ_are_no_rise(seed):
         assert watch.seen(1 + 0.3 * batch + 0.01 * rng.normal(size=8)) == []
 
 
+def test_an_easy_first_batch_is_no_rise():
+    """As of SmolLM2 on SST-2, batches of eight: the first loss was a seventh of the others."""
+    rng, watch = np.random.default_rng(0), VitalSigns(1e-3)
+    means = [0.141, *np.exp(rng.normal(-0.1, 0.3, 200))]
+    assert [watch.seen(mean + 0.01 * rng.normal(size=6)) for mean in means] == [[]] * 201
+
+
+@pytest.mark.parametrize(
+    ("held_out", "training", "risen"),
+    [
+        ((1.12, 6.06), 5.0, True),
+        ((1.12, 1.5), 5.0, False),  # within what a split may show
+        ((0.7, 1.4), 0.2, False),  # overfitting
+        ((0.846, 0.749), 0.9, False),
+    ],
+)
+def test_a_held_out_loss_above_the_start_is_said_once(held_out, training, risen):
+    watch = VitalSigns(1e-3)
+    assert watch.evaluated(held_out[0]) == []
+    for number in range(20):
+        watch.seen(training + 0.01 * number * np.array([-1.0, 1.0]))
+    texts = [*watch.evaluated(held_out[1]), *watch.evaluated(held_out[1])]
+    assert len(texts) == risen
+    assert all("held-out loss has risen from 1.12 to 6.06" in text for text in texts)
+
+
 def test_slopes_that_grow_are_said():
     watch, texts = VitalSigns(1.0, window=5), []
     for number in range(30):

@@ -32,6 +32,12 @@ def pasted(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: str(len(block)))
+def test_every_block_runs_as_pasted(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+
+
 def test_the_journal(pasted):
     names = pasted("journal.create")
     assert names["replayed"].steps == 50

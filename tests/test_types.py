@@ -31,7 +31,7 @@ def value_fn(params: Any) -> jax.Array:
 
 
 """
-"""What the excerpts among the blocks leave to their reader."""
+"""What the uses below have around them."""
 
 RIGHT = """
 from typing import assert_type
@@ -103,8 +103,7 @@ def checked(command, folder):
 @pytest.mark.parametrize("checker", [pyrefly, pyright])
 def test_the_readme_type_checks(checker, tmp_path):
     for number, block in enumerate(BLOCKS):
-        whole = block if "import loren_jax" in block else NAMES + block
-        (tmp_path / f"block_{number}.py").write_text(whole)
+        (tmp_path / f"block_{number}.py").write_text(block)
     assert checker(tmp_path) == []
 
 

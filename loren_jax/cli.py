@@ -114,6 +114,7 @@ def _train_command(arguments: list[str]) -> Any:
     """The type that the options of `train` are read from, given the optimiser among them."""
     from typing import Literal
 
+    from loren_jax import journal
     from loren_jax.train.config import TrainConfig
     from loren_jax.train.devices import DevicesConfig
     from loren_jax.train.methods import OPTIONS, options_named, published_options
@@ -123,6 +124,8 @@ def _train_command(arguments: list[str]) -> Any:
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return Resume
     name = _chosen_optimizer(arguments)
+    if ":" in name:
+        journal.allow(name)
     options = published_options(name) if "--published" in arguments else options_named(name)
 
     recipe: Any = dataclasses.MISSING

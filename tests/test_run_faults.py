@@ -13,6 +13,7 @@ from tiny_task import train_arguments, write_data, write_model
 
 from loren_jax import journal
 from loren_jax.cli import main
+from loren_jax.journal import method
 from loren_jax.reports import read_metrics
 from loren_jax.runs.loop import Loop
 from loren_jax.train import OPTIONS, TrainConfig, evaluate, train_seeds
@@ -273,6 +274,16 @@ def halved(
     assert train_with("mezo", "--optimizer", "mezo", "--learning-rate", "0.1") == 0
     assert model(tmp_path / "own") == model(tmp_path / "mezo")
     assert main(["verify", "own"]) == 0
+    # A file alone makes nothing be imported: in another process the user says it again.
+    monkeypatch.setattr(method, "_ALLOWED", set())
+    for command in (["verify", "own"], ["export", "own", "--step", "1"]):
+        assert "is not run unasked: if you trust it, say --optimizer own_me" in refused(
+            capsys, *command
+        )
+    assert main(["verify", "own", *own]) == 0
+    monkeypatch.setattr(method, "_ALLOWED", set())
+    assert "is not run unasked" in refused(capsys, "train", "--resume", "own", "--steps", "5")
+    assert main(["train", "--resume", "own", "--steps", "5", *own]) == 0
     assert read_metrics("own")[0]["config"]["optimizer"]["name"] == "own_method:halved"
     for wrong in ("own_method:none", "nowhere:halved"):
         line = refused(capsys, "train", "--optimizer", wrong, "--learning-rate", "1")

@@ -22,13 +22,27 @@ The format of the file is described in `records`.
 from loren_jax.journal import factors
 from loren_jax.journal._header import described, differences, header, require_same
 from loren_jax.journal._replay import TOLERANCE, Replayed, replay
-from loren_jax.journal.method import Method
+from loren_jax.journal.method import Method, allow
 from loren_jax.journal.records import Journal, JournalError, read
 from loren_jax.journal.session import Session
 from loren_jax.journal.writer import JournalWriter, continued, create
 
 __all__ = [
-    "TOLERANCE", "Journal", "JournalError", "JournalWriter", "Method", "Replayed", "Session",
-    "continued", "create", "described", "differences", "factors", "header", "read", "replay",
+    "TOLERANCE",
+    "Journal",
+    "JournalError",
+    "JournalWriter",
+    "Method",
+    "Replayed",
+    "Session",
+    "allow",
+    "continued",
+    "create",
+    "described",
+    "differences",
+    "factors",
+    "header",
+    "read",
+    "replay",
     "require_same",
 ]  # fmt: skip

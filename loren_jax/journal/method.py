@@ -28,8 +28,8 @@ class Method:
     """How an optimiser is built.
 
     Attributes:
-      name: a name in `loren_jax.optimizers.METHODS`, or `MODULE:FUNCTION` of a factory that can
-        be imported.
+      name: a name in `loren_jax.optimizers.METHODS`, or `MODULE:FUNCTION` of a factory that was
+        allowed (`loren_jax.journal.allow`).
       knobs: its keyword arguments, as JSON values; what is not given is filled in with the
         defaults, so that a later version with others replays it.
       schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`.
@@ -135,18 +135,41 @@ class Method:
         )
 
 
-def imported(name: str) -> Callable[..., Any]:
-    """A factory of one's own, by `MODULE:FUNCTION`.
+_ALLOWED: set[str] = set()
+"""Factories of one's own that may be imported in this process."""
+
+
+def allow(name: str) -> None:
+    """Lets journals and runs of this process name a factory of one's own.
+
+    A file may come from anyone, and importing a module runs it: so the name that a journal or a
+    `config.json` holds is imported only where the user has said it too.
 
     Args:
-      name: where it is; the module is looked for in the current directory too.
-
-    Returns:
-      The function.
+      name: `MODULE:FUNCTION`.
 
     Raises:
-      JournalError: there is no such module or function.
+      ValueError: it is spelled otherwise.
+
+    >>> allow("my_module:zo_sign")
     """
+    module, mark, function = name.partition(":")
+    if not (module and mark and function):
+        raise ValueError(f"optimizer is {name!r}: name a factory of your own as MODULE:FUNCTION")
+    _ALLOWED.add(name)
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """A factory by `MODULE:FUNCTION`; the current directory is looked at too.
+
+    Raises:
+      JournalError: nobody has allowed it, or there is no such module or function.
+    """
+    if name not in _ALLOWED:
+        raise JournalError(
+            f"the optimizer {name!r} is code that a file names, which is not run unasked: if you "
+            f"trust it, say --optimizer {name}, in Python loren_jax.journal.allow({name!r})"
+        )
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

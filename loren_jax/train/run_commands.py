@@ -25,7 +25,25 @@ class RunCommand(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resume(RunCommand):
+class MethodCommand(RunCommand):
+    """A command on a run that builds its optimiser.
+
+    Attributes:
+        optimizer: MODULE:FUNCTION, where the run is of a factory of your own: what a file names
+            alone is not imported.
+    """
+
+    optimizer: str | None = None
+
+    def __post_init__(self) -> None:
+        from loren_jax import journal
+
+        if self.optimizer is not None:
+            journal.allow(self.optimizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(MethodCommand):
     """Go on with a run where it stopped, however it stopped, to the bits of one that never did.
 
     Attributes:
@@ -51,8 +69,8 @@ class Resume(RunCommand):
             return report(resume(self.resume, sizes, steps=self.steps))
 
 
-@dataclass(frozen=True)
-class Export(RunCommand):
+@dataclass(frozen=True, kw_only=True)
+class Export(MethodCommand):
     """Write the model of any step of a run as a Hugging Face directory.
 
     Attributes:
@@ -77,8 +95,8 @@ class Export(RunCommand):
         return _told(export_step(self.directory, output, step=step), output)
 
 
-@dataclass(frozen=True)
-class Replay(RunCommand):
+@dataclass(frozen=True, kw_only=True)
+class Replay(MethodCommand):
     """Make the model of a run from its journal and the base model, on any machine, without data.
 
     Attributes:
@@ -120,8 +138,8 @@ class Info(RunCommand):
         return 0
 
 
-@dataclass(frozen=True)
-class Verify(RunCommand):
+@dataclass(frozen=True, kw_only=True)
+class Verify(MethodCommand):
     """Check a journal against the base model and, if it is there, the run's own model.
 
     Attributes:

@@ -1,6 +1,7 @@
 """An optimiser is the same after its description was written and read."""
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -63,3 +64,16 @@ def test_a_knob_that_is_an_array_or_a_tree_is_refused():
     """As the fan-in vectors that `input_subspace` takes: they would be lost."""
     with pytest.raises(journal.JournalError, match=r"knob 'factors' is a dict.*optimizer="):
         journal.Method("input_subspace", {"factors": {"w": np.ones((4, 1))}})
+
+
+def test_what_a_file_names_is_not_imported_unasked(tmp_path, monkeypatch):
+    """A journal may come from anyone."""
+    (tmp_path / "hostile.py").write_text("raise SystemExit('run')\ndef method(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    values = journal.Method("loren", {"learning_rate": 0.1}).as_json() | {"name": "hostile:method"}
+    for use in (journal.Method.from_json, lambda v: journal.Method(v["name"], v["knobs"])):
+        with pytest.raises(journal.JournalError, match=r"is not run unasked: if you trust it"):
+            use(values)
+    assert "hostile" not in sys.modules
+    with pytest.raises(ValueError, match="name a factory of your own as MODULE:FUNCTION"):
+        journal.allow("hostile")

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from loren_jax.arguments import count
 from loren_jax.journal import earlier
-from loren_jax.objectives.config import ClassificationConfig, meant, take_plain
+from loren_jax.objectives.config import DATA, ClassificationConfig, meant, take_plain
 from loren_jax.tasks import TASKS
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
 
@@ -157,11 +157,35 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class TextsConfig:
+    """How a fine-tuned model reads texts.
+
+    Attributes:
+        columns: Column names of a TSV or CSV file without a header.
+        text_columns: Column of the text, or the two of a pair; by default found by name.
+        max_length: Longest text in tokens; the rest is cut. By default what the run of the model
+            had; of a model without a run 128, and never more than it has positions.
+        batch_size: Texts per forward pass.
+    """
+
+    columns: tuple[str, ...] | None = None
+    text_columns: tuple[str, ...] | None = None
+    max_length: int | None = None
+    batch_size: int = 100
+
+    def __post_init__(self) -> None:
+        take_plain(self)
+        if self.max_length is not None:
+            count("max_length", self.max_length)
+        count("batch_size", self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(TextsConfig):
     """One evaluation of a fine-tuned model.
 
     Attributes:
-        model: Directory of the model, such as the `model` folder of a run.
+        model: Directory of a run, or of a model.
         data: A task, a .tsv, .csv, .json or .jsonl file, or a Hub data set.
         data_dir: Folder that holds a folder of the task's name with its files; by default the
             task comes from the Hub.
@@ -171,34 +195,21 @@ class EvaluateConfig:
         train_examples: See `train`; only with held_out.
         held_out_examples: See `train`; only with held_out.
         seed: See `train`; only with held_out.
-        columns: Column names of a TSV or CSV file without a header.
-        text_columns: Column of the text, or the two of a pair; by default found by name.
         label_column: Column of the label.
-        max_length: Longest text in tokens; the rest is cut. By default what the run of the model
-            had; of a model without a run 128 for a task, else 64, and never more than it has
-            positions.
-        batch_size: Examples per forward pass.
     """
 
     model: str
-    data: str = "sst2"
+    data: str = DATA
     data_dir: Path | None = None
     split: str | None = None
     held_out: bool = False
     train_examples: int | None = 512
     held_out_examples: int | None = 500
     seed: int = 0
-    columns: tuple[str, ...] | None = None
-    text_columns: tuple[str, ...] | None = None
     label_column: str = "label"
-    max_length: int | None = None
-    batch_size: int = 100
 
     def __post_init__(self) -> None:
-        take_plain(self)
-        if self.max_length is not None:
-            count("max_length", self.max_length)
-        count("batch_size", self.batch_size)
+        super().__post_init__()
         count("seed", self.seed, 0)
         if self.held_out and self.split is not None:
             raise ValueError(
@@ -213,33 +224,18 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(TextsConfig):
     """One prediction with a fine-tuned model.
 
     Attributes:
-        model: Directory of a run, or of its model.
+        model: Directory of a run, or of a model.
         data: A .tsv, .csv, .json or .jsonl file of texts; a label column is not needed.
         output: The .csv or .jsonl file to write; by default CSV on standard output.
-        columns: Column names of a TSV or CSV file without a header.
-        text_columns: Column of the text, or the two of a pair; by default found by name.
-        max_length: Longest text in tokens; the rest is cut. By default what the run of the model
-            had; of a model without a run 128, and never more than it has positions.
-        batch_size: Texts per forward pass.
     """
 
     model: str
     data: str
     output: Path | None = None
-    columns: tuple[str, ...] | None = None
-    text_columns: tuple[str, ...] | None = None
-    max_length: int | None = None
-    batch_size: int = 100
-
-    def __post_init__(self) -> None:
-        take_plain(self)
-        if self.max_length is not None:
-            count("max_length", self.max_length)
-        count("batch_size", self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from loren_jax import journal
 from loren_jax.models import Classifier, load_classifier, locate
 from loren_jax.objectives import Scorer
-from loren_jax.objectives.classification import DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH, length_limit
+from loren_jax.objectives.classification import TASK_MAX_LENGTH, length_limit
 from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.saved_model import Reader, model_directory, read_prompt
 from loren_jax.reports.files import JOURNAL
@@ -37,8 +37,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     """
     model, reader, prompt = opened(config.model)
     examples = _examples(config, model.label_names, prompt)
-    default = TASK_MAX_LENGTH if config.data in TASKS else DEFAULT_MAX_LENGTH
-    limit = max_length_of(config.model, config.max_length, model, default)
+    limit = max_length_of(config.model, config.max_length, model)
     tokens = reader.tokens(examples, limit, model.config)
     metrics = TASKS[config.data].metrics if config.data in TASKS else ()
     score = Scorer(model.apply, tokens, config.batch_size, metrics=metrics, title="evaluating")
@@ -56,17 +55,15 @@ def opened(model: str, dtype: str = "float32") -> tuple[Classifier, Reader, Prom
     return reader.prompted_model(label_names, dtype=dtype), reader, prompt
 
 
-def max_length_of(
-    model: str, asked: int | None, loaded: Classifier, default: int = TASK_MAX_LENGTH
-) -> int:
-    """The longest input: as asked for, else that of the model's training, else the default."""
+def max_length_of(model: str, asked: int | None, loaded: Classifier) -> int:
+    """The longest input: as asked for, else that of the model's training, else a task's."""
     place = Path(model_directory(model))
     if asked is None and (prompted := read_prompt(place)) is not None:
         asked = prompted[2]
     record = place.parent / JOURNAL
     if asked is None and record.is_file():
         asked = journal.read(record).header["run"].get("max_length")
-    return length_limit(asked, default, loaded.config.max_length)
+    return length_limit(asked, TASK_MAX_LENGTH, loaded.config.max_length)
 
 
 def _examples(

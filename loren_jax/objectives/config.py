@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loren_jax.arguments import count, non_negative, positive
-from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol
+from loren_jax.tasks import PROTOCOLS, TASKS, Prompt, Protocol, Rows
 
 _TARGETS = ("*/attention/*/kernel",)
 MODEL, DATA = "sentence-transformers/all-MiniLM-L6-v2", "sst2"
@@ -18,8 +18,9 @@ class ClassificationConfig:
 
     Attributes:
         model: A model's directory or file, the directory of a run, or a name on the Hub.
-        data: A task (mnli, qnli, sst2, cola, rte, boolq, wic, cb), a .tsv, .csv, .json or .jsonl
-            file, or a Hub data set like `nyu-mll/glue:sst2`.
+        data: A file (.csv, .tsv, .json, .jsonl, .parquet, .xlsx), a folder with train.csv and
+            test.csv, a Hub data set like `nyu-mll/glue:sst2`, or a task (mnli, qnli, sst2, cola,
+            rte, boolq, wic, cb).
         data_dir: Folder that holds a folder of the task's name with its files; by default the
             task comes from the Hub.
         protocol: `paper` (first 512 and 256 rows, best validation accuracy) or `clean` (drawn
@@ -141,8 +142,8 @@ def meant(name: str, text: str) -> str:
         >>> meant("data", "sst2")
         'sst2'
     """
-    there = os.path.exists if name in ("model", "data_dir") else os.path.isfile
-    return os.path.abspath(text) if there(text) else text
+    task = name == "data" and text in TASKS
+    return os.path.abspath(text) if os.path.exists(text) and not task else text
 
 
 def take_plain(config: Any) -> None:
@@ -169,12 +170,15 @@ def take_plain(config: Any) -> None:
 def _as_text(name: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    if value is not None and not isinstance(value, str):
-        remedy = "give a name or the path of a file or folder"
-        if name != "model":
-            remedy = f"write it to a .csv or .jsonl file and give {name} its path"
-        raise TypeError(f"{name} must be text, got a {type(value).__name__}: {remedy}.")
-    return value
+    if value is None or isinstance(value, str):
+        return value
+    if name != "model" and Rows.has(value):
+        return Rows.of(value)
+    also = "" if name == "model" else ", a data frame or a datasets.Dataset"
+    raise TypeError(
+        f"{name} must be text, got a {type(value).__name__}: give a name, the path of a file or "
+        f"folder{also}."
+    )
 
 
 def _check_prompt(config: ClassificationConfig) -> None:

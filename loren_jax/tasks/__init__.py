@@ -12,12 +12,13 @@ from loren_jax.tasks.glue import TASKS
 from loren_jax.tasks.metrics import METRICS
 from loren_jax.tasks.prompts import Prompt, answer_ids
 from loren_jax.tasks.protocols import PROTOCOLS, Protocol, divide
+from loren_jax.tasks.sources import Rows
 from loren_jax.tasks.splits import Splits, draw, load_splits
 from loren_jax.tasks.task import Task, read_task
 from loren_jax.tasks.tokenization import open_tokenizer, tokenize
 
 __all__ = [
-    "METRICS", "PROTOCOLS", "TASKS", "Examples", "Prompt", "Protocol", "Splits", "Task", "Tokens",
-    "answer_ids", "batch_indices", "divide", "draw", "evaluation_batches", "load_examples",
-    "load_splits", "open_tokenizer", "read_task", "split", "tokenize",
+    "METRICS", "PROTOCOLS", "TASKS", "Examples", "Prompt", "Protocol", "Rows", "Splits", "Task",
+    "Tokens", "answer_ids", "batch_indices", "divide", "draw", "evaluation_batches",
+    "load_examples", "load_splits", "open_tokenizer", "read_task", "split", "tokenize",
 ]  # fmt: skip

@@ -209,6 +209,8 @@ def _text(table: Table, row: int, column: str) -> str:
 
 def _label(table: Table, row: int, column: str) -> str:
     value = _value(table, row, column)
+    if column in table.class_names and isinstance(value, int):
+        raise ValueError(f"{table.place(row)}: the label is hidden ({value}); choose another split")
     if isinstance(value, bool):
         return str(value).lower()  # as JSON spells it
     if not isinstance(value, str | int):

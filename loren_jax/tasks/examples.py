@@ -23,7 +23,7 @@ from loren_jax.tasks.columns import (
     require_classes,
     sort_names,
 )
-from loren_jax.tasks.tables import FILE_SUFFIXES, read_hub, read_table
+from loren_jax.tasks.sources import HELD_OUT, local_splits, read_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +102,12 @@ def load_examples(
     label_names: Sequence[str] | None = None,
     numbered: bool = False,
 ) -> Examples:
-    """Read labelled texts from a local file or from the Hugging Face Hub.
+    """Read labelled texts.
 
     Args:
-        source: a `.tsv`, `.csv`, `.json` or `.jsonl` file, or a Hub name such as
-            `nyu-mll/glue:sst2`.
-        split: the Hub split, `train` by default; files have none.
+        source: a file (TSV, CSV, JSON, JSON lines, parquet, Excel), a folder of them with one
+            called train, `Rows`, or a Hub name such as `nyu-mll/glue:sst2`.
+        split: `train` by default; a single file has none.
         columns: column names of a TSV or CSV file without header.
         text_columns: the column of the text, or the two columns of a pair; by default the first
             found of the usual pairs (premise, hypothesis; question, sentence; ...), then
@@ -126,17 +126,11 @@ def load_examples(
         ValueError: if a column is missing, a row is malformed or a label unknown; the message
             names the file and the line.
     """
-    declared = None
-    if is_file(source):
-        if split is not None:
-            raise ValueError(f"split is {split!r}, but {source} is a file; leave split out")
-        table = read_table(Path(source), columns)
-    else:
-        if columns is not None:
-            raise ValueError(f"columns is for files without header; {source} names its own columns")
-        table, declared = read_hub(str(source), split or "train", label_column)
-    if declared is None:
-        label_column = choose_label_column(table, label_column)
+    if split not in (None, HELD_OUT) and local_splits(source) == ("train",):
+        raise ValueError(f"split is {split!r}, but {source} is a file; leave split out")
+    table = read_source(source, split or "train", columns)
+    label_column = choose_label_column(table, label_column)
+    declared = table.class_names.get(label_column)
     chosen = choose_text_columns(table, text_columns, label_column)
     table = complete_rows(table, label_column, chosen)
     texts, found = read_texts(table, chosen), read_labels(table, label_column)
@@ -144,17 +138,6 @@ def load_examples(
         require_classes(table, found, label_column)
     names = tuple(label_names or declared or sort_names(found))
     return Examples(texts, encode(table, found, names, numbered=numbered), names)
-
-
-def is_file(source: str | Path) -> bool:
-    """Tell a file from a Hub name: it is a `Path`, exists, or has a suffix that we read.
-
-    Example:
-        >>> is_file("missing.tsv"), is_file("nyu-mll/glue:sst2")
-        (True, False)
-    """
-    path = Path(source)
-    return isinstance(source, Path) or path.suffix in FILE_SUFFIXES or path.exists()
 
 
 def split(examples: Examples, *, train: int, held_out: int, seed: int) -> tuple[Examples, Examples]:

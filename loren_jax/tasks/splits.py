@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loren_jax.tasks.examples import Examples, is_file, load_examples, permutation, split
+from loren_jax.tasks.examples import Examples, load_examples, permutation, split
 from loren_jax.tasks.glue import TASKS
 from loren_jax.tasks.prompts import Prompt
+from loren_jax.tasks.sources import HELD_OUT, is_file, local_splits
 from loren_jax.tasks.task import Task, read_task
 
 DEFAULTS = (512, 500)
@@ -49,11 +50,11 @@ def load_splits(
     """Load everything that a source has, in stored order.
 
     Args:
-        data: the name of a task, a `.tsv`, `.csv`, `.json` or `.jsonl` file, or a Hub data set
-            such as `nyu-mll/glue:sst2`.
+        data: the name of a task, a file, a folder with a file called train and one called
+            validation or test, `Rows`, or a Hub data set such as `nyu-mll/glue:sst2`.
         data_dir: for a task, the folder that holds its folder; `None` for the Hub.
-        held_out_data: where held-out examples come from, a file or a Hub data set (its
-            `validation` split), instead of the source's own validation split.
+        held_out_data: where held-out examples come from, instead of the source's own validation or
+            test split: a file, or the held-out split of a folder or Hub data set.
         prompt: the texts are then the fields of this prompt.
         columns: column names of TSV or CSV files without header.
         text_columns: the column of the text or the two of a pair; by default found by name.
@@ -77,10 +78,10 @@ def load_splits(
     if prompt is not None:
         text_columns = prompt.fields
     options = {"columns": columns, "text_columns": text_columns, "label_column": label_column}
-    train = _load(data, "train", **options)
-    if held_out_data is None and is_file(data):
+    train = _load(data, None, **options)
+    if held_out_data is None and local_splits(data) == ("train",):
         return Splits(train, None)
-    held_out = _load(held_out_data or data, "validation", label_names=train.label_names, **options)
+    held_out = _load(held_out_data or data, HELD_OUT, label_names=train.label_names, **options)
     return Splits(train, held_out)
 
 
@@ -140,11 +141,9 @@ def _task_splits(
     return Splits(train, read_task(task, "validation", data_dir=data_dir, prompt=prompt))
 
 
-def _load(data: str, hub_split: str, *, columns: Any, **options: Any) -> Examples:
-    """Load a file, or the given split of a Hub data set, which has no use for column names."""
-    if is_file(data):
-        return load_examples(data, columns=columns, **options)
-    return load_examples(data, split=hub_split, **options)
+def _load(data: str, split: str | None, *, columns: Any, **options: Any) -> Examples:
+    """Load a split; a data set of the Hub has no use for column names."""
+    return load_examples(data, split=split, columns=columns if is_file(data) else None, **options)
 
 
 def _draw(examples: Examples, count: int | None, seed: int) -> Examples:

@@ -14,9 +14,11 @@ from jaxtyping import Int32
 
 from loren_jax.tasks.columns import choose_text_columns, encode, read_labels, read_texts
 from loren_jax.tasks.examples import Examples
+from loren_jax.tasks.files import read_table
+from loren_jax.tasks.hub import read_hub
 from loren_jax.tasks.metrics import METRICS
 from loren_jax.tasks.prompts import Prompt
-from loren_jax.tasks.tables import Table, read_hub, read_table
+from loren_jax.tasks.tables import Table
 
 _LABEL = "label"
 
@@ -117,7 +119,7 @@ def _inputs(task: Task, fields: tuple[str, ...], values: tuple[str, ...]) -> tup
 def _hub_table(task: Task, split: str) -> Table:
     name = split if split == "train" else task.hub_validation
     try:
-        return read_hub(task.hub, name, _LABEL)[0]
+        return read_hub(task.hub, name)
     except ConnectionError as error:
         raise ConnectionError(
             f"{error}; or give the folder that holds {task.name}/ with --data-dir"
@@ -148,7 +150,7 @@ def _listed(task: Task, split: str) -> str:
 
 
 def _read(task: Task, path: Path) -> Table:
-    table, names = read_table(path, task.columns), dict(task.renamed)
+    table, names = read_table(path, task.columns, quoted=False), dict(task.renamed)
     if not names.keys() & set(table.columns):
         return table
     rename = lambda column: names.get(column, column)

@@ -12,9 +12,10 @@ are `LorenOptions` here, and so on.
 
 from typing import Any
 
-from loren_jax.train.config import CompareConfig, EvaluateConfig, TrainConfig
+from loren_jax.train.config import CompareConfig, EvaluateConfig, PredictConfig, TrainConfig
 from loren_jax.train.evaluation import evaluate
 from loren_jax.train.methods import OPTIONS
+from loren_jax.train.prediction import Predictions, predict
 from loren_jax.train.seeds import SeedsResult, resume_seeds, train_seeds
 from loren_jax.train.training import RunResult, resume, train
 
@@ -33,6 +34,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "OPTIONS", "CompareConfig", "EvaluateConfig", "RunResult", "SeedsResult", "TrainConfig",
-    "evaluate", "resume", "resume_seeds", "train", "train_seeds",
+    "OPTIONS", "CompareConfig", "EvaluateConfig", "PredictConfig", "Predictions", "RunResult",
+    "SeedsResult", "TrainConfig", "evaluate", "predict", "resume", "resume_seeds", "train",
+    "train_seeds",
 ]  # fmt: skip

@@ -186,7 +186,7 @@ class EvaluateConfig(TextsConfig):
 
     Attributes:
         model: Directory of a run, or of a model.
-        data: A task, a .tsv, .csv, .json or .jsonl file, or a Hub data set.
+        data: A file, a folder, a Hub data set or a task; see `train`.
         data_dir: Folder that holds a folder of the task's name with its files; by default the
             task comes from the Hub.
         split: Split of a Hub data set; `validation` by default.
@@ -229,7 +229,8 @@ class PredictConfig(TextsConfig):
 
     Attributes:
         model: Directory of a run, or of a model.
-        data: A .tsv, .csv, .json or .jsonl file of texts; a label column is not needed.
+        data: A file of texts (.csv, .tsv, .json, .jsonl, .parquet, .xlsx); a label column is not
+            needed.
         output: The .csv or .jsonl file to write; by default CSV on standard output.
     """
 

@@ -11,7 +11,7 @@ from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.saved_model import Reader, model_directory, read_prompt
 from loren_jax.reports.files import JOURNAL
 from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
-from loren_jax.tasks.examples import is_file
+from loren_jax.tasks.sources import HELD_OUT, local_splits
 from loren_jax.train.config import EvaluateConfig
 
 
@@ -83,7 +83,7 @@ def _examples(
         drawn = draw(whole, config.train_examples, config.held_out_examples, config.seed)
         assert drawn.validation is not None
         return relabel(drawn.validation, label_names)
-    split = config.split if is_file(config.data) else config.split or "validation"
+    split = config.split or (None if local_splits(config.data) == ("train",) else HELD_OUT)
     # Most classifiers on the Hub have names that the data has in another case, or as numbers.
     numbered = len({*map(str.lower, label_names)}) == len(label_names)
     numbered &= not any(name.isdecimal() for name in label_names)

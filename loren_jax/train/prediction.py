@@ -18,7 +18,8 @@ from loren_jax.models import Classifier
 from loren_jax.objectives.saved_model import Reader
 from loren_jax.tasks import Examples, evaluation_batches
 from loren_jax.tasks.columns import choose_text_columns, read_texts
-from loren_jax.tasks.tables import FILE_SUFFIXES, Table, read_table
+from loren_jax.tasks.sources import local_splits, read_source
+from loren_jax.tasks.tables import Table
 from loren_jax.train.config import PredictConfig
 from loren_jax.train.evaluation import max_length_of, opened
 
@@ -59,17 +60,27 @@ class Predictions(NamedTuple):
 def predict(config: PredictConfig) -> Predictions:
     """Answers every row of a file; a model that was trained with a prompt gets it here too.
 
-    What of the data or the model is malformed is named by file and line.
+    Args:
+        config: Which model, on what.
+
+    Returns:
+        The answers, which `rows` puts beside the data's own columns.
+
+    Raises:
+        ValueError: If the data or the checkpoint is malformed; the message names file and line.
+        OSError: If a file is absent.
     """
     if config.output is not None and config.output.suffix not in FORMATS:
         raise ValueError(
             f"output: {config.output} ends in none of {', '.join(FORMATS)}, which say the format"
         )
-    path = Path(config.data)
-    if path.suffix not in FILE_SUFFIXES and not path.exists():
+    there = local_splits(config.data)
+    if there is None:
         raise FileNotFoundError(f"there is no file {config.data}; predict reads a file of texts")
+    if there != ("train",):
+        raise ValueError(f"data: {config.data} has {', '.join(there)}; give one of its files")
     model, reader, prompt = opened(config.model)
-    table = read_table(path, config.columns)
+    table = read_source(config.data, "train", config.columns)
     asked = config.text_columns if prompt is None else prompt.fields
     texts = read_texts(table, choose_text_columns(table, asked))
     # Any label will do: nothing is compared with it.

@@ -12,6 +12,7 @@ from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
 from loren_jax.runs import Run, processes
 from loren_jax.runs.directory import require_free
+from loren_jax.tasks import Rows
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
@@ -60,7 +61,11 @@ def train(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> RunRes
 
 
 def resume(
-    directory: Path, sizes: Mapping[str, int] | None = None, *, steps: int | None = None
+    directory: Path,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    steps: int | None = None,
+    data: object = None,
 ) -> RunResult:
     """Goes on with a run where it stopped, however it stopped.
 
@@ -72,6 +77,7 @@ def resume(
         directory: The run's directory; of several processes, the first needs to see it.
         sizes: Devices along each axis of the mesh to go on with.
         steps: Steps to take in all; by default as many as were planned.
+        data: The data frame or `datasets.Dataset` that the run began with, if it was one.
 
     Returns:
         The numbers, and where the files are.
@@ -83,6 +89,13 @@ def resume(
     """
     directory = Path(directory).absolute()
     config = stored_config(directory, steps)
+    if data is not None:
+        config = dataclasses.replace(config, data=Rows.of(data))
+    elif Rows.is_name(config.data):
+        raise ValueError(
+            f"resume: the run in {directory} began with a {config.data} in memory: give it again, "
+            "as resume(directory, data=...)"
+        )
     return _train(config, sizes, goes_on=True)
 
 

@@ -74,11 +74,6 @@ def test_a_file_has_no_splits(tmp_path):
         load_examples(tmp_path / "a.tsv", split="train")
 
 
-def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(ValueError, match="cannot tell the format"):
-        load_examples(str(tmp_path))
-
-
 def test_split_is_disjoint_seeded_and_bounded():
     examples = make([0] * 10)
     train, held_out = split(examples, train=6, held_out=3, seed=1)

@@ -5,6 +5,7 @@ import pytest
 
 from loren_jax.tasks import splits
 from loren_jax.tasks.examples import Examples
+from loren_jax.tasks.sources import HELD_OUT
 from loren_jax.tasks.splits import draw, load_splits
 
 
@@ -93,8 +94,8 @@ def test_hub_names_have_their_own_validation_split(monkeypatch, files):
     train, held_out = load_and_draw("acme/films:short", train_examples=1, held_out_examples=2)
     assert (len(train), len(held_out)) == (1, 2)
     assert asked == [
-        ("acme/films:short", "train", None),
-        ("acme/films:short", "validation", ("no", "yes")),
+        ("acme/films:short", None, None),
+        ("acme/films:short", HELD_OUT, ("no", "yes")),
     ]
 
 

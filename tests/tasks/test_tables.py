@@ -6,7 +6,8 @@ import datasets
 import pytest
 
 from loren_jax.tasks.examples import load_examples
-from loren_jax.tasks.tables import parse_name, read_hub, read_table
+from loren_jax.tasks.files import read_table
+from loren_jax.tasks.hub import parse_name, read_hub
 
 
 def write(folder, name, content):
@@ -195,7 +196,7 @@ def test_refusals_of_the_hub_are_one_line(monkeypatch, error, expected, message)
 def test_without_the_datasets_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"loren-jax\[train\]"):
-        read_hub("acme/films:short", "train", "label")
+        read_hub("acme/films:short", "train")
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "a:b:c", "two words", ""])

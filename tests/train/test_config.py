@@ -212,6 +212,16 @@ compared = CompareConfig(runs="runs/x", output="x.png")
 assert compared == CompareConfig(runs=(Path("runs/x"),), output=Path("x.png"))
 """
 
+FRAME = """
+import pandas
+from loren_jax.train import LorenOptions, TrainConfig
+
+frame = pandas.DataFrame({"text": ["a", "b"], "label": [0, 1]})
+config = TrainConfig(optimizer=LorenOptions(learning_rate=0.1), data=frame)
+assert config.data == "DataFrame of 2 rows" == config.as_json()["data"]
+assert config.data.splits["train"] is frame
+"""
+
 REFUSED = """
 from loren_jax.train import EvaluateConfig, LorenOptions, TrainConfig
 
@@ -233,8 +243,8 @@ for given in (DataFrame(), [{"text": "a"}], 3):
 """
 
 
-@pytest.mark.parametrize("script", [TAKEN, REFUSED], ids=["taken", "refused"])
-def test_text_is_taken_for_a_path_one_word_for_several_and_a_frame_for_no_data(script):
+@pytest.mark.parametrize("script", [TAKEN, FRAME, REFUSED], ids=["taken", "frame", "refused"])
+def test_text_is_taken_for_a_path_one_word_for_several_a_frame_for_data_and_no_list(script):
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 

@@ -5,7 +5,6 @@ declared twice. The optimiser's own options depend on `--optimizer`, which is th
 """
 
 import contextlib
-import dataclasses
 import importlib.util
 import io
 import os
@@ -13,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,9 @@ from loren_jax.version import installed
 
 _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
 _EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError)
-_DEFAULT_OPTIMIZER = "loren"
 _FAILED, _INTERRUPTED = 2, 130
 _PARSING = threading.Lock()
 """The options' help is read from sources, which Python 3.11 can take apart in one thread alone."""
-_OF_ONES_OWN = (
-    *("--learning-rate", "--trainable", "--prompt", "--lora-rank", "--input-directions"),
-    *("--published", "--help", "-h"),
-)
-"""Options beside which there is no recipe."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         if os.environ.get("LOREN_JAX_TRACEBACK") == "1":
             traceback.print_exc()
-        print(f"loren-jax: error: {_one_line(error)}", file=sys.stderr)
+        print(f"loren-jax: error: {_as_typed(_one_line(error))}", file=sys.stderr)
         return _FAILED
 
 
@@ -99,7 +92,7 @@ def _parse(arguments: list[str]) -> Any:
                 },
                 prog="loren-jax",
                 description="Fine-tune text classifiers with forward passes only.",
-                args=arguments,
+                args=["--help" if word == "--help-all" else word for word in arguments],
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as end:
@@ -111,54 +104,15 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _train_command(arguments: list[str]) -> Any:
-    """The type that the options of `train` are read from, given the optimiser among them."""
-    from typing import Literal
-
-    from loren_jax import journal
-    from loren_jax.train.config import TrainConfig
-    from loren_jax.train.devices import DevicesConfig
-    from loren_jax.train.methods import OPTIONS, options_named, published_options
-    from loren_jax.train.recipe import RECIPE, head_recipe
+    """The type that the options of `train` are read from."""
+    from loren_jax.train.command_line import train_command
     from loren_jax.train.run_commands import Resume
 
+    if arguments[:1] != ["train"]:
+        return train_command(["train", "--help"])
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return Resume
-    name = _chosen_optimizer(arguments)
-    if ":" in name:
-        journal.allow(name)
-    options = published_options(name) if "--published" in arguments else options_named(name)
-
-    recipe: Any = dataclasses.MISSING
-    own = any(argument.split("=")[0] in _OF_ONES_OWN for argument in arguments)
-    if arguments[:1] == ["train"] and name == _DEFAULT_OPTIMIZER and not own:
-        recipe = head_recipe()
-        print(f"no --learning-rate is given, so this is the recipe: {RECIPE}", file=sys.stderr)
-
-    @dataclass(frozen=True)
-    class TrainCommand:
-        """Fine-tune a model and write it with its metrics, curve and summary.
-
-        Without --learning-rate the classification head is trained, with the numbers that suit it;
-        each of them can be replaced.
-
-        Ctrl-C stops after the current step and keeps what was learned. `train --resume RUN` goes on
-        with a run, however it stopped, to the bits of one that never did.
-
-        Attributes:
-            run: What to train, on what, and how.
-            optimizer: The method. `train --optimizer NAME --help` shows the options it has.
-                MODULE:FUNCTION is a factory of your own.
-            published: The settings of the method's paper in place of the defaults, which are what
-                measured best; what is given beside it counts.
-            devices: With what processes and devices.
-        """
-
-        run: TrainConfig[options] = recipe  # pyrefly: ignore[not-a-type]
-        optimizer: Literal[tuple(dict.fromkeys([*OPTIONS, name]))] = _DEFAULT_OPTIMIZER  # pyrefly: ignore
-        published: bool = False
-        devices: DevicesConfig = field(default_factory=DevicesConfig)
-
-    return TrainCommand
+    return train_command(arguments)
 
 
 def _compare_command() -> Any:
@@ -197,22 +151,6 @@ def _predict_command() -> Any:
     return PredictCommand
 
 
-def _chosen_optimizer(arguments: list[str]) -> str:
-    """What follows the last `--optimizer`.
-
-    Example:
-        >>> _chosen_optimizer(["train", "--optimizer", "mezo"]), _chosen_optimizer(["train"])
-        ('mezo', 'loren')
-    """
-    chosen = _DEFAULT_OPTIMIZER
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument == "--optimizer":
-            chosen = following
-        elif argument.startswith("--optimizer="):
-            chosen = argument.removeprefix("--optimizer=")
-    return chosen
-
-
 def _own_error(end: SystemExit) -> Exception | None:
     """The error of ours that made tyro give up, if it was one: a configuration refused itself."""
     error, package = end.__context__, str(Path(__file__).parent)
@@ -239,16 +177,20 @@ def _run(config: Any) -> int:
         return _evaluate(config)
     if isinstance(config, PredictConfig):
         return _predict(config)
-    return _train(config.run, config.devices)
+    return _train(config)
 
 
-def _train(config: Any, devices: Any) -> int:
+def _train(command: Any) -> int:
     from loren_jax.train.devices import joined
     from loren_jax.train.run_commands import report
     from loren_jax.train.seeds import train_seeds
-    from loren_jax.train.training import train
+    from loren_jax.train.training import forecast, train
 
-    with joined(devices) as sizes:
+    config = command.configuration
+    with joined(command.devices) as sizes:
+        if command.dry_run:
+            print(forecast(config, sizes).text)
+            return 0
         return report((train if config.seeds is None else train_seeds)(config, sizes))
 
 
@@ -295,6 +237,12 @@ def _predict(config: Any) -> int:
     if config.output is not None:
         print(f"{config.output}: {len(found.probabilities)} answers")
     return 0
+
+
+def _as_typed(message: str) -> str:
+    from loren_jax.train.command_line import as_typed
+
+    return as_typed(message)
 
 
 def _one_line(error: BaseException) -> str:

@@ -176,7 +176,7 @@ ERRORS = {
     ),
     "no such task folder": (
         lambda place, tmp: ["--data", "rte", "--data-dir", str(place / "data")],
-        "there is no folder .*rte; data_dir must hold a folder for each task",
+        "there is no folder .*rte; --data-dir must hold a folder for each task",
     ),
     "no such column": (
         lambda place, tmp: ["--text-columns", "review"],
@@ -184,17 +184,17 @@ ERRORS = {
     ),
     "more than the model's positions": (
         lambda place, tmp: ["--max-length", "1024"],
-        "max_length is 1024, but the model has 16 positions",
+        "--max-length is 1024, but the model has 16 positions",
     ),
     "no such data": (lambda place, tmp: ["--data", str(tmp / "none.tsv")], "none.tsv"),
     "too few examples": (lambda place, tmp: ["--train-examples", "50"], "there are only 60"),
     "learning rate": (
         lambda place, tmp: ["--learning-rate", "0"],
-        "learning_rate must be positive",
+        "--learning-rate must be positive",
     ),
     "one direction": (
         lambda place, tmp: ["--num-directions", "1"],
-        "num_directions must be at least 2, got 1: .*raise num_directions",
+        "--num-directions must be at least 2, got 1: .*raise --num-directions",
     ),
     "unknown optimiser": (
         lambda place, tmp: ["--optimizer", "adam"],
@@ -223,7 +223,7 @@ def test_errors_are_one_line(name, place, tmp_path, capsys):
 def test_another_run_is_not_overwritten(finished, place, capsys):
     before = (finished[0] / "metrics.jsonl").read_bytes()
     assert main(train_arguments(place / "encoder", place / "reviews.tsv", finished[0])) == 2
-    assert re.search(r"error: output: .*run already holds a run; .*--overwrite", err(capsys))
+    assert re.search(r"error: --output: .*run already holds a run; .*--overwrite", err(capsys))
     assert (finished[0] / "metrics.jsonl").read_bytes() == before
 
 
@@ -286,7 +286,7 @@ def test_every_optimizer_has_its_own_options(name, capsys):
 @pytest.mark.parametrize("chosen", ["", "--optimizer loren", "--optimizer input_subspace"])
 def test_input_directions_choose_their_method(chosen):
     options = f"train {chosen} --learning-rate 0.1 --momentum None --rank 1 --input-directions 10"
-    run = _parse(options.split()).run
+    run = _parse(options.split()).configuration
     assert run.optimizer == InputSubspaceOptions(learning_rate=0.1, momentum=None, rank=1)
     assert run.input_directions == 10
 
@@ -344,7 +344,7 @@ def test_minilm(place, tmp_path):
     ("option", "word", "message"),
     [
         ("--steps", "ten", "Error parsing --steps: invalid literal for int"),
-        ("--learning-rate", "auto", "Error parsing --learning-rate: could not convert string"),
+        ("--learning-rate", "auto", "Error parsing --learning-rate"),
         ("--schedule", "exponential", "--schedule"),
     ],
 )
@@ -353,7 +353,7 @@ def test_a_word_where_a_number_is_meant_is_told_with_its_option(capsys, option, 
         main(["train", "--learning-rate", "1", option, word])
     assert end.value.code != 0
     told = " ".join(line.strip("│ ") for line in capsys.readouterr().err.splitlines())
-    assert message in told
+    assert message in told, told
 
 
 def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsys):
@@ -369,6 +369,16 @@ def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsy
     assert config["optimizer"]["num_directions"] == 64
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["trained_parameters"] == 18
-    with pytest.raises(SystemExit):
-        main([*command, "--trainable", "*"])
-    assert "--learning-rate" in capsys.readouterr().err
+
+
+def test_without_a_rate_a_first_guess_is_told(place, tmp_path, capsys):
+    fixed = ["--output", str(tmp_path / "run"), "--epochs", "0.5", "--trainable", "*"]
+    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    command += [*fixed, "--pooling", "mean"]
+    assert main(command) == 0
+    assert "no --learning-rate is given; a first guess is 0.03" in capsys.readouterr().err
+    config = read_metrics(tmp_path / "run")[0]["config"]
+    assert config["optimizer"]["learning_rate"] == 0.03
+    assert (config["steps"], config["epochs"]) == (2, None)  # 48 examples, 16 a step
+    assert main([*command, "--overwrite", "--optimizer", "tezo", "--rank", "1"]) == 2
+    assert "for tezo with" in capsys.readouterr().err

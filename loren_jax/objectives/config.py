@@ -26,6 +26,8 @@ class ClassificationConfig:
         protocol: `paper` (first 512 and 256 rows, best validation accuracy) or `clean` (drawn
             rows, best of a dev split, the whole validation set scored once as test). A task has
             `clean` by default; other data is trained to the end and scored on held-out examples.
+        keep: Which parameters are kept, the `last`, or the `best` on a dev split that is drawn from
+            the training examples, as `clean` has it.
         batch_size: Examples per step; all forward passes of a step see the same ones.
         micro_batch_size: Examples that a forward pass computes at a time, so that a large batch
             fits a small device; by default the whole batch.
@@ -62,6 +64,7 @@ class ClassificationConfig:
     data: str = DATA
     data_dir: Path | None = None
     protocol: Literal["paper", "clean"] | None = None
+    keep: Literal["last", "best"] = "last"
     batch_size: int = 16
     micro_batch_size: int | None = None
     max_length: int | None = None
@@ -125,8 +128,9 @@ class ClassificationConfig:
 
     @property
     def rules(self) -> Protocol | None:
-        """The protocol that counts: the one asked for, else `clean` for a task."""
-        name = self.protocol or ("clean" if self.data in TASKS else None)
+        """The protocol that counts: the one asked for, else `clean` for a task or the best."""
+        clean = self.data in TASKS or self.keep == "best"
+        name = self.protocol or ("clean" if clean else None)
         return None if name is None else PROTOCOLS[name]
 
     @property

@@ -22,7 +22,8 @@ class Loop:
 
     `probe` is `(params, state, batch) -> losses` and `absorb` `(params, state, losses) -> (params,
     state)`, which overwrites the former two; both are compiled. `batch` and `passes` give a step's
-    batch and forward passes from its number. There are no evaluations without `evaluate`; a
+    batch and forward passes from its number; `begin` is called before the first step that no record
+    has, with the parameters and the state. There are no evaluations without `evaluate`; a
     `selection` judges each and may end the run. `save` is called where a checkpoint is due,
     `record` writes all down and has earlier losses, and `counters` go on from a checkpoint.
     """
@@ -33,6 +34,7 @@ class Loop:
     passes: Callable[[int], int]
     evaluate: Callable[[PyTree], Mapping[str, Any]] | None
     save: Callable[[PyTree, PyTree], None]
+    begin: Callable[[PyTree, PyTree], None]
     steps: int
     eval_every: int
     checkpoint_every: int
@@ -67,6 +69,9 @@ class Loop:
                 break
             losses = self.record.losses(step)
             if losses is None:
+                if step == 0:
+                    self.begin(params, state)
+                    self._clock = time.perf_counter()
                 losses = self.probe(params, state, self.batch(step))
             params, state = self.absorb(params, state, losses)
             step += 1

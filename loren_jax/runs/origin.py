@@ -4,7 +4,37 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from loren_jax import journal
+import jax
+
+from loren_jax import journal, noise
+from loren_jax.runs import processes
+from loren_jax.runs.plan import Plan
+from loren_jax.runs.programs import Programs
+from loren_jax.types import PyTree
+
+
+def origin(run: Plan, programs: Programs, state: PyTree) -> dict[str, Any]:
+    """The journal's header: what the run begins with, of which `state` is the optimiser's."""
+    inputs = {"first batch": run.batch(0)} if run.inputs is None else dict(run.inputs)
+    method = run.optimizer if isinstance(run.optimizer, journal.Method) else None
+    if method is None:  # which would say itself what it is
+        keys = lambda leaf: noise.words(leaf) if processes.is_key(leaf) else leaf
+        inputs["optimizer's first state"] = jax.tree.map(keys, state)
+    digests = {n: journal.described(x, processes.whole)["digest"] for n, x in inputs.items()}
+    own = {} if method is not None else {"optimizer": programs.absorb_digest}
+    return journal.header(
+        run.params,
+        programs.losses_shape,
+        method=method,
+        run={
+            **run.facts,
+            "frozen": journal.described(run.frozen, processes.whole),
+            "inputs": digests,
+            "programs": own | {"loss": programs.loss_digest},
+        },
+        mesh=run.mesh,
+        read=processes.whole,
+    )
 
 
 def require_same_origin(

@@ -2,19 +2,36 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from loren_jax import journal
-from loren_jax.reports.metrics import MetricsWriter
+from loren_jax.reports import files
+from loren_jax.reports.metrics import MetricsWriter, events_until
+from loren_jax.runs import processes
+from loren_jax.runs.environment import environment
+from loren_jax.runs.forecast import Forecast
+from loren_jax.runs.plan import Plan
 from loren_jax.types import JSON
 
 # Half of the weight lies on the last seven steps: smooth, and still current.
 _SMOOTHING = 0.9
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Shows on a terminal what takes a while, as long as it does."""
+    from tqdm import tqdm
+
+    silent = sys.stderr is None or not sys.stderr.isatty() or not processes.first()
+    with tqdm(desc=text, bar_format="{desc} ...", leave=False, disable=silent):
+        yield
 
 
 class Progress:
@@ -51,9 +68,13 @@ class Progress:
         )
         self._bar.update(step - self._bar.n)
 
+    def told(self, text: str) -> None:
+        """Prints one line."""
+        self._bar.write(text, file=sys.stderr)
+
     def warned(self, step: int, text: str) -> None:
         """Prints one sentence on what is wrong with the run."""
-        self._bar.write(f"step {step}: warning: {text}", file=sys.stderr)
+        self.told(f"step {step}: warning: {text}")
 
     def evaluated(self, step: int, scores: Mapping[str, float]) -> None:
         """Prints the scores after a step."""
@@ -64,9 +85,7 @@ class Progress:
         self._scores = "".join(f"{before}{name} {scores[name]:.3f}, " for name in last)
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
         seconds = time.perf_counter() - self._start
-        self._bar.write(
-            f"step {step}/{self._steps}: {loss}{told} ({seconds:.0f} s)", file=sys.stderr
-        )
+        self.told(f"step {step}/{self._steps}: {loss}{told} ({seconds:.0f} s)")
 
     def close(self) -> None:
         """Ends the bar."""
@@ -104,6 +123,56 @@ class Writers(NamedTuple):
     progress: Progress
 
 
+def writers_of(
+    run: Plan,
+    opened: ExitStack,
+    header: dict[str, Any],
+    recorded: journal.Journal | None,
+    counters: Counters,
+) -> Writers | None:
+    """Opens what a run writes to, on the first process, until `opened` is left."""
+    if not processes.first():
+        return None
+    path = run.directory / files.JOURNAL
+    log = (
+        _begun(run, header)
+        if recorded is None
+        else journal.continued(path, fsync_every=run.fsync_every)
+    )
+    opened.enter_context(log)
+    kept = events_until(run.directory, counters.step, run.eval_every)
+    metrics = opened.enter_context(MetricsWriter(run.directory / files.METRICS, kept))
+    if recorded is None:
+        metrics.write("config", 0, 0, **files.read_json(run.directory / files.CONFIG))
+    else:
+        print(
+            f"resuming behind step {recorded.steps}, from the checkpoint of step {counters.step}",
+            file=sys.stderr,
+        )
+    progress = Progress(run.steps, run.held_out, run.shown)
+    opened.callback(progress.close)
+    return Writers(log, metrics, progress)
+
+
+def _begun(run: Plan, header: dict[str, Any]) -> journal.JournalWriter:
+    """Writes what a run begins with; its journal."""
+    mesh = {} if run.evaluation is None else {"mesh": dict(run.evaluation.mesh.shape)}
+    programs = {f"{n} program": d for n, d in header["run"]["programs"].items()}
+    facts = {
+        # Without words, runs are told apart by what they compute.
+        "config": {"steps": run.steps, **(run.config or programs)},
+        **environment(),
+        **mesh,
+        "processes": jax.process_count(),
+    }
+    (run.directory / files.METRICS).touch()  # from now on it counts as a run of ours
+    files.write_json(run.directory / files.CONFIG, facts)
+    path = run.directory / files.JOURNAL
+    if run.factors is not None:
+        journal.factors.save(path, run.factors)
+    return journal.create(path, header, fsync_every=run.fsync_every)
+
+
 class Record:
     """The record of a run; of several processes, those without writers know its losses only.
 
@@ -131,6 +200,11 @@ class Record:
         progress.stepped(
             counters.step, loss, counters.forward_passes / max(counters.training_seconds, 1e-9)
         )
+
+    def begun(self, forecast: Forecast) -> None:
+        """Says what the run will take."""
+        if self._writers is not None:
+            self._writers.progress.told(forecast.text)
 
     def warned(self, counters: Counters, text: str) -> None:
         """Writes a warning down."""

@@ -112,7 +112,7 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
         )
     asked = (train or 0) + (held_out or 0)
     if (train, held_out) == DEFAULTS and asked > len(examples):
-        return Splits(*_four_fifths(examples, seed))
+        return Splits(*four_fifths(examples, seed))
     if train is None:
         train = max(0, len(examples) - (held_out or 0))
     elif held_out is None:
@@ -120,7 +120,7 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
     return Splits(*split(examples, train=train, held_out=held_out or 0, seed=seed))
 
 
-def _four_fifths(examples: Examples, seed: int) -> tuple[Examples, Examples]:
+def four_fifths(examples: Examples, seed: int) -> tuple[Examples, Examples]:
     """A fifth of each class held out, one example at least where there are two."""
     order, held_out = permutation(len(examples), seed), np.zeros(len(examples), bool)
     for number in range(len(examples.label_names)):

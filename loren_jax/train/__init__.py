@@ -17,7 +17,7 @@ from loren_jax.train.evaluation import evaluate
 from loren_jax.train.methods import OPTIONS
 from loren_jax.train.prediction import Predictions, predict
 from loren_jax.train.seeds import SeedsResult, resume_seeds, train_seeds
-from loren_jax.train.training import RunResult, resume, train
+from loren_jax.train.training import RunResult, forecast, resume, train
 
 _BY_NAME = {options.__name__: options for options in OPTIONS.values()}
 
@@ -35,6 +35,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "OPTIONS", "CompareConfig", "EvaluateConfig", "PredictConfig", "Predictions", "RunResult",
-    "SeedsResult", "TrainConfig", "evaluate", "predict", "resume", "resume_seeds", "train",
-    "train_seeds",
+    "SeedsResult", "TrainConfig", "evaluate", "forecast", "predict", "resume", "resume_seeds",
+    "train", "train_seeds",
 ]  # fmt: skip

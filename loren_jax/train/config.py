@@ -6,19 +6,22 @@ the same name, and its description is the option's help.
 
 import dataclasses
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from loren_jax.arguments import count
+from loren_jax.arguments import count, positive
 from loren_jax.journal import earlier
 from loren_jax.objectives.config import DATA, ClassificationConfig, meant, take_plain
 from loren_jax.tasks import TASKS
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
+from loren_jax.train.rates import starting_rate
 
 Options = TypeVar("Options", bound=MethodOptions)
 
+STEPS = 100
 _RENAMED = {"keyframe_every": "checkpoint_every", "max_dead_steps": "max_nonfinite_steps"}
 """What runs of 0.1 called some of the options."""
 
@@ -32,10 +35,11 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         output: Directory to write; by default runs/OPTIMIZER-MODEL-DATA-lrRATE-seedSEED.
         overwrite: Replace the run that the output directory holds.
         steps: Optimiser steps.
+        epochs: Passes over the training data, in place of steps.
         schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`.
         warmup_steps: Steps in which the learning rate first rises.
         eval_every: Steps between evaluations; the first and the last step are always evaluated.
-        patience: With a protocol, evaluations without a better score after which to stop.
+        patience: Evaluations without a better score after which to stop; keeps the best.
         max_nonfinite_steps: Give up after so many steps in a row without a single finite loss.
         checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
         fsync_every: Steps between journal writes that survive a crash of the machine, not only
@@ -46,7 +50,8 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
     optimizer: Options
     output: Path | None = None
     overwrite: bool = False
-    steps: int = 100
+    steps: int = STEPS
+    epochs: float | None = None
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = 0
     eval_every: int = 50
@@ -64,6 +69,14 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         if self.patience is not None:
             count("patience", self.patience)
         count("warmup_steps", self.warmup_steps, 0)
+        if self.epochs is not None:
+            positive("epochs", self.epochs)
+            if self.steps != STEPS:
+                raise ValueError(
+                    f"steps is {self.steps} and epochs {self.epochs}: give one of the two."
+                )
+        if self.patience is not None and self.keep == "last" and self.protocol is None:
+            object.__setattr__(self, "keep", "best")
         super().__post_init__()
         method_name(self.optimizer)
         self._check_seeds()
@@ -84,12 +97,7 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
             raise ValueError(f"seed is {self.seed} and seeds {self.seeds}: give one of the two.")
 
     def _check_selection(self) -> None:
-        if self.patience is not None and self.rules is None:
-            raise ValueError(
-                "patience needs a split that may select: stopping by the score on held-out "
-                "examples would flatter it. Give --protocol clean."
-            )
-        if self.warmup_steps >= self.steps:
+        if self.epochs is None and self.warmup_steps >= self.steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps."
             )
@@ -105,9 +113,27 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         if self.output is not None:
             return self.output
         last = f"seed{self.seed}" if self.seeds is None else "seeds"
-        rate = f"lr{self.optimizer.learning_rate:g}"  # pyrefly: ignore[missing-attribute]
+        rate = self.optimizer.learning_rate  # pyrefly: ignore[missing-attribute]
+        rate = "lrauto" if rate is None else f"lr{rate:g}"
         names = (self.method, Path(self.model).name, Path(self.data).name, rate, last)
         return Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", name) for name in names)
+
+    def settled(self, *, batches: int, trained_parameters: int) -> "TrainConfig":
+        """The configuration with what only the model and the data can say: rate and steps.
+
+        `batches` are those of an epoch.
+        """
+        config, options = self, self.optimizer
+        if options.learning_rate is None:  # pyrefly: ignore[missing-attribute]
+            rate = starting_rate(self.method, trained_parameters)
+            print(f"no --learning-rate is given; a first guess is {rate:g}", file=sys.stderr)
+            options = dataclasses.replace(options, learning_rate=rate)  # pyrefly: ignore
+            config = dataclasses.replace(config, optimizer=options)
+        if self.epochs is not None:
+            steps = max(1, round(self.epochs * batches))
+            config = dataclasses.replace(config, steps=steps, epochs=None)
+        # The run is where it was to be, whatever its rate is called now.
+        return dataclasses.replace(config, output=self.directory)
 
     def as_json(self) -> dict[str, Any]:
         """The configuration as JSON values, with the optimiser's name among its options."""

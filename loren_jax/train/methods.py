@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loren_jax.journal.method import imported
-from loren_jax.optimizers import METHODS, published
+from loren_jax.optimizers import METHODS
 from loren_jax.train.options import MethodOptions, options_of
 
 OPTIONS: Mapping[str, Any] = {name: options_of(entry.factory) for name, entry in METHODS.items()}
@@ -34,16 +34,6 @@ def options_named(name: str) -> Any:
 def _imported_options(name: str) -> Any:
     """Of a factory that is imported by its name; once, as a type is known by its identity."""
     return options_of(imported(name))
-
-
-def published_options(name: str) -> Any:
-    """The options of a method with the settings of its paper as defaults.
-
-    Example:
-        >>> published_options("loren")(learning_rate=1e-6).momentum
-        0.9
-    """
-    return options_of(options_named(name).factory, published(name))
 
 
 def method_name(options: MethodOptions) -> str:
@@ -110,7 +100,7 @@ def passes_of_step(options: Any, step: int, batches: int) -> int:
 
 @functools.cache
 def _passes(options: MethodOptions) -> int:
-    return options.build().passes
+    return options.passes()
 
 
 def methods_table() -> str:

@@ -27,6 +27,21 @@ NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "evaluation",
 """Arguments that a run, its journal and its reports give or read by name."""
 
 
+_SHELL: Mapping[str, str] = {
+    "learning_rate": (
+        "Step size. By default a first guess by the number of trained parameters, which is told: "
+        "multiply it by 3 until the loss rises, then go one step back."
+    ),
+    "perturbation_scale": "Size of the perturbations, in units of the parameters.",
+    "weight_decay": "Share of the parameters that a step of rate 1 takes away.",
+    "chunk_size": (
+        "Forward passes computed together: more is faster and needs more memory. By default as "
+        "many as fit."
+    ),
+}
+"""Words for a shell, where those of the factory are of Python."""
+
+
 @dataclass(frozen=True)
 class MethodOptions:
     """What the options of all methods share: they are checked as soon as they exist.
@@ -38,9 +53,14 @@ class MethodOptions:
 
     def __post_init__(self) -> None:
         # A schedule is made of it later, which the factory would have to take on trust.
-        positive("learning_rate", self.learning_rate)  # pyrefly: ignore[missing-attribute]
+        if self.learning_rate is not None:  # pyrefly: ignore[missing-attribute]
+            positive("learning_rate", self.learning_rate)  # pyrefly: ignore[missing-attribute]
         # The factory is the only judge of its arguments; asking it costs no array.
-        self.build()
+        self.build(learning_rate=1.0)
+
+    def passes(self) -> int:
+        """Forward passes of a step, whatever the rate will be."""
+        return self.build(learning_rate=1.0).passes
 
     def build(self, **changes: Any) -> Any:
         """The optimiser that these options describe, with some arguments changed or added."""
@@ -68,16 +88,16 @@ def options_of(factory: Callable[..., Any], settings: Mapping[str, Any] = {}) ->
             "optimiser: add it, as mezo in loren_jax/optimizers/_mezo.py has it."
         )
     parameters = [p for p in arguments.values() if p.name not in NOT_OPTIONS]
-    fields: list[Any] = [
-        (p.name, _plain(factory, p))
-        if p.default is p.empty
-        else (
-            p.name,
-            _plain(factory, p),
-            dataclasses.field(default=settings.get(p.name, p.default)),
-        )
-        for p in parameters
-    ]
+    settings = {p.name: p.default for p in parameters if p.default is not p.empty} | dict(settings)
+    fields: list[Any] = []
+    for p in parameters:
+        kind = _plain(factory, p)
+        if p.name == "learning_rate":  # which a run may choose
+            fields.append((p.name, kind | None, dataclasses.field(default=None)))
+        elif p.name in settings:
+            fields.append((p.name, kind, dataclasses.field(default=settings[p.name])))
+        else:  # not in the way of the default before it
+            fields.append((p.name, kind, dataclasses.field(kw_only=True)))
     name = "".join(part.capitalize() for part in factory.__name__.split("_")) + "Options"
     made = dataclasses.make_dataclass(
         name,
@@ -140,5 +160,6 @@ def _documentation(factory: Callable[..., Any], names: list[str]) -> str:
             f"{factory.__name__}: argument {missing[0]!r} is not in the docstring's section "
             f"'Args:', which its option's help is read from: add a line '  {missing[0]}: words.'"
         )
+    words |= {name: text for name, text in _SHELL.items() if name in names}
     lines = [f"    {name}: {' '.join(words[name].split())}" for name in names]
     return "\n".join([text.split("\n", 1)[0], "", "Attributes:", *lines])

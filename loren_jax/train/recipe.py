@@ -5,24 +5,20 @@ the frozen encoder a step, and the rate is the largest that was stable for so ma
 """
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from loren_jax.objectives.adapters import HEAD
-from loren_jax.train.config import TrainConfig
-from loren_jax.train.methods import OPTIONS
 
-_METHOD: dict[str, Any] = {"learning_rate": 0.4, "num_directions": 64, "perturbation_scale": 0.01}
-_RUN: dict[str, Any] = {"trainable": (HEAD,), "schedule": "linear", "eval_every": 25}
-
-
-def head_recipe() -> TrainConfig[Any]:
-    """The recipe as a configuration.
-
-    Example:
-        >>> head_recipe().trainable, head_recipe().optimizer.learning_rate
-        (('head',), 0.4)
-    """
-    return TrainConfig(optimizer=OPTIONS["loren"](**_METHOD), **_RUN)
+HEAD_RECIPE: Mapping[str, Any] = {
+    "trainable": (HEAD,),
+    "schedule": "linear",
+    "eval_every": 25,
+    "learning_rate": 0.4,
+    "num_directions": 64,
+    "perturbation_scale": 0.01,
+}
+"""The recipe, by option of `loren`."""
 
 
 def _option(name: str, value: Any) -> str:
@@ -30,5 +26,5 @@ def _option(name: str, value: Any) -> str:
     return " ".join([f"--{name.replace('_', '-')}", *(shlex.quote(str(word)) for word in words)])
 
 
-RECIPE = " ".join(_option(name, value) for name, value in (_RUN | _METHOD).items())
+RECIPE = " ".join(_option(name, value) for name, value in HEAD_RECIPE.items())
 """The recipe as one would type it."""

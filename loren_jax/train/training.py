@@ -12,6 +12,8 @@ from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
 from loren_jax.runs import Run, processes
 from loren_jax.runs.directory import require_free
+from loren_jax.runs.forecast import Forecast
+from loren_jax.runs.record import status
 from loren_jax.tasks import Rows
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.devices import AXES, Devices
@@ -162,7 +164,29 @@ def method_of(
     )
 
 
+def forecast(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> Forecast:
+    """What a run will take: time and memory, of one evaluation and one step; writes nothing.
+
+    Args:
+        config: What would be done.
+        sizes: Devices along each axis of the mesh; see `train`.
+
+    Returns:
+        The numbers, and a line of `text`.
+
+    Raises:
+        ValueError: If the data, the checkpoint or an argument is wrong.
+        OSError: If a file is absent.
+    """
+    return _prepared(config, sizes, goes_on=False).forecast()
+
+
 def _train(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: bool) -> RunResult:
+    fitted = _prepared(config, sizes, goes_on=goes_on).go()
+    return RunResult(fitted.summary, fitted.directory)
+
+
+def _prepared(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: bool) -> Run:
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.input_directions is not None:
@@ -170,17 +194,21 @@ def _train(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: boo
             "input_directions are found on one device so far, not on a mesh: leave --mesh away, or "
             "input_directions"
         )
-    objective = Classification(
-        config,
-        evaluation=devices.evaluation,
-        sharding=devices.sharding,
-        shown=processes.first(),
+    with status(f"reading {config.data} and {config.model}"):
+        objective = Classification(
+            config,
+            evaluation=devices.evaluation,
+            sharding=devices.sharding,
+            shown=processes.first(),
+        )
+    config = config.settled(
+        batches=objective.batches,
+        trained_parameters=objective.trainable.trained_parameters,
     )
     factors = _stored_factors(config) if goes_on else None
     run = _run(config, objective, devices, objective.factors if factors is None else factors)
     run.resume, run.overwrite = goes_on, config.overwrite and not goes_on
-    fitted = run.go()
-    return RunResult(fitted.summary, fitted.directory)
+    return run
 
 
 def _run(

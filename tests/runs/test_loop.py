@@ -61,6 +61,7 @@ class Ran:
                 passes=lambda step: 2,
                 evaluate=self.evaluate,
                 save=lambda params, state: self.order.append(f"save {params}"),
+                begin=lambda params, state: None,
                 record=Record(known, Writers(self.journal, metrics, progress)),
                 interruption=interruption,
                 selection=options.pop("selection", None),

@@ -80,10 +80,8 @@ def test_local_paths_are_kept_as_they_were_meant(tmp_path, monkeypatch):
         ({"batch_size": 33, "train_examples": 32}, "only 32 training examples"),
         ({"trainable": ()}, "trainable is empty"),
         ({"max_length": 0}, "max_length must be at least 1"),
-        (
-            {"patience": 2, "data": "reviews.tsv"},
-            "patience needs a split that may select.*--protocol clean",
-        ),
+        ({"steps": 7, "epochs": 2.0}, "steps is 7 and epochs 2.0: give one of the two"),
+        ({"epochs": 0.0}, "epochs must be positive"),
         ({"patience": 0, "protocol": "clean"}, "patience must be at least 1"),
         ({"warmup_steps": 100}, "warmup_steps is 100, but there are only 100 steps"),
         ({"seeds": ()}, "give one or more"),

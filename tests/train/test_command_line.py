@@ -1,0 +1,121 @@
+"""The options of `train`: groups, help, files of options, what it would take."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+import tyro
+from tiny_task import train_arguments, write_data, write_model
+
+from loren_jax.cli import main
+from loren_jax.train import TrainConfig
+from loren_jax.train.command_line import GROUPS, train_command
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    model, data = write_model(place / "encoder"), write_data(place / "reviews.tsv")
+    return train_arguments(model or place / "encoder", data, place / "run")
+
+
+def test_every_option_is_in_one_group():
+    names = " ".join(" ".join(both) for both in GROUPS.values()).split()
+    assert sorted(names) == sorted(
+        {f.name for f in dataclasses.fields(TrainConfig)} - {"optimizer"}
+    )
+
+
+def helped(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["train", *arguments])
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_is_short_and_all_of_it_can_be_had(capsys):
+    short, whole = helped(capsys, "--help"), helped(capsys, "--help-all")
+    for option in ("--data", "--learning-rate", "--resume", "--dry-run", "--epochs"):
+        assert option in short
+    for option in ("--fsync-every", "--mesh", "--pooling"):
+        assert option not in short
+        assert option in whole
+    assert "default: None" not in short
+    assert "pyrefly" not in whole
+
+
+def test_what_it_would_take_is_told_and_nothing_is_written(command, capsys, tmp_path):
+    out = tmp_path / "run"
+    assert main([*command, "--output", str(out), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "24 forward passes in 6 steps" in told
+    assert "2 evaluations of" in told
+    assert "MiB of parameters and" in told
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_a_run_says_what_it_will_take_and_its_configuration_can_be_given_back(
+    command, capsys, tmp_path
+):
+    assert main([*command, "--output", str(tmp_path / "run")]) == 0
+    assert "24 forward passes in 6 steps" in capsys.readouterr().err
+    file = tmp_path / "run" / "config.json"
+    again = ["train", "--config", str(file), "--output", str(tmp_path / "again")]
+    assert main(again) == 0
+    first, second = (
+        json.loads((tmp_path / name / "summary.json").read_text()) for name in ("run", "again")
+    )
+    assert first["loss_after"] == second["loss_after"]
+
+
+def configured(*arguments):
+    kind = train_command(["train", *arguments])
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(kind, args=arguments, config=config).configuration
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"optimizer": "mezo", "learning-rate": 0.5, "trainable": ["head"]}'),
+        ("a.toml", 'optimizer = "mezo"\nlearning_rate = 0.5\ntrainable = ["head"]\n'),
+        ("b.json", '{"optimizer": {"name": "mezo", "learning_rate": 0.5}, "trainable": ["head"]}'),
+    ],
+)
+def test_a_file_says_what_the_command_line_does_not(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    file = str(tmp_path / name)
+    config = configured("--config", file, "--steps", "7")
+    assert (config.method, config.optimizer.learning_rate) == ("mezo", 0.5)
+    assert (config.trainable, config.steps) == (("head",), 7)
+    assert configured("--config", file, "--learning-rate", "2").optimizer.learning_rate == 2.0
+    other = configured("--config", file, "--optimizer", "loren", "--learning-rate", "3")
+    assert (other.method, other.trainable) == ("loren", ("head",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"learnig_rate": 1}', "config: there is no option 'learnig_rate': did you mean"),
+        ("{", r"config: .*a\.json is not valid"),
+        ("[]", "must hold options by name"),
+        (None, "config: there is no file"),
+    ],
+)
+def test_a_file_that_says_nothing_is_named(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "a.json").write_text(content)
+    assert main(["train", "--config", str(tmp_path / "a.json")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert re.search(message, told), told
+
+
+def test_patience_and_the_best_need_no_protocol():
+    config = configured("--data", "a.csv", "--learning-rate", "1", "--patience", "3")
+    assert config.rules is not None
+    assert config.rules.name == "clean"
+    assert configured("--data", "a.csv", "--learning-rate", "1", "--keep", "best").rules is not None
+    assert configured("--data", "a.csv", "--learning-rate", "1").rules is None

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.encoder import Encoder, EncoderConfig, encoder_export, tied_rows
+from loren_jax.models.encoder import Encoder, EncoderConfig, encoder_export, encoder_table
 from loren_jax.models.layers import linear
 from loren_jax.models.network import Export, Family
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -106,27 +106,18 @@ def bert_rows(prefix: str) -> list[WeightRow]:
 
 def _weight_table(config: BertConfig) -> WeightTable:
     """Total for ``BertModel`` and ``BertFor-SequenceClassification, -MaskedLM, -PreTraining``."""
-    norm, dense, rows = WeightRow.norm, WeightRow.linear, bert_rows("bert.")
-    # Rebuilt from the shape, and what a network with this head has no use for.
-    ignored = ["bert.embeddings.position_ids", "cls.seq_relationship.*"]
+    head = WeightRow.linear("classifier", "classifier")
+    unused = ["cls.seq_relationship.*", "cls.predictions.*"]
     if config.head == "language_model":
-        rows += dense("cls.predictions.transform.dense", "masked_lm/dense")
-        rows += norm("cls.predictions.transform.LayerNorm", "masked_lm/norm")
-        rows.append(WeightRow("cls.predictions.bias", "masked_lm/bias"))
-        ignored += ["cls.predictions.decoder.*", "bert.pooler.dense.*", "classifier.*"]
-    elif config.pooling == "cls":
-        rows += dense("bert.pooler.dense", "pooler") + dense("classifier", "classifier")
-        ignored.append("cls.predictions.*")
+        unused[1:] = "cls.predictions.decoder.*", "classifier.*"
+    if config.head == "classification" and config.pooling == "cls":
+        head = WeightRow.linear("bert.pooler.dense", "pooler") + head
     else:
-        rows += dense("classifier", "classifier")
-        ignored += ["cls.predictions.*", "bert.pooler.dense.*"]
-    return WeightTable(
-        rows=tuple(rows),
-        prefix="bert.",
-        head="classifier",
-        pooler="pooler",
-        ignored=tuple(ignored),
-        tied=tied_rows(config, "cls.predictions.decoder", rows[0], "cls.predictions.bias"),
+        unused.append("bert.pooler.dense.*")
+    parts = ("transform.dense", "transform.LayerNorm", "bias", "decoder")
+    masked_lm = [f"cls.predictions.{part}" for part in parts]
+    return encoder_table(
+        config, "bert.", bert_rows("bert."), head, masked_lm, *unused, pooler="pooler"
     )
 
 

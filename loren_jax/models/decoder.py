@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from loren_jax.models.layers import Embedding, Mask, Tokens, linear, token_at
 from loren_jax.models.network import Export, NetworkConfig
-from loren_jax.models.weights import WeightRow
+from loren_jax.models.weights import WeightRow, WeightTable
 
 OTHER_HEADS = ("lm_head.weight", "score.weight", "multiple_choice_head.*")
 """Tensors of a head that the network does not have, which a checkpoint may hold."""
@@ -144,16 +144,21 @@ def last_true(flags: Bool[Array, "B T"]) -> Int[Array, " B"]:
     return jnp.argmax(np.arange(flags.shape[1])[None, :] * flags, axis=1)
 
 
-def head_rows(config: DecoderConfig) -> list[WeightRow]:
-    """The rows of the head, none where the output layer is the word embedding."""
+def decoder_table(
+    config: DecoderConfig, prefix: str, rows: list[WeightRow], *ignored: str
+) -> WeightTable:
+    """The table of a decoder, whose `rows` begin with the word embedding and have no head."""
+    tied, linear = config.tie_word_embeddings, WeightRow.linear
+    head = [] if tied else linear("lm_head", "lm_head", bias=False)
     if config.head == "classification":
-        return WeightRow.linear("score", "score", bias=False)
-    return [] if config.tie_word_embeddings else WeightRow.linear("lm_head", "lm_head", bias=False)
-
-
-def tied_rows(config: DecoderConfig, word: WeightRow) -> tuple[tuple[str, str], ...]:
-    """The output layer's name for the word embedding, where they are one."""
-    return (("lm_head.weight", word.name),) if config.tie_word_embeddings else ()
+        head = linear("score", "score", bias=False)
+    return WeightTable(
+        rows=(*rows, *head),
+        prefix=prefix,
+        head="score",
+        ignored=(*ignored, *OTHER_HEADS),
+        tied=(("lm_head.weight", rows[0].name),) if tied else (),
+    )
 
 
 def decoder_export(config: DecoderConfig, language_model: str = "ForCausalLM") -> Export:

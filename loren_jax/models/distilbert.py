@@ -15,7 +15,7 @@ from loren_jax.models.encoder import (
     EncoderConfig,
     TwoLayerHead,
     encoder_export,
-    tied_rows,
+    encoder_table,
 )
 from loren_jax.models.network import Family
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -76,22 +76,12 @@ def _weight_table(config: DistilBertConfig) -> WeightTable:
         *dense(f"{_LAYER}.ffn.lin2", "layers/down"),
         *norm(f"{_LAYER}.output_layer_norm", "layers/mlp_norm"),
     ]
+    head = dense("pre_classifier", "classifier/dense") + dense("classifier", "classifier/output")
+    masked_lm = ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias", "vocab_projector")
+    unused = ("vocab_*",)
     if config.head == "language_model":
-        rows += dense("vocab_transform", "masked_lm/dense")
-        rows += norm("vocab_layer_norm", "masked_lm/norm")
-        rows.append(WeightRow("vocab_projector.bias", "masked_lm/bias"))
-        ignored = ["vocab_projector.weight", "pre_classifier.*", "classifier.*"]
-    else:
-        rows += dense("pre_classifier", "classifier/dense")
-        rows += dense("classifier", "classifier/output")
-        ignored = ["vocab_*"]
-    return WeightTable(
-        rows=tuple(rows),
-        prefix="distilbert.",
-        head="classifier",
-        ignored=("distilbert.embeddings.position_ids", *ignored),
-        tied=tied_rows(config, "vocab_projector", rows[0]),
-    )
+        unused = ("vocab_projector.weight", "pre_classifier.*", "classifier.*")
+    return encoder_table(config, "distilbert.", rows, head, masked_lm, *unused)
 
 
 DISTILBERT = Family(DistilBertConfig, DistilBertNetwork, _weight_table, encoder_export)

@@ -7,7 +7,7 @@ There is no dropout: zeroth-order fine-tuning compares losses of equal networks.
 Shape suffixes: B batch, T tokens, D hidden size, C labels or choices, V vocabulary.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from loren_jax.models.layers import (
     Embedding,
+    Layer,
     Mask,
     SelfAttention,
     Tokens,
@@ -30,7 +31,7 @@ from loren_jax.models.layers import (
     token_at,
 )
 from loren_jax.models.network import ACTIVATIONS, Export, NetworkConfig
-from loren_jax.models.weights import WeightRow
+from loren_jax.models.weights import WeightRow, WeightTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,26 +107,6 @@ class EncoderEmbeddings(nnx.Module):
         return self.norm(x_BxTxD + self.position(positions))
 
 
-class EncoderLayer(nnx.Module):
-    """Attention and MLP, each added to its input and then normalised."""
-
-    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
-        self.activation = config.hidden_act
-        self.attention = SelfAttention(config.hidden_size, config.head_size, rngs)
-        self.attention_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
-        self.up = linear(config.hidden_size, config.intermediate_size, rngs)
-        self.down = linear(config.intermediate_size, config.hidden_size, rngs)
-        self.mlp_norm = layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
-
-    def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1x1xT: Bool[Array, "B 1 1 T"]
-    ) -> Float[Array, "B T D"]:
-        """Applies the layer."""
-        x_BxTxD = self.attention_norm(x_BxTxD + self.attention(x_BxTxD, mask_Bx1x1xT))
-        hidden = ACTIVATIONS[self.activation](self.up(x_BxTxD))
-        return self.mlp_norm(x_BxTxD + self.down(hidden))
-
-
 class TwoLayerHead(nnx.Module):
     """Classifies by the first token: dense, activation, dense."""
 
@@ -181,7 +162,14 @@ class Encoder(nnx.Module):
     def __init__(self, config: EncoderConfig, *, segments: int, lm_activation: str, rngs: nnx.Rngs):
         self.config = config
         self.embeddings = EncoderEmbeddings(config, segments, rngs=rngs)
-        layer = lambda rngs: EncoderLayer(config, rngs=rngs)
+        widths = config.hidden_size, config.intermediate_size
+        norm = lambda rngs: layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
+
+        def layer(rngs: nnx.Rngs) -> Layer:
+            attention = SelfAttention(config.hidden_size, config.head_size, rngs)
+            activation = ACTIVATIONS[config.hidden_act]
+            return Layer(attention, norm, widths, activation, rngs, norm_first=False)
+
         self.layers = stacked(layer, config.num_hidden_layers, rngs)
         if config.head == "language_model":
             self.masked_lm = MaskedLMHead(config, lm_activation, rngs=rngs)
@@ -265,14 +253,35 @@ class Encoder(nnx.Module):
         return jnp.where(masked_BxT.any(axis=1)[:, None], logits_BxC, jnp.nan)
 
 
-def tied_rows(
-    config: EncoderConfig, decoder: str, word: WeightRow, bias: str = ""
-) -> tuple[tuple[str, str], ...]:
-    """The output layer's names for the word embedding and, if it has two, for its bias."""
-    if config.tie_word_embeddings is False:
-        return ()
-    pairs = ((f"{decoder}.weight", word.name), (f"{decoder}.bias", bias))
-    return pairs if bias else pairs[:1]
+def encoder_table(
+    config: EncoderConfig,
+    prefix: str,
+    rows: list[WeightRow],
+    classifier: list[WeightRow],
+    masked_lm: Sequence[str],
+    *ignored: str,
+    pooler: str = "",
+) -> WeightTable:
+    """The table of an encoder whose `rows`, the word embedding first, have no head.
+
+    `masked_lm` names the language model's dense layer, its norm, its bias, and the output layer,
+    which is the word embedding. What is `ignored` are tensors of the head that is not wanted.
+    """
+    dense, norm, bias, decoder = masked_lm
+    if config.head == "language_model":
+        rows = rows + WeightRow.linear(dense, "masked_lm/dense")
+        rows += [*WeightRow.norm(norm, "masked_lm/norm"), WeightRow(bias, "masked_lm/bias")]
+    else:
+        rows = rows + classifier
+    twins = ((f"{decoder}.weight", rows[0].name), (f"{decoder}.bias", bias))
+    return WeightTable(
+        rows=tuple(rows),
+        prefix=prefix,
+        head="classifier",
+        pooler=pooler,
+        ignored=(f"{prefix}embeddings.position_ids", *ignored),  # the former is made from a shape
+        tied=() if config.tie_word_embeddings is False else twins,
+    )
 
 
 def encoder_export(config: EncoderConfig) -> Export:

@@ -12,16 +12,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.decoder import (
-    OTHER_HEADS,
-    Decoder,
-    DecoderConfig,
-    decoder_export,
-    head_rows,
-    tied_rows,
-)
+from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
     Embedding,
+    Layer,
     Mask,
     Tokens,
     attend,
@@ -97,7 +91,7 @@ class GPT2Config(DecoderConfig):
 class GPT2Attention(nnx.Module):
     """Multi-head self-attention; query, key and value come from one kernel (D, 3D)."""
 
-    def __init__(self, config: GPT2Config, *, rngs: nnx.Rngs):
+    def __init__(self, config: GPT2Config, rngs: nnx.Rngs):
         self.head_size = config.head_size
         self.input = linear(config.n_embd, 3 * config.n_embd, rngs)
         self.output = linear(config.n_embd, config.n_embd, rngs)
@@ -108,26 +102,6 @@ class GPT2Attention(nnx.Module):
         """Attends from every token to what the mask shows it."""
         query, key, value = jnp.split(self.input(x_BxTxD), 3, axis=-1)
         return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
-
-
-class GPT2Layer(nnx.Module):
-    """Attention and MLP, each reading the normalised stream and added to it."""
-
-    def __init__(self, config: GPT2Config, *, rngs: nnx.Rngs):
-        self.activation = config.activation_function
-        self.attention_norm = layer_norm(config.n_embd, config.layer_norm_epsilon, rngs)
-        self.attention = GPT2Attention(config, rngs=rngs)
-        self.mlp_norm = layer_norm(config.n_embd, config.layer_norm_epsilon, rngs)
-        self.up = linear(config.n_embd, config.inner_size, rngs)
-        self.down = linear(config.inner_size, config.n_embd, rngs)
-
-    def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1xTxT: Bool[Array, "B 1 T T"]
-    ) -> Float[Array, "B T D"]:
-        """Applies the layer."""
-        x_BxTxD = x_BxTxD + self.attention(self.attention_norm(x_BxTxD), mask_Bx1xTxT)
-        hidden = ACTIVATIONS[self.activation](self.up(self.mlp_norm(x_BxTxD)))
-        return x_BxTxD + self.down(hidden)
 
 
 class GPT2Network(Decoder):
@@ -147,8 +121,14 @@ class GPT2Network(Decoder):
     def __init__(self, config: GPT2Config, *, rngs: nnx.Rngs):
         super().__init__(config, config.n_embd, rngs=rngs)
         self.position = Embedding(config.n_positions, config.n_embd, rngs=rngs)
-        self.layers = stacked(lambda rngs: GPT2Layer(config, rngs=rngs), config.n_layer, rngs)
-        self.norm = layer_norm(config.n_embd, config.layer_norm_epsilon, rngs)
+        norm = lambda rngs: layer_norm(config.n_embd, config.layer_norm_epsilon, rngs)
+
+        def layer(rngs: nnx.Rngs) -> Layer:
+            widths, activation = (config.n_embd, config.inner_size), config.activation_function
+            return Layer(GPT2Attention(config, rngs), norm, widths, ACTIVATIONS[activation], rngs)
+
+        self.layers = stacked(layer, config.n_layer, rngs)
+        self.norm = norm(rngs)
 
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
@@ -184,16 +164,10 @@ def _weight_table(config: GPT2Config) -> WeightTable:
         *conv(f"{_LAYER}.mlp.c_fc", "layers/up"),
         *conv(f"{_LAYER}.mlp.c_proj", "layers/down"),
         *norm("transformer.ln_f", "norm"),
-        *head_rows(config),
     ]
-    return WeightTable(
-        rows=tuple(rows),
-        prefix="transformer.",
-        head="score",
-        # The causal mask as a tensor, in old checkpoints, and the heads that are not wanted.
-        ignored=("transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias", *OTHER_HEADS),
-        tied=tied_rows(config, rows[0]),
-    )
+    # The causal mask as a tensor, in old checkpoints.
+    masks = ("transformer.h.*.attn.bias", "transformer.h.*.attn.masked_bias")
+    return decoder_table(config, "transformer.", rows, *masks)
 
 
 GPT2 = Family(

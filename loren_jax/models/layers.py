@@ -15,6 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from loren_jax.models.rotary import Angles, rotate
+
 Tokens = Int[Array | np.ndarray, "B T"]
 Mask = Int[Array | np.ndarray, "B T"] | Bool[Array | np.ndarray, "B T"]
 
@@ -116,20 +118,76 @@ def attend(
 
 
 class SelfAttention(nnx.Module):
-    """Multi-head self-attention; its kernels are plain (D, D) matrices."""
+    """Multi-head self-attention; its kernels are plain matrices.
 
-    def __init__(self, width: int, head_size: int, rngs: nnx.Rngs, *, bias: bool = True):
-        self.head_size = head_size
-        self.query, self.key, self.value, self.output = (
-            linear(width, width, rngs, bias=bias) for _ in range(4)
-        )
+    All heads together have `inner` entries, the keys and the values `shared`, both by default as
+    many as the stream.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        head_size: int,
+        rngs: nnx.Rngs,
+        *,
+        inner: int | None = None,
+        shared: int | None = None,
+        bias: bool = True,
+    ):
+        self.head_size, inner = head_size, inner or width
+        self.query = linear(width, inner, rngs, bias=bias)
+        self.key = linear(width, shared or inner, rngs, bias=bias)
+        self.value = linear(width, shared or inner, rngs, bias=bias)
+        self.output = linear(inner, width, rngs, bias=bias)
 
     def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1xTxT: Bool[Array, "B 1 #T T"]
+        self,
+        x_BxTxD: Float[Array, "B T D"],
+        mask_Bx1xTxT: Bool[Array, "B 1 #T T"],
+        angles: Angles | None = None,
     ) -> Float[Array, "B T D"]:
-        """Attends from every token to what the mask shows it."""
-        query, key, value = self.query(x_BxTxD), self.key(x_BxTxD), self.value(x_BxTxD)
+        """Attends from every token to what the mask shows it; with angles, the heads turn."""
+        turned = lambda x: x if angles is None else rotate(x, angles)
+        query, key = turned(self.query(x_BxTxD)), turned(self.key(x_BxTxD))
+        value = self.value(x_BxTxD)
         return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
+
+
+class Layer(nnx.Module):
+    """Attention and MLP, each normalised before it reads the stream or after it is added to it.
+
+    `norm` makes either of the two norms; `widths` are those of the stream and inside of the MLP.
+    """
+
+    def __init__(
+        self,
+        attention: nnx.Module,
+        norm: Callable[[nnx.Rngs], nnx.Module],
+        widths: tuple[int, int],
+        activation: Callable[[Array], Array],
+        rngs: nnx.Rngs,
+        *,
+        bias: bool = True,
+        norm_first: bool = True,
+    ):
+        self.activation, self.norm_first = activation, norm_first
+        self.attention, self.attention_norm, self.mlp_norm = attention, norm(rngs), norm(rngs)
+        self.up = linear(*widths, rngs, bias=bias)
+        self.down = linear(widths[1], widths[0], rngs, bias=bias)
+
+    def mlp(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Dense, activation, dense."""
+        return self.down(self.activation(self.up(x)))
+
+    def __call__(
+        self, x: Float[Array, "B T D"], mask: Bool[Array, "B 1 #T T"], *angles: Angles
+    ) -> Float[Array, "B T D"]:
+        """Applies the layer."""
+        if self.norm_first:
+            x = x + self.attention(self.attention_norm(x), mask, *angles)
+            return x + self.mlp(self.mlp_norm(x))
+        x = self.attention_norm(x + self.attention(x, mask, *angles))
+        return self.mlp_norm(x + self.mlp(x))
 
 
 def check_length(input_ids: Tokens, longest: int) -> None:

@@ -10,21 +10,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from loren_jax.models.decoder import (
-    OTHER_HEADS,
-    Decoder,
-    DecoderConfig,
-    decoder_export,
-    head_rows,
-    tied_rows,
-)
+from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
+    Layer,
     Mask,
     RMSNorm,
+    SelfAttention,
     Tokens,
-    attend,
     causal_mask,
     check_length,
     linear,
@@ -32,7 +26,7 @@ from loren_jax.models.layers import (
     stacked,
 )
 from loren_jax.models.network import ACTIVATIONS, Family
-from loren_jax.models.rotary import PLAIN, Angles, Rotary, rotate
+from loren_jax.models.rotary import PLAIN, Rotary
 from loren_jax.models.weights import WeightRow, WeightTable
 
 
@@ -109,50 +103,22 @@ class LlamaConfig(DecoderConfig):
         return {**raw, "rotary": Rotary.from_hugging_face(raw)}
 
 
-class LlamaAttention(nnx.Module):
-    """Self-attention in which several heads share one head of keys and values."""
+class LlamaLayer(Layer):
+    """A layer whose MLP is gated."""
 
     def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
-        self.head_size = config.head_size
-        bias = config.attention_bias
-        width = config.num_attention_heads * config.head_size
-        shared = config.key_value_heads * config.head_size
-        self.query = linear(config.hidden_size, width, rngs, bias=bias)
-        self.key = linear(config.hidden_size, shared, rngs, bias=bias)
-        self.value = linear(config.hidden_size, shared, rngs, bias=bias)
-        self.output = linear(width, config.hidden_size, rngs, bias=bias)
+        widths, bias = (config.hidden_size, config.intermediate_size), config.mlp_bias
+        head, inner = config.head_size, config.num_attention_heads * config.head_size
+        heads = {"inner": inner, "shared": config.key_value_heads * head}
+        attention = SelfAttention(widths[0], head, rngs, bias=config.attention_bias, **heads)
+        norm = lambda rngs: RMSNorm(config.hidden_size, config.rms_norm_eps)
+        activation = ACTIVATIONS[config.hidden_act]
+        super().__init__(attention, norm, widths, activation, rngs, bias=bias)
+        self.gate = linear(*widths, rngs, bias=bias)
 
-    def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1xTxT: Bool[Array, "B 1 T T"], angles: Angles
-    ) -> Float[Array, "B T D"]:
-        """Attends from every token to what the mask shows it."""
-        query, key = rotate(self.query(x_BxTxD), angles), rotate(self.key(x_BxTxD), angles)
-        value = self.value(x_BxTxD)
-        return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
-
-
-class LlamaLayer(nnx.Module):
-    """Attention and gated MLP, each reading the normalised stream and added to it."""
-
-    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
-        self.activation = config.hidden_act
-        bias = config.mlp_bias
-        self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.attention = LlamaAttention(config, rngs=rngs)
-        self.mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.gate = linear(config.hidden_size, config.intermediate_size, rngs, bias=bias)
-        self.up = linear(config.hidden_size, config.intermediate_size, rngs, bias=bias)
-        self.down = linear(config.intermediate_size, config.hidden_size, rngs, bias=bias)
-
-    def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1xTxT: Bool[Array, "B 1 T T"], angles: Angles
-    ) -> Float[Array, "B T D"]:
-        """Applies the layer."""
-        x_BxTxD = x_BxTxD + self.attention(self.attention_norm(x_BxTxD), mask_Bx1xTxT, angles)
-        normed = self.mlp_norm(x_BxTxD)
-        return x_BxTxD + self.down(
-            ACTIVATIONS[self.activation](self.gate(normed)) * self.up(normed)
-        )
+    def mlp(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Two dense layers side by side, one of which opens the other, and a third."""
+        return self.down(self.activation(self.gate(x)) * self.up(x))
 
 
 class LlamaNetwork(Decoder):
@@ -217,16 +183,9 @@ def _weight_table(config: LlamaConfig) -> WeightTable:
         *mlp("up_proj", "up"),
         *mlp("down_proj", "down"),
         WeightRow("model.norm.weight", "norm/scale"),
-        *head_rows(config),
     ]
-    return WeightTable(
-        rows=tuple(rows),
-        prefix="model.",
-        head="score",
-        # The rotary frequencies, and what is made of them, as tensors in old checkpoints.
-        ignored=("model.*rotary_emb.*", *OTHER_HEADS),
-        tied=tied_rows(config, rows[0]),
-    )
+    # The rotary frequencies, and what is made of them, as tensors in old checkpoints.
+    return decoder_table(config, "model.", rows, "model.*rotary_emb.*")
 
 
 LLAMA = Family(LlamaConfig, LlamaNetwork, _weight_table, decoder_export)

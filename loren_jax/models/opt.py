@@ -11,16 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from loren_jax.models.decoder import (
-    OTHER_HEADS,
-    Decoder,
-    DecoderConfig,
-    decoder_export,
-    head_rows,
-    tied_rows,
-)
+from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
     Embedding,
+    Layer,
     Mask,
     SelfAttention,
     Tokens,
@@ -100,38 +94,8 @@ class OPTConfig(DecoderConfig):
 POSITION_OFFSET = 2
 """Row of the position embedding that belongs to the first token of a text."""
 
-LAYER_NORM_EPSILON = 1e-5
+EPSILON = 1e-5
 """Added to the variance in every layer norm; no configuration changes it."""
-
-
-def _norm(config: OPTConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    affine = config.layer_norm_elementwise_affine
-    return layer_norm(config.hidden_size, LAYER_NORM_EPSILON, rngs, affine=affine)
-
-
-class OPTLayer(nnx.Module):
-    """Attention and MLP, each normalised before it reads the stream or after it is added."""
-
-    def __init__(self, config: OPTConfig, *, rngs: nnx.Rngs):
-        self.activation = config.activation_function
-        self.norm_first = config.do_layer_norm_before
-        bias = config.enable_bias
-        self.attention_norm = _norm(config, rngs)
-        self.attention = SelfAttention(config.hidden_size, config.head_size, rngs, bias=bias)
-        self.mlp_norm = _norm(config, rngs)
-        self.up = linear(config.hidden_size, config.ffn_dim, rngs, bias=bias)
-        self.down = linear(config.ffn_dim, config.hidden_size, rngs, bias=bias)
-
-    def __call__(
-        self, x_BxTxS: Float[Array, "B T S"], mask_Bx1xTxT: Bool[Array, "B 1 T T"]
-    ) -> Float[Array, "B T S"]:
-        """Applies the layer."""
-        mlp = lambda x: self.down(ACTIVATIONS[self.activation](self.up(x)))
-        if self.norm_first:
-            x_BxTxS = x_BxTxS + self.attention(self.attention_norm(x_BxTxS), mask_Bx1xTxT)
-            return x_BxTxS + mlp(self.mlp_norm(x_BxTxS))
-        x_BxTxS = self.attention_norm(x_BxTxS + self.attention(x_BxTxS, mask_Bx1xTxT))
-        return self.mlp_norm(x_BxTxS + mlp(x_BxTxS))
 
 
 class OPTNetwork(Decoder):
@@ -153,11 +117,25 @@ class OPTNetwork(Decoder):
         super().__init__(config, config.embed_size, rngs=rngs)
         positions = config.max_position_embeddings + POSITION_OFFSET
         self.position = Embedding(positions, config.hidden_size, rngs=rngs)
-        self.layers = stacked(
-            lambda rngs: OPTLayer(config, rngs=rngs), config.num_hidden_layers, rngs
+        norm = lambda rngs: layer_norm(
+            config.hidden_size, EPSILON, rngs, affine=config.layer_norm_elementwise_affine
         )
+
+        def layer(rngs: nnx.Rngs) -> Layer:
+            width, bias = config.hidden_size, config.enable_bias
+            return Layer(
+                SelfAttention(width, config.head_size, rngs, bias=bias),
+                norm,
+                (width, config.ffn_dim),
+                ACTIVATIONS[config.activation_function],
+                rngs,
+                bias=bias,
+                norm_first=config.do_layer_norm_before,
+            )
+
+        self.layers = stacked(layer, config.num_hidden_layers, rngs)
         if config.final_norm:
-            self.norm = _norm(config, rngs)
+            self.norm = norm(rngs)
         if config.projected:
             self.project_in = linear(config.embed_size, config.hidden_size, rngs, bias=False)
             self.project_out = linear(config.hidden_size, config.embed_size, rngs, bias=False)
@@ -216,19 +194,12 @@ def _weight_table(config: OPTConfig) -> WeightTable:
         *dense(f"{_LAYER}.fc1", "layers/up"),
         *dense(f"{_LAYER}.fc2", "layers/down"),
         *(norm(f"{_DECODER}.final_layer_norm", "norm") if config.final_norm else []),
-        *head_rows(config),
     ]
     if config.projected:
         rows += WeightRow.linear(f"{_DECODER}.project_in", "project_in", bias=False)
         rows += WeightRow.linear(f"{_DECODER}.project_out", "project_out", bias=False)
-    return WeightTable(
-        rows=tuple(rows),
-        prefix="model.",
-        head="score",
-        # What metaseq's own format is counted by, in old checkpoints.
-        ignored=(f"{_DECODER}.version", *OTHER_HEADS),
-        tied=tied_rows(config, rows[0]),
-    )
+    # What metaseq's own format is counted by, in old checkpoints.
+    return decoder_table(config, "model.", rows, f"{_DECODER}.version")
 
 
 OPT = Family(OPTConfig, OPTNetwork, _weight_table, decoder_export)

@@ -15,7 +15,7 @@ from loren_jax.models.encoder import (
     EncoderConfig,
     TwoLayerHead,
     encoder_export,
-    tied_rows,
+    encoder_table,
 )
 from loren_jax.models.network import Family
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -88,25 +88,13 @@ class RobertaNetwork(Encoder):
 
 def _weight_table(config: RobertaConfig) -> WeightTable:
     """Total for ``RobertaModel`` and ``RobertaFor-SequenceClassification, -MaskedLM``."""
-    norm, dense, rows = WeightRow.norm, WeightRow.linear, bert_rows("roberta.")
-    # Rebuilt from the shape, and what a network with this head has no use for.
-    ignored = ["roberta.embeddings.position_ids", "roberta.pooler.dense.*"]
-    if config.head == "language_model":
-        rows += dense("lm_head.dense", "masked_lm/dense")
-        rows += norm("lm_head.layer_norm", "masked_lm/norm")
-        rows.append(WeightRow("lm_head.bias", "masked_lm/bias"))
-        ignored += ["lm_head.decoder.*", "classifier.*"]
-    else:
-        rows += dense("classifier.dense", "classifier/dense")
-        rows += dense("classifier.out_proj", "classifier/output")
-        ignored.append("lm_head.*")
-    return WeightTable(
-        rows=tuple(rows),
-        prefix="roberta.",
-        head="classifier",
-        ignored=tuple(ignored),
-        tied=tied_rows(config, "lm_head.decoder", rows[0], "lm_head.bias"),
-    )
+    head = WeightRow.linear("classifier.dense", "classifier/dense")
+    head += WeightRow.linear("classifier.out_proj", "classifier/output")
+    masked_lm = ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias", "lm_head.decoder")
+    language_model = config.head == "language_model"
+    unused = ("lm_head.decoder.*", "classifier.*") if language_model else ("lm_head.*",)
+    rows, pooler = bert_rows("roberta."), "roberta.pooler.dense.*"
+    return encoder_table(config, "roberta.", rows, head, masked_lm, pooler, *unused)
 
 
 ROBERTA = Family(RobertaConfig, RobertaNetwork, _weight_table, encoder_export)

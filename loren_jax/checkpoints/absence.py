@@ -15,14 +15,9 @@ _FOREIGN = {
 
 
 def explain_absence(path: Path, wanted: str) -> FileNotFoundError:
-    """The error for a directory without weights or configuration.
+    """The error for a directory without weights or configuration, in one line.
 
-    Args:
-        path: The directory.
-        wanted: What was looked for, to be named where nothing better can be said.
-
-    Returns:
-        The error, in one line: what is there instead, and what to do.
+    It says what is there instead and what to do, or else what was `wanted`.
     """
     return FileNotFoundError(
         _adapter(path) or _cache(path) or _inside(path) or _odd(path) or wanted

@@ -8,13 +8,7 @@ _CLASS = re.compile(r"([A-Za-z0-9]+?)(?:For[A-Z]\w*|Model|LMHead\w*|DoubleHeads\
 
 
 def described_type(raw: Mapping[str, Any]) -> str | None:
-    """The model's type: as it is told, or else by the names of its classes.
-
-    Args:
-        raw: The parsed file.
-
-    Returns:
-        The type as transformers spells it, or None if the file tells neither.
+    """The model's type: as it is told, or else by the names of its classes; None if neither tells.
 
     Example:
         >>> described_type({"architectures": ["GPT2LMHeadModel"]})

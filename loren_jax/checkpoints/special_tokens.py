@@ -31,8 +31,7 @@ class Padding(NamedTuple):
 def mask_token_id(path: Path) -> int | None:
     """The number of the tokenizer's mask token, or None if its files do not tell it.
 
-    Args:
-        path: As ``checkpoint_tokenizer`` takes it; a GGUF's own tokenizer is not looked at.
+    A GGUF's own tokenizer is not looked at.
     """
     directory = tokenizer_directory(path)
     if directory is None:
@@ -44,8 +43,7 @@ def mask_token_id(path: Path) -> int | None:
 def padding_token(path: Path) -> Padding | None:
     """What a decoder's texts are padded with, or None if the tokenizer's files do not tell it.
 
-    Args:
-        path: As ``checkpoint_tokenizer`` takes it; a GGUF's own tokenizer is not looked at.
+    A GGUF's own tokenizer is not looked at.
     """
     directory = tokenizer_directory(path)
     if directory is None:
@@ -57,15 +55,7 @@ def padding_token(path: Path) -> Padding | None:
 
 
 def with_padding_token(files: Mapping[str, bytes], token: str) -> dict[str, bytes]:
-    """A tokenizer's files that declare a padding token, which they did not.
-
-    Args:
-        files: File name -> content.
-        token: The token's spelling.
-
-    Returns:
-        The files, the settings among them changed.
-    """
+    """A tokenizer's files, name -> content, that declare a padding token, which they did not."""
     for name in _SPECIAL:
         settings = json.loads(files.get(name, b"{}"))
         if name == SETTINGS or "pad_token" in settings:
@@ -76,12 +66,7 @@ def with_padding_token(files: Mapping[str, bytes], token: str) -> dict[str, byte
 def with_tokenizer_class(files: Mapping[str, bytes], name: str) -> dict[str, bytes]:
     """A tokenizer's files that name its class, unless they do or there are none.
 
-    Args:
-        files: File name -> content.
-        name: The class, for a model whose type does not tell it.
-
-    Returns:
-        The files.
+    For a model whose type does not tell it.
     """
     settings = json.loads(files.get(SETTINGS, b"{}"))
     if not files or settings.get("tokenizer_class"):

@@ -125,11 +125,7 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
 
 
 def tokenizer_directory(path: Path) -> Path | None:
-    """Where the files of a model's tokenizer lie; None if a GGUF carries it.
-
-    Args:
-        path: As ``checkpoint_tokenizer`` takes it.
-    """
+    """Where the files of a model's tokenizer lie; None if a GGUF carries it."""
     if _carrier(path):
         return None
     return path if path.is_dir() else path.parent
@@ -149,14 +145,7 @@ def _carrier(path: Path) -> Path | None:
 
 
 def companion_files(path: str | Path) -> dict[str, bytes]:
-    """What lies beside a language model and tells how to write with it.
-
-    Args:
-        path: As ``checkpoint_tokenizer`` takes it.
-
-    Returns:
-        File name -> content, of the settings of generation and of further chat templates.
-    """
+    """What lies beside a language model and tells how to write with it, file name -> content."""
     directory = Path(path) if Path(path).is_dir() else Path(path).parent
     files = [directory / _GENERATION, *sorted((directory / _TEMPLATES).glob("*.jinja"))]
     return {str(file.relative_to(directory)): file.read_bytes() for file in files if file.is_file()}

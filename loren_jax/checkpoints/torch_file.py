@@ -16,16 +16,9 @@ import numpy as np
 from loren_jax.checkpoints.torch_pickle import CONVERT, StoredTensor, parse_state_dict
 
 DTYPES = {
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F64": np.dtype(np.float64),
-    "I64": np.dtype(np.int64),
-    "I32": np.dtype(np.int32),
-    "I16": np.dtype(np.int16),
-    "I8": np.dtype(np.int8),
-    "U8": np.dtype(np.uint8),
-    "BOOL": np.dtype(np.bool_),
+    **{"F32": np.dtype("f4"), "F16": np.dtype("f2"), "BF16": np.dtype(ml_dtypes.bfloat16)},
+    **{"F64": np.dtype("f8"), "I64": np.dtype("i8"), "I32": np.dtype("i4"), "I16": np.dtype("i2")},
+    **{"I8": np.dtype("i1"), "U8": np.dtype("u1"), "BOOL": np.dtype("?")},
 }
 """Element type, as safetensors spells it -> type of an array."""
 

@@ -71,17 +71,10 @@ class StoredTensor(NamedTuple):
 
 
 def parse_state_dict(pickled: bytes) -> dict[str, StoredTensor]:
-    """Parses the pickle of a ``state_dict``.
+    """Name -> description of each tensor of the pickle of a ``state_dict``.
 
-    Args:
-        pickled: The record ``data.pkl`` of the archive.
-
-    Returns:
-        Name -> description of the tensor, which is not yet checked against the storages' sizes.
-
-    Raises:
-        ValueError: If the pickle names anything else than tensors, is damaged, or holds no
-            dictionary of tensors.
+    It is not yet checked against the storages' sizes. A pickle that names anything else than
+    tensors, is damaged, or holds no dictionary of tensors is a ValueError.
     """
     try:
         parsed = _Unpickler(io.BytesIO(_harmless(pickled))).load()

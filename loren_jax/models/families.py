@@ -70,39 +70,24 @@ class LanguageModel(NamedTuple):
     params: dict[str, Any]
 
 
-def family_named(model_type: str) -> Family:
-    """The family that ``config.json`` calls so.
-
-    Example:
-        >>> family_named("bert").config.__name__
-        'BertConfig'
-    """
-    if model_type not in FAMILIES:
-        raise ValueError(
-            f"model_type={model_type!r} is not supported; the families are {sorted(FAMILIES)}"
-        )
-    return FAMILIES[model_type]
-
-
 def family_described(raw: Mapping[str, Any]) -> Family:
     """The family that a parsed ``config.json`` is of, by its type or else by its class.
 
-    Args:
-        raw: The parsed file.
-
-    Returns:
-        The family.
-
-    Raises:
-        ValueError: If it is none of ours, or the file tells neither.
+    A ValueError if it is none of ours, or the file tells neither.
 
     Example:
         >>> family_described({"architectures": ["BertForMaskedLM"]}).config.__name__
         'BertConfig'
     """
     model_type = described_type(raw)
-    if raw.get("model_type") or model_type in FAMILIES:
-        return family_named("bert" if model_type == MEAN_POOLED else str(model_type))
+    if model_type == MEAN_POOLED:
+        return BERT
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    if raw.get("model_type"):
+        raise ValueError(
+            f"model_type={model_type!r} is not supported; the families are {sorted(FAMILIES)}"
+        )
     raise ValueError(
         f"config.json says no model_type; add it as one of {sorted(FAMILIES)}, if the model is one"
     )
@@ -128,13 +113,7 @@ def family_of(config: Any) -> Family:
 
 
 def model_type_of(config: Any) -> str:
-    """What ``config.json`` calls the family of a configuration.
-
-    Example:
-        >>> model_type_of(BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
-        ...     num_attention_heads=2, intermediate_size=8))
-        'bert'
-    """
+    """What ``config.json`` calls the family of a configuration."""
     family = family_of(config)
     return next(name for name, known in FAMILIES.items() if known is family)
 

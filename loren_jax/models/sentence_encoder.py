@@ -29,18 +29,10 @@ _OURS = {"lasttoken": "last", "last": "last", "mean": "mean", "cls": "cls"}
 
 
 def declared_pooling(directory: Path, poolings: tuple[str, ...]) -> str | None:
-    """The pooling that a sentence encoder's directory declares.
+    """The pooling that a sentence encoder's directory declares, or None if it declares none.
 
-    Args:
-        directory: The model's directory, or the folder of the transformer inside one; or the file
-            of its weights.
-        poolings: Those that the family computes.
-
-    Returns:
-        One of them, or None if nothing is declared.
-
-    Raises:
-        ValueError: If another one is declared, or several at once.
+    The directory may be the folder of the transformer inside the model's, or the file of its
+    weights. Another pooling than the family's `poolings`, or several at once, is a ValueError.
     """
     place = _pooling_config(directory)
     if place is None:

@@ -25,17 +25,8 @@ _PACKED = (
 def stored_names(source: TensorSource, table: "WeightTable") -> dict[str, str]:
     """Canonical name of every tensor of a checkpoint -> its name there.
 
-    Args:
-        source: The checkpoint.
-        table: The model's weight table.
-
-    Returns:
-        The names, also of tensors that the table has no place for, but not of those that are
-        another task's.
-
-    Raises:
-        ValueError: If two tensors have one name, or they are of another family, of an adapter or
-            quantised.
+    Also of tensors that the table has no place for, but not of those that are another task's. A
+    ValueError if two have one name, or they are of another family, of an adapter or quantised.
     """
     names = source.names()
     _refuse_what_is_no_plain_model(source.name, names)
@@ -57,13 +48,6 @@ def wrapper_of(names: Iterable[str], table: "WeightTable") -> str:
 
     The first row that is found at the end of a name tells it; whether the rest fits is for the
     matching to say, which is total.
-
-    Args:
-        names: Names of the tensors.
-        table: The model's weight table.
-
-    Returns:
-        The foreign prefix, which is empty in most checkpoints.
 
     Example:
         >>> from loren_jax.models.weights import WeightRow, WeightTable

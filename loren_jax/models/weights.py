@@ -186,12 +186,8 @@ def head_names(table: WeightTable) -> list[str]:
 def match_tensors(source: TensorSource, table: WeightTable, abstract: Params) -> dict[str, str]:
     """Pairs every tensor of the model with the one in the checkpoint, reading none.
 
-    Returns:
-        Canonical name -> name in the checkpoint. The head's names are absent if the checkpoint has
-        no head.
-
-    Raises:
-        ValueError: If a tensor is unmapped, missing, of the wrong shape or not of a float type.
+    Canonical name -> name in the checkpoint; the head's are absent if it has no head. A tensor that
+    is unmapped, missing, of the wrong shape or not of a float type is a ValueError.
     """
     found = stored_names(source, table)
     expected = table.tensor_rows(abstract)
@@ -259,13 +255,8 @@ def read_params(
     device's part, and of a safetensors file a process reads only what its own devices take: no host
     and no device ever has the whole model.
 
-    Args:
-        source: The checkpoint, of which ``match_tensors`` says what it must hold.
-        table: The model's weight table.
-        abstract: The parameters' shapes, nested as the result will be.
-        dtype: Element type of the returned arrays.
-        head_key: Seed or key of a new head, used if the checkpoint has none.
-        sharding: Where each parameter lies; on one device if left out.
+    `abstract` are the parameters' shapes, nested as the result will be; `head_key` is the seed or
+    key of a new head, used if the checkpoint has none.
     """
     matched = match_tensors(source, table, abstract)
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
@@ -356,8 +347,7 @@ def new_head_leaf(
 def tensors_of(params: Params, table: WeightTable) -> dict[str, np.ndarray]:
     """The checkpoint's tensors for some parameters, the inverse of ``read_params``.
 
-    Returns:
-        Canonical name -> contiguous array in the parameter's dtype.
+    Canonical name -> contiguous array in the parameter's dtype.
     """
     table.tensor_rows(params)
     flat = {path: np.asarray(leaf) for path, leaf in flatten_params(params).items()}

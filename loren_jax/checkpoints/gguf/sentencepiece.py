@@ -49,11 +49,9 @@ def sentencepiece_tokenizer(
 ) -> Any:
     """Builds a tokenizer that adds no special tokens of its own.
 
-    Args:
-        pieces: The vocabulary in the order of its ids.
-        unknown: Id of the piece for what has neither pieces nor bytes.
-        prefix_space: Whether a text is segmented as if a space stood before it.
-        single_spaces: Whether runs of spaces count as one, and outer spaces as none.
+    `pieces` are in the order of their ids; `unknown` is the id for what has neither pieces nor
+    bytes. With `prefix_space` a text is segmented as if a space stood before it; with
+    `single_spaces` runs of spaces count as one, and outer spaces as none.
     """
     import tokenizers
     from tokenizers import decoders, models

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.tiny_checkpoints import SIZES, TinyCheckpoint
+from models.tiny_checkpoints import MASK, SEGMENTS, SIZES, TinyCheckpoint
 
 RAW = {
     **SIZES,
@@ -31,11 +31,6 @@ def tiny_checkpoint():
 
 @pytest.fixture
 def batch():
-    """Four rows: full, padded on the right, padded on the left, one token; two segments each."""
+    """The four rows, with no padding's token in their texts."""
     ids = np.random.default_rng(1).integers(1, 30, (4, 7)).astype(np.int32)
-    mask = np.ones((4, 7), np.int32)
-    mask[1, 4:] = 0
-    mask[2, :3] = 0
-    mask[3, 1:] = 0
-    types = (np.arange(7)[None, :] >= np.array([3, 2, 5, 1])[:, None]).astype(np.int32)
-    return jnp.asarray(ids), jnp.asarray(mask), jnp.asarray(types)
+    return jnp.asarray(ids), jnp.asarray(MASK), jnp.asarray(SEGMENTS)

@@ -141,7 +141,10 @@ def test_parameter_paths_and_shapes():
     }
 
 
-def check_initial(params):
+@pytest.mark.slow  # Flax compiles a random draw for every shape
+def test_initial_parameters_of_the_module():
+    config = BertConfig(**{**SIZES, "vocab_size": 2000})
+    params = nnx.to_pure_dict(nnx.state(BertNetwork(config, rngs=nnx.Rngs(0))))
     kernel = params["layers"]["up"]["kernel"]
     assert not np.allclose(kernel[0], kernel[1])
     assert not params["layers"]["up"]["bias"].any()
@@ -149,24 +152,10 @@ def check_initial(params):
     np.testing.assert_allclose(params["embeddings"]["word"]["embedding"].std(), 0.02, rtol=0.05)
 
 
-def test_initial_parameters():
-    check_initial(init_params(BertConfig(**{**SIZES, "vocab_size": 2000})))
-
-
-@pytest.mark.slow  # Flax compiles a random draw for every shape
-def test_initial_parameters_of_the_module():
-    config = BertConfig(**{**SIZES, "vocab_size": 2000})
-    check_initial(nnx.to_pure_dict(nnx.state(BertNetwork(config, rngs=nnx.Rngs(0)))))
-
-
 def test_token_outside_the_vocabulary_gives_nan():
     model = model_of(BertConfig(**SIZES))
     ids = jnp.array([[1, 30]])
     assert jnp.isnan(run(model, ids, jnp.ones_like(ids))).all()
-
-
-def test_mean_pooling_has_no_pooler():
-    assert "pooler/bias" not in shapes_of(BertConfig(**SIZES, pooling="mean"))
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -189,13 +178,6 @@ def test_empty_row_gives_finite_logits():
     assert jnp.isfinite(run(model, ids, jnp.zeros_like(ids))).all()
 
 
-def test_token_types_default_to_zero(batch):
-    model = model_of(BertConfig(**SIZES))
-    ids, mask, _ = batch
-    logits = run(model, ids, mask, jnp.zeros_like(ids))
-    np.testing.assert_array_equal(run(model, ids, mask), logits)
-
-
 def test_depth_does_not_grow_the_program(batch):
     def program(depth):
         model = model_of(BertConfig(**{**SIZES, "num_hidden_layers": depth}))
@@ -216,21 +198,12 @@ def test_equal_configs_share_one_compilation(batch):
     assert jitted._cache_size() == compilations
 
 
-def test_numpy_inputs_are_welcome(batch):
+def test_numpy_inputs_are_welcome_and_token_types_default_to_zero(batch):
     model = model_of(BertConfig(**SIZES))
     arrays = [np.asarray(array) for array in batch]
     np.testing.assert_array_equal(run(model, *arrays), run(model, *batch))
-
-
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_bfloat16_parameters_keep_their_type(pooling, tiny_checkpoint, batch, tmp_path):
-    directory = tiny_checkpoint(pooling).write(tmp_path)
-    wide, narrow = load_classifier(directory), load_classifier(directory, dtype=jnp.bfloat16)
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(narrow.params)} == {"bfloat16"}
-    assert bind(narrow.config, narrow.params).encode(*batch).dtype == jnp.bfloat16
-    logits = run(narrow, *batch)
-    assert logits.dtype == jnp.float32
-    np.testing.assert_allclose(logits, run(wide, *batch), atol=0.05)
+    ids, mask, _ = batch
+    np.testing.assert_array_equal(run(model, ids, mask), run(model, ids, mask, 0 * ids))
 
 
 def test_layer_norm_statistics_of_bfloat16_are_float32():
@@ -242,10 +215,3 @@ def test_layer_norm_statistics_of_bfloat16_are_float32():
     ]
     assert reduced
     assert all("f32[" in line.split("=")[0] for line in reduced)
-
-
-def test_too_long_input_is_refused():
-    model = model_of(BertConfig(**SIZES, max_position_embeddings=4))
-    ids = jnp.ones((1, 5), jnp.int32)
-    with pytest.raises(ValueError, match=r"input_ids has 5 tokens.*4 positions"):
-        run(model, ids, ids)

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.tiny_checkpoints import TinyDecoder, decoder_batch
+from models.tiny_checkpoints import DECODERS, TinyDecoder, decoder_batch
 
 from loren_jax import noise
 from loren_jax.directions import isotropic
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.models import apply_function, choice_function, span_loss
 from loren_jax.models.decoder import Decoder, DecoderConfig, last_true
-from loren_jax.models.layers import check_length
+from loren_jax.models.families import abstract_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,6 @@ class Bag(Decoder):
     """The network."""
 
     def encode(self, input_ids, attention_mask, token_type_ids=None):
-        check_length(input_ids, self.max_length)
         return self.word(jnp.asarray(input_ids))
 
 
@@ -94,10 +93,12 @@ def test_choices_need_a_language_model():
         bag()[0].choices(IDS, MASK, None, np.array([1]))
 
 
-def test_too_long_input_is_refused():
-    ids = np.ones((1, 5), np.int32)
-    with pytest.raises(ValueError, match=r"5 tokens a row.*4 positions"):
-        bag()[0](ids, ids)
+@pytest.mark.parametrize("family", DECODERS)
+def test_too_long_input_is_refused(family):
+    config = TinyDecoder(family).config
+    ids = np.ones((1, config.max_length + 1), np.int32)
+    with pytest.raises(ValueError, match=rf"{ids.size} tokens a row.*{ids.size - 1} positions"):
+        jax.eval_shape(apply_function(config), abstract_params(config), ids, ids)
 
 
 def test_last_true_of_every_row():

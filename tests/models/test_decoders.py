@@ -18,18 +18,14 @@ from models.tiny_checkpoints import (
     Tensors,
     TinyDecoder,
     decoder_batch,
+    export,
+    load,
     read_only,
     shapes_of,
     torch_logits,
 )
 
-from loren_jax.models import (
-    bind,
-    export_classifier,
-    export_language_model,
-    load_classifier,
-    load_language_model,
-)
+from loren_jax.models import bind
 from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import match_tensors
 
@@ -221,13 +217,6 @@ def test_published_checkpoint_fits_both_heads(published):
         assert "score.weight" not in matched
 
 
-def test_missing_output_layer_is_an_error():
-    decoder = TinyDecoder("gpt2", "language_model", tie_word_embeddings=False)
-    del decoder.tensors["lm_head.weight"]
-    with pytest.raises(ValueError, match=r"lm_head\.weight"):
-        match_tensors(decoder.tensors, decoder.table, abstract_params(decoder.config))
-
-
 VARIANTS = {
     "gpt2": {},
     "opt": {"word_embed_proj_dim": 4, "do_layer_norm_before": False},
@@ -238,13 +227,10 @@ VARIANTS = {
 
 def exported(decoder, tmp_path):
     """The directory, and its model as we read it."""
-    source, directory = decoder.write(tmp_path / "source"), tmp_path / "exported"
-    if decoder.config.head == "classification":
-        names = ("bad", "fair", "good")
-        export_classifier(directory, source, decoder.config, decoder.params(), names)
-        return directory, load_classifier(directory)
-    export_language_model(directory, source, decoder.config, decoder.params())
-    return directory, load_language_model(directory)
+    head, source = decoder.config.head, decoder.write(tmp_path / "source")
+    model = load(source, head)._replace(config=decoder.config, params=decoder.params())
+    directory = export(tmp_path / "exported", source, model)
+    return directory, load(directory, head)
 
 
 @pytest.mark.parametrize(("family", "head"), TORCH_CLASSES)

@@ -17,6 +17,8 @@ import pytest
 from models.tiny_checkpoints import (
     ENCODERS,
     TinyCheckpoint,
+    export,
+    load,
     padded_batch,
     torch_logits,
     torch_model,
@@ -27,8 +29,6 @@ from loren_jax.models import (
     apply_function,
     bind,
     choice_function,
-    export_classifier,
-    export_language_model,
     init_params,
     load_classifier,
     load_language_model,
@@ -48,19 +48,14 @@ FAMILIES = list(ENCODERS)
 
 
 @functools.cache
-def checkpoint(family, head):
+def checkpoint(family, head, pooling=None):
     """A checkpoint that no test changes."""
-    return TinyCheckpoint(ENCODERS[family], head=head)
+    return TinyCheckpoint(ENCODERS[family], head=head, pooling=pooling)
 
 
 def batch(family):
     ids, mask, types = padded_batch(2)
     return (ids, mask, types) if family == "bert" else (ids, mask)
-
-
-def load(directory, head, **options):
-    loader = load_classifier if head == "classification" else load_language_model
-    return loader(directory, **options)
 
 
 @functools.cache
@@ -75,13 +70,6 @@ def run(model, *batch):
 def some(logits):
     """All class logits; of token logits those of a few tokens, so that the file stays small."""
     return logits if logits.ndim == 2 else logits[:, :, ::9]
-
-
-def export(directory, source, model, head):
-    if head == "classification":
-        names = model.label_names
-        return export_classifier(directory, source, model.config, model.params, names)
-    return export_language_model(directory, source, model.config, model.params)
 
 
 @pytest.mark.parametrize(("family", "head"), CASES)
@@ -112,7 +100,7 @@ def test_checkpoints_go_to_transformers_and_back(family, head, tmp_path):
     """What we export it loads without a remark, and what it saves we load, bit for bit."""
     model = load(checkpoint(family, head).write(tmp_path / "source"), head)
     tuned = model._replace(params=jax.tree.map(lambda leaf: leaf * 1.125, model.params))
-    out = export(tmp_path / "out", tmp_path / "source", tuned, head)
+    out = export(tmp_path / "out", tmp_path / "source", tuned)
     stock = torch_model(out, checkpoint(family, head).export.architecture)
     oracle = torch_logits(stock, *batch(family))
     np.testing.assert_allclose(run(tuned, *batch(family)), oracle, atol=1e-5)
@@ -121,25 +109,38 @@ def test_checkpoints_go_to_transformers_and_back(family, head, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, saved.params, tuned.params)
 
 
-@pytest.mark.parametrize(("family", "head"), CASES)
-def test_exports_come_back_bit_for_bit(family, head, tmp_path):
-    source = checkpoint(family, head).write(tmp_path / "source")
-    model = load(source, head, dtype=jnp.bfloat16)
-    out = export(tmp_path / "out", source, model, head)
-    back = load(out, head, dtype=jnp.bfloat16)
-    jax.tree.map(np.testing.assert_array_equal, back.params, model.params)
+BERTS = [("bert", "classification", pooling) for pooling in ("cls", "mean")]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("family", "head", "pooling"), [*((*case, None) for case in CASES), *BERTS]
+)
+def test_exports_come_back_bit_for_bit(family, head, pooling, dtype, tmp_path):
+    source = checkpoint(family, head, pooling).write(tmp_path / "source")
+    model = load(source, head, dtype=dtype)
+    moved = jax.tree.map(lambda leaf: leaf * 1.125, model.params)
+    out = export(tmp_path / "out", source, model._replace(params=moved))
+    back = load(out, head, dtype=dtype)
+    jax.tree.map(np.testing.assert_array_equal, back.params, moved)
     assert back._replace(params={}) == model._replace(params={})
     raw = json.loads((out / "config.json").read_text())
-    assert raw["architectures"] == [checkpoint(family, head).export.architecture]
+    assert raw["architectures"] == [checkpoint(family, head, pooling).export.architecture]
+    assert raw["dtype"] == jnp.dtype(dtype).name
     assert ("id2label" in raw) == (head == "classification")
 
 
 @pytest.mark.parametrize(
-    ("family", "head"),
-    [("bert", "language_model"), ("roberta", "classification"), ("distilbert", "classification")],
+    ("family", "head", "pooling"),
+    [
+        ("bert", "language_model", None),
+        ("roberta", "classification", None),
+        ("distilbert", "classification", None),
+        *BERTS,
+    ],
 )
-def test_bfloat16_parameters_keep_their_type(family, head, tmp_path):
-    directory = checkpoint(family, head).write(tmp_path)
+def test_bfloat16_parameters_keep_their_type(family, head, pooling, tmp_path):
+    directory = checkpoint(family, head, pooling).write(tmp_path)
     wide, narrow = load(directory, head), load(directory, head, dtype=jnp.bfloat16)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(narrow.params)} == {"bfloat16"}
     network = bind(narrow.config, narrow.params)

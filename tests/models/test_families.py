@@ -23,6 +23,8 @@ def test_every_kind_of_leaf_gets_its_initial_value(head):
             np.testing.assert_array_equal(leaf, float(kind == "scale"))
         else:
             assert 0.7 * 0.02 < leaf.std() < 1.3 * 0.02, path
+    kernel = params["layers"]["up"]["kernel"]
+    assert not np.allclose(kernel[0], kernel[1])
 
 
 def test_seeds_and_dtypes_of_initial_parameters():

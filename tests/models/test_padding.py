@@ -4,17 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from models.tiny_checkpoints import TinyDecoder, torch_logits
+from models.tiny_checkpoints import TinyDecoder, export, load, torch_logits
 from prompt_tokenizers import byte_tokenizer
 
 from loren_jax.checkpoints import checkpoint_tokenizer
 from loren_jax.checkpoints.special_tokens import padding_token
-from loren_jax.models import (
-    export_classifier,
-    export_language_model,
-    load_classifier,
-    load_language_model,
-)
+from loren_jax.models import load_classifier
 from loren_jax.tasks import Examples, tokenize
 
 TEXTS = ("It was good", "a", "It was bad and so on and so on")
@@ -80,11 +75,7 @@ def test_model_named_by_its_weights_is_padded_as_its_directory(family, tmp_path)
 
 
 def exported(source, directory, head):
-    if head == "classification":
-        m = load_classifier(source)
-        return export_classifier(directory, source, m.config, m.params, m.label_names)
-    m = load_language_model(source)
-    return export_language_model(directory, source, m.config, m.params)
+    return export(directory, source, load(source, head))
 
 
 def test_padding_that_the_settings_alone_number_is_found(tmp_path):
@@ -147,12 +138,3 @@ def test_language_model_keeps_what_tells_how_to_write_with_it(tmp_path):
     out = exported(source, tmp_path / "out", "language_model")
     assert json.loads((out / "generation_config.json").read_text()) == {"top_k": 3}
     assert (out / "additional_chat_templates" / "tools.jinja").read_text() == "{{ messages }}"
-
-
-def test_export_says_nothing_of_a_quantisation_that_is_over(tmp_path):
-    source = model(tmp_path / "source", "llama")
-    settings = json.loads((source / "config.json").read_text())
-    settings["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
-    (source / "config.json").write_text(json.dumps(settings))
-    out = exported(source, tmp_path / "out", "classification")
-    assert "quantization_config" not in json.loads((out / "config.json").read_text())

@@ -106,11 +106,11 @@ def test_pooling_that_a_family_does_not_have_is_refused(family, mode, own, tmp_p
 
 
 def test_classifier_pools_as_its_head_was_trained(tmp_path):
-    checkpoint = TinyCheckpoint(ENCODERS["distilbert"])
-    del checkpoint.raw["pooling"]
-    directory = checkpoint.write(tmp_path)
-    declare(directory, {"pooling_mode": "mean"})
-    assert load_classifier(directory).config.pooling == "cls"
+    for number, checkpoint in enumerate((TinyBert(), TinyCheckpoint(ENCODERS["distilbert"]))):
+        del checkpoint.raw["pooling"]
+        directory = checkpoint.write(tmp_path / str(number))
+        declare(directory, {"pooling_mode": "mean"})
+        assert load_classifier(directory).config.pooling == "cls"
 
 
 def test_download_brings_the_declaration():

@@ -11,9 +11,10 @@ from models.tiny_checkpoints import (
     ENCODERS,
     TORCH_CLASSES,
     Tensors,
-    TinyCheckpoint,
     TinyDecoder,
+    checkpoint_of,
     decoder_batch,
+    load,
     torch_logits,
 )
 
@@ -61,6 +62,7 @@ BUFFERS = {
     "roberta": ("roberta", {}, added(roberta__embeddings__position_ids=INT)),
     "opt version": ("opt", {}, added(model__decoder__version=EXTRA)),
     "llama rotary": ("llama", {}, added(model__layers__0__self_attn__rotary_emb__inv_freq=EXTRA)),
+    "old norms, bert": ("bert", {}, old_norms),
     "old norms, roberta": ("roberta", {}, old_norms),
 }
 ONE_OF_A_PAIR = {
@@ -94,24 +96,15 @@ SAME = {
 }
 
 
-def checkpoint_of(family, options):
-    if family in ("gpt2", "llama", "opt"):
-        return TinyDecoder(family, **options)
-    return TinyCheckpoint(ENCODERS[family], **options)
-
-
 def loaded(checkpoint, directory):
-    directory = checkpoint.write(directory)
-    if checkpoint.config.head == "language_model":
-        return load_language_model(directory)
-    return load_classifier(directory)
+    return load(checkpoint.write(directory), checkpoint.config.head)
 
 
 @pytest.mark.parametrize(
     ("family", "options", "change"), (SAME | FOREIGN).values(), ids=SAME | FOREIGN
 )
 def test_other_names_give_the_same_parameters(family, options, change, tmp_path):
-    checkpoint = checkpoint_of(family, options)
+    checkpoint = checkpoint_of(family, **options)
     plain = loaded(checkpoint, tmp_path / "plain")
     checkpoint.tensors = Tensors(change(checkpoint.tensors))
     changed = loaded(checkpoint, tmp_path / "changed")
@@ -124,7 +117,7 @@ def test_other_names_are_what_transformers_makes_of_them(family, options, change
     torch = pytest.importorskip("torch")
     import transformers
 
-    checkpoint = checkpoint_of(family, options)
+    checkpoint = checkpoint_of(family, **options)
     checkpoint.tensors = Tensors(change(checkpoint.tensors))
     ours = loaded(checkpoint, tmp_path)
     ids, mask = decoder_batch()
@@ -147,7 +140,7 @@ def test_other_names_are_what_transformers_makes_of_them(family, options, change
     [("bert", "roberta."), ("bert", "module.electra."), ("roberta", "bert."), ("gpt2", "bert.")],
 )
 def test_tensors_of_another_family_are_not_taken_for_its_own(family, prefix, tmp_path):
-    checkpoint = checkpoint_of(family, {})
+    checkpoint = checkpoint_of(family)
     own = checkpoint.table.prefix
     checkpoint.tensors = Tensors(
         (prefix + name.removeprefix(own) if name.startswith(own) else name, tensor)
@@ -184,6 +177,13 @@ def test_quantised_model_is_named(ending, tmp_path):
         load_classifier(checkpoint.write(tmp_path))
 
 
+def test_two_tensors_of_one_name_are_refused(tmp_path):
+    checkpoint = TinyBert()
+    checkpoint.tensors["bert.embeddings.LayerNorm.gamma"] = np.ones(8, np.float32)
+    with pytest.raises(ValueError, match="two tensors go by the same name"):
+        load_classifier(checkpoint.write(tmp_path))
+
+
 def test_missing_output_layer_is_called_so(tmp_path):
     checkpoint = TinyDecoder("llama", "language_model", tie_word_embeddings=False)
     del checkpoint.tensors["lm_head.weight"]
@@ -200,11 +200,11 @@ def test_twin_of_an_embedding_that_is_not_tied_does_not_replace_it(tmp_path):
 
 @pytest.mark.parametrize("family", ENCODERS)
 def test_only_a_language_model_needs_tied_embeddings(family, tmp_path):
-    plain, untied = (checkpoint_of(family, {}), checkpoint_of(family, {}))
+    plain, untied = (checkpoint_of(family), checkpoint_of(family))
     untied.raw["tie_word_embeddings"] = False
     plain, untied = (loaded(c, tmp_path / str(n)) for n, c in enumerate((plain, untied)))
     jax.tree.map(np.testing.assert_array_equal, untied.params, plain.params)
-    model = checkpoint_of(family, {"head": "language_model"})
+    model = checkpoint_of(family, head="language_model")
     model.raw["tie_word_embeddings"] = False
     with pytest.raises(ValueError, match="tie_word_embeddings=False is not supported"):
         loaded(model, tmp_path / "language_model")

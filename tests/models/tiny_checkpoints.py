@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from loren_jax.models import FAMILIES, apply_function, bind
+from loren_jax.models import (
+    FAMILIES,
+    apply_function,
+    bind,
+    export_classifier,
+    export_language_model,
+    load_classifier,
+    load_language_model,
+)
 from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import flatten_params, unflatten_params
 
@@ -97,6 +105,24 @@ class TinyCheckpoint:
         return directory
 
 
+def checkpoint_of(family, **options):
+    """One of any family."""
+    if family in DECODERS:
+        return TinyDecoder(family, **options)
+    return TinyCheckpoint(ENCODERS[family], **options)
+
+
+def load(directory, head, **options):
+    loader = load_classifier if head == "classification" else load_language_model
+    return loader(directory, **options)
+
+
+def export(directory, source, model):
+    if model.config.head == "language_model":
+        return export_language_model(directory, source, model.config, model.params)
+    return export_classifier(directory, source, model.config, model.params, model.label_names)
+
+
 def shapes_of(config):
     """Path -> shape of every parameter."""
     return {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
@@ -124,61 +150,39 @@ def torch_logits(model, ids, mask, types=None):
         return model(**{n: torch.tensor(np.asarray(a)) for n, a in inputs.items()}).logits.numpy()
 
 
-def padded_batch(pad_token_id, vocab_size=30):
-    """Four rows: full, padded on the right, padded on the left, one token; and segments.
+MASK = np.array([[1] * 7, [1] * 4 + [0] * 3, [0] * 3 + [1] * 4, [1] + [0] * 6], np.int32)
+"""Four rows: full, padded on the right, padded on the left, one token."""
+SEGMENTS = (np.arange(7)[None, :] >= np.array([3, 2, 5, 1])[:, None]).astype(np.int32)
 
-    Where the mask is zero stands the padding's token, and the first row has one such token inside.
-    """
-    ids = np.random.default_rng(1).integers(3, vocab_size, (4, 7)).astype(np.int32)
-    mask = np.ones((4, 7), np.int32)
-    mask[1, 4:] = 0
-    mask[2, :3] = 0
-    mask[3, 1:] = 0
-    ids = np.where(mask == 1, ids, pad_token_id).astype(np.int32)
+
+def padded_batch(pad_token_id):
+    """Ids, mask and segments; the padding's token is also inside of the first row's text."""
+    ids = np.random.default_rng(1).integers(3, 30, (4, 7)).astype(np.int32)
+    ids = np.where(MASK == 1, ids, pad_token_id).astype(np.int32)
     ids[0, 2] = pad_token_id
-    types = (np.arange(7)[None, :] >= np.array([3, 2, 5, 1])[:, None]).astype(np.int32)
-    return jnp.asarray(ids), jnp.asarray(mask), jnp.asarray(types)
+    return jnp.asarray(ids), jnp.asarray(MASK), jnp.asarray(SEGMENTS)
 
 
 # Every field differs from the family's default, so that one that is not read is noticed.
+_TOKENS = {"vocab_size": 30, "pad_token_id": 2, "mask_token_id": 5}
 _SHAPE = {
-    "vocab_size": 30,
     "hidden_size": 12,
     "num_hidden_layers": 3,
     "num_attention_heads": 3,
     "intermediate_size": 10,
-    "layer_norm_eps": 0.01,
 }
 ENCODERS = {
     "bert": {
-        **_SHAPE,
-        "model_type": "bert",
-        "max_position_embeddings": 9,
-        "type_vocab_size": 3,
-        "hidden_act": "relu",
-        "pad_token_id": 2,
-        "mask_token_id": 5,
+        **{**_TOKENS, **_SHAPE, "model_type": "bert", "layer_norm_eps": 0.01},
+        **{"max_position_embeddings": 9, "type_vocab_size": 3, "hidden_act": "relu"},
     },
     "roberta": {
-        **_SHAPE,
-        "model_type": "roberta",
-        "max_position_embeddings": 10,
-        "type_vocab_size": 1,
-        "hidden_act": "silu",
-        "pad_token_id": 2,
-        "mask_token_id": 5,
+        **{**_TOKENS, **_SHAPE, "model_type": "roberta", "layer_norm_eps": 0.01},
+        **{"max_position_embeddings": 10, "type_vocab_size": 1, "hidden_act": "silu"},
     },
     "distilbert": {
-        "model_type": "distilbert",
-        "vocab_size": 30,
-        "dim": 12,
-        "n_layers": 3,
-        "n_heads": 3,
-        "hidden_dim": 10,
-        "max_position_embeddings": 9,
-        "activation": "relu",
-        "pad_token_id": 2,
-        "mask_token_id": 5,
+        **{**_TOKENS, "model_type": "distilbert", "dim": 12, "n_layers": 3, "n_heads": 3},
+        **{"hidden_dim": 10, "max_position_embeddings": 9, "activation": "relu"},
     },
 }
 _SIZES = {"vocab_size": 13, "num_hidden_layers": 2, "pad_token_id": 1}
@@ -271,12 +275,9 @@ def compiled(config):
 
 
 def decoder_batch():
-    """Full, padded right, padded left, one token, and a text that ends in the padding's token."""
+    """The four rows, and a text that ends in the padding's token."""
     ids = np.random.default_rng(1).integers(2, 13, (5, 7)).astype(np.int32)
-    mask = np.ones((5, 7), np.int32)
-    mask[1, 4:] = 0
-    mask[2, :3] = 0
-    mask[3, 1:] = 0
+    mask = np.concatenate([MASK, np.ones((1, 7), np.int32)])
     ids[mask == 0] = 1
     ids[4, 6] = 1
     return ids, mask

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import kernel_programs
 import numpy as np
 from jax.sharding import PartitionSpec
 
@@ -299,7 +300,7 @@ CASES = {
         lambda w: jax.vmap(lambda v: X.astype(v.dtype) @ v)(w),
         [],
     ),
-}
+} | kernel_programs.CASES
 
 # Noise has rules of its own only where a matrix is multiplied, a stack cut, or a value cast.
 SEEDED = (

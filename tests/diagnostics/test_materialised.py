@@ -69,3 +69,10 @@ def test_a_flax_model_keeps_its_structure():
 
     graph, state = nnx.split(Model(nnx.Rngs(0)))
     assert materialised(lambda state: jnp.mean(nnx.merge(graph, state)(X) ** 2), state) == []
+
+
+def test_a_convolution_keeps_its_kernel():
+    conv = nnx.Conv(8, 32, (3, 3), rngs=nnx.Rngs(0))
+    graph, state = nnx.split(conv)
+    image = jnp.ones((2, 6, 6, 8))
+    assert materialised(lambda state: jnp.mean(nnx.merge(graph, state)(image) ** 2), state) == []

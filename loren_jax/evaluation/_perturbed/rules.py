@@ -3,6 +3,7 @@
 from loren_jax.evaluation._perturbed import (
     contraction,
     control_flow,
+    convolution,
     elementwise,
     indexing,
     one_layer,
@@ -12,6 +13,7 @@ from loren_jax.evaluation._perturbed.interpreter import Rule
 
 RULES: dict[str, Rule] = {
     "dot_general": contraction.dot_general,
+    "conv_general_dilated": convolution.conv_general_dilated,
     "gather": indexing.gather,
     "slice": indexing.slice_,
     "split": indexing.split,

@@ -8,8 +8,8 @@ tells where.
 
 * `leaves`: a weight and its perturbation, unsummed.
 * `interpreter`: the walk over the jaxpr.
-* `rules`: the table, primitive by primitive; its entries are in `contraction`, `indexing`,
-  `reshaping`, `elementwise`, `convolution` and `control_flow`.
+* `rules`: the table, primitive by primitive; its entries are in `contraction`, `ragged`,
+  `convolution`, `indexing`, `reshaping`, `elementwise` and `control_flow`.
 * `query`: the evaluation itself.
 * `function`: the same of what is no loss, as of an adapted model.
 """

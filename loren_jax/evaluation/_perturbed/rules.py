@@ -7,6 +7,7 @@ from loren_jax.evaluation._perturbed import (
     elementwise,
     indexing,
     one_layer,
+    ragged,
     reshaping,
 )
 from loren_jax.evaluation._perturbed.interpreter import Rule
@@ -14,6 +15,7 @@ from loren_jax.evaluation._perturbed.interpreter import Rule
 RULES: dict[str, Rule] = {
     "dot_general": contraction.dot_general,
     "conv_general_dilated": convolution.conv_general_dilated,
+    "ragged_dot_general": ragged.ragged_dot_general,
     "gather": indexing.gather,
     "slice": indexing.slice_,
     "split": indexing.split,
@@ -44,7 +46,7 @@ RULES: dict[str, Rule] = {
 
 DIFFERENTIABLE: dict[str, Rule] = (
     RULES
-    | {"stop_gradient": elementwise.each_part}
+    | {"stop_gradient": elementwise.each_part, "ragged_dot_general": ragged.differentiable}
     | dict.fromkeys(control_flow.CHECKPOINTS, control_flow.checkpoint)
     | dict.fromkeys(control_flow.CUSTOM, control_flow.custom_derivative)
 )

@@ -216,16 +216,21 @@ def _list_optimizers() -> int:
 
 
 def _evaluate(config: Any) -> int:
+    from loren_jax.reports.class_scores import BY_CLASS, class_table
     from loren_jax.train.evaluation import evaluate
 
     found = evaluate(config)
     scores = dict(found.scores)
+    by_class = scores.pop(BY_CLASS)
     print(f"examples           {scores.pop('examples')}")
     loss = scores.pop("loss")
     for name, value in scores.items():
         print(f"{name:<19}{value:.4f}")
     print(f"mean loss          {loss:.4f}")
     print(f"majority baseline  {found.majority_accuracy:.4f}")
+    low, high = by_class["accuracy_interval"]
+    print(f"accuracy, 95 %     {low:.4f} to {high:.4f}")
+    print("\n".join(class_table(by_class)))
     return 0
 
 

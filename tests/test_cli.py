@@ -54,7 +54,7 @@ def test_everything_is_written(finished):
     for name in names:
         assert name in printed
     summary = json.loads((directory / "summary.json").read_text())
-    assert f"{summary['accuracy_after']:.3f} after; majority class 0." in printed
+    assert f"{summary['accuracy_after']:.3f} after (95 % interval 0." in printed
     assert summary["held_out_examples"] == 20
     assert (summary["steps"], summary["interrupted"], summary["nonfinite"]) == (6, False, 0)
     assert json.loads((directory / "config.json").read_text())["config"]["steps"] == 6
@@ -74,6 +74,16 @@ def test_metrics_count_every_forward_pass(finished):
         assert len(line["losses"]) == 4
         assert line["loss"] == pytest.approx(sum(map(sum, line["losses"])) / 4, rel=1e-6)
     assert lines[-1]["evaluation_forward_passes"] == 3 * math.ceil(20 / 8)
+    assert not any("by_class" in line for line in lines[:-1])
+
+
+def test_the_summary_has_every_class_of_what_is_kept(finished):
+    summary = json.loads((finished[0] / "summary.json").read_text())
+    confusion = summary["by_class"]["confusion"]
+    assert sum(map(sum, confusion)) == 20
+    right = sum(row[i] for i, row in enumerate(confusion))
+    assert right / 20 == pytest.approx(summary["accuracy_after"])
+    assert f"by class, held-out macro F1 {summary['by_class']['macro_f1']:.3f}" in finished[1]
 
 
 def test_the_model_evaluates_to_what_the_summary_says(finished, place, capsys):

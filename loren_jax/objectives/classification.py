@@ -75,6 +75,7 @@ class Classification:
             batch_size=config.eval_batch_size,
             frozen=trainable.frozen,
             metrics=metrics,
+            label_names=prepared.origin.label_names,
             evaluation=evaluation,
         )
         self.evaluate: Callable[[PyTree], dict[str, Any]] = score(tokens=prepared.held_out)

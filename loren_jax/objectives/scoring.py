@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from loren_jax.evaluation import Sharded
+from loren_jax.reports.class_scores import BY_CLASS, class_scores
 from loren_jax.tasks import METRICS, Tokens, evaluation_batches
 from loren_jax.types import PyTree
 
@@ -47,6 +48,7 @@ class Scorer:
         batch_size: Examples per forward pass.
         frozen: Further arguments of `apply`.
         metrics: Names in `loren_jax.tasks.METRICS` of what to tell beside accuracy and loss.
+        label_names: The classes, for scores of each; without them there are none.
         evaluation: The mesh that the parameters lie on; the examples are spread over it.
         title: Name of a progress bar, for a long evaluation; none by default.
 
@@ -62,10 +64,12 @@ class Scorer:
         frozen: tuple[Any, ...] = (),
         *,
         metrics: Sequence[str] = (),
+        label_names: Sequence[str] = (),
         evaluation: Sharded | None = None,
         title: str | None = None,
     ):
         self._tokens, self._frozen = tokens, frozen
+        self._label_names = tuple(label_names)
         self._metrics, self._title = [name for name in metrics if name != "accuracy"], title
         axes, multiple, everywhere = (), 1, lambda tree: tree
         if evaluation is not None:
@@ -100,8 +104,9 @@ class Scorer:
             params: The parameters.
 
         Returns:
-            `loss` (mean cross-entropy in nats), `accuracy` between 0 and 1, the other metrics, and
-            the number of `examples`.
+            `loss` (mean cross-entropy in nats), `accuracy` between 0 and 1, the other metrics, the
+            number of `examples` and, where the classes were named, `by_class`: see
+            `loren_jax.reports.class_scores.class_scores`.
         """
         counts, losses, number = 0, 0.0, len(self._tokens.labels)
         silent = self._title is None or sys.stderr is None or not sys.stderr.isatty()
@@ -112,6 +117,11 @@ class Scorer:
                 losses += float(loss)
                 bar.update(min(self._batch_size, number - bar.n))
         confusion = tuple(tuple(row) for row in np.asarray(counts).tolist())
-        scores = {"loss": losses / number, "accuracy": float(np.trace(counts)) / number}
+        scores: dict[str, Any] = {
+            "loss": losses / number,
+            "accuracy": float(np.trace(counts)) / number,
+        }
         scores |= {name: METRICS[name](confusion) for name in self._metrics}
+        if self._label_names:
+            scores[BY_CLASS] = class_scores(confusion, self._label_names)
         return {**scores, "examples": number}

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from loren_jax.reports import files
+from loren_jax.reports.class_scores import BY_CLASS, class_table, interval_text
 from loren_jax.reports.curve import plot_curve
 from loren_jax.reports.metrics import read_metrics
 
-COUNTS = ("examples",)
+COUNTS = ("examples", BY_CLASS)
 """Among scores, what is none."""
 
 
@@ -62,13 +63,17 @@ class Summary:
     facts: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as JSON values, in one level: facts, numbers, scores as `accuracy_after`."""
+        """The summary as JSON values, in one level: facts, numbers, scores as `accuracy_after`.
+
+        Those of every class, of what is kept, are called `by_class`.
+        """
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         values = {**own.pop("facts"), **own}
         for when in ("before", "after"):
             scores = values.pop(when) or {}
             values |= {f"{n}_{when}": v for n, v in scores.items() if n not in COUNTS}
-        return values
+        by_class = (self.after or {}).get(BY_CLASS)
+        return values if by_class is None else {**values, BY_CLASS: by_class}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Summary":
@@ -76,10 +81,11 @@ class Summary:
         names = {f.name for f in fields(cls)}
         own = {name: value for name, value in values.items() if name in names}
         rest = {name: value for name, value in values.items() if name not in names}
+        by_class = {BY_CLASS: rest.pop(BY_CLASS)} if BY_CLASS in rest else {}
         for when in ("before", "after"):
             found = [name for name in rest if name.endswith(f"_{when}")]
             scores = {name.removesuffix(f"_{when}"): rest.pop(name) for name in found}
-            own[when] = scores or None
+            own[when] = {**scores, **(by_class if when == "after" else {})} or None
         return cls(**own, facts=rest)
 
 
@@ -114,9 +120,13 @@ def summary_text(summary: Summary, directory: Path) -> str:
         if name not in COUNTS:
             before, after = ((part or {}).get(name) for part in (summary.before, summary.after))
             rows[f"{named}{name}"] = f"{_score(before)} before, {_score(after)} {kept}"
+    by_class = (summary.after or {}).get(BY_CLASS)
     if (majority := facts.get("majority_accuracy")) is not None:
+        # The best of many evaluations is no sample of its accuracy, so it has no interval.
+        certain = by_class and summary.selected_step is None
+        interval = f" ({interval_text(by_class)})" if certain else ""
         rows[f"{named}accuracy"] = (
-            f"{rows.get(f'{named}accuracy', 'not known')}; majority class {majority:.3f} "
+            f"{rows.get(f'{named}accuracy', 'not known')}{interval}; majority class {majority:.3f} "
             f"({facts['held_out_examples']} examples)"
         )
     if summary.selected_step is not None and summary.metric and summary.after:
@@ -137,11 +147,16 @@ def summary_text(summary: Summary, directory: Path) -> str:
         rows["not finite"] = f"{summary.nonfinite} losses; they had no weight"
     width = max(map(len, rows))
     lines = [f"  {name:<{width}}  {row}" for name, row in rows.items()]
+    scored, examples = summary.test, "test"
+    if scored is None:
+        scored, examples = summary.after, facts.get("held_out", "")
+    if scored and BY_CLASS in scored:
+        lines += [f"  {line}" for line in class_table(scored[BY_CLASS], examples)]
     return "\n".join([_headline(summary, directory), *lines])
 
 
 def scores_text(scores: Mapping[str, Any]) -> str:
-    """Scores for people, on one line; `majority_accuracy` and `examples` are no scores.
+    """Scores for people, on one line; `majority_accuracy`, `examples`, `by_class` are no scores.
 
     Example:
         >>> scores_text({"accuracy": 0.75, "majority_accuracy": 0.5, "examples": 40})
@@ -149,6 +164,8 @@ def scores_text(scores: Mapping[str, Any]) -> str:
     """
     apart = (*COUNTS, "majority_accuracy")
     text = ", ".join(f"{name} {_score(v)}" for name, v in scores.items() if name not in apart)
+    if BY_CLASS in scores:
+        text += f" ({interval_text(scores[BY_CLASS])})"
     if "majority_accuracy" in scores:
         text += f"; majority class {scores['majority_accuracy']:.3f}"
     return text + (f" ({scores['examples']} examples)" if "examples" in scores else "")

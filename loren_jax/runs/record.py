@@ -107,8 +107,8 @@ class Counters:
     evaluation_seconds: float = 0.0
     nonfinite: int = 0
     nonfinite_steps: int = 0
-    before: dict[str, float] | None = None
-    after: dict[str, float] | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON values; `Counters(**values)` is the inverse."""
@@ -212,9 +212,13 @@ class Record:
             self._writers.progress.warned(counters.step, text)
             self._write("warning", counters, text=text)
 
-    def evaluated(self, counters: Counters, scores: Mapping[str, float], best: bool | None) -> None:
-        """Writes an evaluation down; `best` is None where nothing is selected."""
+    def evaluated(self, counters: Counters, scores: Mapping[str, Any], best: bool | None) -> None:
+        """Writes an evaluation down; `best` is None where nothing is selected.
+
+        What is no number, as the scores of every class, is for the summary alone.
+        """
         if self._writers is not None:
+            scores = {n: value for n, value in scores.items() if not isinstance(value, Mapping)}
             passes = counters.evaluation_forward_passes
             told: dict[str, JSON] = {"evaluation_forward_passes": passes, **scores}
             if best is not None:

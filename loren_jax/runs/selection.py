@@ -17,7 +17,7 @@ class Best(NamedTuple):
     """The best evaluation so far: steps before it, scores, and the trained leaves by path."""
 
     step: int
-    scores: dict[str, float]
+    scores: dict[str, Any]
     leaves: dict[str, Any]
 
 
@@ -47,7 +47,7 @@ class Selection:
         """Whether there were `patience` evaluations in a row without a better one."""
         return self._patience is not None and self._without_improvement >= self._patience
 
-    def consider(self, step: int, params: PyTree, scores: dict[str, float]) -> bool:
+    def consider(self, step: int, params: PyTree, scores: dict[str, Any]) -> bool:
         """Keeps a copy of the trained parameters if their score is the best.
 
         Args:
@@ -91,7 +91,7 @@ class Selection:
         self._without_improvement, best = facts["without_improvement"], facts["best"]
         self.best = None if best is None else Best(best[0], best[1], leaves)
 
-    def _rank(self, scores: Mapping[str, float]) -> tuple[float, float]:
+    def _rank(self, scores: Mapping[str, Any]) -> tuple[float, float]:
         name = self._score.removeprefix("-")
         if name not in scores:
             raise ValueError(

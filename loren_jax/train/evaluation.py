@@ -40,7 +40,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     limit = max_length_of(config.model, config.max_length, model)
     tokens = reader.tokens(examples, limit, model.config)
     metrics = TASKS[config.data].metrics if config.data in TASKS else ()
-    score = Scorer(model.apply, tokens, config.batch_size, metrics=metrics, title="evaluating")
+    score = Scorer(
+        model.apply,
+        tokens,
+        config.batch_size,
+        metrics=metrics,
+        label_names=model.label_names,
+        title="evaluating",
+    )
     return Evaluation(score(model.params), examples.majority_accuracy())
 
 

@@ -56,8 +56,12 @@ def test_what_a_report_is_told(config):
     assert objective.inputs.keys() == {"training data", "held-out data", "test data"}
     assert objective.facts["label_names"] == ["negative", "positive"]
     scores = objective.test(objective.params)
-    assert scores.keys() == {"loss", "accuracy", "examples", "majority_accuracy"}
-    assert objective.evaluate(objective.params).keys() == {"loss", "accuracy", "examples"}
+    names = {"loss", "accuracy", "examples", "by_class"}
+    assert scores.keys() == {*names, "majority_accuracy"}
+    assert objective.evaluate(objective.params).keys() == names
+    classes = scores["by_class"]["classes"]
+    assert [one["name"] for one in classes] == ["negative", "positive"]
+    assert sum(one["support"] for one in classes) == scores["examples"]
 
 
 def along_inputs(config, *trainable):

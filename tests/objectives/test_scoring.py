@@ -37,6 +37,12 @@ def test_every_example_counts_once(batch_size):
     np.testing.assert_array_equal(params, LOGITS)
 
 
+def test_named_classes_have_scores_of_their_own():
+    by_class = Scorer(apply, TOKENS, 2, label_names=("no", "yes"))(jnp.asarray(LOGITS))["by_class"]
+    assert by_class["confusion"] == [[2, 0], [1, 2]]
+    assert [one["name"] for one in by_class["classes"]] == ["no", "yes"]
+
+
 def test_a_loss_that_is_not_finite_shows():
     scores = Scorer(apply, TOKENS, 2)(jnp.asarray(LOGITS).at[0, 0].set(jnp.nan))
     assert np.isnan(scores["loss"])

@@ -8,6 +8,8 @@ import pytest
 from reports.summaries import SUMMARY
 
 from loren_jax.reports import Summary, summary_text
+from loren_jax.reports.class_scores import class_scores
+from loren_jax.reports.comparison import reported_scores
 
 TEST = {"loss": 0.5, "accuracy": 0.75, "matthews": 0.4, "majority_accuracy": 0.509, "examples": 872}
 SELECTED = {
@@ -65,7 +67,38 @@ def test_a_run_of_no_classifier_has_its_scores_alone():
     assert lines[:2] == ["x: 150 steps", "  score           1.000 before, 0.250 after"]
 
 
-@pytest.mark.parametrize("changes", [{}, SELECTED, {"before": None, "after": None}])
+BY_CLASS = {"by_class": class_scores([[200, 33], [84, 183]], ("bad", "good"))}
+CLASSES = {"after": {**SUMMARY.after, **BY_CLASS}}
+TESTED = {**SELECTED, "test": {**TEST, **BY_CLASS}, "after": {**SELECTED["after"], **BY_CLASS}}
+
+
+def test_every_class_is_told_with_the_interval_of_the_accuracy():
+    told = text(Path("runs/x"), **CLASSES)
+    assert "0.466 before, 0.766 after (95 % interval 0.727 to 0.801); majority class" in told
+    assert told.splitlines()[-4:] == [
+        "  by class, held-out macro F1 0.766",
+        "            precision  recall     F1  examples  answered    1    2",
+        "    1 bad       0.704   0.858  0.774       233            200   33",
+        "    2 good      0.847   0.685  0.758       267             84  183",
+    ]
+
+
+def test_the_test_is_told_class_by_class_and_what_was_selected_has_no_interval():
+    told = text(Path("runs/x"), **TESTED)
+    assert "0.400 (95 % interval 0.727 to 0.801); majority class 0.509 (872 examples)" in told
+    assert "0.766 selected; majority class 0.534" in told
+    assert "  by class, test macro F1 0.766" in told
+    assert told.count("by class") == 1
+
+
+def test_a_mean_over_seeds_is_of_numbers():
+    summary = dataclasses.replace(SUMMARY, **TESTED)
+    assert all(isinstance(v, float) for v in reported_scores(summary.as_json()).values())
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, SELECTED, {"before": None, "after": None}, CLASSES, TESTED]
+)
 def test_json_holds_everything(changes):
     summary = dataclasses.replace(SUMMARY, **changes)
     values = json.loads(json.dumps(summary.as_json()))

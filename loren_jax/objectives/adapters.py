@@ -9,6 +9,7 @@ import jax
 from loren_jax import lora
 from loren_jax.directions.masked import matching
 from loren_jax.models import Classifier, family_of
+from loren_jax.models.kernel_names import kernel_patterns
 from loren_jax.noise import leaf_paths
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.types import PyTree
@@ -66,11 +67,11 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
             parameters=total,
         )
     scale = (config.lora_alpha or config.lora_rank) / config.lora_rank
-    adapted = lora.adapt(model.apply, scale=scale)
+    adapted, targets = lora.adapt(model.apply, scale=scale), _targets(config, model)
     try:
         adapters = lora.init(
             model.params,
-            config.lora_targets,
+            targets,
             rank=config.lora_rank,
             full=_head_patterns(model) if chosen is None else chosen,
             key=config.seed,
@@ -87,6 +88,14 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
         trained_parameters=_size(adapters),
         parameters=total,
     )
+
+
+def _targets(config: ClassificationConfig, model: Classifier) -> tuple[str, ...]:
+    """Patterns of the matrices to adapt, of which the configuration may give short names."""
+    try:
+        return kernel_patterns(model.config, config.lora_targets, leaf_paths(model.params))
+    except ValueError as error:
+        raise ValueError(f"lora_targets: {error}") from None
 
 
 def _head_patterns(model: Classifier) -> tuple[str, ...]:

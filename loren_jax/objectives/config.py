@@ -54,7 +54,8 @@ class ClassificationConfig:
         input_power: With input_directions, how a direction's variance follows that of the inputs:
             0 for all alike, 1 in proportion.
         lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
-        lora_targets: With lora_rank, patterns of the matrices to adapt.
+        lora_targets: With lora_rank, the matrices to adapt: names of modules, such as `query value`
+            or `q_proj v_proj`, or patterns of paths.
         lora_alpha: With lora_rank, adapters are scaled by lora_alpha / lora_rank; by default by 1.
         eval_batch_size: Examples per forward pass of an evaluation.
         seed: Of the data's draw, the batches, a new head and the perturbations.

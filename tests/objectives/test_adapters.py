@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from models.tiny_checkpoints import DECODERS, ENCODERS, TinyCheckpoint, shapes_of
 
 from loren_jax.models import BertConfig, Classifier, GPT2Config, apply_function, init_params
+from loren_jax.models.kernel_names import kernel_patterns
+from loren_jax.noise import leaf_paths
 from loren_jax.objectives import ClassificationConfig
 from loren_jax.objectives.adapters import trainable_model
 
@@ -67,13 +70,55 @@ def test_patterns_that_match_nothing():
     ("options", "message"),
     [
         ({"lora_targets": ("query",)}, "lora_targets chooses what to adapt: give lora_rank too"),
-        ({"lora_rank": 2, "lora_targets": ("query",)}, "^lora_targets: 'query' matches no"),
+        (
+            {"lora_rank": 2, "lora_targets": ("qeury",)},
+            "^lora_targets: 'qeury' matches no .* names are down, key, output, pooler, query, up,",
+        ),
+        ({"lora_rank": 2, "lora_targets": ("*/qeury",)}, r"^lora_targets: '\*/qeury' matches no"),
         ({"lora_rank": 2, "trainable": ("lora*",)}, r"^trainable: 'lora\*' matches no"),
     ],
 )
 def test_errors_name_the_options(options, message):
     with pytest.raises(ValueError, match=message):
         trainable(**options)
+
+
+@pytest.mark.parametrize(
+    ("target", "adapted"),
+    [
+        ("query", {"attention/query"}),
+        ("attention.self.query", {"attention/query"}),
+        ("layers/attention/query/kernel", {"attention/query"}),
+        ("dense", {"attention/output", "up", "down"}),  # PEFT takes all that end so
+        ("attention.output.dense", {"attention/output"}),
+        ("output", {"attention/output"}),
+    ],
+)
+def test_a_target_is_the_name_of_a_module(target, adapted):
+    found = trainable(lora_rank=1, lora_targets=(target,)).params["layers"]
+    paths = {f"layers/{name}/kernel/{part}" for name in adapted for part in ("down", "up")}
+    assert set(leaf_paths({"layers": found})) == paths
+
+
+@pytest.mark.parametrize(
+    ("family", "names", "count"),
+    [
+        ("roberta", ("query", "value"), 2),
+        ("distilbert", ("q_lin", "v_lin"), 2),
+        ("gpt2", ("c_attn",), 1),
+        ("gpt2", ("c_proj",), 2),  # of the attention and of the MLP
+        ("opt", ("q_proj", "v_proj", "out_proj", "fc1"), 4),
+        ("llama", ("q_proj", "v_proj", "gate_proj"), 3),
+        ("llama", ("query", "gate"), 2),
+    ],
+)
+def test_every_family_knows_the_names_of_transformers(family, names, count):
+    checkpoint = TinyCheckpoint({**ENCODERS, **DECODERS}[family])
+    paths = kernel_patterns(checkpoint.config, names, [])
+    assert len(paths) == count
+    assert set(paths) <= set(shapes_of(checkpoint.config))
+    with pytest.raises(ValueError, match="'classifier' matches no parameter and is the name of no"):
+        kernel_patterns(checkpoint.config, ["classifier"], [])
 
 
 def test_the_head_has_one_name_in_every_family():

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-_ADAPTER = "adapter_config.json"
+from loren_jax.checkpoints.adapter_files import ADAPTER_CONFIG
+
 _FOREIGN = {
     "tf_model.h5": "TensorFlow",
     "model.ckpt.index": "TensorFlow",
@@ -25,10 +26,10 @@ def explain_absence(path: Path, wanted: str) -> FileNotFoundError:
 
 
 def _adapter(path: Path) -> str:
-    if not (path / _ADAPTER).is_file():
+    if not (path / ADAPTER_CONFIG).is_file():
         return ""
     try:
-        base = json.loads((path / _ADAPTER).read_text()).get("base_model_name_or_path")
+        base = json.loads((path / ADAPTER_CONFIG).read_text()).get("base_model_name_or_path")
     except (ValueError, AttributeError):
         base = None
     return (

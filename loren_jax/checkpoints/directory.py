@@ -87,6 +87,27 @@ def write_directory(
     Raises:
         FileExistsError: If the directory is in use and ``overwrite`` is false.
     """
+    return write_files(
+        directory,
+        tensors={WEIGHTS: tensors},
+        parsed={CONFIG: config},
+        files=files,
+        overwrite=overwrite,
+    )
+
+
+def write_files(
+    directory: Path,
+    *,
+    tensors: Mapping[str, Mapping[str, np.ndarray]],
+    parsed: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, bytes] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a directory of safetensors, JSON and other files by name, all or nothing.
+
+    The other arguments and errors are those of ``write_directory``.
+    """
     directory = directory.absolute()
     if directory.exists() and not overwrite and (directory.is_file() or any(directory.iterdir())):
         raise FileExistsError(f"{directory} exists; name a new directory or pass overwrite=True")
@@ -94,14 +115,16 @@ def write_directory(
     draft = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
     draft.mkdir()
     try:
-        # Stock transformers refuses files without this mark of who laid out the tensors.
-        save_file(dict(tensors), draft / WEIGHTS, metadata={"format": "pt"})
-        parsed = (json.dumps(config, indent=2) + "\n").encode()
-        for name, content in {CONFIG: parsed, **(files or {})}.items():
+        texts = {n: (json.dumps(v, indent=2) + "\n").encode() for n, v in parsed.items()}
+        for name, content in {**texts, **(files or {})}.items():
             (draft / name).parent.mkdir(exist_ok=True)
             (draft / name).write_bytes(content)
-        # The library that writes them keeps them to their owner, whatever the umask says.
-        (draft / WEIGHTS).chmod((draft / CONFIG).stat().st_mode & 0o777)
+        mode = (draft / next(iter(texts))).stat().st_mode & 0o777
+        for name, arrays in tensors.items():
+            # Stock transformers refuses files without this mark of who laid out the tensors.
+            save_file(dict(arrays), draft / name, metadata={"format": "pt"})
+            # The library that writes them keeps them to their owner, whatever the umask says.
+            (draft / name).chmod(mode)
         _replace(draft, directory)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

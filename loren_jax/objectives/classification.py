@@ -23,6 +23,7 @@ from loren_jax.objectives.saved_model import (
     Reader,
     model_directory,
     model_of,
+    save_adapter,
     save_model,
 )
 from loren_jax.objectives.scoring import Scorer, cross_entropy
@@ -178,6 +179,11 @@ class Classification:
     def save(self, directory: Path, params: PyTree) -> None:
         """Writes the model of merged parameters, which `evaluate` and transformers read."""
         save_model(directory, self._prepared.origin, params, overwrite=True)
+
+    def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
+        """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
+        if self._config.lora_rank is not None:
+            save_adapter(directory, self._config, self._prepared.origin, trained, params)
 
 
 class _Prepared(NamedTuple):

@@ -1,11 +1,13 @@
 """A model's directory: its tokenizer, its prompt, and what a run keeps for all who read it."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jax.typing import DTypeLike
 
+from loren_jax.checkpoints import open_checkpoint
 from loren_jax.models import (
     Classifier,
     export_classifier,
@@ -13,6 +15,7 @@ from loren_jax.models import (
     load_classifier,
     load_prompted,
 )
+from loren_jax.models.adapter_export import NoPlaceError, export_adapter
 from loren_jax.models.network import NetworkConfig
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
@@ -108,6 +111,34 @@ def save_model(
         return
     export_language_model(directory, source, config, params, overwrite=overwrite)
     write_json(directory / PROMPT, prompt_json(prompt, label_names=names, max_length=max_length))
+
+
+def save_adapter(
+    directory: Path,
+    config: ClassificationConfig,
+    origin: Origin,
+    adapters: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> None:
+    """Writes adapters as PEFT reads them; where it cannot, this is said and nothing is written."""
+    assert config.lora_rank is not None
+    try:
+        export_adapter(
+            directory,
+            origin.config,
+            adapters,
+            params,
+            base=open_checkpoint(origin.source),
+            base_name=model_directory(config.model),
+            rank=config.lora_rank,
+            alpha=float(config.lora_alpha or config.lora_rank),
+            overwrite=True,
+        )
+    except NoPlaceError as error:
+        print(
+            f"{directory} is not written: PEFT has no place for {error}; the model has it merged",
+            file=sys.stderr,
+        )
 
 
 def model_directory(model: str) -> str:

@@ -16,6 +16,7 @@ CHECKPOINTS = "checkpoints"
 CURVE = "curve.png"
 SUMMARY = "summary.json"
 MODEL = "model"
+ADAPTER = "adapter"
 SEEDS = "seeds.json"
 """Of the directory around the runs of several seeds."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loren_jax import journal
 from loren_jax.reports.files import (
+    ADAPTER,
     CHECKPOINTS,
     CONFIG,
     CURVE,
@@ -24,7 +25,7 @@ except ImportError:  # Windows has the journal's own check alone
     fcntl = None
 
 LOCK = ".lock"
-_FOLDERS = (MODEL, CHECKPOINTS, "keyframes")
+_FOLDERS = (MODEL, ADAPTER, CHECKPOINTS, "keyframes")
 _FILES = (CONFIG, JOURNAL, FACTORS, SUMMARY, CURVE, METRICS)
 
 

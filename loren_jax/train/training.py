@@ -219,8 +219,10 @@ def _run(
 ) -> Run:
     def finish(kept: PyTree) -> dict[str, Any]:
         merged = processes.on_host(objective.merge(kept))
+        trained = processes.on_host(kept) if config.lora_rank is not None else None
         if processes.first():
             objective.save(config.directory / files.MODEL, merged)
+            objective.save_adapter(config.directory / files.ADAPTER, trained, merged)
         return {}
 
     def passes(step: int) -> int:

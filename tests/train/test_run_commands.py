@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from models.peft_oracle import applied
 from tiny_task import train_arguments, write_model
 
 from loren_jax.checkpoints import open_checkpoint
@@ -29,6 +30,31 @@ def run(place):
 def adapted(place):
     """With adapters, which are merged into the model that is kept."""
     return trained(place, place / "adapted", "--lora-rank", "2", "--dtype", "bfloat16")
+
+
+def test_a_run_with_adapters_leaves_them_as_peft_has_them(place, tmp_path, capsys):
+    more = ("--lora-rank", "2", "--lora-alpha", "3", "--lora-targets", "query", "down")
+    run = trained(place, tmp_path / "run", *more)
+    assert "(model/, adapter/, metrics.jsonl" in capsys.readouterr().out
+    base, table = open_checkpoint(place / "encoder"), open_checkpoint(run / "model")
+    tensors = {f"bert.{name}": base.read(name) for name in base.names()}
+    found = applied(run / "adapter", tensors)
+    for name in table.names():
+        np.testing.assert_allclose(found[name], table.read(name), atol=1e-6, err_msg=name)
+    config = json.loads((run / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(place / "encoder")
+    assert main(["predict", str(run / "adapter"), "--data", str(place / "reviews.tsv")]) == 2
+    assert "is a PEFT adapter of" in capsys.readouterr().err
+
+
+def test_adapters_that_peft_cannot_hold_are_told_and_replaced_by_none(place, tmp_path, capsys):
+    more = ("--lora-rank", "2", "--lora-targets", "query")
+    run = trained(place, tmp_path / "run", *more)
+    assert (run / "adapter").is_dir()
+    trained(place, run, *more, "--trainable", "layers/attention/query/bias", "--overwrite")
+    assert "adapter is not written: PEFT has no place for bert.enc" in capsys.readouterr().err
+    assert not (run / "adapter").exists()
+    assert (run / "model" / "model.safetensors").is_file()
 
 
 def bits(directory):

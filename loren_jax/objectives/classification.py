@@ -150,6 +150,8 @@ class Classification:
             "majority_accuracy": prepared.majority_accuracy,
             "train_examples": len(prepared.train.labels),
             "held_out_examples": len(prepared.held_out.labels),
+            "class_counts": prepared.class_counts,
+            "texts_per_example": prepared.texts_per_example,
             "trained_parameters": self.trainable.trained_parameters,
             "parameters": self.trainable.parameters,
             "columns": ["protocol", "majority_accuracy"],
@@ -189,8 +191,9 @@ class Classification:
 class _Prepared(NamedTuple):
     """Model and splits, of which `test` is None where the evaluations are what is reported.
 
-    A majority accuracy is that of always answering the most frequent class. Of the metrics that
-    count the first selects. The protocol is its title, with what departs from it; None without one.
+    A majority accuracy is that of always answering the most frequent class; the counts of classes
+    are of the training examples, each of one text or more. Of the metrics that count the first
+    selects. The protocol is its title, with what departs from it; None without one.
     """
 
     model: Classifier
@@ -198,6 +201,8 @@ class _Prepared(NamedTuple):
     train: Tokens
     held_out: Tokens
     test: Tokens | None
+    class_counts: dict[str, int]
+    texts_per_example: int
     majority_accuracy: float
     test_majority_accuracy: float | None
     metrics: tuple[str, ...]
@@ -235,6 +240,8 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
         train=tokens(splits.train),
         held_out=tokens(held_out),
         test=None if test is None else tokens(test),
+        class_counts=splits.train.class_counts(),
+        texts_per_example=len(splits.train.texts[0]),
         majority_accuracy=held_out.majority_accuracy(),
         test_majority_accuracy=None if test is None else test.majority_accuracy(),
         metrics=config.rules.metrics(TASKS.get(config.data)) if config.rules else ("accuracy",),

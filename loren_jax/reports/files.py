@@ -34,10 +34,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes a JSON file, all or nothing; numbers that are not finite become null."""
+    write_text(path, json.dumps(strict(values), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, all or nothing."""
     draft = path.with_name(f".{path.name}.draft")
-    text = json.dumps(strict(values), indent=2, allow_nan=False)
     with draft.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())  # before the name, which a crash of the machine may keep alone
     os.replace(draft, path)

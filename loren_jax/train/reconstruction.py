@@ -13,7 +13,9 @@ from loren_jax.models import locate
 from loren_jax.objectives.adapters import TrainableModel, trainable_model
 from loren_jax.objectives.saved_model import Origin, Reader, model_directory, model_of, save_model
 from loren_jax.reports import files
+from loren_jax.reports.model_card import write_card
 from loren_jax.tasks import Prompt
+from loren_jax.train.cards import kept_steps, read_provenance
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.evaluation import opened
 from loren_jax.types import PyTree
@@ -93,6 +95,10 @@ def export_step(
     rebuilt = rebuild(path, base)
     again = journal.replay(rebuilt.trainable.params, rebuilt.recorded, step)
     save_model(output, rebuilt.origin, rebuilt.trainable.merge(again.params))
+    # A journal alone may lie beside files of another run, and other bits have other scores.
+    whole = path.is_dir() and not again.differences
+    known = read_provenance(rebuilt.recorded, path if whole else None, steps=again.steps)
+    write_card(output, known)
     return again
 
 
@@ -152,8 +158,7 @@ def _saved_step(directory: Path, recorded: journal.Journal) -> int:
     """Steps that the model of a run has had: those of the best evaluation, or all."""
     summary = directory / files.SUMMARY
     values = files.read_json(summary) if summary.is_file() else {}
-    selected = values.get("selected_step")
-    return values.get("steps", recorded.steps) if selected is None else selected
+    return kept_steps(values, recorded)
 
 
 def _leaves(params: PyTree) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from loren_jax.runs.directory import require_free
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
 from loren_jax.tasks import Rows
+from loren_jax.train.cards import write_run_card
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
@@ -183,6 +184,8 @@ def forecast(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> For
 
 def _train(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: bool) -> RunResult:
     fitted = _prepared(config, sizes, goes_on=goes_on).go()
+    if processes.first():
+        write_run_card(fitted.directory)
     return RunResult(fitted.summary, fitted.directory)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
@@ -180,3 +181,13 @@ def test_a_head_for_other_classes_is_refused(config, clean, place, tmp_path):
     other = dataclasses.replace(config, model=model, data="cb", data_dir=tmp_path, batch_size=2)
     with pytest.raises(ValueError, match=r"num_labels=3, but .* has 2 labels"):
         train(dataclasses.replace(other, output=tmp_path / "out"))
+
+
+def test_the_card_of_a_prompted_model_says_how_to_ask_it(prompted, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(shutil.copytree(prompted.directory / "model", tmp_path / "model"))
+    text = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: fill-mask" in text
+    assert "On test examples:" in text
+    own = re.search(r"^```python\n(from pathlib.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile(own[1], "README.md", "exec"), {})
+    assert "'probability_negative'" in capsys.readouterr().out

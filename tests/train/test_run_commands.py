@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from models.peft_oracle import applied
 from tiny_task import train_arguments, write_model
 
@@ -79,6 +81,55 @@ def test_another_machine_has_the_journal_and_the_base_alone(run, place, tmp_path
     arguments = ["--base", str(base), "--output", str(tmp_path / "again"), "--step", "3"]
     assert main(["replay", str(file), *arguments]) == 0
     assert bits(tmp_path / "again") == bits(run / "step-3") != bits(run / "model")
+
+
+def card(directory):
+    """The front matter of a model's card, and its text."""
+    text = (directory / "README.md").read_text(encoding="utf-8")
+    return ModelCard(text).data.to_dict(), text
+
+
+def test_every_model_has_a_card_that_says_what_is_known_of_it(run, place, tmp_path):
+    """Scores are those of the very model; of a journal alone there are neither they nor counts."""
+    arguments = ["--base", str(place / "encoder"), "--output", str(tmp_path / "again")]
+    file = shutil.copy(run / "run.journal", tmp_path / "copied.journal")
+    assert main(["export", str(run), "--output", str(tmp_path / "last")]) == 0
+    assert main(["export", str(run), "--step", "2", "--output", str(tmp_path / "two")]) == 0
+    assert main(["replay", str(file), *arguments]) == 0
+    kept, last, two, again = (
+        card(directory)[1]
+        for directory in (run / "model", tmp_path / "last", tmp_path / "two", tmp_path / "again")
+    )
+    assert kept == last
+    assert "fine-tuned with forward passes only: 6 steps of the method `loren`" in kept
+    assert "| negative | 19 |" in kept
+    assert "95 % interval" in kept
+    assert "forward passes: 24 of a batch each" in kept
+    assert "2 steps of" in two
+    assert "| negative | 19 |" in two
+    assert "forward passes: 24" not in two
+    assert "6 steps of" in again
+    for text in (two, again):
+        assert "## Scores" not in text
+    assert "| negative |\n" in again
+    for text in (kept, two, again):
+        assert str(place) not in text  # nor any other folder of this machine
+        assert "reviews.tsv" in text
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_the_card_says_how_to_load(run, tmp_path, monkeypatch, capsys, theirs):
+    if theirs:
+        pytest.importorskip("torch")
+    monkeypatch.chdir(shutil.copytree(run / "model", tmp_path / "model"))
+    data, text = card(run / "model")
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "text-classification"
+    assert "base_model" not in data  # it is a folder here
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (block,) = [b for b in blocks if ("from transformers" in b) == theirs]
+    exec(compile(block, "README.md", "exec"), {})
+    assert "negative" in capsys.readouterr().out
 
 
 def test_info(run, capsys):

@@ -1,4 +1,4 @@
-"""The commands that work on a run that there is: resume, export, replay, info, verify.
+"""The commands that work on a run that there is: resume, export, replay, info, verify, push.
 
 Each is a dataclass whose attributes are its options, and knows how to run.
 """
@@ -170,6 +170,28 @@ class Verify(MethodCommand):
         return 0 if found.same else DIFFERENT
 
 
+@dataclass(frozen=True, kw_only=True)
+class Push(RunCommand):
+    """Upload the model of a run to the Hugging Face Hub, with its card.
+
+    Attributes:
+        directory: Directory of a run, or of a model.
+        name: The repository, OWNER/NAME or a name of your own; made if it is not there.
+        private: Let nobody else see it.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    name: tyro.conf.Positional[str]
+    private: bool = False
+
+    def run(self) -> int:
+        """Uploads."""
+        from loren_jax.train.publishing import push
+
+        print(push(self.directory, self.name, private=self.private))
+        return 0
+
+
 def report(result: Any) -> int:
     """Says how a `RunResult` or a `SeedsResult` ended; returns the exit code."""
     from loren_jax.reports.summary import summary_text
@@ -190,7 +212,7 @@ def report(result: Any) -> int:
 
 def run_commands() -> dict[str, Any]:
     """The commands by name."""
-    return {"export": Export, "replay": Replay, "info": Info, "verify": Verify}
+    return {"export": Export, "replay": Replay, "info": Info, "verify": Verify, "push": Push}
 
 
 def _told(again: Any, output: Path) -> int:

@@ -15,7 +15,11 @@ def write_run_card(directory: Path) -> None:
 
 
 def read_provenance(
-    recorded: journal.Journal, directory: Path | None = None, *, steps: int | None = None
+    recorded: journal.Journal,
+    directory: Path | None = None,
+    *,
+    steps: int | None = None,
+    exact: bool = True,
 ) -> Provenance:
     """What is known of a run's model.
 
@@ -24,6 +28,7 @@ def read_provenance(
         directory: The directory of the run, where that is known.
         steps: Steps that the model has had; None for the model that the run kept, whose scores are
             those of the summary.
+        exact: Whether it has the very bits of the run's.
 
     Returns:
         The facts; scores only where they are those of this very model.
@@ -32,7 +37,7 @@ def read_provenance(
     path = None if directory is None else directory / files.SUMMARY
     summary = {} if path is None or not path.is_file() else files.read_json(path)
     kept = kept_steps(summary, recorded)
-    own = summary and (steps is None or steps == kept)
+    own = summary and exact and (steps is None or steps == kept)
     packages = ("loren-jax", "jax", "jaxlib", "optax")
     steps = kept if steps is None else steps
     planned = max(run["config"]["steps"], steps)  # a run may go on for longer than was planned

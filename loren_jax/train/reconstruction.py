@@ -95,10 +95,9 @@ def export_step(
     rebuilt = rebuild(path, base)
     again = journal.replay(rebuilt.trainable.params, rebuilt.recorded, step)
     save_model(output, rebuilt.origin, rebuilt.trainable.merge(again.params))
-    # A journal alone may lie beside files of another run, and other bits have other scores.
-    whole = path.is_dir() and not again.differences
-    known = read_provenance(rebuilt.recorded, path if whole else None, steps=again.steps)
-    write_card(output, known)
+    # A journal alone may lie beside files of another run.
+    directory, exact = path if path.is_dir() else None, not again.differences
+    write_card(output, read_provenance(rebuilt.recorded, directory, steps=again.steps, exact=exact))
     return again
 
 

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -122,7 +123,9 @@ def _compare_command() -> Any:
     from loren_jax.train.config import CompareConfig
 
     def compare(
-        runs: tyro.conf.Positional[tuple[Path, ...]], output: Path = Path("comparison.png")
+        runs: tyro.conf.Positional[tuple[Path, ...]],
+        output: Path = Path("comparison.png"),
+        table: Path | None = None,
     ) -> CompareConfig:
         """Print runs side by side and draw them in one picture.
 
@@ -131,8 +134,9 @@ def _compare_command() -> Any:
         Args:
             runs: Directories of runs, or of the runs of several seeds.
             output: The .png, .pdf or .svg file to draw.
+            table: The .csv, .md or .tex file to write the table to.
         """
-        return CompareConfig(runs=runs, output=output)
+        return CompareConfig(runs=runs, output=output, table=table)
 
     return compare
 
@@ -195,21 +199,35 @@ def _train(command: Any) -> int:
 
 
 def _compare(config: Any) -> int:
-    from loren_jax.reports.comparison import comparison_table, group_runs, read_runs
-    from loren_jax.reports.comparison_plot import plot_comparison
+    from loren_jax.reports import (
+        comparison_rows,
+        comparison_table,
+        group_runs,
+        plot_comparison,
+        read_runs,
+        write_table,
+    )
 
     groups = group_runs(read_runs(config.runs))
-    print(comparison_table(groups))
+    print(comparison_table(groups, _columns()))
+    if config.table is not None:
+        write_table(comparison_rows(groups), config.table)
+        print(f"written: {config.table}")
     if config.output is not None:
         plot_comparison(groups, config.output)
         print(f"drawn: {config.output}")
     return 0
 
 
+def _columns() -> int | None:
+    """Letters of a line of the terminal; None where there is none, as in a pipe."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
 def _list_optimizers() -> int:
     from loren_jax.train.methods import methods_table
 
-    print(methods_table())
+    print(methods_table(_columns()))
     print("\nK directions; N trained parameters, m x n those of a matrix, of which")
     print("`train --optimizer NAME --help` tells the rank r and every other option.")
     return 0

@@ -11,6 +11,7 @@ from loren_jax.reports import files
 from loren_jax.reports.files import METRICS, SEEDS
 from loren_jax.reports.metrics import read_metrics
 from loren_jax.reports.summary import COUNTS
+from loren_jax.reports.tables import Row, Spread, text_table
 
 # What may differ between two runs of one group: where they were written, and the seed.
 _OWN = ("seed", "seeds", "output", "overwrite")
@@ -92,37 +93,53 @@ def group_runs(runs: Sequence[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-def comparison_table(groups: Sequence[Sequence[Run]]) -> str:
-    """The groups as text, a line each, with mean and standard deviation over their finished runs.
+def comparison_rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
+    """The groups as a table, a row each, with mean and standard deviation over finished runs.
 
     Args:
         groups: What `group_runs` returns.
 
     Returns:
-        Lines without a newline at the end.
+        Titles and cells, for `write_table`.
     """
-    varied, finished = varied_options(groups), [r.summary for g in groups for r in g if r.summary]
+    finished = [run.summary for group in groups for run in group if run.summary]
     told = [summary.get("columns", _CLASSIFICATION) for summary in finished] or [_CLASSIFICATION]
     own = dict.fromkeys(name for names in told for name in names)
     titles = [name.removesuffix("_accuracy") for name in own]
-    pairs = zip(groups, varied, strict=True)
-    rows = [(*_COLUMNS, *titles), *(_row(*pair, tuple(own)) for pair in pairs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    pairs = zip(groups, _varied(groups), strict=True)
+    return [(*_COLUMNS, *titles), *(_row(*pair, tuple(own)) for pair in pairs)]
+
+
+def comparison_table(groups: Sequence[Sequence[Run]], width: int | None = None) -> str:
+    """The groups as text, with a line for each run that is not finished.
+
+    Args:
+        groups: What `group_runs` returns.
+        width: Letters of a line; see `loren_jax.reports.tables.text_table`.
+
+    Returns:
+        Lines without a newline at the end.
+    """
     unfinished = [run for group in groups for run in group if run.summary is None]
-    for run in unfinished:
-        lines.append(f"{run.directory} is not finished: step {run.steps} of {run.config['steps']}")
-    return "\n".join(line.rstrip() for line in lines)
+    notes = [
+        f"{run.directory} is not finished: step {run.steps} of {run.config['steps']}"
+        for run in unfinished
+    ]
+    return "\n".join([text_table(comparison_rows(groups), width), *notes])
 
 
 def varied_options(groups: Sequence[Sequence[Run]]) -> list[str]:
     """Of each group the options in which the groups differ, as `learning_rate=0.1`."""
+    said = [[f"{name}={value}" for name, value in own.items()] for own in _varied(groups)]
+    return [", ".join(words) for words in said]
+
+
+def _varied(groups: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
     flat = [_flat(group[0].config) for group in groups]
     names = dict.fromkeys(name for options in flat for name in options)
     own = [n for n in names if n not in _SHOWN and len({str(o.get(n)) for o in flat}) > 1]
     said = lambda options: [n for n in own if options.get(n) is not None]
-    short = lambda name: name.rpartition(".")[2]
-    return [", ".join(f"{short(n)}={o[n]}" for n in said(o)) for o in flat]
+    return [{n.rpartition(".")[2]: options[n] for n in said(options)} for options in flat]
 
 
 def run_name(group: Sequence[Run]) -> str:
@@ -142,20 +159,20 @@ def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _row(group: Sequence[Run], varied: str, own: tuple[str, ...]) -> tuple[str, ...]:
+def _row(group: Sequence[Run], varied: Mapping[str, Any], own: tuple[str, ...]) -> Row:
     config = group[0].config
     finished = [run.summary for run in group if run.summary is not None]
     # Older summaries lack what came later; a run without any is marked by dashes.
     mark = "" if len(finished) == len(group) else " (unfinished)"
     seeds = ",".join(str(run.config.get("seed", "-")) for run in group)
     metric = _metric(finished)
-    unit = "" if metric == "accuracy" else f" {metric}"
+    unit = "" if metric == "accuracy" else metric
     return (
         run_name(group),
         config.get("optimizer", {}).get("name", "-"),
         Path(config.get("model", "-")).name,
         Path(config.get("data", "-")).name + (", prompt" if config.get("prompt") else ""),
-        varied or "-",
+        varied,
         seeds + mark,
         _range([run.steps for run in group]),
         _range([run.forward_passes for run in group]),
@@ -171,7 +188,7 @@ def _told(summary: Mapping[str, Any], name: str) -> Any:
     return (summary.get("test") or {}).get(name, summary.get(name))
 
 
-def _fact(values: Sequence[Any]) -> str:
+def _fact(values: Sequence[Any]) -> str | Spread:
     """Words of the first run, or the mean of numbers."""
     if any(isinstance(value, str) for value in values):
         return str(values[0])
@@ -195,9 +212,10 @@ def _test(summary: dict[str, Any], metric: str) -> float | None:
     return None if test is None else test.get("metrics", test).get(metric)
 
 
-def _spread(values: Sequence[float | None], unit: str = "", digits: int = 3) -> str:
+def _spread(values: Sequence[float | None], unit: str = "", digits: int = 3) -> Spread:
     known = [value for value in values if value is not None]
-    return spread_text(mean_and_std(known), digits) + unit if known else "-"
+    found = mean_and_std(known) if known else {"mean": None, "std": None}
+    return Spread(found["mean"], found["std"], unit, digits)
 
 
 def _range(values: Sequence[int]) -> str:
@@ -267,16 +285,3 @@ def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
     """
     std = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "std": std}
-
-
-def spread_text(values: Mapping[str, float | None], digits: int = 3) -> str:
-    """Mean and standard deviation for people.
-
-    Example:
-        >>> spread_text({"mean": 0.75, "std": 0.0125}), spread_text({"mean": 2.0, "std": None})
-        ('0.750 ± 0.013', '2.000')
-    """
-    mean, std = values["mean"], values["std"]
-    if mean is None:
-        return "-"
-    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")

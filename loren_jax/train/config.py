@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 from loren_jax.arguments import count, positive
 from loren_jax.journal import earlier
 from loren_jax.objectives.config import DATA, ClassificationConfig, meant, take_plain
+from loren_jax.reports.tables import require_kind
 from loren_jax.tasks import TASKS
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
 from loren_jax.train.rates import starting_rate
@@ -272,13 +273,17 @@ class CompareConfig:
     Attributes:
         runs: Directories of runs, or of the runs of several seeds.
         output: The PNG, PDF or SVG file to draw; None for the table alone.
+        table: The .csv, .md or .tex file to write the table to; None to print it alone.
     """
 
     runs: tuple[Path, ...]
     output: Path | None = Path("comparison.png")
+    table: Path | None = None
 
     def __post_init__(self) -> None:
         take_plain(self)
+        if self.table is not None:
+            require_kind(self.table)
         if not self.runs:
             raise ValueError("runs is empty: name the directories of one or more runs.")
 

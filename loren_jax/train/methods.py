@@ -7,6 +7,7 @@ from typing import Any
 
 from loren_jax.journal.method import imported
 from loren_jax.optimizers import METHODS
+from loren_jax.reports.tables import text_table
 from loren_jax.train.options import MethodOptions, options_of
 
 OPTIONS: Mapping[str, Any] = {name: options_of(entry.factory) for name, entry in METHODS.items()}
@@ -103,8 +104,8 @@ def _passes(options: MethodOptions) -> int:
     return options.passes()
 
 
-def methods_table() -> str:
-    """The methods, what they cost and where they come from, as text.
+def methods_table(width: int | None = None) -> str:
+    """The methods, what they cost and where they come from, as text of lines of some width.
 
     Example:
         >>> print(methods_table().splitlines()[0])
@@ -113,6 +114,4 @@ def methods_table() -> str:
     head = ("optimizer", "forward passes a step", "state beyond the parameters", "reference")
     rows = [(*head, "summary")]
     rows += [(e.name, e.passes, e.state, e.reference, e.summary) for e in METHODS.values()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return text_table(rows, width)

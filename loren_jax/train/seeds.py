@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax.reports import files
-from loren_jax.reports.comparison import mean_and_std, reported_scores, spread_text
+from loren_jax.reports.comparison import mean_and_std, reported_scores
 from loren_jax.reports.summary import Summary
+from loren_jax.reports.tables import Spread
 from loren_jax.runs import processes
 from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.train.config import TrainConfig
@@ -149,7 +150,7 @@ def seeds_text(result: SeedsResult) -> str:
         )
     width = max(map(len, result.statistics), default=7)
     for name, values in result.statistics.items():
-        lines.append(f"  {name:<{width}}  {spread_text(values)}")
+        lines.append(f"  {name:<{width}}  {Spread(values['mean'], values['std'])}")
     names = f"{files.SEEDS} and a run for each seed"
     lines.append(f"  {'written':<{width}}  {result.directory}/ ({names})")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Runs side by side, from directories made by hand; whole runs are in tests/train."""
 
+import csv
 import dataclasses
 import json
 
@@ -9,8 +10,9 @@ import pytest
 from reports.summaries import SUMMARY
 
 from loren_jax import fit, loren, mezo
+from loren_jax.cli import main
 from loren_jax.reports import comparison_table, group_runs, plot_comparison, read_runs
-from loren_jax.reports.comparison import reported_scores, spread_text, varied_options
+from loren_jax.reports.comparison import reported_scores, varied_options
 
 
 def write_run(directory, *, seed=0, accuracy=0.7, finished=True, metric="accuracy", **config):
@@ -203,5 +205,23 @@ def test_the_scores_of_a_summary_of_version_0_1_0():
     assert found["test majority class"] == 0.6
 
 
-def test_spread_of_nothing():
-    assert spread_text({"mean": None, "std": None}) == "-"
+def test_compare_writes_its_table_and_fits_the_terminal(tmp_path, monkeypatch, capsys):
+    for number, rate in enumerate((0.1, 0.3)):
+        for seed in (0, 1):
+            options = {"name": "loren", "learning_rate": rate}
+            place = tmp_path / f"rate{number}" / f"seed{seed}"
+            write_run(place, seed=seed, accuracy=0.6 + rate + seed / 10, optimizer=options)
+        (tmp_path / f"rate{number}" / "seeds.json").write_text("{}")
+    monkeypatch.setenv("COLUMNS", "80")
+    runs = [str(tmp_path / f"rate{number}") for number in range(2)]
+    more = ["--output", str(tmp_path / "all.svg"), "--table", str(tmp_path / "all.csv")]
+    assert main(["compare", *runs, *more]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:-2])) <= 80
+    assert "rate1" in [line.split()[0] for line in lines[:-2] if "0.950 ± 0.071" in line]
+    assert lines[-2:] == [f"written: {tmp_path / 'all.csv'}", f"drawn: {tmp_path / 'all.svg'}"]
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["learning_rate"] for row in rows] == ["0.1", "0.3"]
+    assert float(rows[1]["kept"]) == pytest.approx(0.95)
+    assert float(rows[1]["kept std"]) == pytest.approx(0.1 / 2**0.5)

@@ -111,7 +111,9 @@ def test_a_task_with_several_seeds_and_their_comparison(place, tmp_path, capsys)
     task = f"--data sst2 --data-dir {place / 'data'}"
     assert main(f"evaluate --model {out / 'seed1' / 'model'} {task}".split()) == 0
     summary = json.loads((out / "seed1" / "summary.json").read_text())
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert "seed 0 (1/2): step 0/1: dev " in told
+    assert "seed 1 (2/2): step 1/1: training loss " in told
     assert f"accuracy           {summary['test']['accuracy']:.4f}" in said
     assert main(["compare", str(out), "--output", str(tmp_path / "all.png")]) == 0
     table = capsys.readouterr().out.splitlines()

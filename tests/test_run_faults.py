@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,17 @@ def test_local_paths_are_kept_as_they_were_meant(place, tmp_path, interrupted, m
     assert main(["train", "--resume", "run"]) == 0
     assert main(["verify", "run"]) == 0
     assert main(["export", "run", "--step", "2", "--output", "two"]) == 0
+
+
+def test_a_stopped_run_says_how_to_go_on(place, tmp_path, interrupted, capsys):
+    interrupted()
+    assert main(arguments(place, tmp_path / "run&1")) == 130
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last == f"go on with: loren-jax train --resume '{tmp_path / 'run&1'}'"
+    assert main(shlex.split(last.partition("loren-jax ")[2])) == 0
+    printed, told = capsys.readouterr()
+    assert "resuming behind step 3, from the checkpoint of step 0" in told
+    assert "go on with" not in printed
 
 
 @pytest.mark.slow

@@ -67,6 +67,9 @@ class Loop:
                 self.save(params, state)
             if last or self._exhausted:
                 break
+            if waiting and step == self.record.steps:
+                jax.block_until_ready(params)  # or the first step of our own would wait for these
+                waiting = self._settle(*waiting)
             losses = self.record.losses(step)
             if losses is None:
                 if step == 0:
@@ -93,8 +96,12 @@ class Loop:
         now, counters = time.perf_counter(), self.counters
         counters.step = step
         counters.nonfinite += int(losses.size - finite.sum())
-        counters.forward_passes += self.passes(step - 1)
-        counters.training_seconds += now - self._clock
+        passes, seconds = self.passes(step - 1), now - self._clock
+        counters.forward_passes += passes
+        counters.training_seconds += seconds
+        if step <= self.record.steps:
+            counters.replayed_forward_passes += passes
+            counters.replayed_seconds += seconds
         self._clock = now
         self.record.stepped(counters, loss, losses)
         for text in self.signs.seen(losses):

@@ -45,6 +45,7 @@ class Plan:
         config: What `config.json` should say beside, as JSON values.
         told: Facts for the summary, as JSON values.
         title: Heading of the curve.
+        label: What the run is called in front of what it shows, where there are several.
         held_out: What the evaluated examples are called.
         shown: Names of the scores that are shown while it runs; None for all.
         checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
@@ -79,6 +80,7 @@ class Plan:
     config: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
+    label: str = ""
     held_out: str = ""
     shown: tuple[str, ...] | None = None
     checkpoint_every: int = 100

@@ -1,8 +1,9 @@
 """What a run counts, writes and shows as it goes: journal, metrics, progress."""
 
+import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -17,11 +18,14 @@ from loren_jax.reports.metrics import MetricsWriter, events_until
 from loren_jax.runs import processes
 from loren_jax.runs.environment import environment
 from loren_jax.runs.forecast import Forecast
+from loren_jax.runs.pace import Pace
 from loren_jax.runs.plan import Plan
 from loren_jax.types import JSON
 
 # Half of the weight lies on the last seven steps: smooth, and still current.
 _SMOOTHING = 0.9
+_BAR = 10
+"""The least letters that a bar is of use with."""
 
 
 @contextmanager
@@ -38,58 +42,103 @@ class Progress:
     """A progress bar where there is a terminal; lines alone where there is none.
 
     `held_out` is what the evaluated examples are called, in front of each score; `shown` are the
-    scores that are shown, all by default.
+    scores that are shown, all by default; `label` is what the run is called among others; `pace`
+    knows what is left.
     """
 
-    def __init__(self, steps: int, held_out: str = "", shown: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        steps: int,
+        held_out: str = "",
+        shown: tuple[str, ...] | None = None,
+        *,
+        label: str = "",
+        pace: Pace | None = None,
+    ):
         # Not with the package, which works without it.
         from tqdm import tqdm
 
+        self._label = f"{label}: " if label else ""
         self._bar = tqdm(
             total=steps,
             file=sys.stderr,
             disable=sys.stderr is None or not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
+            ncols=_columns(),
+            desc=self._label,
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps{postfix}",
         )
         self._steps, self._held_out, self._shown = steps, held_out, shown
+        self._pace = Pace(steps, steps) if pace is None else pace
         self._loss: float | None = None
-        self._scores = ""
+        self._score: list[str] = []
         self._start = time.perf_counter()
 
-    def stepped(self, step: int, loss: float, passes_per_second: float) -> None:
-        """Shows that a step is done; the speed is that of the training steps so far."""
+    def stepped(self, counters: "Counters", loss: float, *, replayed: bool = False) -> None:
+        """Shows that a step is done, and as much of its numbers as there is room for."""
+        self._pace.stepped(counters, replayed=replayed)
         if loss == loss:  # a step without a finite loss would blank the bar for good
             kept = loss if self._loss is None else self._loss
             self._loss = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
         shown = "-" if self._loss is None else f"{self._loss:.3f}"
-        self._bar.set_postfix_str(
-            f"loss {shown}, {self._scores}{passes_per_second:.1f} passes/s", refresh=False
-        )
-        self._bar.update(step - self._bar.n)
+        left, speed = self._pace.left(counters.step), counters.forward_passes_per_second
+        parts = [
+            [] if left is None else [f"{self._bar.format_interval(left)} left"],
+            [f"loss {shown}"],
+            self._score,
+            [] if speed is None else [f"{speed:.1f} passes/s"],
+        ]
+        self._bar.ncols = _columns()  # a window may have changed its size
+        fixed = f"{self._label}100%|| {self._steps}/{self._steps} steps"
+        room = self._bar.ncols - len(fixed) - _BAR
+        self._bar.set_postfix_str(_fitting(parts, room), refresh=False)
+        self._bar.update(counters.step - self._bar.n)
 
     def told(self, text: str) -> None:
         """Prints one line."""
-        self._bar.write(text, file=sys.stderr)
+        self._bar.write(f"{self._label}{text}", file=sys.stderr)
 
     def warned(self, step: int, text: str) -> None:
         """Prints one sentence on what is wrong with the run."""
         self.told(f"step {step}: warning: {text}")
 
-    def evaluated(self, step: int, scores: Mapping[str, float]) -> None:
+    def evaluated(self, counters: "Counters", scores: Mapping[str, float]) -> None:
         """Prints the scores after a step."""
+        self._pace.evaluated(counters)
         names = scores if self._shown is None else [n for n in self._shown if n in scores]
         before = f"{self._held_out} " if self._held_out else ""
         told = ", ".join(f"{before}{name} {scores[name]:.4f}" for name in names)
-        last = list(names)[-1:]
-        self._scores = "".join(f"{before}{name} {scores[name]:.3f}, " for name in last)
+        for name in list(names)[-1:]:
+            short = f"{name} {scores[name]:.3f}"
+            self._score = [f"{before}{short}", short]
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
         seconds = time.perf_counter() - self._start
-        self.told(f"step {step}/{self._steps}: {loss}{told} ({seconds:.0f} s)")
+        self.told(f"step {counters.step}/{self._steps}: {loss}{told} ({seconds:.0f} s)")
 
     def close(self) -> None:
         """Ends the bar."""
         self._bar.close()
+
+
+def _columns() -> int:
+    """Letters of a line of the terminal, without the last, where a cursor would wrap."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns - 1
+    except (OSError, ValueError, AttributeError):
+        return 79
+
+
+def _fitting(parts: Sequence[Sequence[str]], room: int) -> str:
+    """The parts that there is room for, each in the first of its forms that fits.
+
+    Example:
+        >>> _fitting([["00:03 left"], ["dev accuracy 0.5", "accuracy 0.5"], ["9 passes/s"]], 27)
+        '00:03 left, accuracy 0.5'
+    """
+    kept: list[str] = []
+    for forms in parts:
+        fits = (form for form in forms if len(", ".join(["", *kept, form])) <= room)
+        kept += [form for form in [next(fits, "")] if form]
+    return ", ".join(kept)
 
 
 @dataclass
@@ -97,7 +146,8 @@ class Counters:
     """The counts of a run, which a checkpoint holds, so that a resumed run counts on.
 
     `nonfinite` counts losses, `nonfinite_steps` steps in a row, up to now, without a finite one.
-    `training_seconds` are of the steps alone. Scores are None where there were none.
+    `training_seconds` are of the steps alone. What is `replayed` is of steps that took their losses
+    from the journal, within the other two counts. Scores are None where there were none.
     """
 
     step: int = 0
@@ -105,10 +155,19 @@ class Counters:
     evaluation_forward_passes: int = 0
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    replayed_forward_passes: int = 0
+    replayed_seconds: float = 0.0
     nonfinite: int = 0
     nonfinite_steps: int = 0
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+
+    @property
+    def forward_passes_per_second(self) -> float | None:
+        """Of the steps that were evaluated; None before there is one."""
+        passes = self.forward_passes - self.replayed_forward_passes
+        seconds = self.training_seconds - self.replayed_seconds
+        return passes / seconds if passes and seconds > 0 else None
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON values; `Counters(**values)` is the inverse."""
@@ -144,13 +203,13 @@ def writers_of(
     metrics = opened.enter_context(MetricsWriter(run.directory / files.METRICS, kept))
     if recorded is None:
         metrics.write("config", 0, 0, **files.read_json(run.directory / files.CONFIG))
-    else:
-        print(
-            f"resuming behind step {recorded.steps}, from the checkpoint of step {counters.step}",
-            file=sys.stderr,
-        )
-    progress = Progress(run.steps, run.held_out, run.shown)
+    pace = Pace(run.steps, run.eval_every, counters)
+    progress = Progress(run.steps, run.held_out, run.shown, label=run.label, pace=pace)
     opened.callback(progress.close)
+    if recorded is not None:
+        progress.told(
+            f"resuming behind step {recorded.steps}, from the checkpoint of step {counters.step}"
+        )
     return Writers(log, metrics, progress)
 
 
@@ -183,6 +242,11 @@ class Record:
     def __init__(self, losses: Float[np.ndarray, "steps K S"], writers: Writers | None):
         self._losses, self._writers = losses, writers
 
+    @property
+    def steps(self) -> int:
+        """Steps that were recorded before."""
+        return len(self._losses)
+
     def losses(self, step: int) -> Float[np.ndarray, "K S"] | None:
         """The losses of a step, or None if it is yet to be taken."""
         return self._losses[step] if step < len(self._losses) else None
@@ -191,15 +255,13 @@ class Record:
         """Writes a step down; the counters have it."""
         if self._writers is None:
             return
-        log, progress = self._writers.journal, self._writers.progress
-        if counters.step > len(self._losses):
-            log.append(counters.step - 1, losses)
+        replayed = counters.step <= self.steps
+        if not replayed:
+            self._writers.journal.append(counters.step - 1, losses)
         self._write(
             "step", counters, loss=loss, losses=losses.tolist(), nonfinite=counters.nonfinite
         )
-        progress.stepped(
-            counters.step, loss, counters.forward_passes / max(counters.training_seconds, 1e-9)
-        )
+        self._writers.progress.stepped(counters, loss, replayed=replayed)
 
     def begun(self, forecast: Forecast) -> None:
         """Says what the run will take."""
@@ -224,7 +286,7 @@ class Record:
             if best is not None:
                 told["best"] = best
             self._write("evaluation", counters, **told)
-            self._writers.progress.evaluated(counters.step, scores)
+            self._writers.progress.evaluated(counters, scores)
 
     def finished(self, counters: Counters, summary: Mapping[str, JSON]) -> None:
         """Writes the summary down, as the last event."""

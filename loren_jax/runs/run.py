@@ -206,7 +206,6 @@ class Run(Plan):
         """Writes what the run leaves; the summary comes last and says that all is there."""
         counters = loop.counters
         best = loop.selection.best if loop.selection else None
-        seconds = counters.training_seconds
         summary = Summary(
             steps=counters.step,
             planned_steps=self.steps,
@@ -220,10 +219,10 @@ class Run(Plan):
             forward_passes=counters.forward_passes,
             evaluation_forward_passes=counters.evaluation_forward_passes,
             nonfinite=counters.nonfinite,
-            training_seconds=round(seconds, 3),
+            training_seconds=round(counters.training_seconds, 3),
             evaluation_seconds=round(counters.evaluation_seconds, 3),
             compile_seconds=round(programs.seconds, 3),
-            forward_passes_per_second=counters.forward_passes / seconds if seconds else None,
+            forward_passes_per_second=counters.forward_passes_per_second,
             temporary_bytes=programs.temporary_bytes,
             peak_resident_bytes=peak_resident_bytes(),
             peak_device_bytes=peak_device_bytes(),

@@ -3,6 +3,7 @@
 Each is a dataclass whose attributes are its options, and knows how to run.
 """
 
+import shlex
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -205,9 +206,18 @@ def report(result: Any) -> int:
         seeds = [f"seed {run.summary.facts['seed']}: " for run in runs]
         texts = [seed + text for seed, text in zip(seeds, texts, strict=True)]
         texts.append(seeds_text(result))
+    elif result.summary.interrupted:
+        texts.append(f"go on with: {shlex.join(_going_on(result))}")
     if first():
         print("\n\n".join(texts))
     return INTERRUPTED if runs[-1].summary.interrupted else 0
+
+
+def _going_on(result: Any) -> list[str]:
+    """The command that goes on with a run."""
+    method = result.summary.facts["optimizer"]
+    own = ["--optimizer", method] if ":" in method else []
+    return ["loren-jax", "train", "--resume", str(result.directory), *own]
 
 
 def run_commands() -> dict[str, Any]:

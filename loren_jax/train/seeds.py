@@ -1,9 +1,10 @@
 """Several runs that differ by their seed alone, and what they have in common."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from loren_jax.reports import files
 from loren_jax.reports.comparison import mean_and_std, reported_scores
@@ -66,7 +67,7 @@ def train_seeds(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> 
         files.write_json(config.directory / files.SEEDS, values)
 
     processes.told(begin)
-    return _run(config, [lambda run=run: train(run, sizes) for run in runs])
+    return _run(config, [partial(train, run, sizes) for run in runs])
 
 
 def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> SeedsResult:
@@ -91,16 +92,16 @@ def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> See
         )
     config = dataclasses.replace(TrainConfig.from_json(values["config"]), output=directory)
 
-    def go_on(run: TrainConfig) -> RunResult:
+    def go_on(run: TrainConfig, label: str) -> RunResult:
         summary = run.directory / files.SUMMARY
         found = processes.told(lambda: files.read_json(summary) if summary.is_file() else None)
         if found is not None and not found["interrupted"]:
             return RunResult(Summary.from_json(found), run.directory)
         if processes.told(lambda: holds_run(run.directory)):
-            return resume(run.directory, sizes)
-        return train(run, sizes)
+            return resume(run.directory, sizes, label=label)
+        return train(run, sizes, label=label)
 
-    return _run(config, [lambda run=run: go_on(run) for run in _runs(config)])
+    return _run(config, [partial(go_on, run) for run in _runs(config)])
 
 
 def _runs(config: TrainConfig) -> list[TrainConfig]:
@@ -111,17 +112,17 @@ def _runs(config: TrainConfig) -> list[TrainConfig]:
     ]
 
 
-def _run(config: TrainConfig, starts: Sequence[Any]) -> SeedsResult:
-    results: list[RunResult] = []
-    for start in starts:
-        results.append(start())
+def _run(config: TrainConfig, starts: Sequence[Callable[..., RunResult]]) -> SeedsResult:
+    results, seeds = [], config.seeds or ()
+    for number, (seed, start) in enumerate(zip(seeds, starts, strict=True), start=1):
+        results.append(start(label=f"seed {seed} ({number}/{len(seeds)})"))
         if results[-1].summary.interrupted:
             break
     complete = [run.summary for run in results if not run.summary.interrupted]
     rows = [reported_scores(summary.as_json()) for summary in complete]
     names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
     common = {name: mean_and_std([row[name] for row in rows]) for name in names}
-    result = SeedsResult(results, common, config.directory, config.seeds or ())
+    result = SeedsResult(results, common, config.directory, seeds)
     if processes.first():
         values = {
             "config": config.as_json(),

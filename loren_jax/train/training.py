@@ -34,7 +34,9 @@ class RunResult(NamedTuple):
     directory: Path
 
 
-def train(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> RunResult:
+def train(
+    config: TrainConfig, sizes: Mapping[str, int] | None = None, *, label: str = ""
+) -> RunResult:
     """Fine-tunes a classifier and writes model, metrics, journal, curve and summary.
 
     Ctrl-C or SIGTERM ends the run after the current step, and what was learned is kept; the
@@ -47,6 +49,7 @@ def train(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> RunRes
         config: What to do; for `seeds`, see `train_seeds`.
         sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.joined`. One by
             default.
+        label: What the run is called in front of what it shows, where there are several.
 
     Returns:
         The numbers, and where the files are.
@@ -60,7 +63,7 @@ def train(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> RunRes
         raise ValueError("seeds asks for several runs: call train_seeds, or give seed instead")
     # Before anything dear is done; the run itself looks again, with the directory locked.
     processes.told(lambda: require_free(config.directory, overwrite=config.overwrite))
-    return _train(config, sizes, goes_on=False)
+    return _train(config, sizes, label, goes_on=False)
 
 
 def resume(
@@ -69,6 +72,7 @@ def resume(
     *,
     steps: int | None = None,
     data: object = None,
+    label: str = "",
 ) -> RunResult:
     """Goes on with a run where it stopped, however it stopped.
 
@@ -81,6 +85,7 @@ def resume(
         sizes: Devices along each axis of the mesh to go on with.
         steps: Steps to take in all; by default as many as were planned.
         data: The data frame or `datasets.Dataset` that the run began with, if it was one.
+        label: See `train`.
 
     Returns:
         The numbers, and where the files are.
@@ -99,7 +104,7 @@ def resume(
             f"resume: the run in {directory} began with a {config.data} in memory: give it again, "
             "as resume(directory, data=...)"
         )
-    return _train(config, sizes, goes_on=True)
+    return _train(config, sizes, label, goes_on=True)
 
 
 def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
@@ -179,17 +184,21 @@ def forecast(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> For
         ValueError: If the data, the checkpoint or an argument is wrong.
         OSError: If a file is absent.
     """
-    return _prepared(config, sizes, goes_on=False).forecast()
+    return _prepared(config, sizes, "", goes_on=False).forecast()
 
 
-def _train(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: bool) -> RunResult:
-    fitted = _prepared(config, sizes, goes_on=goes_on).go()
+def _train(
+    config: TrainConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
+) -> RunResult:
+    fitted = _prepared(config, sizes, label, goes_on=goes_on).go()
     if processes.first():
         write_run_card(fitted.directory)
     return RunResult(fitted.summary, fitted.directory)
 
 
-def _prepared(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: bool) -> Run:
+def _prepared(
+    config: TrainConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
+) -> Run:
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.input_directions is not None:
@@ -210,7 +219,7 @@ def _prepared(config: TrainConfig, sizes: Mapping[str, int] | None, *, goes_on: 
     )
     factors = _stored_factors(config) if goes_on else None
     run = _run(config, objective, devices, objective.factors if factors is None else factors)
-    run.resume, run.overwrite = goes_on, config.overwrite and not goes_on
+    run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
     return run
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import closing
 
 import numpy as np
@@ -126,6 +127,20 @@ def test_a_resumed_run_takes_recorded_losses_and_appends_its_own_alone(tmp_path)
     assert [word for word in ran.order if "fetch" in word] == ["fetch 5", "fetch 6"]
     assert [word for word in ran.order if "score" in word] == ["score 4", "score 6"]
     assert (ran.params, ran.counters.forward_passes) == (6, 12)
+
+
+def test_the_speed_is_that_of_the_steps_that_were_evaluated(tmp_path):
+    """Four of six took their losses from the journal, in no time."""
+    slow = lambda step: time.sleep(0.05) or ((1.0,), (2.0,))
+    options = {"losses": slow, "steps": 6, "eval_every": 100}
+    resumed, whole = (Ran(tmp_path, recorded=recorded, **options).counters for recorded in (4, 0))
+    assert (resumed.replayed_forward_passes, whole.replayed_forward_passes) == (8, 0)
+    assert resumed.forward_passes == whole.forward_passes == 12
+    for counters in (resumed, whole):
+        assert 0 < counters.forward_passes_per_second <= 2 / 0.05
+    only = Ran(tmp_path, recorded=6, **options).counters
+    assert only.forward_passes_per_second is None
+    assert only.training_seconds > 0
 
 
 @pytest.mark.parametrize(

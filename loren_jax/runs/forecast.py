@@ -87,7 +87,7 @@ def _duration(seconds: float) -> str:
     """Hours and minutes, or minutes and seconds.
 
     Example:
-        >>> _duration(9.6), _duration(100), _duration(3700)
+        >>> _duration(9.6), _duration(100.0), _duration(3700.0)
         ('10 s', '1 min 40 s', '1 h 1 min')
     """
     whole = round(seconds)

@@ -131,7 +131,9 @@ def test_a_group_that_stopped_before_its_first_run_goes_on(place, tmp_path, monk
         held_out_examples=8, pooling="mean", seeds=(3, 4), max_length=16,
     )  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr(seeds, "train", lambda *given, **more: (_ for _ in ()).throw(OSError("no room")))
+        patch.setattr(
+            seeds, "train", lambda *given, **more: (_ for _ in ()).throw(OSError("no room"))
+        )
         with pytest.raises(OSError, match="no room"):
             train_seeds(config)
     assert [r.summary.facts["seed"] for r in seeds.resume_seeds(config.directory).results] == [3, 4]

@@ -23,46 +23,38 @@ def refusal(directory):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("settings", "base"),
-    [
-        ('{"base_model_name_or_path": "org/base"}', "org/base"),
-        ("{}", "another model"),
-        ("[]", "another model"),
-        ("{", "another model"),
-    ],
-)
-def test_adapter_is_named_with_its_model(settings, base, tmp_path):
-    (tmp_path / "adapter_config.json").write_text(settings)
-    save_file(WEIGHTS, tmp_path / "adapter_model.safetensors")
-    said = refusal(tmp_path)
-    assert f"is a PEFT adapter of {base} and no model; merge it" in said
+ADAPTER, OF = "adapter_config.json", "is a PEFT adapter of {} and no model; merge it"
+WITHOUT = {
+    "adapter": ({ADAPTER: '{"base_model_name_or_path": "org/base"}'}, OF.format("org/base")),
+    "adapter of nothing": ({ADAPTER: "{}"}, OF.format("another model")),
+    "adapter's list": ({ADAPTER: "[]"}, OF.format("another model")),
+    "adapter's half": ({ADAPTER: "{"}, OF.format("another model")),
+    "shards": (
+        {f"model-0000{number}-of-00002.safetensors": "" for number in (1, 2)},
+        "has 2 shards (model-00001-of-00002.safetensors, ...) but no index",
+    ),
+    "TensorFlow": ({"tf_model.h5": ""}, "has weights of TensorFlow alone (tf_model.h5); take"),
+    "Flax": ({"flax_model.msgpack": ""}, "has weights of Flax alone (flax_model.msgpack); take"),
+    "another name": (
+        {"model.fp16.safetensors": ""},
+        "has weights only as model.fp16.safetensors; name that file",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "said"), WITHOUT.values(), ids=WITHOUT)
+def test_what_is_there_instead_is_named(files, said, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert said in refusal(tmp_path)
 
 
 def test_model_beside_adapter_files_is_opened(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
-    save_file(WEIGHTS, tmp_path / "model.safetensors")
-    assert open_checkpoint(tmp_path).names() == ["a"]
-
-
-def test_shards_without_an_index_are_counted(tmp_path):
-    for number in (1, 2):
-        save_file(WEIGHTS, tmp_path / f"model-0000{number}-of-00002.safetensors")
-    assert "has 2 shards (model-00001-of-00002.safetensors, ...) but no index" in refusal(tmp_path)
-
-
-def test_weights_of_another_name_are_named(tmp_path):
-    save_file(WEIGHTS, tmp_path / "model.fp16.safetensors")
-    assert "has weights only as model.fp16.safetensors; name that file" in refusal(tmp_path)
-    assert open_checkpoint(tmp_path / "model.fp16.safetensors").names() == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("name", "framework"), [("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax")]
-)
-def test_weights_of_other_frameworks_are_named(name, framework, tmp_path):
-    (tmp_path / name).write_bytes(b"x")
-    assert f"has weights of {framework} alone ({name}); take" in refusal(tmp_path)
+    for name in ("model.safetensors", "model.fp16.safetensors"):
+        save_file(WEIGHTS, tmp_path / name)
+    for path in (tmp_path, tmp_path / "model.fp16.safetensors"):
+        assert open_checkpoint(path).names() == ["a"]
 
 
 def test_link_to_nothing_is_called_so(tmp_path):

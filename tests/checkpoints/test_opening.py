@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from loren_jax.checkpoints import TensorSource, checkpoint_config, open_checkpoint
 
-A, B = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32)
+A, B = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(2, np.float16)
 WRITERS = {
     "model.safetensors": lambda path, tensors: save_file(tensors, path),
     "pytorch_model.bin": torch_archives.write_arrays,
@@ -34,6 +34,7 @@ def test_one_file_or_shards_are_opened(name, tmp_path):
         source = open_checkpoint(path)
         assert isinstance(source, TensorSource)
         assert sorted(source.names()) == ["a", "b"]
+        assert (source.shape("a"), source.dtype("b")) == ((2, 3), "F16")
         np.testing.assert_array_equal(source.read("a"), A)
         np.testing.assert_array_equal(source.read("b"), B)
     WRITERS[name](tmp_path / name, {"c": A})
@@ -48,6 +49,13 @@ def test_safetensors_come_before_pickles(tmp_path):
     assert sorted(open_checkpoint(tmp_path).names()) == ["a", "b"]
     save_file({"single": A}, tmp_path / "model.safetensors")
     assert open_checkpoint(tmp_path).names() == ["single"]
+
+
+def test_one_name_in_two_shards_is_refused(tmp_path):
+    write_shards(tmp_path, "model.safetensors")
+    save_file({"a": B}, tmp_path / "model-2.safetensors")
+    with pytest.raises(ValueError, match=r"'a' is both in model-1\.safe.* and in model-2\.safe"):
+        open_checkpoint(tmp_path)
 
 
 ODD_INDEXES = {
@@ -101,23 +109,17 @@ def test_missing_and_unknown_weights_are_named(tmp_path):
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.gguf"])
-def test_weights_that_git_did_not_fetch_are_named(name, tmp_path):
+NOT_FETCHED = ("model.safetensors", "pytorch_model.bin", "model.gguf", "config.json")
+
+
+@pytest.mark.parametrize(
+    "name", [*NOT_FETCHED, "model-2.safetensors", "model.safetensors.index.json"]
+)
+def test_what_git_did_not_fetch_is_named(name, tmp_path):
+    if name not in NOT_FETCHED:
+        write_shards(tmp_path, "model.safetensors")
     (tmp_path / name).write_text(LFS_POINTER)
-    for path in (tmp_path, tmp_path / name):
+    opened = checkpoint_config if name == "config.json" else open_checkpoint
+    for path in (tmp_path, tmp_path / name) if name in NOT_FETCHED[:3] else (tmp_path,):
         with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
-            open_checkpoint(path)
-
-
-@pytest.mark.parametrize("name", ["model-2.safetensors", "model.safetensors.index.json"])
-def test_shards_that_git_did_not_fetch_are_named(name, tmp_path):
-    write_shards(tmp_path, "model.safetensors")
-    (tmp_path / name).write_text(LFS_POINTER)
-    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer"):
-        open_checkpoint(tmp_path)
-
-
-def test_configuration_that_git_did_not_fetch_is_named(tmp_path):
-    (tmp_path / "config.json").write_text(LFS_POINTER)
-    with pytest.raises(ValueError, match=r"config\.json is a Git LFS pointer"):
-        checkpoint_config(tmp_path)
+            opened(path)

@@ -111,63 +111,59 @@ def test_model_without_a_vocabulary_gets_no_made_up_tokenizer(family, files, tmp
         checkpoint_tokenizer(tmp_path)
 
 
-def test_what_is_no_model_is_not_told_about_its_tokenizer(tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="is a PEFT adapter of another model"):
-        checkpoint_tokenizer(tmp_path)
+UNKNOWN = '{"version": "1.0", "added_tokens": [], "model": {"type": "Foreign", "vocab": 3}}'
+WORDS = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n"
+NOT_FETCHED = "is a Git LFS pointer.*git lfs pull"
+REFUSED = {
+    "no model": ({"adapter_config.json": "{}"}, "is a PEFT adapter of another model"),
+    "unknown format": (
+        {"config.json": '{"model_type": "gpt2"}', "tokenizer.json": UNKNOWN},
+        r"tokenizer\.json\) cannot be opened .*upgrade",
+    ),
+    "tokenizer not fetched": (
+        {"config.json": '{"model_type": "bert"}', "tokenizer.json": LFS_POINTER},
+        rf"tokenizer\.json {NOT_FETCHED}",
+    ),
+    "vocabulary not fetched": (
+        {"config.json": '{"model_type": "bert"}', "vocab.txt": LFS_POINTER},
+        rf"vocab\.txt {NOT_FETCHED}",
+    ),
+    # The configuration's faults are not blamed on the tokenizer.
+    "configuration not fetched": (
+        {"config.json": LFS_POINTER, "vocab.txt": WORDS},
+        rf"config\.json {NOT_FETCHED}",
+    ),
+    "configuration": ({"config.json": "{", "vocab.txt": WORDS}, r"config\.json is no valid"),
+    "kind": (
+        {"config.json": '{"hidden_size": 8}', "vocab.txt": WORDS},
+        r"config\.json says no model_type, which tells .*; add it",
+    ),
+}
 
 
-def test_tokenizer_of_an_unknown_format_is_named_in_one_line(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    unknown = {"version": "1.0", "added_tokens": [], "model": {"type": "Foreign", "vocab": 3}}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(unknown))
-    with pytest.raises(ValueError, match=r"tokenizer\.json\) cannot be opened .*upgrade") as caught:
+@pytest.mark.parametrize(("files", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_opened_is_named_in_one_line(files, message, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    error = FileNotFoundError if "adapter_config.json" in files else ValueError
+    with pytest.raises(error, match=message) as caught:
         checkpoint_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])
-def test_tokenizer_that_git_did_not_fetch_is_named(name, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    (tmp_path / name).write_text(LFS_POINTER)
-    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
-        checkpoint_tokenizer(tmp_path)
-
-
 @pytest.mark.parametrize(
-    ("content", "said"), [(LFS_POINTER, "a Git LFS pointer"), ("{", "no valid")]
+    "config",
+    [
+        {"architectures": ["BertForSequenceClassification"]},  # the class tells the kind
+        {"architectures": ["DistilBertModel"]},
+        {"model_type": "bert", "id2label": {"0.0": "a"}},  # whatever else is odd
+        {"model_type": "bert", "hidden_size": "x"},
+    ],
 )
-def test_tokenizer_is_not_blamed_for_the_configuration(content, said, tmp_path):
-    (tmp_path / "config.json").write_text(content)
-    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n")
-    with pytest.raises(ValueError, match=rf"config\.json is {said}"):
-        checkpoint_tokenizer(tmp_path)
-
-
-WORDS = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n"
-
-
-@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "DistilBertModel"])
-def test_class_tells_the_tokenizer_where_the_type_is_missing(architecture, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+def test_type_or_class_tells_the_tokenizer_and_nothing_else_counts(config, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "vocab.txt").write_text(WORDS)
     assert checkpoint_tokenizer(tmp_path)("hello")["input_ids"] == [2, 5, 3]
-
-
-@pytest.mark.parametrize("odd", [{"id2label": {"0.0": "a"}}, {"hidden_size": "x"}])
-def test_tokenizer_opens_whatever_else_the_configuration_says(odd, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **odd}))
-    (tmp_path / "vocab.txt").write_text(WORDS)
-    assert checkpoint_tokenizer(tmp_path)("hello")["input_ids"] == [2, 5, 3]
-
-
-def test_tokenizer_of_a_kind_that_nothing_tells_is_not_guessed(tmp_path):
-    (tmp_path / "config.json").write_text('{"hidden_size": 8}')
-    (tmp_path / "vocab.txt").write_text(WORDS)
-    with pytest.raises(
-        ValueError, match=r"config\.json says no model_type, which tells .*; add it"
-    ):
-        checkpoint_tokenizer(tmp_path)
 
 
 @pytest.mark.slow

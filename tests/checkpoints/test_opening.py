@@ -61,7 +61,11 @@ def test_one_name_in_two_shards_is_refused(tmp_path):
 ODD_INDEXES = {
     "absent shard": ({"a": "model-3.safetensors"}, FileNotFoundError, "listed in .* but absent"),
     "absent tensor": ({"c": "model-1.safetensors"}, ValueError, "says that tensor 'c' is in"),
-    "wrong shard": ({"a": "model-2.safetensors"}, ValueError, "says that tensor 'a' is in"),
+    "wrong shard": (
+        {"a": "model-2.safetensors", "b": "model-1.safetensors"},
+        ValueError,
+        "says that tensor 'a' is in",
+    ),
     "other folder": ({"a": "../model.safetensors"}, ValueError, "no file of the directory"),
     "no map": ([], ValueError, "has no 'weight_map'"),
 }

@@ -34,3 +34,15 @@ def without_checked_annotations():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a tiny encoder, reviews, and SST-2 in its own files."""
+    from tiny_task import write_data, write_model, write_task
+
+    directory = tmp_path_factory.mktemp("place")
+    write_model(directory / "encoder")
+    write_data(directory / "reviews.tsv")
+    write_task(directory / "tasks", train=80)
+    return directory

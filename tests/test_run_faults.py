@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_task import train_arguments, write_data, write_model
+from tiny_task import train_arguments
 
 from loren_jax import journal
 from loren_jax.cli import main
@@ -21,14 +21,6 @@ from loren_jax.train import OPTIONS, TrainConfig, evaluate, train_seeds
 from loren_jax.train.config import EvaluateConfig
 
 TRAINED = ("--trainable", "classifier/*", "--rank", "1")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_data(directory / "reviews.tsv")
-    return directory
 
 
 def arguments(place, output, *more):

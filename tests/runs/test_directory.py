@@ -42,8 +42,10 @@ def test_another_run_is_replaced_only_when_asked(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_an_attempt_without_a_step_blocks_nothing(tmp_path):
+def test_an_attempt_without_a_step_and_its_drafts_block_nothing(tmp_path):
     recorded(tmp_path, steps=0)
+    for draft in (f".{JOURNAL}.4711", f".{SUMMARY}.draft", f".{METRICS}.draft"):
+        (tmp_path / draft).touch()
     assert not holds_run(tmp_path)
     claim(tmp_path, overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
@@ -60,10 +62,12 @@ def test_what_may_be_a_run_of_another_version_is_one(tmp_path, name):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_is_no_run_is_never_replaced(overwrite, tmp_path):
     (tmp_path / "thesis.tex").write_text("...")
-    with pytest.raises(FileExistsError, match="is no run"):
-        require_free(tmp_path, overwrite=overwrite)
-    with pytest.raises(FileExistsError, match="is a file"):
-        require_free(tmp_path / "thesis.tex", overwrite=overwrite)
+    for refuses in (require_free, claim):
+        with pytest.raises(FileExistsError, match="is no run"):
+            refuses(tmp_path, overwrite=overwrite)
+        with pytest.raises(FileExistsError, match="is a file"):
+            refuses(tmp_path / "thesis.tex", overwrite=overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "..."
 
 
 def test_a_former_runs_checkpoints_never_stay_behind(tmp_path):
@@ -74,14 +78,6 @@ def test_a_former_runs_checkpoints_never_stay_behind(tmp_path):
     with pytest.raises(OSError, match="symbolic link"):
         claim(tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / METRICS).exists()  # still a run of ours
-
-
-def test_drafts_of_an_attempt_that_was_killed_block_nothing(tmp_path):
-    recorded(tmp_path, steps=0)
-    for draft in (f".{JOURNAL}.4711", f".{SUMMARY}.draft", f".{METRICS}.draft"):
-        (tmp_path / draft).touch()
-    claim(tmp_path, overwrite=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_directory_that_another_process_takes_at_the_end_is_left_to_it(tmp_path, monkeypatch):

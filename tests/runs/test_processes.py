@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from quickstart import minilm
-from tiny_task import write_model, write_task
 
 from loren_jax import journal
 from loren_jax.checkpoints import open_checkpoint
@@ -23,14 +22,6 @@ SOON = 30.0
 the runs below are shorter."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_task(directory / "tasks", train=80)
-    return directory
 
 
 def tiny(place, output, *more, steps=12, learning_rate=0.05):

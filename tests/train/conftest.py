@@ -4,7 +4,6 @@ import os
 
 import jax
 import pytest
-from tiny_task import write_data, write_model, write_task
 
 from loren_jax.train import LorenOptions, TrainConfig
 
@@ -18,15 +17,6 @@ def compiled(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     yield directory
     jax.config.update("jax_compilation_cache_dir", None)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("place")
-    write_model(directory / "encoder")
-    write_data(directory / "reviews.tsv")
-    write_task(directory / "tasks", train=80)
-    return directory
 
 
 @pytest.fixture(scope="module")

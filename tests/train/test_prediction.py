@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_task import train_arguments, write_data, write_language_model, write_model
+from tiny_task import train_arguments, write_language_model
 
 from loren_jax.cli import main
 from loren_jax.tasks import load_examples
@@ -19,13 +19,10 @@ LENGTH = 12
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(place):
     """Runs of a head and of a prompt, and the texts without their labels."""
-    place = tmp_path_factory.mktemp("place")
-    write_model(place / "encoder")
     write_language_model(place / "masked")
     data = place / "reviews.tsv"
-    write_data(data)
     own = ("--max-length", str(LENGTH))
     assert main(train_arguments(place / "encoder", data, place / "head", *own)) == 0
     prompt = (

@@ -92,13 +92,17 @@ def test_a_head_that_knows_the_classes_keeps_their_order(config, place, tmp_path
 
 
 def test_evaluation_of_a_whole_file(result, place, tmp_path):
+    """Also with classes in other case and by number."""
     config = EvaluateConfig(
         model=str(result.directory / "model"), data=str(place / "reviews.tsv"), max_length=16
     )
     scores, majority = evaluate(config)
     assert (scores["examples"], majority) == (60, 0.5)
-    of_the_run = evaluate(dataclasses.replace(config, model=str(result.directory)))
-    assert of_the_run.scores == scores
+    again = [{"model": str(result.directory)}]
+    for number, labels in enumerate([("NEGATIVE", "Positive"), ("0", "1")]):
+        again.append({"data": str(write_data(tmp_path / f"{number}.tsv", labels=labels))})
+    for other in again:
+        assert evaluate(dataclasses.replace(config, **other)).scores == scores
     write_data(tmp_path / "other.tsv", labels=("negative", "mixed"))
     with pytest.raises(ValueError, match=r"other.tsv, line 3: unknown label 'mixed'"):
         evaluate(dataclasses.replace(config, data=str(tmp_path / "other.tsv")))
@@ -130,17 +134,3 @@ def test_shapes(kind, fall, warmup):
     falling = [2.0 * fall((step - warmup) / (8 - warmup)) for step in range(warmup, 9)]
     assert found == pytest.approx(rising + falling, abs=1e-6)
     assert found[0] > 0
-
-
-@pytest.mark.parametrize("spelled", [("NEGATIVE", "Positive"), ("0", "1")])
-def test_evaluation_knows_classes_in_other_case_and_by_number(spelled, result, place, tmp_path):
-    data = tmp_path / "spelled.tsv"
-    text = (place / "reviews.tsv").read_text()
-    for name, other in zip(("negative", "positive"), spelled, strict=True):
-        text = text.replace(name, other)
-    data.write_text(text)
-    config = EvaluateConfig(
-        model=str(result.directory / "model"), data=str(place / "reviews.tsv"), max_length=16
-    )
-    again = dataclasses.replace(config, data=str(data))
-    assert evaluate(again).scores == evaluate(config).scores

@@ -1,7 +1,7 @@
 """The tokens of a tokenizer that have a part to play, read from its files without opening it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,10 +33,7 @@ def mask_token_id(path: Path) -> int | None:
 
     A GGUF's own tokenizer is not looked at.
     """
-    directory = tokenizer_directory(path)
-    if directory is None:
-        return None
-    found = _first(directory, [*_spellings(directory, "mask_token"), *_USUAL_MASKS])
+    found = _first(path, "mask_token", *_USUAL_MASKS)
     return found and found[1]
 
 
@@ -45,12 +42,9 @@ def padding_token(path: Path) -> Padding | None:
 
     A GGUF's own tokenizer is not looked at.
     """
-    directory = tokenizer_directory(path)
-    if directory is None:
-        return None
-    if declared := _first(directory, _spellings(directory, "pad_token")):
+    if declared := _first(path, "pad_token"):
         return Padding(*declared, declared=True)
-    ending = _first(directory, [*_spellings(directory, "eos_token"), *_USUAL_ENDS])
+    ending = _first(path, "eos_token", *_USUAL_ENDS)
     return ending and Padding(*ending, declared=False)
 
 
@@ -96,9 +90,12 @@ def _spellings(directory: Path, role: str) -> list[str]:
     return spelled
 
 
-def _first(directory: Path, spellings: Iterable[str]) -> tuple[str, int] | None:
-    """The first of some tokens that has a number, and that number."""
-    spellings = list(spellings)
+def _first(path: Path, role: str, *usual: str) -> tuple[str, int] | None:
+    """The first token of this role, or else the first usual one, that has a number; and that."""
+    directory = tokenizer_directory(path)
+    if directory is None:
+        return None
+    spellings = [*_spellings(directory, role), *usual]
     tables = _vocabularies(directory) if spellings else []
     for spelling in spellings:
         for numbers in tables:

@@ -112,17 +112,9 @@ class Decoder(nnx.Module):
         token_type_ids: Tokens | None,
         token_ids: Int[Array | np.ndarray, " C"],
     ) -> Float[Array, "B C"]:
-        """Logits of a few tokens as the one that follows the text.
+        """Logits of a few tokens as the one that follows the text; see ``Encoder.choices``.
 
-        Args:
-            input_ids: As for ``encode``.
-            attention_mask: As for ``encode``.
-            token_type_ids: Ignored.
-            token_ids: The C candidates.
-
-        Returns:
-            The language model's logits (B, C) at the last unmasked token of each row, in float32.
-            Those of the other tokens of the vocabulary are not computed.
+        Those of the other tokens of the vocabulary are not computed.
         """
         if self.head != "language_model":
             raise ValueError(

@@ -150,20 +150,15 @@ class NetworkConfig:
 
 
 def _check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuses entries that are not of their field's type."""
+    """Refuses entries that are not of their field's type, unless that is a type of our own."""
     for name, kind in wanted.items():
-        kinds = _json_kinds(kind)
-        if kinds and name in raw and not isinstance(raw[name], kinds):
+        kinds = get_args(kind) or (kind,)
+        if not set(kinds) <= {bool, int, float, str, type(None)}:
+            continue
+        kinds = (*kinds, int) if float in kinds else kinds
+        if name in raw and not isinstance(raw[name], kinds):
             told = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
             raise ValueError(f"{CONFIG}: {name}={raw[name]!r} must be of type {told}")
-
-
-def _json_kinds(wanted: Any) -> tuple[type, ...]:
-    """What an entry of a JSON file may be for a field of this type; nothing if it is our own."""
-    kinds = get_args(wanted) or (wanted,)
-    if not set(kinds) <= {bool, int, float, str, type(None)}:
-        return ()
-    return (*kinds, int) if float in kinds else kinds
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,9 @@ def test_exports_come_back_bit_for_bit(family, head, pooling, dtype, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, back.params, moved)
     assert back._replace(params={}) == model._replace(params={})
     raw = json.loads((out / "config.json").read_text())
-    assert raw["architectures"] == [checkpoint(family, head, pooling).export.architecture]
+    named = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert"}[family]
+    ending = "SequenceClassification" if head == "classification" else "MaskedLM"
+    assert raw["architectures"] == ["MeanPooled" * (pooling == "mean") + f"{named}For{ending}"]
     assert raw["dtype"] == jnp.dtype(dtype).name
     assert ("id2label" in raw) == (head == "classification")
 

@@ -48,14 +48,8 @@ def test_choices_need_a_language_model():
         network.choices(ids, ids, None, np.array([1, 2]))
 
 
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert"])
-@pytest.mark.parametrize("head", ["classification", "language_model"])
-def test_weight_table_covers_the_network(model_type, head):
-    family = FAMILIES[model_type]
-    config = family.config(**SIZES, head=head)
-    tensors = family.weight_table(config).tensor_rows(abstract_params(config))
-    assert len(tensors) == len(set(tensors)) > 2 * 16
-    assert family.export(config).architecture.startswith(family.config.__name__[:4])
+def test_weight_table_and_network_must_cover_each_other():
+    config, family = BertConfig(**SIZES), FAMILIES["bert"]
     flat = flatten_params(abstract_params(config))
     flat.popitem()
     with pytest.raises(ValueError, match="disagree about the parameters"):

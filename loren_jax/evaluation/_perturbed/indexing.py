@@ -218,7 +218,8 @@ def dynamic_slice(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any
     def cut(x: Array, axes: Sequence[int]) -> Array:
         start = [starts[i] if i >= 0 else zero for i in axes]
         size = [sizes[i] if i >= 0 else x.shape[n] for n, i in enumerate(axes)]
-        return jax.lax.dynamic_slice(x, start, size)
+        # As the primitive has it: a place before the first row is the first, not one of the last.
+        return jax.lax.dynamic_slice(x, start, size, allow_negative_indices=False)
 
     weight = bind(equation, (leaf.weight, *starts))
     return _cut(leaf, weight, cut, [i for i, s in enumerate(leaf.shape) if s != weight.shape[i]])

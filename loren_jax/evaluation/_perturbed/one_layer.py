@@ -39,8 +39,13 @@ _put_layer = jax.jit(_put)
 
 @stacks_pass
 def moved_stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
-    """What `put_layer` gives, with the layer still apart."""
+    """What `put_layer` gives, with the layer still apart; not under a `vmap` of the loss's own."""
     stack, layer, number = inputs
+    # A call that was mapped keeps its name, but puts a layer into each of several stacks, by a
+    # scatter in place of the update.
+    called = [inner.primitive.name for inner in equation.params["jaxpr"].jaxpr.eqns]
+    if "dynamic_update_slice" not in called or layer.shape != stack.shape[1:]:
+        return NotImplemented
     if is_perturbed(stack):
         stack = interpreter.dense_one(stack, PUT_LAYER)
     return [OneMoved(stack, layer, jnp.asarray(number), stack.dtype)]

@@ -121,3 +121,11 @@ def test_a_mapped_embedding_is_not_built(name):
     assert (
         loren_jax.diagnostics.materialised(lambda p: jnp.sum(jnp.sin(window(p["w"]))), params) == []
     )
+
+
+@pytest.mark.parametrize("number", [-7, -1, 0, 5, 9])
+def test_a_row_before_the_first_is_the_first_as_the_primitive_has_it(number):
+    """`w[i]` adds the size to a negative place once, and what is still negative is clamped."""
+    params = {"w": jax.random.normal(jax.random.key(0), (4, 6))}
+    loss = lambda p: jnp.sum(jnp.sin(jnp.transpose(p["w"])[jnp.int32(number)]))
+    assert_as_on_copies(METHODS["loren rank 1"], params, loss)

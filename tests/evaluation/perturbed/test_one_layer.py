@@ -7,6 +7,7 @@ import pytest
 
 from loren_jax import noise
 from loren_jax.directions import isotropic, sampling
+from loren_jax.directions.matrices import MatrixView
 from loren_jax.directions.structured import Dense
 from loren_jax.evaluation import perturbed
 from loren_jax.evaluation._perturbed.one_layer import put_layer
@@ -86,3 +87,25 @@ def test_a_stack_that_is_perturbed_itself_is_made_dense():
     found = perturbed(program, params).run(drawn, jnp.float32(0.1))
     moved = jax.tree.map(lambda x, d: x + 0.1 * d.to_dense(), params, drawn)
     np.testing.assert_allclose(found, program(moved), rtol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (None, 0), (0, None)])
+@pytest.mark.parametrize("number", [0, 2])
+def test_layers_put_under_a_vmap_of_the_loss_are_put_one_into_each_stack(axes, number):
+    """With as many stacks as layers the shapes alone would not tell."""
+    w = jnp.sin(jnp.arange(3.0 * 3 * 3)).reshape(3, 3, 3)
+    stack, layer = (w if axes[0] == 0 else w[0]), (w[:, 0] if axes[1] == 0 else w[0, 0])
+    weights = jnp.arange(27.0).reshape(3, 3, 3)
+
+    def loss(p):
+        put = jax.vmap(lambda s, x: put_layer(s, x, number), in_axes=axes)
+        return jnp.sum(jnp.cos(put(p["stack"], p["layer"])) * weights)
+
+    params = {"stack": stack, "layer": layer}
+    moves = {
+        name: Dense(jnp.cos(leaf), MatrixView(leaf.shape, tuple(range(leaf.ndim))))
+        for name, leaf in params.items()
+    }
+    found = perturbed(loss, params).run(moves, jnp.float32(0.5))
+    moved = {name: leaf + 0.5 * jnp.cos(leaf) for name, leaf in params.items()}
+    np.testing.assert_allclose(found, loss(moved), rtol=1e-5)

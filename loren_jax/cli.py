@@ -1,4 +1,4 @@
-"""The commands: `loren-jax train`, `evaluate`, `predict`, `compare`, and those of a journal.
+"""The commands: `loren-jax train`, `evaluate`, `predict`, `compare`, and the others.
 
 The options are the attributes of the configurations in `loren_jax.train.config`; nothing is
 declared twice. The optimiser's own options depend on `--optimizer`, which is therefore read first.
@@ -78,7 +78,10 @@ def _parse(arguments: list[str]) -> Any:
 
     from loren_jax.train.config import EvaluateConfig
     from loren_jax.train.run_commands import run_commands
+    from loren_jax.train.sweep_command import SweepOptions, sweep_command
 
+    if arguments[:1] == ["sweep"] and not {"-h", "--help"} & set(arguments):
+        return sweep_command(arguments[1:], _parse)
     errors, train = io.StringIO(), _train_command(arguments)
     try:
         with contextlib.redirect_stderr(errors):
@@ -87,6 +90,7 @@ def _parse(arguments: list[str]) -> Any:
                     "train": train,
                     "evaluate": EvaluateConfig,
                     "predict": _predict_command(),
+                    "sweep": SweepOptions,
                     "compare": _compare_command(),
                     "optimizers": ListOptimizers,
                     **run_commands(),

@@ -18,7 +18,8 @@ SUMMARY = "summary.json"
 MODEL = "model"
 ADAPTER = "adapter"
 SEEDS = "seeds.json"
-"""Of the directory around the runs of several seeds."""
+SWEEP = "sweep.json"
+"""Of the directories around the runs of several seeds, and of a sweep."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -30,11 +30,16 @@ class Interruption:
         self._count, self._evaluating = 0, False
         self._before: dict[int, Any] = {}
 
+    @property
+    def heard(self) -> bool:
+        """Whether this process had a signal."""
+        return self._count > 0
+
     def requested(self, step: int) -> bool:
         """Whether to stop now; of several processes all ask once a step and hear the same."""
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
-        return self._count > 0
+        return self.heard
 
     @contextmanager
     def evaluation(self) -> Iterator[bool]:

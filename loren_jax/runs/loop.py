@@ -24,8 +24,9 @@ class Loop:
     state)`, which overwrites the former two; both are compiled. `batch` and `passes` give a step's
     batch and forward passes from its number; `begin` is called before the first step that no record
     has, with the parameters and the state. There are no evaluations without `evaluate`; a
-    `selection` judges each and may end the run. `save` is called where a checkpoint is due,
-    `record` writes all down and has earlier losses, and `counters` go on from a checkpoint.
+    `selection` judges each and may end the run. `save` is called where a checkpoint is due, and
+    where the run is to pause, `pause_at`, which `paused` says afterwards. `record` writes all down
+    and has earlier losses, and `counters` go on from a checkpoint.
     """
 
     probe: Callable[..., jax.Array]
@@ -45,7 +46,9 @@ class Loop:
     signs: VitalSigns
     counters: Counters
     evaluation_passes: int
+    pause_at: int | None = None
     interrupted: bool = False
+    paused: bool = False
 
     def run(self, params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
         """Takes the steps, which overwrite what is given; returns what is behind the last.
@@ -55,15 +58,20 @@ class Loop:
         start = step = self.counters.step
         waiting, self._clock = None, time.perf_counter()
         while True:
-            stop = self.interruption.requested(step)
+            pause = self.pause_at is not None and self.pause_at <= step < self.steps
+            stop = self.interruption.requested(step) or pause
             last, fresh = stop or step >= self.steps, step > start
-            evaluating = (last or step % self.eval_every == 0) and (fresh or step == 0)
-            saving = fresh and step % self.checkpoint_every == 0
+            regular = step % self.eval_every == 0
+            evaluating = (last or regular) and (fresh or step == 0)
+            saving = fresh and (pause or (step % self.checkpoint_every == 0 and not stop))
             if waiting and (last or evaluating or saving):
                 waiting = self._settle(*waiting)
+            early = pause and not regular  # a run that does not pause has no evaluation here
+            if saving and early:
+                self.save(params, state)
             if evaluating:
                 self._evaluate(params)
-            if saving and not stop:
+            if saving and not early:
                 self.save(params, state)
             if last or self._exhausted:
                 break
@@ -82,6 +90,7 @@ class Loop:
                 self._settle(*waiting)
             waiting = step, losses
         self.interrupted = stop and step < self.steps and not self._exhausted
+        self.paused = self.interrupted and pause and not self.interruption.heard
         return params, state
 
     @property

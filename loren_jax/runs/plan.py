@@ -52,6 +52,8 @@ class Plan:
         fsync_every: Steps between journal writes that survive a crash of the machine.
         in_place: Whether `params` may be overwritten, so that no copy of them is made.
         max_nonfinite_steps: Give up after so many steps in a row without a finite loss.
+        pause_at: Steps behind which to stop for now, with a checkpoint; without it the run goes on
+            to the bits of one that did not pause. What is kept is neither tested nor finished yet.
         resume: Whether to go on with a run that the directory holds.
         overwrite: Whether to replace it.
     """
@@ -87,6 +89,7 @@ class Plan:
     fsync_every: int = 1
     in_place: bool = False
     max_nonfinite_steps: int = 10
+    pause_at: int | None = None
     resume: bool = True
     overwrite: bool = False
 

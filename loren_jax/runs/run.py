@@ -95,7 +95,7 @@ class Run(Plan):
                 kept = selection.restore(params) if selection else params
                 if complete:
                     return Fitted(kept, Summary.from_json(complete), self.directory)
-                test = self._test(kept, interruption)
+                test = None if loop.paused else self._test(kept, interruption)
             return self._end(kept, loop, test, programs)
 
     def forecast(self) -> Forecast:
@@ -226,7 +226,7 @@ class Run(Plan):
             temporary_bytes=programs.temporary_bytes,
             peak_resident_bytes=peak_resident_bytes(),
             peak_device_bytes=peak_device_bytes(),
-            facts={**self.told, **self.finish(kept)},
+            facts={**self.told, **({"paused": True} if loop.paused else self.finish(kept))},
         )
         loop.record.finished(counters, summary.as_json())
         if processes.first():
@@ -271,4 +271,5 @@ class Run(Plan):
             signs=VitalSigns(scale, learning_rate=rate, steps=self.steps),
             counters=counters,
             evaluation_passes=self.evaluation_passes,
+            pause_at=self.pause_at,
         )

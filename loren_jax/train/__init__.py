@@ -14,10 +14,12 @@ from typing import Any
 
 from loren_jax.train.config import CompareConfig, EvaluateConfig, PredictConfig, TrainConfig
 from loren_jax.train.evaluation import evaluate
+from loren_jax.train.halving import SweepResult, sweep
 from loren_jax.train.methods import OPTIONS
 from loren_jax.train.prediction import Predictions, predict
 from loren_jax.train.seeds import SeedsResult, resume_seeds, train_seeds
 from loren_jax.train.training import RunResult, forecast, resume, train
+from loren_jax.train.trials import Trial
 
 _BY_NAME = {options.__name__: options for options in OPTIONS.values()}
 
@@ -35,6 +37,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "OPTIONS", "CompareConfig", "EvaluateConfig", "PredictConfig", "Predictions", "RunResult",
-    "SeedsResult", "TrainConfig", "evaluate", "forecast", "predict", "resume", "resume_seeds",
-    "train", "train_seeds",
+    "SeedsResult", "SweepResult", "TrainConfig", "Trial", "evaluate", "forecast", "predict",
+    "resume", "resume_seeds", "sweep", "train", "train_seeds",
 ]  # fmt: skip

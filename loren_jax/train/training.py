@@ -11,7 +11,7 @@ from loren_jax.optimizers import METHODS
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
 from loren_jax.runs import Run, processes
-from loren_jax.runs.directory import require_free
+from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
 from loren_jax.tasks import Rows
@@ -107,6 +107,34 @@ def resume(
     return _train(config, sizes, label, goes_on=True)
 
 
+def advance(
+    config: TrainConfig,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    share: float = 1.0,
+    label: str = "",
+) -> RunResult:
+    """Begins a run or goes on with it, up to a share of its steps, where it pauses.
+
+    A run that pauses ends in the same bits as one that does not. Its summary says `interrupted`, it
+    has no model yet, and has seen nothing of a test set.
+
+    Args:
+        config: What to do; a run in its directory must be of the same.
+        sizes: Devices along each axis of the mesh; see `train`.
+        share: Which share of its steps to take in all.
+        label: See `train`.
+
+    Returns:
+        The numbers, and where the files are.
+
+    Raises:
+        ValueError: The run in the directory is of something else; and see `train`.
+    """
+    goes_on = processes.told(lambda: holds_run(config.directory))
+    return _train(config, sizes, label, goes_on=goes_on, share=share)
+
+
 def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
     """The configuration of a run that may be resumed, which the first process reads.
 
@@ -188,10 +216,17 @@ def forecast(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> For
 
 
 def _train(
-    config: TrainConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
+    config: TrainConfig,
+    sizes: Mapping[str, int] | None,
+    label: str,
+    *,
+    goes_on: bool,
+    share: float = 1.0,
 ) -> RunResult:
-    fitted = _prepared(config, sizes, label, goes_on=goes_on).go()
-    if processes.first():
+    run = _prepared(config, sizes, label, goes_on=goes_on)
+    run.pause_at = None if share >= 1 else share_of(run.steps, share)
+    fitted = run.go()
+    if processes.first() and (fitted.directory / files.MODEL).is_dir():  # none of one that pauses
         write_run_card(fitted.directory)
     return RunResult(fitted.summary, fitted.directory)
 
@@ -221,6 +256,16 @@ def _prepared(
     run = _run(config, objective, devices, objective.factors if factors is None else factors)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
     return run
+
+
+def share_of(steps: int, share: float) -> int:
+    """A share of the steps of a run, at least one.
+
+    Example:
+        >>> share_of(100, 1 / 3), share_of(2, 1 / 9)
+        (33, 1)
+    """
+    return max(1, round(steps * share))
 
 
 def _run(

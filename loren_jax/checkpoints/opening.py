@@ -13,12 +13,7 @@ from loren_jax.checkpoints.torch_file import LEGACY_MAGICS, ZIP_MAGIC, TorchFile
 
 
 class Weights(NamedTuple):
-    """Where the weights of a model lie.
-
-    Attributes:
-        reader: What opens the file, or each shard.
-        path: The file, or the index of shards.
-    """
+    """Where the weights of a model lie: a file or the index of shards, and what opens each file."""
 
     reader: Callable[[Path], TensorSource]
     path: Path

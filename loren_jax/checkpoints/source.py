@@ -47,17 +47,7 @@ def read_part(source: TensorSource, name: str, index: tuple[slice, ...]) -> np.n
 
 
 class SafetensorsFile:
-    """The tensors of one safetensors file.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        name: The file, for errors.
-
-    Raises:
-        ValueError: If the file is truncated or damaged.
-    """
+    """The tensors of one safetensors file; a truncated or damaged one is a ValueError."""
 
     def __init__(self, path: Path):
         self.name = str(path)
@@ -90,14 +80,9 @@ class SafetensorsFile:
 
 
 class JoinedShards:
-    """The tensors of several files as one source.
+    """The tensors of several files as one source, whose name is for errors.
 
-    Args:
-        name: What to call the whole in an error.
-        shards: Sources without a common name.
-
-    Raises:
-        ValueError: If two shards hold a tensor of one name.
+    A tensor that two of them hold is a ValueError.
     """
 
     def __init__(self, name: str, shards: Sequence[TensorSource]):

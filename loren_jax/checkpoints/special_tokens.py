@@ -15,12 +15,9 @@ _USUAL_ENDS = ("<|endoftext|>", "</s>")
 
 
 class Padding(NamedTuple):
-    """The token that short texts are filled with.
+    """The token that short texts are filled with, and its number in the vocabulary.
 
-    Attributes:
-        token: Its spelling.
-        number: Its number in the vocabulary.
-        declared: Whether the files call it so; else it is the end-of-text token in its place.
+    If the files do not call it so, it is not `declared`: the end-of-text token in its place.
     """
 
     token: str

@@ -33,14 +33,7 @@ _PICKLE_LIMIT = 1 << 22
 class TorchFile:
     """The tensors of one ``torch.save`` file.
 
-    Args:
-        path: The file.
-
-    Attributes:
-        name: The file, for errors.
-
-    Raises:
-        ValueError: If the file is damaged, is of torch before 1.6, or holds anything but tensors.
+    One that is damaged, of torch before 1.6, or holds anything but tensors is a ValueError.
     """
 
     def __init__(self, path: Path):

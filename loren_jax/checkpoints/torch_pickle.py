@@ -51,15 +51,10 @@ _MAKE_ENTRIES = b"c%b\n%b\n)R" % tuple(ORDERED_DICT.encode().split(b"."))
 
 
 class StoredTensor(NamedTuple):
-    """Where one tensor's elements lie.
+    """Where one tensor's elements lie: in the archive's ``data/{record}``, of so many elements.
 
-    Attributes:
-        record: Name of the storage's record in the archive, below ``data/``.
-        dtype: Element type, for example ``BF16``.
-        capacity: Number of elements of the storage.
-        offset: Index of the first element in the storage.
-        shape: Number of elements along each axis.
-        strides: Elements between neighbours along each axis.
+    The offset is the index of the first there, the strides are elements between neighbours along
+    each axis, and the type is for example ``BF16``.
     """
 
     record: str

@@ -230,16 +230,9 @@ class Encoder(nnx.Module):
         token_type_ids: Tokens | None,
         token_ids: Int[Array | np.ndarray, " C"],
     ) -> Float[Array, "B C"]:
-        """Logits of a few tokens at the first mask token of each row.
+        """Logits of C tokens at the first mask token of each row.
 
-        Args:
-            input_ids: Token ids, (B, T); each row holds the mask token.
-            attention_mask: As for ``encode``.
-            token_type_ids: As for ``encode``.
-            token_ids: The C tokens to choose from.
-
-        Returns:
-            Logits (B, C) in float32 at least; NaN where a row has no mask token.
+        They are in float32 at least; NaN where a row has no mask token.
         """
         if self.config.head != "language_model" or self.config.mask_token_id is None:
             raise ValueError(

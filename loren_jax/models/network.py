@@ -115,20 +115,11 @@ class NetworkConfig:
         pooling: str | None = None,
         head: str = "classification",
     ) -> Any:
-        """Reads a parsed ``config.json``.
+        """Reads a parsed ``config.json``, save for what the caller decides, as an instance of this.
 
-        Args:
-            raw: The parsed file.
-            num_labels: Number of classes of a classification head.
-            pooling: How a classifier pools; by default as the family does.
-            head: ``classification`` or ``language_model``.
-
-        Returns:
-            The configuration, of the class that this is called on.
-
-        Raises:
-            ValueError: If a size is missing or no number, or the file asks for a variant (relative
-                positions, cross attention, another activation) that the network does not compute.
+        The pooling is by default the family's. A size that is missing or no number, and a variant
+        that the network does not compute (relative positions, cross attention, another activation)
+        are a ValueError.
         """
         for name, only in cls.FIXED.items():
             if raw.get(name, only) not in (only, None):

@@ -20,12 +20,9 @@ _SCALARS = ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4", "?", None, None, "<u8
 
 
 class BlockTensor(NamedTuple):
-    """Where one tensor lies, and how it is packed.
+    """Where one tensor lies, in bytes from the start of the file, and how it is packed.
 
-    Attributes:
-        kind: Number of the packing, as GGUF counts them.
-        shape: Shape of the tensor, the contiguous axis last.
-        offset: Bytes from the start of the file.
+    The kind is the packing's number, as GGUF counts them; the contiguous axis is the last.
     """
 
     kind: int
@@ -34,13 +31,7 @@ class BlockTensor(NamedTuple):
 
 
 class GGUFHeader(NamedTuple):
-    """What a GGUF file says before its tensors.
-
-    Attributes:
-        path: The file.
-        metadata: Key -> number, text, list of texts or array of numbers.
-        tensors: Name -> place.
-    """
+    """What a GGUF file says before its tensors: numbers, texts and lists by key; places by name."""
 
     path: Path
     metadata: dict[str, Any]

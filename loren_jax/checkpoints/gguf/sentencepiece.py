@@ -27,12 +27,9 @@ class Kind(enum.Enum):
 
 
 class Piece(NamedTuple):
-    """One entry of a SentencePiece vocabulary.
+    """One entry of a SentencePiece vocabulary, with ``▁`` for a space.
 
-    Attributes:
-        text: The piece, with ``▁`` for a space.
-        score: The higher, the sooner it is joined.
-        kind: What it is.
+    The higher its score, the sooner it is joined.
     """
 
     text: str

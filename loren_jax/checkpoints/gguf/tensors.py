@@ -35,15 +35,8 @@ _LAYER = {
 class GGUFFile:
     """The tensors of one GGUF file; quantised ones are dequantised one at a time.
 
-    Args:
-        path: The file.
-
-    Attributes:
-        name: The file, for errors.
-
-    Raises:
-        ImportError: If tensors are quantised and the package ``gguf`` is absent.
-        ValueError: If the file is damaged, of another family, or has tensors that Llama has not.
+    For those the package ``gguf`` is needed, else an ImportError. A file that is damaged, of
+    another family, or has tensors that Llama has not is a ValueError.
     """
 
     def __init__(self, path: Path):

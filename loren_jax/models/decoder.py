@@ -41,10 +41,7 @@ class DecoderConfig(NetworkConfig):
 class Decoder(nnx.Module):
     """Base of the decoders; a family adds its layers and ``encode``.
 
-    Args:
-        config: The configuration.
-        width: Width of the word embedding and of the last hidden states.
-        rngs: Source of the random initial parameters.
+    `width` is that of the word embedding and of the last hidden states.
     """
 
     def __init__(self, config: DecoderConfig, width: int, *, rngs: nnx.Rngs):

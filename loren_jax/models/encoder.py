@@ -148,13 +148,9 @@ class MaskedLMHead(nnx.Module):
 class Encoder(nnx.Module):
     """Embeddings and layers, and the head of a masked language model if that is asked for.
 
-    A family adds its ``classifier``, and may count positions in its own way.
-
-    Args:
-        config: The configuration.
-        segments: Number of segment kinds; with less than two, ``token_type_ids`` are not looked at.
-        lm_activation: Activation in the masked language model's head.
-        rngs: Source of the random initial parameters.
+    A family adds its ``classifier``, and may count positions in its own way. There are kinds of
+    `segments`; with less than two, ``token_type_ids`` are not looked at. `lm_activation` is that of
+    the masked language model's head.
     """
 
     classifier: Callable[..., Array]

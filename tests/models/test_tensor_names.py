@@ -151,29 +151,24 @@ def test_tensors_of_another_family_are_not_taken_for_its_own(family, prefix, tmp
 
 
 PEFT = "bert.encoder.layer.0.attention.self.query"
+LLAMA = "model.layers.0.self_attn.q_proj"
+ADAPTER, QUANTISED = r"is of a PEFT adapter.*merge_and_unload", r"{}' is of a quantised model; take"
+ENDINGS = ("weight_scale", "SCB", "qweight", "weight.absmax", "scales")
+NO_PLAIN_MODEL = [
+    ("bert", moved(f"{PEFT}.weight", f"{PEFT}.base_layer.weight"), ADAPTER),
+    ("bert", moved("classifier.weight", "classifier.modules_to_save.default.weight"), ADAPTER),
+    ("bert", moved(f"{PEFT}.bias", f"base_model.model.{PEFT}.lora_A.weight"), ADAPTER),
+    *(("llama", added(**{f"{LLAMA}.{e}": EXTRA}), QUANTISED.format(e)) for e in ENDINGS),
+]
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (f"{PEFT}.weight", f"{PEFT}.base_layer.weight"),
-        ("classifier.weight", "classifier.modules_to_save.default.weight"),
-        (f"{PEFT}.bias", f"base_model.model.{PEFT}.lora_A.weight"),
-    ],
-)
-def test_adapter_that_is_not_merged_is_named(old, new, tmp_path):
-    checkpoint = TinyBert()
-    checkpoint.tensors = Tensors(moved(old, new)(checkpoint.tensors))
-    with pytest.raises(ValueError, match=r"is of a PEFT adapter.*merge_and_unload"):
-        load_classifier(checkpoint.write(tmp_path))
-
-
-@pytest.mark.parametrize("ending", ["weight_scale", "SCB", "qweight", "weight.absmax", "scales"])
-def test_quantised_model_is_named(ending, tmp_path):
-    checkpoint = TinyDecoder("llama")
-    name = f"model.layers.0.self_attn.q_proj.{ending}"
-    checkpoint.tensors[name] = np.ones(32, np.float32)
-    with pytest.raises(ValueError, match=rf"{ending}' is of a quantised model; take"):
+@pytest.mark.parametrize(("family", "change", "message"), NO_PLAIN_MODEL)
+def test_adapter_that_is_not_merged_and_quantised_model_are_named(
+    family, change, message, tmp_path
+):
+    checkpoint = checkpoint_of(family)
+    checkpoint.tensors = Tensors(change(checkpoint.tensors))
+    with pytest.raises(ValueError, match=message):
         load_classifier(checkpoint.write(tmp_path))
 
 
@@ -184,17 +179,17 @@ def test_two_tensors_of_one_name_are_refused(tmp_path):
         load_classifier(checkpoint.write(tmp_path))
 
 
-def test_missing_output_layer_is_called_so(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lm_head.weight", r"'lm_head\.weight'; it is the output layer: set \"tie"),
+        ("model.embed_tokens.weight", r"missing, the first is 'model\.embed_tokens\.weight'"),
+    ],
+)
+def test_of_a_pair_that_is_not_tied_neither_replaces_the_other(name, message, tmp_path):
     checkpoint = TinyDecoder("llama", "language_model", tie_word_embeddings=False)
-    del checkpoint.tensors["lm_head.weight"]
-    with pytest.raises(ValueError, match=r"'lm_head\.weight'; it is the output layer: set \"tie"):
-        load_language_model(checkpoint.write(tmp_path))
-
-
-def test_twin_of_an_embedding_that_is_not_tied_does_not_replace_it(tmp_path):
-    checkpoint = TinyDecoder("llama", "language_model", tie_word_embeddings=False)
-    del checkpoint.tensors["model.embed_tokens.weight"]
-    with pytest.raises(ValueError, match=r"missing, the first is 'model\.embed_tokens\.weight'"):
+    del checkpoint.tensors[name]
+    with pytest.raises(ValueError, match=message):
         load_language_model(checkpoint.write(tmp_path))
 
 

@@ -57,20 +57,12 @@ def group(mesh, *more):
 
 def play(place, *scenarios):
     """What became of the processes of each scenario: `(count, arguments, then, environment)`."""
-    described = []
-    for number, (count, arguments, then, environment) in enumerate(scenarios):
+    described, names = [], ("count", "arguments", "then", "environment")
+    for number, scenario in enumerate(scenarios):
         logs = place / f"logs{len(list(place.glob('logs*')))}-{number}"
         logs.mkdir()
-        described.append(
-            {
-                "count": count,
-                "arguments": arguments,
-                "then": then,
-                "environment": environment,
-                "logs": str(logs),
-                "timeout": 240,
-            }
-        )
+        own = {"logs": str(logs), "timeout": 240}
+        described.append(dict(zip(names, scenario, strict=True)) | own)
     file = place / "scenarios.json"
     file.write_text(json.dumps(described))
     cache = {

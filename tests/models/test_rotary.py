@@ -1,5 +1,7 @@
 """Rotary embeddings against their definition by complex numbers, and how files describe them."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -87,15 +89,12 @@ def test_frequencies_agree_with_transformers(scaling):
     ids=["transformers 4", "transformers 5", "before rope_type"],
 )
 def test_every_spelling_means_the_same(raw):
-    assert Rotary.from_hugging_face(raw) == Rotary(
-        theta=5e5, kind="llama3", factor=8.0, original_length=8192
-    )
-
-
-def test_original_length_defaults_to_the_models():
-    scaling = {name: LLAMA3[name] for name in LLAMA3 if not name.startswith("original")}
-    raw = {"rope_scaling": scaling, "max_position_embeddings": 77}
-    assert Rotary.from_hugging_face(raw).original_length == 77
+    wanted = Rotary(theta=5e5, kind="llama3", factor=8.0, original_length=8192)
+    assert Rotary.from_hugging_face(raw) == wanted
+    said = raw.get("rope_parameters") or raw["rope_scaling"]
+    untold = {name: entry for name, entry in said.items() if not name.startswith("original")}
+    own = {**raw, "rope_scaling": untold, "max_position_embeddings": 77}  # then the model's
+    assert Rotary.from_hugging_face(own) == dataclasses.replace(wanted, original_length=77)
 
 
 @pytest.mark.parametrize(

@@ -41,25 +41,22 @@ def test_every_tensor_is_read(packing, dtype, tolerance, tmp_path):
         np.testing.assert_allclose(read, expected, rtol=0, atol=tolerance)
 
 
+def opened(path, **more):
+    return GGUFFile(write_gguf(path / "model.gguf", tensors={**stored_tensors(), **more}))
+
+
 def test_biases_are_reordered_with_their_kernels(tmp_path):
     bias = np.arange(32, dtype=np.float32)
-    tensors = {**stored_tensors(), "blk.0.attn_q.bias": bias}
-    source = GGUFFile(write_gguf(tmp_path / "model.gguf", tensors=tensors))
+    source = opened(tmp_path, **{"blk.0.attn_q.bias": bias})
     read = source.read("model.layers.0.self_attn.q_proj.bias")
     np.testing.assert_array_equal(read, half_split(bias, 4))
 
 
-def test_rotary_factors_are_no_tensor(tmp_path):
-    tensors = {**stored_tensors(), "rope_freqs.weight": np.ones(4, np.float32)}
-    source = GGUFFile(write_gguf(tmp_path / "model.gguf", tensors=tensors))
-    assert sorted(source.names()) == sorted(NAMES)
-
-
-def test_tensor_of_another_family_is_named(tmp_path):
-    tensors = {**stored_tensors(), "blk.0.ffn_gate_exps.weight": np.ones(4, np.float32)}
-    path = write_gguf(tmp_path / "model.gguf", tensors=tensors)
+def test_rotary_factors_are_no_tensor_and_that_of_another_family_is_named(tmp_path):
+    four = np.ones(4, np.float32)
+    assert sorted(opened(tmp_path, **{"rope_freqs.weight": four}).names()) == sorted(NAMES)
     with pytest.raises(ValueError, match=r"'blk\.0\.ffn_gate_exps\.weight' is no part of a Llama"):
-        GGUFFile(path)
+        opened(tmp_path, **{"blk.0.ffn_gate_exps.weight": four})
 
 
 def test_truncated_file_is_named(tmp_path):

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loren_jax.runs import CallbackError
 from loren_jax.version import installed
 
 _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
-_EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError)
+_EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError, CallbackError)
 _FAILED, _INTERRUPTED = 2, 130
 _PARSING = threading.Lock()
 """The options' help is read from sources, which Python 3.11 can take apart in one thread alone."""

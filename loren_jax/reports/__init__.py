@@ -3,6 +3,7 @@
 * `files`: their names. * `metrics`: the events of a run.
 * `curve`, `summary`: of one run. * `comparison`, `comparison_plot`: of several.
 * `tables`: rows of cells as text, CSV, Markdown and LaTeX.
+* `trackers`: other programs that show runs.
 """
 
 from loren_jax.reports.comparison import (
@@ -16,8 +17,10 @@ from loren_jax.reports.curve import plot_curve
 from loren_jax.reports.metrics import read_metrics
 from loren_jax.reports.summary import Summary, summary_text
 from loren_jax.reports.tables import Spread, text_table, write_table
+from loren_jax.reports.trackers import TensorBoard, WeightsAndBiases
 
 __all__ = [
-    "Spread", "Summary", "comparison_rows", "comparison_table", "group_runs", "plot_comparison",
-    "plot_curve", "read_metrics", "read_runs", "summary_text", "text_table", "write_table",
+    "Spread", "Summary", "TensorBoard", "WeightsAndBiases", "comparison_rows", "comparison_table",
+    "group_runs", "plot_comparison", "plot_curve", "read_metrics", "read_runs", "summary_text",
+    "text_table", "write_table",
 ]  # fmt: skip

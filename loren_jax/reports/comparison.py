@@ -14,7 +14,7 @@ from loren_jax.reports.summary import COUNTS
 from loren_jax.reports.tables import Row, Spread, text_table
 
 # What may differ between two runs of one group: where they were written, and the seed.
-_OWN = ("seed", "seeds", "output", "overwrite")
+_OWN = ("seed", "seeds", "output", "overwrite", "report_to")
 _COLUMNS = (
     *("run", "optimizer", "model", "data", "varied", "seeds", "steps", "forward passes"),
     *("kept", "test", "seconds"),

@@ -30,17 +30,19 @@ class MetricsWriter:
         before = max((event["seconds"] for event in kept), default=0.0)
         self._start = time.perf_counter() - before
 
-    def write(self, event: str, step: int, forward_passes: int, **fields: JSON) -> None:
-        """Appends a `config`, `step`, `warning`, `evaluation` or `summary`; see `strict`."""
-        line = {
+    def write(self, event: str, step: int, forward_passes: int, **fields: JSON) -> dict[str, Any]:
+        """Appends a `config`, `step`, `warning`, `evaluation` or `summary`; returns the line."""
+        values = {
             "event": event,
             "step": step,
             "forward_passes": forward_passes,
             "seconds": round(time.perf_counter() - self._start, 3),
             **fields,
         }
-        self._file.write(json.dumps(strict(line), allow_nan=False) + "\n")
+        line: Any = strict(values)
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
+        return line
 
     def __enter__(self) -> "MetricsWriter":
         """Returns the writer."""

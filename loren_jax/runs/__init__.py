@@ -8,11 +8,13 @@ It knows no text and no objective; `loren-jax train` is one of its users.
 * `run`: one run from its directory to its summary.
 * `loop`: the steps.
 * `directory`, `checkpoints`, `record`: what it writes; `processes`: who writes it.
+* `callbacks`: who else hears of it.
 """
 
 from loren_jax.runs._fit import fit
+from loren_jax.runs.callbacks import Callback, CallbackError
 from loren_jax.runs.directory import InUseError
 from loren_jax.runs.run import Fitted, Run
 from loren_jax.runs.selection import Selection
 
-__all__ = ["Fitted", "InUseError", "Run", "Selection", "fit"]
+__all__ = ["Callback", "CallbackError", "Fitted", "InUseError", "Run", "Selection", "fit"]

@@ -50,7 +50,7 @@ def fit(
         evaluate: `params -> number`, or numbers by name: scores of held-out data. A `loss` and an
             `accuracy` are drawn.
         **options: Further attributes of `loren_jax.runs.Run`, such as `eval_every`, `select`,
-            `trained`, `evaluation` for a mesh, and `overwrite`.
+            `trained`, `callbacks`, `evaluation` for a mesh, and `overwrite`.
 
     Returns:
         The parameters that are kept, the summary, and the directory.

@@ -17,6 +17,8 @@ from loren_jax.reports.files import (
     METRICS,
     MODEL,
     SUMMARY,
+    TENSORBOARD,
+    WANDB,
 )
 
 try:
@@ -25,7 +27,7 @@ except ImportError:  # Windows has the journal's own check alone
     fcntl = None
 
 LOCK = ".lock"
-_FOLDERS = (MODEL, ADAPTER, CHECKPOINTS, "keyframes")
+_FOLDERS = (MODEL, ADAPTER, CHECKPOINTS, "keyframes", TENSORBOARD, WANDB)
 _FILES = (CONFIG, JOURNAL, FACTORS, SUMMARY, CURVE, METRICS)
 
 

@@ -10,6 +10,7 @@ import optax
 
 from loren_jax import arguments, journal
 from loren_jax.evaluation import Sharded
+from loren_jax.runs.callbacks import Callback
 from loren_jax.types import PyTree
 
 
@@ -52,6 +53,7 @@ class Plan:
         fsync_every: Steps between journal writes that survive a crash of the machine.
         in_place: Whether `params` may be overwritten, so that no copy of them is made.
         max_nonfinite_steps: Give up after so many steps in a row without a finite loss.
+        callbacks: Called with each event as it happens; see `loren_jax.runs.Callback`.
         pause_at: Steps behind which to stop for now, with a checkpoint; without it the run goes on
             to the bits of one that did not pause. What is kept is neither tested nor finished yet.
         resume: Whether to go on with a run that the directory holds.
@@ -89,6 +91,7 @@ class Plan:
     fsync_every: int = 1
     in_place: bool = False
     max_nonfinite_steps: int = 10
+    callbacks: Sequence[Callback] = ()
     pause_at: int | None = None
     resume: bool = True
     overwrite: bool = False

@@ -16,6 +16,7 @@ from loren_jax import journal
 from loren_jax.reports import files
 from loren_jax.reports.metrics import MetricsWriter, events_until
 from loren_jax.runs import processes
+from loren_jax.runs.callbacks import Listeners
 from loren_jax.runs.environment import environment
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.pace import Pace
@@ -175,11 +176,12 @@ class Counters:
 
 
 class Writers(NamedTuple):
-    """Where the first process writes: losses of every step, events, and the terminal."""
+    """Where the first process writes: losses of every step, events, the terminal, callbacks."""
 
     journal: journal.JournalWriter
     metrics: MetricsWriter
     progress: Progress
+    listeners: Listeners = Listeners()
 
 
 def writers_of(
@@ -199,10 +201,13 @@ def writers_of(
         else journal.continued(path, fsync_every=run.fsync_every)
     )
     opened.enter_context(log)
+    listeners = Listeners(run.callbacks, None if recorded is None else run.directory)
+    opened.callback(listeners.close)
     kept = events_until(run.directory, counters.step, run.eval_every)
     metrics = opened.enter_context(MetricsWriter(run.directory / files.METRICS, kept))
     if recorded is None:
-        metrics.write("config", 0, 0, **files.read_json(run.directory / files.CONFIG))
+        config = files.read_json(run.directory / files.CONFIG)
+        listeners.tell(metrics.write("config", 0, 0, **config))
     pace = Pace(run.steps, run.eval_every, counters)
     progress = Progress(run.steps, run.held_out, run.shown, label=run.label, pace=pace)
     opened.callback(progress.close)
@@ -210,7 +215,7 @@ def writers_of(
         progress.told(
             f"resuming behind step {recorded.steps}, from the checkpoint of step {counters.step}"
         )
-    return Writers(log, metrics, progress)
+    return Writers(log, metrics, progress, listeners)
 
 
 def _begun(run: Plan, header: dict[str, Any]) -> journal.JournalWriter:
@@ -296,4 +301,6 @@ class Record:
 
     def _write(self, event: str, counters: Counters, **fields: JSON) -> None:
         assert self._writers is not None
-        self._writers.metrics.write(event, counters.step, counters.forward_passes, **fields)
+        counts = counters.step, counters.forward_passes
+        line = self._writers.metrics.write(event, *counts, **fields)
+        self._writers.listeners.tell(line)

@@ -40,7 +40,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         "steps epochs batch_size schedule eval_every keep patience seed seeds",
         "warmup_steps micro_batch_size eval_batch_size max_nonfinite_steps",
     ),
-    "output": ("output overwrite", "checkpoint_every fsync_every"),
+    "output": ("output overwrite report_to", "checkpoint_every fsync_every"),
 }
 """The attributes of a `TrainConfig` by group: those that `--help` shows, and the others."""
 

@@ -16,6 +16,7 @@ from loren_jax.arguments import count, positive
 from loren_jax.journal import earlier
 from loren_jax.objectives.config import DATA, ClassificationConfig, meant, take_plain
 from loren_jax.reports.tables import require_kind
+from loren_jax.reports.trackers import TRACKERS
 from loren_jax.tasks import TASKS
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
 from loren_jax.train.rates import starting_rate
@@ -45,6 +46,8 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
         fsync_every: Steps between journal writes that survive a crash of the machine, not only
             one of the process.
+        report_to: Other programs that show the run as it goes: tensorboard (by tensorboardX,
+            written to the run's directory), wandb.
         seeds: Several runs, one for each of these seeds, and their mean and standard deviation.
     """
 
@@ -60,6 +63,7 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
     max_nonfinite_steps: int = 10
     checkpoint_every: int = 100
     fsync_every: int = 1
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -78,6 +82,9 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
                 )
         if self.patience is not None and self.keep == "last" and self.protocol is None:
             object.__setattr__(self, "keep", "best")
+        for name in self.report_to:
+            if name not in TRACKERS:
+                raise ValueError(f"report_to is {name!r}: give {' or '.join(TRACKERS)}.")
         super().__post_init__()
         method_name(self.optimizer)
         self._check_seeds()

@@ -24,7 +24,7 @@ from loren_jax.train.config import TrainConfig
 from loren_jax.train.training import advance, share_of
 from loren_jax.train.trials import Trial, grid, sweep_directory
 
-_OWN = ("output", "overwrite")
+_OWN = ("output", "overwrite", "report_to")
 """Options in which runs of one sweep may differ from call to call."""
 
 

@@ -80,7 +80,9 @@ def sweep_command(arguments: Sequence[str], parsed: Callable[[list[str]], Any]) 
     for command in commands:
         with _without_repeats() if found else contextlib.nullcontext():
             found.append(parsed(command))
-    trials = trials_of([(own, command.configuration) for own, command in zip(options, found, strict=True)])
+    trials = trials_of(
+        [(own, command.configuration) for own, command in zip(options, found, strict=True)]
+    )
     by_name = dict(zip((trial.name for trial in trials), commands, strict=True))
     return Sweep(
         trials=trials,

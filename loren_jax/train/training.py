@@ -1,7 +1,7 @@
 """A training run: a model, its objective and an optimiser, made durable by a run."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,7 +10,8 @@ from loren_jax.objectives import Classification
 from loren_jax.optimizers import METHODS
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
-from loren_jax.runs import Run, processes
+from loren_jax.reports.trackers import TRACKERS
+from loren_jax.runs import Callback, Run, processes
 from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
@@ -35,7 +36,11 @@ class RunResult(NamedTuple):
 
 
 def train(
-    config: TrainConfig, sizes: Mapping[str, int] | None = None, *, label: str = ""
+    config: TrainConfig,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    label: str = "",
+    callbacks: Sequence[Callback] = (),
 ) -> RunResult:
     """Fine-tunes a classifier and writes model, metrics, journal, curve and summary.
 
@@ -50,6 +55,7 @@ def train(
         sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.joined`. One by
             default.
         label: What the run is called in front of what it shows, where there are several.
+        callbacks: Called with each event of the run as it happens, beside those of `report_to`.
 
     Returns:
         The numbers, and where the files are.
@@ -63,7 +69,7 @@ def train(
         raise ValueError("seeds asks for several runs: call train_seeds, or give seed instead")
     # Before anything dear is done; the run itself looks again, with the directory locked.
     processes.told(lambda: require_free(config.directory, overwrite=config.overwrite))
-    return _train(config, sizes, label, goes_on=False)
+    return _train(config, sizes, label, callbacks, goes_on=False)
 
 
 def resume(
@@ -73,6 +79,7 @@ def resume(
     steps: int | None = None,
     data: object = None,
     label: str = "",
+    callbacks: Sequence[Callback] = (),
 ) -> RunResult:
     """Goes on with a run where it stopped, however it stopped.
 
@@ -86,6 +93,7 @@ def resume(
         steps: Steps to take in all; by default as many as were planned.
         data: The data frame or `datasets.Dataset` that the run began with, if it was one.
         label: See `train`.
+        callbacks: See `train`; they hear of what is new.
 
     Returns:
         The numbers, and where the files are.
@@ -104,7 +112,7 @@ def resume(
             f"resume: the run in {directory} began with a {config.data} in memory: give it again, "
             "as resume(directory, data=...)"
         )
-    return _train(config, sizes, label, goes_on=True)
+    return _train(config, sizes, label, callbacks, goes_on=True)
 
 
 def advance(
@@ -132,7 +140,7 @@ def advance(
         ValueError: The run in the directory is of something else; and see `train`.
     """
     goes_on = processes.told(lambda: holds_run(config.directory))
-    return _train(config, sizes, label, goes_on=goes_on, share=share)
+    return _train(config, sizes, label, (), goes_on=goes_on, share=share)
 
 
 def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
@@ -219,11 +227,17 @@ def _train(
     config: TrainConfig,
     sizes: Mapping[str, int] | None,
     label: str,
+    callbacks: Sequence[Callback],
     *,
     goes_on: bool,
     share: float = 1.0,
 ) -> RunResult:
+    # Before anything dear is done: a package may be absent.
+    make = lambda: [TRACKERS[name](config.directory) for name in config.report_to]
+    trackers: list[Callback] = []
+    processes.told(lambda: trackers.extend(make()))
     run = _prepared(config, sizes, label, goes_on=goes_on)
+    run.callbacks = [*callbacks, *trackers]
     run.pause_at = None if share >= 1 else share_of(run.steps, share)
     fitted = run.go()
     if processes.first() and (fitted.directory / files.MODEL).is_dir():  # none of one that pauses

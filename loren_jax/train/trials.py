@@ -12,7 +12,7 @@ from loren_jax.reports.summary import Summary
 from loren_jax.train.config import TrainConfig
 from loren_jax.train.methods import MethodOptions, method_name, options_named
 
-_FIXED = ("output", "overwrite", "seeds")
+_FIXED = ("output", "overwrite", "seeds", "report_to")
 """Options that a sweep has as a whole."""
 
 

@@ -14,7 +14,7 @@ from tiny_task import write_data
 from loren_jax.journal import schedules
 from loren_jax.models import load_classifier
 from loren_jax.objectives import Classification
-from loren_jax.train import OPTIONS, EvaluateConfig, evaluate, train
+from loren_jax.train import OPTIONS, EvaluateConfig, evaluate, train, training
 from loren_jax.train.training import schedule_description
 
 
@@ -131,3 +131,29 @@ def test_shapes(kind, fall, warmup):
     falling = [2.0 * fall((step - warmup) / (8 - warmup)) for step in range(warmup, 9)]
     assert found == pytest.approx(rising + falling, abs=1e-6)
     assert found[0] > 0
+
+
+def test_a_run_reports_to_other_programs_and_callbacks(tiny, tmp_path, monkeypatch):
+    """And one that replaces it leaves nothing of what the former reported."""
+    heard, boards = [], []
+
+    class Board:
+        def __init__(self, directory):
+            boards.append(directory)
+
+        def __call__(self, event):
+            (boards[-1] / "tensorboard").mkdir(exist_ok=True)
+            (boards[-1] / "tensorboard" / f"{event['step']}").touch()
+
+    monkeypatch.setattr(training, "TRACKERS", {"tensorboard": Board})
+    config = dataclasses.replace(
+        tiny, output=tmp_path / "run", steps=2, eval_every=2, report_to=("tensorboard",)
+    )
+    train(config, callbacks=[heard.append])
+    assert boards == [tmp_path / "run"]
+    assert [event["event"] for event in heard] == [
+        *("config", "evaluation", "step", "step", "evaluation", "summary"),
+    ]
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 3
+    train(dataclasses.replace(config, report_to=(), overwrite=True))
+    assert not (tmp_path / "run" / "tensorboard").exists()

@@ -130,6 +130,8 @@ def _require_apart(vary: Mapping[str, Any], given: Sequence[str]) -> None:
     plain = [word.partition("=")[0].lstrip("-").replace("-", "_") for word in given]
     if "resume" in plain:
         raise ValueError("--resume is of train: the same sweep command again goes on")
+    if "dry_run" in plain:
+        raise ValueError("--dry-run is of train: ask it of one of the runs")
     for name in vary:
         if name in plain:
             raise ValueError(f"vary: {name} is given beside it too: leave one of the two away")

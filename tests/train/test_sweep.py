@@ -242,6 +242,7 @@ def test_a_sweep_from_a_shell(options, tiny, tmp_path, monkeypatch, capsys):
         ("--vary rank=1 --eta two", "eta is 'two': give a whole number"),
         ("--vary rank=1 --eta 0", "eta"),
         ("--vary rank=1 --resume x", "--resume is of train: the same sweep command again goes on"),
+        ("--vary rank=1 --dry-run", "--dry-run is of train: ask it of one of the runs"),
         ("--vary rank=1 --seeds 0 1", "seeds asks for several runs"),
     ],
 )

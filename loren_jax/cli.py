@@ -173,8 +173,8 @@ def _own_error(end: SystemExit) -> Exception | None:
 
 
 def _run(config: Any) -> int:
+    from loren_jax.train.commands import RunCommand
     from loren_jax.train.config import CompareConfig, EvaluateConfig, PredictConfig
-    from loren_jax.train.run_commands import RunCommand
 
     if isinstance(config, RunCommand):
         return config.run()

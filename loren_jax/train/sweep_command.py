@@ -13,8 +13,8 @@ from typing import Any
 
 import tyro
 
+from loren_jax.train.commands import INTERRUPTED, RunCommand
 from loren_jax.train.halving import run_trials, sweep_text
-from loren_jax.train.run_commands import INTERRUPTED, RunCommand
 from loren_jax.train.trials import Trial, require_known, sweep_directory, trials_of
 
 _EXAMPLE = "--vary learning-rate=0.03,0.1,0.3"

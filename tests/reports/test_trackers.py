@@ -134,7 +134,7 @@ def test_an_absent_package_is_said_with_the_command_before_anything_is_done(
     given = f"train --data x.csv --learning-rate 0.1 --output {tmp_path / 'run'} --report-to {name}"
     assert main(given.split()) == 2
     assert capsys.readouterr().err == (
-        f"loren-jax: error: report_to: {name} needs the package {package_name}: pip install "
+        f"loren-jax: error: --report-to: {name} needs the package {package_name}: pip install "
         f"{package_name}\n"
     )
     assert not (tmp_path / "run").exists()

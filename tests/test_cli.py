@@ -21,6 +21,9 @@ from loren_jax.models import load_classifier
 from loren_jax.reports import read_metrics
 from loren_jax.train import OPTIONS, InputSubspaceOptions
 
+# One worker, which sets up once.
+pytestmark = pytest.mark.xdist_group("commands")
+
 TRAINABLE = ("--trainable", "classifier/*", "layers/up/kernel", "--rank", "1")
 MEASURED = re.compile("seconds|_per_second|bytes|output")
 

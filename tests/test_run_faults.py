@@ -114,6 +114,7 @@ def test_a_group_of_seeds_goes_on_and_a_stopped_seed_enters_no_mean(
     assert len(scores[0]) == 3
 
 
+@pytest.mark.slow
 def test_a_group_that_stopped_before_its_first_run_goes_on(place, tmp_path, monkeypatch):
     import loren_jax.train.seeds as seeds
 

@@ -31,7 +31,7 @@ def evaluated(tx, state, params):
     return [jax.tree.map(along, plus, minus) for plus, minus in at]
 
 
-@pytest.mark.parametrize("steps", [1, 3, 6])
+@pytest.mark.parametrize("steps", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 6))])
 def test_steps_equal_the_oracle(steps):
     """Five blocks: one step, three, and six, which begin the second cycle; to 1e-4."""
     tx, params = mezo_bcd(ETA, **SETTINGS), PARAMS

@@ -8,6 +8,9 @@ import pytest
 from loren_jax.tasks import Rows
 from loren_jax.train import EvaluateConfig, PredictConfig, evaluate, predict, resume, train
 
+# One worker, which sets up once.
+pytestmark = pytest.mark.xdist_group("data sources")
+
 
 @pytest.fixture(scope="module")
 def frame(place):

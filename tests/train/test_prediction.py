@@ -15,6 +15,9 @@ from loren_jax.train import evaluate
 from loren_jax.train.config import EvaluateConfig, PredictConfig
 from loren_jax.train.prediction import predict
 
+# One worker, which sets up once.
+pytestmark = pytest.mark.xdist_group("predictions")
+
 LENGTH = 12
 
 

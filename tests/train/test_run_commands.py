@@ -14,6 +14,9 @@ from tiny_task import train_arguments, write_model
 from loren_jax.checkpoints import open_checkpoint
 from loren_jax.cli import main
 
+# One worker, which sets up once.
+pytestmark = pytest.mark.xdist_group("run commands")
+
 COMMANDS = ("info", "verify", "export")
 
 

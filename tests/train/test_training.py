@@ -17,6 +17,9 @@ from loren_jax.objectives import Classification
 from loren_jax.train import OPTIONS, EvaluateConfig, evaluate, train, training
 from loren_jax.train.training import schedule_description
 
+# One worker, which sets up once.
+pytestmark = pytest.mark.xdist_group("training")
+
 
 @pytest.fixture(scope="module")
 def config(tiny, place):

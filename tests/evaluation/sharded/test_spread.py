@@ -16,6 +16,7 @@ K = 4
 pytestmark = pytest.mark.xdist_group("eight devices")
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_one_device():
     own = found(*QUICK)["steps"]["2x2x2"]
     assert own["losses"] < 1e-5

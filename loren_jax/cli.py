@@ -190,6 +190,7 @@ def _run(config: Any) -> int:
 
 
 def _train(command: Any) -> int:
+    from loren_jax.runs.processes import first
     from loren_jax.train.devices import joined
     from loren_jax.train.run_commands import report
     from loren_jax.train.seeds import train_seeds
@@ -197,6 +198,8 @@ def _train(command: Any) -> int:
 
     config = command.configuration
     with joined(command.devices) as sizes:
+        if command.guidance and first():
+            print(command.guidance, file=sys.stderr)
         if command.dry_run:
             print(forecast(config, sizes).text)
             return 0

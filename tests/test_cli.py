@@ -371,6 +371,14 @@ def test_a_word_where_a_number_is_meant_is_told_with_its_option(capsys, option, 
     assert message in told, told
 
 
+@pytest.mark.parametrize(
+    ("other", "ours"), [("--lr 1", "learning-rate"), ("--max-steps=3", "steps")]
+)
+def test_what_other_trainers_call_an_option_is_known(capsys, other, ours):
+    assert main(["train", *other.split()]) == 2
+    assert err(capsys).endswith(f" is called --{ours} here: give that.\n")
+
+
 def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsys):
     """The whole command line that a newcomer types, but for the model that is on the Hub."""
     command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]

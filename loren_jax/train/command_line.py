@@ -9,13 +9,12 @@ import difflib
 import inspect
 import json
 import re
-import sys
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import tyro
 
@@ -62,8 +61,7 @@ def train_command(arguments: Sequence[str]) -> Any:
         title: _group(TrainConfig, names.split(), more.split(), defaults, everything)
         for title, (names, more) in GROUPS.items()
     }
-    knobs = [f.name for f in dataclasses.fields(options)]
-    groups["method"] = _group(options, knobs, [], defaults, everything)
+    groups["method"] = _group(options, _names(options), [], defaults, everything)
     shown = (lambda kind: kind) if everything else (lambda kind: tyro.conf.Suppress[kind])
     path = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
@@ -105,6 +103,7 @@ def train_command(arguments: Sequence[str]) -> Any:
         config: path = None  # pyrefly: ignore
         resume: path = None  # pyrefly: ignore
         dry_run: bool = False
+        guidance: ClassVar[str] = _guidance(defaults)
 
         @property
         def configuration(self) -> TrainConfig[Any]:
@@ -118,6 +117,9 @@ def train_command(arguments: Sequence[str]) -> Any:
 
 def _chosen(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any]]:
     """The method, its options, and what a file or the recipe says of all options."""
+    for name, ours in _ELSEWHERE.items():
+        if name in given:
+            raise ValueError(f"--{name.replace('_', '-')} is called --{ours} here: give that.")
     file = _from_file(Path(given["config"])) if "config" in given else {}
     name = given.get("optimizer") or file.get("optimizer", DEFAULT_OPTIMIZER)
     if name != file.pop("optimizer", name):  # the knobs of another method are none of this one
@@ -127,13 +129,29 @@ def _chosen(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any]]:
     options = options_named(name)
     if "published" in given:
         options = options_of(options.factory, published(name))
-    known = _OWN | {f.name for f in dataclasses.fields(options)}
+    known = _OWN | {*_names(options)}
     for word in file:
         if word not in known:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"config: there is no option {word!r}{hint}")
     return name, options, _recipe(given, file, name) | file
+
+
+_ELSEWHERE = {
+    "lr": "learning-rate",
+    "num_train_epochs": "epochs",
+    "max_steps": "steps",
+    "per_device_train_batch_size": "batch-size",
+    "output_dir": "output",
+    "dataset": "data",
+    "model_name_or_path": "model",
+    "max_seq_length": "max-length",
+    "eval_steps": "eval-every",
+    "early_stopping_patience": "patience",
+    "load_best_model_at_end": "keep best",
+}
+"""What other trainers call options of ours."""
 
 
 def as_typed(message: str) -> str:
@@ -217,13 +235,23 @@ def _given(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _guidance(defaults: Mapping[str, Any]) -> str:
+    """What is to be said of what was chosen for the user; empty if nothing was."""
+    if not HEAD_RECIPE.items() <= defaults.items():
+        return ""
+    return f"no --learning-rate is given, so this is the recipe: {RECIPE}"
+
+
+def _names(owner: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(owner)]
+
+
 def _recipe(given: Mapping[str, str], file: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The recipe's values, by option, where nothing is said that speaks against it."""
     others = _OF_ONES_OWN & (set(given) | set(file))
     asked = {"published", "help", "h", "help_all"} & set(given)
     if name != DEFAULT_OPTIMIZER or others or asked:
         return {}
-    print(f"no --learning-rate is given, so this is the recipe: {RECIPE}", file=sys.stderr)
     return dict(HEAD_RECIPE)
 
 
@@ -251,12 +279,12 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 _PLACES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "BOOL"}
-_OWN = {f.name for f in dataclasses.fields(TrainConfig)} - {"optimizer"}
+_OWN = {*_names(TrainConfig)} - {"optimizer"}
 _NAMES = sorted(
     {
-        f.name
+        name
         for kind in (TrainConfig, EvaluateConfig, PredictConfig, DevicesConfig, *OPTIONS.values())
-        for f in dataclasses.fields(kind)
+        for name in _names(kind)
     },
     key=len,
     reverse=True,

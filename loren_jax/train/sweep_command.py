@@ -1,7 +1,5 @@
 """`loren-jax sweep`: its own options, and those of `train`, of which some are varied."""
 
-import contextlib
-import io
 import itertools
 import shlex
 import shutil
@@ -49,6 +47,7 @@ class Sweep(RunCommand):
     directory: Path
     eta: int
     devices: Any
+    guidance: str
     best: Callable[[Trial], list[str]]
 
     def run(self) -> int:
@@ -57,6 +56,8 @@ class Sweep(RunCommand):
         from loren_jax.train.devices import joined
 
         with joined(self.devices) as sizes:
+            if self.guidance and first():
+                print(self.guidance, file=sys.stderr)
             found = run_trials(self.trials, self.directory, eta=self.eta, sizes=sizes)
             if first():
                 print(sweep_text(found, shutil.get_terminal_size((0, 0)).columns or None))
@@ -76,10 +77,7 @@ def sweep_command(arguments: Sequence[str], parsed: Callable[[list[str]], Any]) 
     require_known(vary, methods)
     options = [dict(zip(vary, x, strict=True)) for x in itertools.product(*vary.values())]
     commands = [["train", *given, *_typed(own)] for own in options]
-    found = []
-    for command in commands:
-        with _without_repeats() if found else contextlib.nullcontext():
-            found.append(parsed(command))
+    found = [parsed(command) for command in commands]
     trials = trials_of(
         [(own, command.configuration) for own, command in zip(options, found, strict=True)]
     )
@@ -89,6 +87,7 @@ def sweep_command(arguments: Sequence[str], parsed: Callable[[list[str]], Any]) 
         directory=sweep_directory(trials),
         eta=eta,
         devices=found[0].devices,
+        guidance=found[0].guidance,
         best=lambda trial: ["loren-jax", *_without_output(by_name[trial.name])],
     )
 
@@ -167,15 +166,3 @@ def _without_output(command: Sequence[str]) -> list[str]:
             kept.append(word)
         before = word
     return kept
-
-
-@contextlib.contextmanager
-def _without_repeats() -> Any:
-    """Keeps what each of several like commands says from being shown, unless it is an error."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            yield
-    except SystemExit:
-        print(said.getvalue(), end="", file=sys.stderr)
-        raise

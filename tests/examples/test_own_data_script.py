@@ -16,9 +16,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_a_file_of_ones_own_is_learned_asked_resumed_and_compared(tmp_path):
     minilm()  # or it is skipped
     shutil.copytree(EXAMPLES, tmp_path / "examples")
+    wide = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     result = subprocess.run(
         ["sh", str(tmp_path / "examples" / "own_data.sh")],
-        env={**os.environ, "BIN": str(Path(sys.executable).parent)},
+        env={**wide, "BIN": str(Path(sys.executable).parent)},
         capture_output=True,
         text=True,
     )

@@ -43,12 +43,21 @@ def moved_stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any])
     stack, layer, number = inputs
     # A call that was mapped keeps its name, but puts a layer into each of several stacks, by a
     # scatter in place of the update.
-    called = [inner.primitive.name for inner in equation.params["jaxpr"].jaxpr.eqns]
-    if "dynamic_update_slice" not in called or layer.shape != stack.shape[1:]:
+    if "scatter" in _primitives(equation.params["jaxpr"]) or layer.shape != stack.shape[1:]:
         return NotImplemented
     if is_perturbed(stack):
         stack = interpreter.dense_one(stack, PUT_LAYER)
     return [OneMoved(stack, layer, jnp.asarray(number), stack.dtype)]
+
+
+def _primitives(called: Any) -> set[str]:
+    """Names of all that a function does, the functions that it calls included."""
+    found = set()
+    for equation in called.jaxpr.eqns:
+        found.add(equation.primitive.name)
+        for inner in equation.params.values():
+            found |= _primitives(inner) if hasattr(inner, "jaxpr") else set()
+    return found
 
 
 def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:

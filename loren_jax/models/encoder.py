@@ -185,18 +185,10 @@ class Encoder(nnx.Module):
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token.
+        """Last hidden state of every token, in the dtype of the parameters.
 
-        Args:
-            input_ids: Token ids, (B, T).
-            attention_mask: Non-zero at the tokens to read, (B, T); padding may be on either side.
-            token_type_ids: Segment ids, (B, T); all zero if left out.
-
-        Returns:
-            Hidden states (B, T, D) in the dtype of the parameters. Those of padding mean nothing.
-
-        Raises:
-            ValueError: If T exceeds the positions that the model has.
+        The mask is not zero at the tokens to read, padding may be on either side and its states
+        mean nothing; segments are all zero if left out. A ValueError where T exceeds the positions.
         """
         check_length(input_ids, self.config.max_length)
         ids_BxT, read_BxT = jnp.asarray(input_ids), jnp.asarray(attention_mask != 0)

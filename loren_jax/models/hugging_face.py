@@ -44,13 +44,7 @@ from loren_jax.models.families import (
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.sentence_encoder import declared_pooling
 from loren_jax.models.tensor_names import stored_names
-from loren_jax.models.weights import (
-    ShardingOf,
-    WeightTable,
-    head_names,
-    read_params,
-    tensors_of,
-)
+from loren_jax.models.weights import ShardingOf, WeightTable, head_names, read_params, tensors_of
 
 _OTHER_TASKS = ("ForTokenClassification", "ForMultipleChoice")
 _HEADS = ("classifier.*", "score.*")

@@ -25,13 +25,6 @@ def in_heads_order(names: Sequence[str], head: Sequence[str]) -> tuple[str, ...]
     Where a head has other names than the data, the order is the data's, which is said on standard
     error: the head may then start with its classes exchanged.
 
-    Args:
-        names: The data's classes, in its own order.
-        head: The names of the model's head.
-
-    Returns:
-        The data's names.
-
     Example:
         >>> in_heads_order(("negative", "positive"), ("POSITIVE", "NEGATIVE"))
         ('positive', 'negative')
@@ -52,18 +45,10 @@ def in_heads_order(names: Sequence[str], head: Sequence[str]) -> tuple[str, ...]
 
 
 def relabel(examples: Examples, label_names: Sequence[str]) -> Examples:
-    """The examples with their classes numbered as in `label_names`.
+    """The examples with their classes numbered as in `label_names`, a model's, in any case.
 
-    Args:
-        examples: The examples.
-        label_names: The classes in the model's order, in any case; at least those that occur. Where
-            they are as many as the data's and nobody named them, the order is the data's.
-
-    Returns:
-        The same texts under the new numbers.
-
-    Raises:
-        ValueError: If a class occurs that the model does not have.
+    Where these are as many as the data's and nobody named them, the order is the data's. A
+    ValueError if a class occurs that the model does not have.
 
     Example:
         >>> examples = Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("bad", "good"))

@@ -19,14 +19,7 @@ from loren_jax.models.adapter_export import NoPlaceError, export_adapter
 from loren_jax.models.network import NetworkConfig
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
-from loren_jax.tasks import (
-    Examples,
-    Prompt,
-    Tokens,
-    answer_ids,
-    open_tokenizer,
-    tokenize,
-)
+from loren_jax.tasks import Examples, Prompt, Tokens, answer_ids, open_tokenizer, tokenize
 from loren_jax.tasks.prompts import prompt_from_json, prompt_json
 
 

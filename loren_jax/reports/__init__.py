@@ -6,12 +6,7 @@
 * `trackers`: other programs that show runs.
 """
 
-from loren_jax.reports.comparison import (
-    comparison_rows,
-    comparison_table,
-    group_runs,
-    read_runs,
-)
+from loren_jax.reports.comparison import comparison_rows, comparison_table, group_runs, read_runs
 from loren_jax.reports.comparison_plot import plot_comparison
 from loren_jax.reports.curve import plot_curve
 from loren_jax.reports.metrics import read_metrics

@@ -48,18 +48,9 @@ class Selection:
         return self._patience is not None and self._without_improvement >= self._patience
 
     def consider(self, step: int, params: PyTree, scores: dict[str, Any]) -> bool:
-        """Keeps a copy of the trained parameters if their score is the best.
+        """Keeps a copy of the trained parameters if their score is the best, and says whether.
 
-        Args:
-            step: Steps taken.
-            params: The parameters.
-            scores: Their scores.
-
-        Returns:
-            Whether it is the best so far.
-
-        Raises:
-            ValueError: If the score that selects is not among them.
+        `step` is the number of steps taken. A ValueError if the score that selects is not there.
         """
         if self.best is not None and self._rank(scores) <= self._rank(self.best.scores):
             self._without_improvement += 1
@@ -70,14 +61,7 @@ class Selection:
         return True
 
     def restore(self, params: PyTree) -> PyTree:
-        """Puts the best trained parameters in the place of others.
-
-        Args:
-            params: The parameters of any step; as they are if nothing was ever evaluated.
-
-        Returns:
-            The parameters of the best evaluation.
-        """
+        """The parameters of the best evaluation; as they are if nothing was ever evaluated."""
         return params if self.best is None else with_leaves(params, self.best.leaves)
 
     def facts(self) -> dict[str, Any]:

@@ -80,15 +80,10 @@ class Prompt:
         return tuple((literal, name) for literal, name, _, _ in parts)
 
     def render(self, values: Sequence[str], mask_token: str | None = None) -> str:
-        """Return the text that the model reads.
+        """Return the text that the model reads, of one value per field in the order of `fields`.
 
-        Args:
-            values: one text per field, in the order of `fields`.
-            mask_token: an encoder's mask token, which takes the answer's place; `None` for a
-                decoder, whose text ends there.
-
-        Returns:
-            The text.
+        An encoder's mask token takes the answer's place; the text of a decoder, which has none,
+        ends there.
 
         Example:
             >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))

@@ -12,13 +12,7 @@ from tiny_task import write_language_model, write_task
 
 from loren_jax.models import load_classifier, load_language_model
 from loren_jax.reports import read_metrics
-from loren_jax.train import (
-    EvaluateConfig,
-    LorenOptions,
-    evaluate,
-    train,
-    train_seeds,
-)
+from loren_jax.train import EvaluateConfig, LorenOptions, evaluate, train, train_seeds
 from loren_jax.train.seeds import seeds_text
 
 

@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loren_jax.checkpoints.gguf.sentencepiece import (
-    SPACE,
-    Kind,
-    Piece,
-    sentencepiece_tokenizer,
-)
+from loren_jax.checkpoints.gguf.sentencepiece import SPACE, Kind, Piece, sentencepiece_tokenizer
 
 
 def greedy(pieces, text):

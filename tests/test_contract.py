@@ -36,14 +36,27 @@ from loren_jax.directions import sampling
 VARIANTS = ("loren seeded", "loren rank 1")
 OF_VARIANTS = ("02", "06", "07", "08", "09", "10", "12", "13", "15", "state")
 
+# What compiles programs of its own, or draws much: of most rows with --all alone.
+DEAR = (
+    "test_04_chains_schedules_and_inject_hyperparams",
+    "test_04_nnx_optimizer",
+    "test_04_train_state",
+    "test_09_losses_alone_replay_the_run_of_a_program_that_the_compiler_optimised",
+    "test_10_the_mean_of_many_estimates_is_the_preconditioned_gradient",
+)
+
 
 def pytest_generate_tests(metafunc):
     """Each test on each row."""
-    number = metafunc.function.__name__.split("_")[1]
+    test = metafunc.function.__name__
+    number = test.split("_")[1]
     names = [n for n in METHODS if n not in VARIANTS or number in OF_VARIANTS]
     # A row stays in one worker, where its compiled programs are.
-    rows = [pytest.param(METHODS[n], id=n, marks=pytest.mark.xdist_group(n)) for n in names]
-    metafunc.parametrize("method", rows)
+    marks = lambda n: [
+        pytest.mark.xdist_group(n),
+        *[pytest.mark.slow] * (test in DEAR and not n.startswith(("loren", "mezo"))),
+    ]
+    metafunc.parametrize("method", [pytest.param(METHODS[n], id=n, marks=marks(n)) for n in names])
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """The commands, as a user meets them: results, files, errors, signals."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import math
@@ -16,10 +15,9 @@ import pytest
 from quickstart import minilm
 from tiny_task import train_arguments, write_data, write_model, write_task
 
-from loren_jax.cli import _parse, main
+from loren_jax.cli import main
 from loren_jax.models import load_classifier
 from loren_jax.reports import read_metrics
-from loren_jax.train import OPTIONS, InputSubspaceOptions
 
 # One worker, which sets up once.
 pytestmark = pytest.mark.xdist_group("commands")
@@ -286,27 +284,6 @@ def test_help(command, expected, capsys):
     assert ("--damping" in out) == (command == "train --help")
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_optimizer_has_its_own_options(name, capsys):
-    """Each option of the factory, and only those, with its words."""
-    with pytest.raises(SystemExit) as end:
-        main(["train", "--optimizer", name, "--help"])
-    assert end.value.code == 0
-    out = capsys.readouterr().out
-    own = {field.name for field in dataclasses.fields(OPTIONS[name])}
-    every = {f.name for options in OPTIONS.values() for f in dataclasses.fields(options)}
-    shown = {option for option in every if f"--{option.replace('_', '-')} " in out}
-    assert shown == own
-
-
-@pytest.mark.parametrize("chosen", ["", "--optimizer loren", "--optimizer input_subspace"])
-def test_input_directions_choose_their_method(chosen):
-    options = f"train {chosen} --learning-rate 0.1 --momentum None --rank 1 --input-directions 10"
-    run = _parse(options.split()).configuration
-    assert run.optimizer == InputSubspaceOptions(learning_rate=0.1, momentum=None, rank=1)
-    assert run.input_directions == 10
-
-
 def test_optimizers_are_listed(capsys):
     assert main(["optimizers"]) == 0
     out = capsys.readouterr().out
@@ -354,55 +331,3 @@ def test_minilm(place, tmp_path):
     printed = run(place, tmp_path / "out", "--model", str(minilm()), *more.split())
     assert "trained            770 of 22,566,146 parameters" in printed
     assert load_classifier(tmp_path / "out" / "model").config.hidden_size == 384
-
-
-@pytest.mark.parametrize(
-    ("option", "word", "message"),
-    [
-        ("--steps", "ten", "Error parsing --steps: invalid literal for int"),
-        ("--learning-rate", "auto", "Error parsing --learning-rate"),
-        ("--schedule", "exponential", "--schedule"),
-    ],
-)
-def test_a_word_where_a_number_is_meant_is_told_with_its_option(capsys, option, word, message):
-    with pytest.raises(SystemExit) as end:
-        main(["train", "--learning-rate", "1", option, word])
-    assert end.value.code != 0
-    told = " ".join(line.strip("│ ") for line in capsys.readouterr().err.splitlines())
-    assert message in told, told
-
-
-@pytest.mark.parametrize(
-    ("other", "ours"), [("--lr 1", "learning-rate"), ("--max-steps=3", "steps")]
-)
-def test_what_other_trainers_call_an_option_is_known(capsys, other, ours):
-    assert main(["train", *other.split()]) == 2
-    assert err(capsys).endswith(f" is called --{ours} here: give that.\n")
-
-
-def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsys):
-    """The whole command line that a newcomer types, but for the model that is on the Hub."""
-    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
-    command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]
-    assert main(command) == 0
-    told = capsys.readouterr().err
-    assert "no --learning-rate is given, so this is the recipe: --trainable head" in told
-    assert "60 labelled texts (negative 30, positive 30); 48 to train on, 12 held out" in told
-    config = read_metrics(tmp_path / "run")[0]["config"]
-    assert (config["trainable"], config["schedule"], config["steps"]) == (["head"], "linear", 3)
-    assert config["optimizer"]["num_directions"] == 64
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["trained_parameters"] == 18
-
-
-def test_without_a_rate_a_first_guess_is_told(place, tmp_path, capsys):
-    fixed = ["--output", str(tmp_path / "run"), "--epochs", "0.5", "--trainable", "*"]
-    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
-    command += [*fixed, "--pooling", "mean"]
-    assert main(command) == 0
-    assert "no --learning-rate is given; a first guess is 0.03" in capsys.readouterr().err
-    config = read_metrics(tmp_path / "run")[0]["config"]
-    assert config["optimizer"]["learning_rate"] == 0.03
-    assert (config["steps"], config["epochs"]) == (2, None)  # 48 examples, 16 a step
-    assert main([*command, "--overwrite", "--optimizer", "tezo", "--rank", "1"]) == 2
-    assert "for tezo with" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from loren_jax.checkpoints.adapter_files import ADAPTER_CONFIG
+from loren_jax.checkpoints.directory import ADAPTER_CONFIG
 
 _FOREIGN = {
     "tf_model.h5": "TensorFlow",

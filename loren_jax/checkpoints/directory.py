@@ -16,6 +16,9 @@ from safetensors.numpy import save_file
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+# As PEFT names them.
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 

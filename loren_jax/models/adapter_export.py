@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from loren_jax.checkpoints import TensorSource
-from loren_jax.checkpoints.adapter_files import write_adapter
+from loren_jax.checkpoints.directory import ADAPTER_CONFIG, ADAPTER_WEIGHTS, write_files
 from loren_jax.models.decoder import DecoderConfig
 from loren_jax.models.families import family_of
 from loren_jax.models.network import NetworkConfig
@@ -96,7 +96,12 @@ def export_adapter(
         "bias": "none",
         "inference_mode": True,
     }
-    return write_adapter(Path(directory), tensors=tensors, config=settings, overwrite=overwrite)
+    return write_files(
+        Path(directory),
+        tensors={ADAPTER_WEIGHTS: tensors},
+        parsed={ADAPTER_CONFIG: settings},
+        overwrite=overwrite,
+    )
 
 
 Modules = Mapping[str, list[tuple[str, WeightRow, int]]]

@@ -99,7 +99,8 @@ class WeightsAndBiases:
 
 
 TRACKERS: Mapping[str, Callable[[Path], Any]] = {
-    **{"tensorboard": TensorBoard, "wandb": WeightsAndBiases},
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
 }
 """By the name that `--report-to` takes, what makes the callback of a run's directory."""
 

@@ -36,13 +36,19 @@ from loren_jax.directions import sampling
 VARIANTS = ("loren seeded", "loren rank 1")
 OF_VARIANTS = ("02", "06", "07", "08", "09", "10", "12", "13", "15", "state")
 
-# What compiles programs of its own, or draws much: of most rows with --all alone.
+# What compiles programs of its own, or draws much: of other rows than these with --all alone.
+QUICK = ("loren", "mezo", *VARIANTS)
 DEAR = (
+    "test_02_and_03_and_05_bfloat16",
     "test_04_chains_schedules_and_inject_hyperparams",
     "test_04_nnx_optimizer",
     "test_04_train_state",
+    "test_07_adding_a_leaf_changes_no_other_noise",
+    "test_08_every_chunk_size_and_evaluation_agrees",
     "test_09_losses_alone_replay_the_run_of_a_program_that_the_compiler_optimised",
     "test_10_the_mean_of_many_estimates_is_the_preconditioned_gradient",
+    "test_13_temporary_memory",
+    "test_estimate_goes_before_any_optax_chain",
 )
 
 
@@ -54,7 +60,7 @@ def pytest_generate_tests(metafunc):
     # A row stays in one worker, where its compiled programs are.
     marks = lambda n: [
         pytest.mark.xdist_group(n),
-        *[pytest.mark.slow] * (test in DEAR and not n.startswith(("loren", "mezo"))),
+        *[pytest.mark.slow] * (test in DEAR and n not in QUICK),
     ]
     metafunc.parametrize("method", [pytest.param(METHODS[n], id=n, marks=marks(n)) for n in names])
 

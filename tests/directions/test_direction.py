@@ -134,6 +134,7 @@ def test_sums_scores_and_squares_are_those_of_its_arrays(shape):
     close(dense.squares(score), jnp.tensordot(score, dense.array**2, 1))
 
 
+@pytest.mark.slow
 def test_at_a_random_distance_it_is_still_that_of_its_arrays():
     run = lambda directions: estimate(smoothed(directions), schemes.two_sided(), num_directions=2)
     results = []

@@ -52,6 +52,7 @@ def test_a_run_with_adapters_leaves_them_as_peft_has_them(place, tmp_path, capsy
     assert "is a PEFT adapter of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_adapters_that_peft_cannot_hold_are_told_and_replaced_by_none(place, tmp_path, capsys):
     more = ("--lora-rank", "2", "--lora-targets", "query")
     run = trained(place, tmp_path / "run", *more)
@@ -181,6 +182,7 @@ def test_errors_are_one_line(run, place, tmp_path, monkeypatch, capsys, argument
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(run, place, tmp_path, monkeypatch, capsys):
     write, calls = os.pwrite, []
 

@@ -24,6 +24,7 @@ def test_steps_are_those_of_one_device():
     assert own["compiled"] == 1
 
 
+@pytest.mark.slow
 def test_noise_is_the_same_bits_on_every_mesh():
     rows = found(*QUICK)["noise"]
     assert set(rows) == {"1x1x1", "1x1x2", "2x1x2", "1x1x8"}
@@ -109,6 +110,7 @@ def test_axes_are_the_meshs_and_have_one_purpose(mesh):
         sharded(mesh, population="population", data="population")
 
 
+@pytest.mark.slow
 def test_one_device_is_a_mesh_too(mesh):
     evaluation = sharded(mesh, population="population")
     optimizers = [loren_jax.mezo(0.1, evaluation=e) for e in (None, evaluation)]

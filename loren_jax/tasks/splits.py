@@ -97,22 +97,28 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
     Returns:
         The training examples, and as `validation` those held out; disjoint if from one split. One
         split that is smaller than the two default numbers is drawn class by class, four fifths to
-        train on.
+        train on. Where the default number of a set is more than there is, it gets what is left.
 
     Raises:
         ValueError: if there are too few examples, or both numbers are `None` for one split.
     """
     if splits.validation is not None:
-        return Splits(_draw(splits.train, train, seed), _draw(splits.validation, held_out, seed))
+        sources, asked = (splits.train, splits.validation), (train, held_out)
+        drawn = zip(sources, asked, DEFAULTS, strict=True)
+        return Splits(*(_draw(source, n, seed, default) for source, n, default in drawn))
     examples = splits.train
     if train is None and held_out is None:
         raise ValueError(
             "train_examples and held_out_examples are both None, but both sets come from the same "
             "data; give one of them, or held_out_data"
         )
-    asked = (train or 0) + (held_out or 0)
-    if (train, held_out) == DEFAULTS and asked > len(examples):
-        return Splits(*four_fifths(examples, seed))
+    if (train or 0) + (held_out or 0) > len(examples):  # what nobody chose gives way
+        if (train, held_out) == DEFAULTS:
+            return Splits(*four_fifths(examples, seed))
+        if train == DEFAULTS[0] and (held_out or 0) < len(examples):
+            train = None
+        elif held_out == DEFAULTS[1] and (train or 0) < len(examples):
+            held_out = None
     if train is None:
         train = max(0, len(examples) - (held_out or 0))
     elif held_out is None:
@@ -146,6 +152,8 @@ def _load(data: str, split: str | None, *, columns: Any, **options: Any) -> Exam
     return load_examples(data, split=split, columns=columns if is_file(data) else None, **options)
 
 
-def _draw(examples: Examples, count: int | None, seed: int) -> Examples:
-    count = len(examples) if count is None else count
+def _draw(examples: Examples, count: int | None, seed: int, default: int) -> Examples:
+    """So many; all for None, and where there are fewer than the number that nobody chose."""
+    if count is None or (count == default and count > len(examples)):
+        count = len(examples)
     return split(examples, train=count, held_out=0, seed=seed)[0]

@@ -102,3 +102,27 @@ def test_hub_names_have_their_own_validation_split(monkeypatch, files):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
         load_and_draw(str(tmp_path / "absent.jsonl"))
+
+
+def test_a_split_that_is_smaller_than_the_default_number_is_taken_whole(tmp_path):
+    """Which nobody asked for; a number that was asked for is not made another."""
+    rows = lambda n: "text\tlabel\n" + "".join(f"t{i}\t{i % 2}\n" for i in range(n))
+    for name, number in (("train", 30), ("test", 600)):
+        (tmp_path / f"{name}.tsv").write_text(rows(number))
+    train, held_out = load_and_draw(str(tmp_path), train_examples=512, held_out_examples=500)
+    assert (len(train), len(held_out)) == (30, 500)
+    with pytest.raises(ValueError, match="there are only 30"):
+        load_and_draw(str(tmp_path), train_examples=31, held_out_examples=500)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"held_out_examples": 5}, (15, 5)),
+        ({"train_examples": 12}, (12, 8)),
+        ({}, (16, 4)),
+    ],
+)
+def test_a_number_that_nobody_chose_gives_way_to_one_that_was(files, asked, expected):
+    train, held_out = load_and_draw(str(files / "train.tsv"), **asked)
+    assert (len(train), len(held_out)) == expected

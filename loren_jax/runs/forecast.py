@@ -54,7 +54,8 @@ class Forecast(NamedTuple):
             f"{self.step_seconds:.2g} s"
         ]
         if self.evaluation_seconds is not None and self.evaluations:
-            parts.append(f"{self.evaluations:,} evaluations of {self.evaluation_seconds:.2g} s")
+            each = "evaluation" if self.evaluations == 1 else "evaluations"
+            parts.append(f"{self.evaluations:,} {each} of {self.evaluation_seconds:.2g} s")
         memory = f"{_mebibytes(self.parameter_bytes)} of parameters"
         if self.temporary_bytes is not None:
             memory += f" and {_mebibytes(self.temporary_bytes)} for a step"

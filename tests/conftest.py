@@ -28,6 +28,19 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_itemcollected(item):
+    """Of a table that is marked as sampled, all rows but each third are slow."""
+    if item.get_closest_marker("sampled"):
+        rows = item.session.stash.setdefault(_ROWS, {})
+        name = item.nodeid.split("[")[0]
+        rows[name] = rows.get(name, -1) + 1
+        if rows[name] % 3:
+            item.add_marker(pytest.mark.slow)
+
+
+_ROWS = pytest.StashKey()
+
+
 @pytest.fixture
 def without_checked_annotations():
     """As for a user: the package's own checks speak, not those of its annotations."""

@@ -86,6 +86,7 @@ def close(actual, expected):
     jax.tree.map(check, wide(actual), wide(expected))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("number", "chunk_size"), [(1, None), (3, None), (3, 1), (3, 2)])
 @pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
 def test_a_step_is_that_of_its_arrays(number, chunk_size, evaluation):

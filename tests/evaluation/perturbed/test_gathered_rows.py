@@ -48,6 +48,7 @@ def assert_as_on_copies(make, params, loss):
     np.testing.assert_allclose(ours, copies, atol=tolerance)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("make", SOME)
 @pytest.mark.parametrize("shape", TABLES.values(), ids=TABLES)
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
@@ -107,6 +108,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("make", SOME)
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 def test_slices_whose_places_are_mapped(make, window):

@@ -55,6 +55,7 @@ def assert_close(case, actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.sampled
 @ALL
 def test_low_rank_under_vmap(case):
     """Three queries at once, rank 2: the same losses, dense only where declared."""
@@ -64,6 +65,7 @@ def test_low_rank_under_vmap(case):
     assert bool(seen) == bool(case[3])
 
 
+@pytest.mark.sampled
 @ALL
 def test_rank_one_in_a_loop(case):
     over = lambda query: lambda directions: jax.lax.map(query, directions)
@@ -71,6 +73,7 @@ def test_rank_one_in_a_loop(case):
     assert_close(case, actual, expected)
 
 
+@pytest.mark.sampled
 @ALL
 def test_bfloat16_weights(case):
     """Within the rounding of the materialised weights, which the lazy path does not even make."""

@@ -33,6 +33,7 @@ def test_noise_is_the_same_bits_on_every_mesh():
         assert all(0.8 < spread < 1.2 for spread in row["spread"])
 
 
+@pytest.mark.slow
 def test_no_device_draws_for_another():
     assert [row["sent"] for row in found(*QUICK)["noise"].values()] == [0, 0, 0, 0]
 

@@ -163,8 +163,8 @@ def test_what_a_folder_lacks_is_told(tmp_path, files, message):
     ("name", "content", "message"),
     [
         ("a.csv.gz", b"text,label\na,1\n", "is damaged: .*pack it again"),
-        ("a.csv.gz", gzip.compress(b"text,label\n" * 999)[:-9], "is damaged"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "a"}\n{\n'), "line 2: not valid JSON"),
+        ("a.csv.gz", gzip.compress(b"text,label\n" * 999, mtime=0)[:-9], "is damaged"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "a"}\n{\n', mtime=0), "line 2: not valid JSON"),
         ("a.parquet", b"PAR1 no more", "not a valid parquet file"),
         ("a.xlsx", b"no archive", "not a valid Excel file"),
         ("a.zip", b"", "cannot tell the format"),

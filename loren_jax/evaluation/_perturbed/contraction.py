@@ -22,9 +22,11 @@ from loren_jax.evaluation._perturbed.leaves import (
     STACK,
     Factored,
     Noisy,
+    Perturbed,
     contract,
     is_perturbed,
 )
+from loren_jax.evaluation._perturbed.sums import squares, summed
 from loren_jax.precision import wide
 from loren_jax.types import Index
 
@@ -35,8 +37,11 @@ PART = -2
 def dot_general(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Either side, any order of axes, stacks as batches, several contracted axes."""
     lhs, rhs = inputs
-    if is_perturbed(lhs) and is_perturbed(rhs):  # a product of two weights: keep the larger one
-        name = equation.primitive.name
+    if is_perturbed(lhs) and is_perturbed(rhs):
+        product = _dot_of_two(equation, lhs, rhs)
+        if product is not NotImplemented:
+            return product
+        name = equation.primitive.name  # keep the larger one
         if lhs.weight.size < rhs.weight.size:
             lhs = interpreter.dense_one(lhs, name)
         else:
@@ -84,10 +89,10 @@ def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> An
     contracting, batch = equation.params["dimension_numbers"]
     leaf_contracted, leaf_batch = contracting[side], batch[side]
     summed = {leaf.labels[i] for i in leaf_contracted}
-    batched = {leaf.labels[i] for i in leaf_batch}
-    if len(summed) != 1 or STACK in summed or batched - {STACK}:
+    if summed <= {STACK}:
         return NotImplemented
-    (inward,) = summed
+    # The second product sums up whatever the first has left.
+    inward = max(summed - {STACK}, key=lambda side: leaf.factor(side).size)
     outward = RIGHT if inward == LEFT else LEFT
 
     leaf_axes = list(range(leaf.weight.ndim))
@@ -105,7 +110,7 @@ def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> An
         sides[0] + sides[1] if side == 0 else sides[1] + sides[0]
     )
 
-    if leaf.split(inward) and (not batched and len(leaf_contracted) == 1):
+    if leaf.split(inward) and not leaf_batch and len(leaf_contracted) == 1:
         return _dot_in_parts(equation, leaf, x, x_axes, out_axes)
     if leaf.split(inward):
         return NotImplemented
@@ -115,7 +120,8 @@ def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> An
         spread = tuple(() if i in gone else scheduling.ANYHOW for i in range(x.ndim))
         x = scheduling.split_as(x, spread)
     inward_axes = [*leaf.axes(inward), RANK]
-    reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in leaf_contracted]
+    done = [i for i in leaf_contracted if leaf.labels[i] == inward]
+    reached = [a for a in dict.fromkeys(x_axes + inward_axes) if a not in done]
     projected = contract(_wide(x), x_axes, leaf.factor(inward), inward_axes, reached)
     outward_axes = [*leaf.axes(outward), RANK]
     delta = contract(projected, reached, leaf.factor(outward), outward_axes, out_axes)
@@ -124,6 +130,46 @@ def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> An
     dtype = _out_dtype(equation)
     base = bind(equation, _sided(side, leaf.weight, x), preferred_element_type=wide(dtype))
     return (base + delta.astype(base.dtype)).astype(dtype)
+
+
+def _dot_of_two(equation: JaxprEqn, lhs: Perturbed, rhs: Perturbed) -> Any:
+    """A product of two weights, as of an adapter, which has a low-rank perturbation itself.
+
+    `(A + P Q^T) (B + R S^T) = A B + P (Q^T B) + (A + P Q^T) R S^T`.
+    """
+    (lhs_gone, rhs_gone), (batch, _) = equation.params["dimension_numbers"]
+    if lhs is rhs and sorted(lhs_gone) == list(range(len(lhs.shape))) and lhs_gone == rhs_gone:
+        out: Any = equation.outvars[0].aval
+        total = squares(lhs, [])
+        return total if total is NotImplemented else total.astype(out.dtype)
+    if not (isinstance(lhs, Factored) and isinstance(rhs, Factored)) or batch:
+        return NotImplemented
+    sides = []
+    for leaf, gone in ((lhs, lhs_gone), (rhs, rhs_gone)):
+        inward = {leaf.labels[i] for i in gone}
+        left = {label for i, label in enumerate(leaf.labels) if i not in gone}
+        if len(inward) != 1 or len(left) != 1 or STACK in inward | left or inward == left:
+            return NotImplemented
+        sides.append((*inward, *left))
+    (a_in, a_out), (b_in, b_out) = sides
+    weight = bind(equation, (lhs.weight, rhs.weight))
+    n = lhs.weight.ndim
+    a_axes, b_axes = list(range(n)), [n + i for i in range(rhs.weight.ndim)]
+    for i, j in zip(lhs_gone, rhs_gone, strict=True):
+        b_axes[j] = i
+    of = lambda leaf, axes, side: (leaf.factor(side), [*(axes[i] for i in leaf.axes(side)), RANK])
+    p, q = of(lhs, a_axes, a_out), of(lhs, a_axes, a_in)
+    s, r = of(rhs, b_axes, b_out), of(rhs, b_axes, b_in)
+    wide_a, wide_b = (x.weight.astype(wide(x.weight)) for x in (lhs, rhs))
+    q_b = contract(wide_b, b_axes, *q, s[1])
+    met = [*r[1][:-1], PART]  # the rank of the other
+    q_r = contract(*q, r[0], met, [RANK, PART])
+    a_r = contract(wide_a, a_axes, r[0], r[1], p[1])
+    a_r += contract(*p, q_r, [RANK, PART], [*p[1][:-1], PART])
+    free = len(p[1]) - 1
+    labels = (LEFT,) * free + (RIGHT,) * (len(s[1]) - 1)
+    product = Factored("", weight, p[0], q_b, labels)
+    return summed(weight, [product, replace(product, left=a_r, right=s[0])])
 
 
 def _wide(x: Array) -> Array:

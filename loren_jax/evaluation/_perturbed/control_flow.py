@@ -17,12 +17,13 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jax.sharding import PartitionSpec
 
 from loren_jax.evaluation._perturbed import one_layer
-from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind, stacks_pass
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind, passes
 from loren_jax.evaluation._perturbed.leaves import (
     LEFT,
     RIGHT,
     Factored,
     OneMoved,
+    Squared,
     Value,
     dense,
     is_perturbed,
@@ -44,7 +45,7 @@ BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """What a call names the jaxpr of the function that it calls."""
 
 
-@stacks_pass
+@passes(OneMoved, Squared)
 def call(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """A function called in the middle: its body, in place. No derivative is needed of it."""
     for name in BODIES:
@@ -87,7 +88,7 @@ def custom_derivative(interpreter: Interpreter, equation: JaxprEqn, inputs: list
     return lazy(_parts(own))
 
 
-@stacks_pass
+@passes(OneMoved)
 def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Over layers, or over anything else with the leaf as a constant or an unchanged carry."""
     if any(isinstance(x, OneMoved) for x in inputs):
@@ -135,7 +136,7 @@ def while_(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     return _merge(jax.lax.while_loop(proceed, step, moving), kept)
 
 
-@stacks_pass
+@passes(OneMoved)
 def cond(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """`cond` and `switch`: each branch on the same lazy operands."""
     index, *operands = inputs

@@ -42,14 +42,15 @@ def _in_own_order(rule: Rule) -> Rule:
 def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """Whole rows along some axes, as of an embedding, from the weight and the factors' own rows."""
     leaf, indices = inputs
-    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
-    indexed = numbers.start_index_map
     if not is_perturbed(leaf):
         return NotImplemented
+    equation, indices = _numbered(equation, indices)
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    indexed = numbers.start_index_map
     if sorted(numbers.collapsed_slice_dims) != sorted(indexed):
         return _windows(interpreter, equation, leaf, indices)
     whole = all(sizes[i] == (1 if i in indexed else leaf.shape[i]) for i in range(len(sizes)))
-    if not whole or numbers.operand_batching_dims:
+    if not whole:
         return NotImplemented
     if isinstance(leaf, Noisy):
         return _drawn_rows(equation, leaf, indices)
@@ -69,10 +70,28 @@ def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     return (weight.astype(wide(weight)) + delta).astype(weight.dtype)
 
 
+def _numbered(equation: JaxprEqn, indices: Array) -> tuple[JaxprEqn, Array]:
+    """Axes along which the indices go with the weight, as in `take_along_axis`, as indexed ones."""
+    numbers = equation.params["dimension_numbers"]
+    paired = numbers.operand_batching_dims
+    if not paired:
+        return equation, indices
+    indices = indices.astype(jnp.promote_types(indices.dtype, jnp.int32))
+    number = lambda i: jax.lax.broadcasted_iota(indices.dtype, (*indices.shape[:-1], 1), i)
+    own = map(number, numbers.start_indices_batching_dims)
+    numbers = jax.lax.GatherDimensionNumbers(
+        offset_dims=numbers.offset_dims,
+        collapsed_slice_dims=tuple(sorted((*numbers.collapsed_slice_dims, *paired))),
+        start_index_map=(*paired, *numbers.start_index_map),
+    )
+    params = equation.params | {"dimension_numbers": numbers, "indices_are_sorted": False}
+    return equation.replace(params=params), jnp.concatenate([*own, indices], -1)
+
+
 def _windows(interpreter: Interpreter, equation: JaxprEqn, leaf: Any, indices: Array) -> Any:
     """Neighbouring rows, as `vmap` makes of slices whose places are traced: as many rows alone."""
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
-    if numbers.operand_batching_dims or equation.params["mode"] not in _CLAMPED:
+    if equation.params["mode"] not in _CLAMPED:
         return NotImplemented
     # A slice as long as its axis can begin at its start alone.
     rows = [i for i in numbers.start_index_map if sizes[i] != leaf.shape[i]]

@@ -6,39 +6,55 @@ as it was.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from loren_jax.evaluation._perturbed.leaves import OneMoved, Perturbed, Told, Value, is_perturbed
+from loren_jax.evaluation._perturbed.leaves import (
+    OneMoved,
+    Perturbed,
+    Squared,
+    Told,
+    Value,
+    is_perturbed,
+)
 
 Rule: TypeAlias = Callable[..., Any]
 """`(interpreter, equation, inputs) -> outputs`, or NotImplemented where the structure is lost."""
 
-STACKS_PASS: set[Rule] = set()
-"""Rules that know of stacks of which one layer is perturbed; see `stacks_pass`."""
+KNOWN_BY: dict[type, set[Rule]] = {OneMoved: set(), Squared: set()}
+"""Kinds of leaves that few rules know of, and those rules; see `passes`."""
 
 
-def stacks_pass(rule: Rule) -> Rule:
-    """Marks a rule that can be given a `OneMoved`; for all others it is made dense."""
-    STACKS_PASS.add(rule)
-    return rule
+def passes(*kinds: type) -> Callable[[Rule], Rule]:
+    """Marks a rule that can be given such a leaf; for all others it is made dense."""
+
+    def mark(rule: Rule) -> Rule:
+        for kind in kinds:
+            KNOWN_BY[kind].add(rule)
+        return rule
+
+    return mark
 
 
-class Interpreter(NamedTuple):
+@dataclass(frozen=True)
+class Interpreter:
     """The rules, and who is told when a leaf has to be made dense.
 
     Attributes:
       rules: by name of the primitive.
       on_materialise: called with the leaf's name and weight and the primitive that forced it, or
         the name of a kind of direction without structure.
+      spread: arrays that were broadcast, by the result's variable, with the places of their axes.
     """
 
     rules: dict[str, Rule]
     on_materialise: Told = lambda name, weight, primitive: None
+    spread: dict[core.Var, tuple[Any, tuple[int, ...]]] = field(default_factory=dict)
 
     def run(self, jaxpr: core.Jaxpr, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a jaxpr, arrays or perturbed leaves."""
@@ -62,15 +78,28 @@ class Interpreter(NamedTuple):
         name = name_of(equation, self.rules)
         rule = self.rules.get(name)
         outputs = NotImplemented
-        if rule not in STACKS_PASS:
-            whole = lambda x: self.dense_one(x, name) if isinstance(x, OneMoved) else x
-            inputs = [whole(x) for x in inputs]
+        unknown = lambda x: type(x) in KNOWN_BY and rule not in KNOWN_BY[type(x)]
+        inputs = [self.dense_one(x, name) if unknown(x) else x for x in inputs]
         own = name != equation.primitive.name  # a function with a rule of its own
         if rule is not None and (own or any(map(is_perturbed, inputs))):
             outputs = rule(self, equation, inputs)
         if outputs is NotImplemented:
-            outputs = bind(equation, self.dense(inputs, name))
+            inputs = self.dense(inputs, name)
+            outputs = bind(equation, inputs)
+            if name == "broadcast_in_dim":
+                places = equation.params["broadcast_dimensions"]
+                self.spread[equation.outvars[0]] = (inputs[0], places)
         return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+    def unspread(self, var: core.Var | core.Literal, value: Any) -> Any:
+        """An array with axes of length one wherever it is known to be the same all along."""
+        if isinstance(var, core.Literal) or var not in self.spread:
+            return value
+        array, places = self.spread[var]
+        shape = [1] * jnp.ndim(value)
+        for place, size in zip(places, jnp.shape(array), strict=True):
+            shape[place] = size
+        return jnp.reshape(array, shape)
 
     def dense(self, values: Sequence[Any], primitive: str) -> list[Any]:
         """The values as arrays; tells which leaves that cost."""
@@ -79,7 +108,8 @@ class Interpreter(NamedTuple):
     def dense_one(self, value: Value, primitive: str) -> Any:
         """The value as an array; tells if that cost a leaf."""
         if isinstance(value, Perturbed):
-            self.on_materialise(value.name, value.weight, primitive)
+            if value.name:  # else it is a product of weights, which the program itself builds
+                self.on_materialise(value.name, value.weight, primitive)
             return value.dense()
         return value
 

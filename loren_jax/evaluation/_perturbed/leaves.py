@@ -3,7 +3,7 @@
 `Factored` is `weight + sum_r left[..., r] right[..., r]`, whatever has been transposed, sliced or
 reshaped since it was `left @ right^T`: every axis of the weight belongs to the stack, to the left
 factor or to the right one. `Noisy` is a weight and the key of its noise, `OneMoved` a stack of
-which one layer is perturbed. All can always be made `dense`.
+which one layer is perturbed, `Squared` the squares of one of these. All can always be made `dense`.
 """
 
 from collections.abc import Callable
@@ -221,7 +221,39 @@ class OneMoved:
         return jax.lax.dynamic_update_index_in_dim(whole, dense(self.layer()), self.number, 0)
 
 
-Perturbed: TypeAlias = Factored | Noisy | OneMoved
+@dataclass(frozen=True)
+class Squared:
+    """The squares of a weight's entries, until they are summed up.
+
+    Attributes:
+      leaf: the weight with its perturbation.
+      dtype: of the squares.
+    """
+
+    leaf: Factored | Noisy
+    dtype: Any
+
+    @property
+    def name(self) -> str:
+        """Path of the leaf it comes from."""
+        return self.leaf.name
+
+    @property
+    def weight(self) -> Array:
+        """The unperturbed value."""
+        return self.leaf.weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.leaf.shape
+
+    def dense(self) -> Array:
+        """The squares of the sum."""
+        return jnp.square(self.leaf.dense()).astype(self.dtype)
+
+
+Perturbed: TypeAlias = Factored | Noisy | OneMoved | Squared
 Value: TypeAlias = ArrayLike | HasShapeAndDtype | Perturbed
 """What the interpreter hands on: an array, a literal of the program, or a perturbed leaf."""
 

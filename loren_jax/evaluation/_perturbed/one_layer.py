@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from loren_jax.evaluation._perturbed.interpreter import Interpreter, stacks_pass
+from loren_jax.evaluation._perturbed.interpreter import Interpreter, passes
 from loren_jax.evaluation._perturbed.leaves import OneMoved, Value, is_perturbed
 from loren_jax.types import Index
 
@@ -37,7 +37,7 @@ _put.__name__ = PUT_LAYER = "loren_jax.put_layer"
 _put_layer = jax.jit(_put)
 
 
-@stacks_pass
+@passes(OneMoved)
 def moved_stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     """What `put_layer` gives, with the layer still apart; not under a `vmap` of the loss's own."""
     stack, layer, number = inputs

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
+from loren_jax.evaluation._perturbed import sums
 from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind
 from loren_jax.evaluation._perturbed.leaves import RANK, STACK, Factored, Noisy
 
@@ -105,10 +106,10 @@ def stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> An
 
 
 def concatenate(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
-    """Layers put into a stack keep their structure; nothing else does."""
+    """Layers put into a stack; anything else is a sum of what is padded."""
     first, axis = inputs[0], equation.params["dimension"]
     if not _alike(inputs) or first.labels[axis] != STACK:
-        return NotImplemented
+        return sums.concatenate(interpreter, equation, inputs)
     place = lambda side: first.axes(side).index(axis)
     join = lambda _, side: jnp.concatenate([leaf.factor(side) for leaf in inputs], place(side))
     return _joined(equation, inputs, join, first.labels)

@@ -9,6 +9,7 @@ from loren_jax.evaluation._perturbed import (
     one_layer,
     ragged,
     reshaping,
+    sums,
 )
 from loren_jax.evaluation._perturbed.interpreter import Rule
 
@@ -27,10 +28,17 @@ RULES: dict[str, Rule] = {
     "broadcast_in_dim": reshaping.broadcast_in_dim,
     "stack": reshaping.stack,
     "concatenate": reshaping.concatenate,
+    "pad": sums.pad,
+    "add": sums.add,
+    "sub": sums.add,
+    "square": sums.square,
+    "integer_pow": sums.square,
+    "reduce_sum": sums.reduce_sum,
     "convert_element_type": elementwise.convert_element_type,
     "mul": elementwise.scale,
     "div": elementwise.scale,
     "neg": elementwise.scale,
+    "select_n": elementwise.select_n,
     "copy": elementwise.identity,
     "copy_p": elementwise.identity,
     "name": elementwise.identity,

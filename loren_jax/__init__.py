@@ -19,6 +19,7 @@ from loren_jax import (
 )
 from loren_jax.blocks import blockwise
 from loren_jax.estimators import estimate, with_aux
+from loren_jax.evaluation._axes import matrix_axes
 from loren_jax.optimizers import *  # noqa: F403
 from loren_jax.parts import trained
 from loren_jax.runs import fit
@@ -30,7 +31,7 @@ __version__ = _installed("loren-jax")
 
 __all__ = [
     "MatrixAxes", "blockwise", "descend", "diagnostics", "directions", "estimate", "evaluation",
-    "fit", "inputs", "journal", "lora", "losses", "optimizers", "parts", "schemes", "train_step",
-    "trained", "transforms", "with_aux",
+    "fit", "inputs", "journal", "lora", "losses", "matrix_axes", "optimizers", "parts", "schemes",
+    "train_step", "trained", "transforms", "with_aux",
 ]  # fmt: skip
 __all__ += optimizers.__all__

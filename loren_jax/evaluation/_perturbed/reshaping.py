@@ -33,7 +33,7 @@ def reshape(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> 
     if not isinstance(leaf, Factored) or dynamic or equation.params["dimensions"] is not None:
         return NotImplemented
     new_shape = tuple(equation.params["new_sizes"])
-    groups = _groups(leaf.shape, new_shape)
+    groups = groups_of(leaf.shape, new_shape)
     labels: list[str] = [STACK] * len(new_shape)
     for old, new in groups:
         label = {leaf.labels[i] for i in old}
@@ -50,10 +50,10 @@ def reshape(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> 
     return leaf.changed(bind(equation, (leaf.weight,)), move, labels)
 
 
-def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+def groups_of(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
     """The finest runs of old and new axes of equal size; axes of length one are in none.
 
-    >>> _groups((2, 3, 4), (6, 2, 2))
+    >>> groups_of((2, 3, 4), (6, 2, 2))
     [([0, 1], [0]), ([2], [1, 2])]
     """
     olds = [i for i, size in enumerate(old) if size != 1]

@@ -29,6 +29,51 @@ class Materialised(NamedTuple):
     primitive: str
     bytes: int
 
+    @property
+    def advice(self) -> str:
+        """What can be done about it, in a sentence or two."""
+        return _ADVICE.get(self.primitive, _OTHERWISE)
+
+
+_AXES = (
+    "The fan-in axes of the leaf are not those that the loss sums over: pass "
+    "matrix_axes=loren_jax.matrix_axes(loss, params) to the optimiser."
+)
+_CARRIED = (
+    "The loop changes the weight that it carries: close over the weight, or run over it, and keep "
+    "what changes apart."
+)
+_FUSED = (
+    "A fused kernel reads the whole weight: choose the library's plain implementation, as "
+    "attention without Pallas, flash or cuDNN kernels."
+)
+_SPLIT = "Slice, join or sum what comes of the weight, not the weight."
+_OTHERWISE = (
+    "No rule has this operation on a weight: apply it to what comes of the weight, do it once "
+    "outside the loss, or leave the leaf untrained with trained(optimizer, mask)."
+)
+_ADVICE = (
+    dict.fromkeys(
+        ("dot_general", "ragged_dot_general", "reshape", "stack", "gather", "squeeze", "split"),
+        _AXES,
+    )
+    | {
+        "conv_general_dilated": _AXES + " A kernel with hardly more channels out than ranks, as in "
+        "a depthwise convolution, is small, and stays."
+    }
+    | dict.fromkeys(("scan", "while"), _CARRIED)
+    | dict.fromkeys(
+        ("pallas_call", "custom_call", "ffi_call", "dot_product_attention_fwd_wrapper"), _FUSED
+    )
+    | dict.fromkeys(("slice", "dynamic_slice", "concatenate", "add", "sub", "reduce_sum"), _SPLIT)
+    | {
+        "output of a loop or branch": "A loop or branch returns the weight: return what comes of "
+        "it instead.",
+        "output of the loss": "The function returns the weight itself, which has to be built.",
+        "cond": "The branches do not agree on the weight: use it inside of them.",
+    }
+)
+
 
 def materialised(
     value_fn: ValueFn, params: PyTree, directions: Directions | None = None

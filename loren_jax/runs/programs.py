@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from loren_jax.evaluation._perturbed.query import listening
 from loren_jax.transforms import TrainStep
+from loren_jax.transforms.steps import warn_of_built
 from loren_jax.types import PyTree
 
 
@@ -55,7 +57,9 @@ def compiled(
         return {name: of(x) for name, x in data.items() if x is not None}
 
     start, step = time.perf_counter(), TrainStep(functions, optimizer)
-    probe = step.probe.trace(params, state, batch, full_batch, frozen)
+    with listening() as built:
+        probe = step.probe.trace(params, state, batch, full_batch, frozen)
+    warn_of_built(built, params)
     first = probe.lower().compile(compiler_options=_options((params, frozen)))
     losses = optax.tree.get(state, "losses")
     absorb = step.absorb.trace(params, state, jax.ShapeDtypeStruct(losses.shape, losses.dtype))

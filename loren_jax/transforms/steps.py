@@ -4,6 +4,7 @@ One program is the faster where a step is short: it is launched once and draws t
 Two are for those who keep the losses: a replay runs the second alone, for the same bits.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,13 @@ import optax
 
 from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
+from loren_jax.evaluation._perturbed.query import Built, listening
 from loren_jax.evaluation._sharded import automatic
 from loren_jax.transforms.programs import applied, compiled_absorb, probe
 from loren_jax.types import PyTree
+
+MANY = 2**18
+"""Numbers of perturbed weights that are worth a warning: 1 MB."""
 
 
 def train_step(
@@ -113,6 +118,7 @@ class TrainStep:
         self.absorb = compiled_absorb(optimizer)
         self.compiled = jax.jit(automatic(step), donate_argnums=(0, 1))
         self._functions, self._has_aux, self._started = functions, has_aux, False
+        self._warned = False
 
     def __call__(self, params: PyTree, state: PyTree, *batch: PyTree) -> tuple[PyTree, PyTree]:
         """One step.
@@ -130,7 +136,13 @@ class TrainStep:
             state = with_aux(state, self._functions(*batch)["value_fn"], params, has_aux=True)
             self._started = True
         try:
-            return self.compiled(params, state, *batch)
+            if self._warned:
+                return self.compiled(params, state, *batch)
+            with listening() as built:
+                after = self.compiled(params, state, *batch)
+            self._warned = True
+            warn_of_built(built, after[0])
+            return after
         except Exception as error:
             # JAX's own words: after an error within the step its arguments are gone as well.
             if "has been deleted" in str(error):
@@ -143,6 +155,24 @@ class TrainStep:
     def lower(self, params: PyTree, state: PyTree, *batch: PyTree) -> Any:
         """As of a jitted function: the program, for example to ask what memory it takes."""
         return self.compiled.lower(params, state, *batch)
+
+
+def warn_of_built(built: Built, params: PyTree) -> None:
+    """Warns where each query builds more than a tenth of the parameters, and names what it does."""
+    count = sum(size for size, _ in built.values())
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
+    if count < max(MANY, numbers / 10):
+        return
+    largest = sorted(built, key=lambda path: -built[path][0])
+    more = f" and {len(largest) - 3} more" if len(largest) > 3 else ""
+    said = ", ".join(f"{path!r} ({built[path][1]})" for path in largest[:3])
+    warnings.warn(
+        f"each query builds {count / numbers:.0%} of the parameters, as the loss does to them what "
+        f"cannot be done to a perturbation apart: {said}{more}. What to do about each: "
+        "print([(leaf.path, leaf.advice) for leaf in "
+        "loren_jax.diagnostics.materialised(loss, params)]).",
+        stacklevel=3,
+    )
 
 
 def _name_shared(params: PyTree, error: Exception) -> None:

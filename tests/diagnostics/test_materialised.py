@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import loren_jax
 from loren_jax import directions
 from loren_jax.diagnostics import Materialised, materialised
 
@@ -76,3 +77,33 @@ def test_a_convolution_keeps_its_kernel():
     graph, state = nnx.split(conv)
     image = jnp.ones((2, 6, 6, 8))
     assert materialised(lambda state: jnp.mean(nnx.merge(graph, state)(image) ** 2), state) == []
+
+
+def halved(w):
+    """By a loop that carries it."""
+    step = lambda carry: (carry[0] + 1, carry[1] * 0.5)
+    return jax.lax.while_loop(lambda carry: carry[0] < 3, step, (0, w))[1]
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape", "said"),
+    [
+        (lambda p: jnp.sum(jnp.einsum("bi,ihd->bhd", X, p["w"])), (16, 2, 8), "matrix_axes"),
+        (lambda p: jnp.sum(jnp.sin(p["w"])), (16, 16), "once outside the loss"),
+        (lambda p: jnp.sum(halved(p["w"])), (16, 16), "the loop changes"),
+        (lambda p: p["w"], (16, 16), "returns the weight"),
+        (lambda p: jnp.sum(jnp.sort(p["w"])), (16, 16), "once outside the loss"),
+    ],
+)  # fmt: skip
+def test_each_comes_with_what_can_be_done(loss, shape, said):
+    found = materialised(loss, {"w": jnp.ones(shape)})
+    assert found
+    assert all(said in leaf.advice.lower() for leaf in found)
+
+
+def test_the_advice_on_axes_is_worth_following():
+    params = {"w": jnp.ones((16, 2, 8))}
+    loss = lambda p: jnp.sum(jnp.einsum("bi,ihd->bhd", X, p["w"]))
+    used = loren_jax.matrix_axes(loss, params)
+    assert materialised(loss, params)
+    assert materialised(loss, params, directions.isotropic(1, used)) == []

@@ -208,3 +208,24 @@ def test_a_step_can_be_lowered():
     optimizer = loren_jax.mezo(0.1)
     lowered = loren_jax.train_step(PAIR_LOSS, optimizer).lower(PAIR, optimizer.init(PAIR))
     assert lowered.compile().memory_analysis() is not None
+
+
+def test_a_step_that_builds_weights_says_so_once(recwarn):
+    params = {"sorted": jnp.ones((600, 600)), "kernel": jnp.ones((600, 600))}
+    loss = lambda params, x: jnp.mean(x @ params["kernel"]) + jnp.mean(jnp.sort(params["sorted"]))
+    step = loren_jax.train_step(loss, loren_jax.mezo(0.1, rank=1))
+    state = loren_jax.mezo(0.1, rank=1).init(params)
+    for _ in range(2):
+        params, state = step(params, state, jnp.ones((2, 600)))
+    (warning,) = [w for w in recwarn if "each query builds" in str(w.message)]
+    assert "builds 50% of the parameters" in str(warning.message)
+    assert "'sorted' (sort)" in str(warning.message)
+
+
+@pytest.mark.parametrize("width", [16, 600])
+def test_a_step_that_builds_little_is_silent(width, recwarn):
+    params = {"sorted": jnp.ones((width, 16)), "kernel": jnp.ones((width, 600))}
+    loss = lambda params, x: jnp.mean(x @ params["kernel"]) + jnp.mean(jnp.sort(params["sorted"]))
+    optimizer = loren_jax.mezo(0.1, rank=1)
+    loren_jax.train_step(loss, optimizer)(params, optimizer.init(params), jnp.ones((2, width)))
+    assert not [w for w in recwarn if "each query builds" in str(w.message)]

@@ -1,6 +1,9 @@
 """The evaluation: trace once, interpret once for each query."""
 
-from typing import Any
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,28 @@ from loren_jax.evaluation._perturbed.interpreter import Interpreter
 from loren_jax.evaluation._perturbed.leaves import enter
 from loren_jax.evaluation._perturbed.rules import RULES
 from loren_jax.types import PyTree, Query, ValueFn
+
+Built: TypeAlias = dict[str, tuple[int, str]]
+"""Of leaves that were made dense, by path: how many numbers, and by which operation."""
+
+_BUILT: ContextVar[Built | None] = ContextVar("built", default=None)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Built]:
+    """In which losses are traced; collects the leaves that they make dense."""
+    built: Built = {}
+    token = _BUILT.set(built)
+    try:
+        yield built
+    finally:
+        _BUILT.reset(token)
+
+
+def _told(name: str, weight: jax.Array, primitive: str) -> None:
+    built = _BUILT.get()
+    if built is not None and weight.size > built.get(name, (0, ""))[0]:
+        built[name] = (weight.size, primitive)
 
 
 def perturbed(value_fn: ValueFn, params: PyTree) -> Query:
@@ -68,7 +93,7 @@ def interpret(
     leaves, treedef = jax.tree.flatten(params)
     weights, jaxpr = [*map(jnp.asarray, leaves)], closed.jaxpr
     columns = (treedef.flatten_up_to(directions), noise.leaf_paths(params), weights)
-    interpreter = interpreter or Interpreter(RULES)
+    interpreter = interpreter or Interpreter(RULES, _told)
     told = interpreter.on_materialise
     values = [enter(*row, scale, told) for row in zip(*columns, strict=True)]
     read = (*jaxpr.outvars, *(v for equation in jaxpr.eqns for v in equation.invars))

@@ -132,6 +132,7 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
 
     own = lambda function: function if form(optimizer, function.__name__) else None
     estimate: Any = form(optimizer, "estimate")
+    rebuilt: Any = form(optimizer, "rebuilt")
     whole = Update(
         update,
         ask=own(ask),
@@ -140,6 +141,7 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
         scheme=form(optimizer, "scheme"),
         passes=form(optimizer, "passes"),
         estimate=estimate and trained(estimate, mask),
+        rebuilt=rebuilt and (lambda axes: trained(rebuilt(axes), mask)),
     )
     return ZerothOrder(init, whole)
 

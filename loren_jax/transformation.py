@@ -98,6 +98,7 @@ class Update:
       scheme: where along a direction the loss is queried.
       passes: forward passes of a step; where not all steps cost the same, of most of them.
       estimate: what stands before the rest in a chain; None of an estimate itself.
+      rebuilt: the same optimiser with a `matrix_axes`; None where it was given one, or takes none.
     """
 
     function: UpdateFn
@@ -108,6 +109,7 @@ class Update:
     scheme: Scheme | None = None
     passes: int | None = None
     estimate: "ZerothOrder | None" = None
+    rebuilt: "Callable[[Any], ZerothOrder] | None" = None
 
     def __call__(  # noqa: D102
         self, updates: PyTree | None, state: PyTree, params: PyTree | None = None, **extra: Any

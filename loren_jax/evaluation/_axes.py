@@ -8,10 +8,11 @@ import jax
 from jax.extend import core
 
 from loren_jax import noise
+from loren_jax.directions.matrices import view_of
 from loren_jax.evaluation._perturbed.control_flow import BODIES, CALLS
 from loren_jax.evaluation._perturbed.one_layer import scan_inputs
 from loren_jax.evaluation._perturbed.reshaping import groups_of
-from loren_jax.types import MatrixAxes, PyTree, ValueFn
+from loren_jax.types import JSON, MatrixAxes, PyTree, ValueFn
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class UsedAxes:
     def __call__(self, path: str, shape: tuple[int, ...]) -> MatrixAxes | None:
         """The axes of one leaf."""
         return self.axes.get(path)
+
+    def beside_names(self, params: PyTree) -> dict[str, JSON]:
+        """As JSON values, those that the leaves' names would not give."""
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        pairs = [(path, view_of(path, leaf), view_of(path, leaf, self)) for path, leaf in leaves]
+        return {
+            "/".join(noise.path_names(path)): [list(used.fan_in), list(used.fan_out)]
+            for path, named, used in pairs
+            if used != named
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "UsedAxes":
+        """The inverse of `beside_names`, whose other leaves go by their names."""
+        sides = {path: [tuple(side) for side in axes] for path, axes in values.items()}
+        return cls({path: MatrixAxes(*axes) for path, axes in sides.items()})
 
 
 def matrix_axes(value_fn: ValueFn, params: PyTree) -> UsedAxes:

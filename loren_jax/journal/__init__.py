@@ -20,7 +20,7 @@ The format of the file is described in `records`.
 """
 
 from loren_jax.journal import factors
-from loren_jax.journal._header import described, differences, header, require_same
+from loren_jax.journal._header import axes_of, described, differences, header, require_same
 from loren_jax.journal._replay import TOLERANCE, Replayed, replay
 from loren_jax.journal.method import Method, allow
 from loren_jax.journal.records import Journal, JournalError, read
@@ -36,6 +36,7 @@ __all__ = [
     "Replayed",
     "Session",
     "allow",
+    "axes_of",
     "continued",
     "create",
     "described",

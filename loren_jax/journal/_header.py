@@ -60,6 +60,18 @@ def header(
     }
 
 
+def axes_of(header: Mapping[str, Any]) -> Any:
+    """By which axes a run reads its leaves as matrices; None where their names decide alone.
+
+    Args:
+      header: of its journal.
+
+    Returns:
+      The name of a function of this library, or fan-in and fan-out axes by path.
+    """
+    return (header["method"] or header["run"]).get("matrix_axes")
+
+
 def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Any]:
     """The leaves of a tree, and a digest of their names and bits.
 

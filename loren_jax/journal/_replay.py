@@ -8,10 +8,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from loren_jax.evaluation._axes import UsedAxes
 from loren_jax.journal import factors
-from loren_jax.journal._header import described, differences, require_replayable, require_same
+from loren_jax.journal._header import (
+    axes_of,
+    described,
+    differences,
+    require_replayable,
+    require_same,
+)
 from loren_jax.journal.method import Method
 from loren_jax.journal.records import Journal, JournalError, read
+from loren_jax.transformation import form
 from loren_jax.transforms import compiled_absorb
 from loren_jax.types import PyTree
 
@@ -107,7 +115,8 @@ def optimizer_of(
     """The optimiser of a run: the one that is given, or the one that its journal describes."""
     require_replayable(journal.header, journal.path)
     if optimizer is not None:
-        return optimizer
+        axes, rebuilt = axes_of(journal.header), form(optimizer, "rebuilt")
+        return rebuilt(UsedAxes.from_json(axes)) if axes and rebuilt else optimizer
     if journal.header.get("method") is None:
         raise JournalError(
             f"{journal.path} does not say what the optimiser was; pass optimizer= as the run had it"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from loren_jax import directions, noise, optimizers
+from loren_jax.evaluation._axes import UsedAxes
 from loren_jax.journal import earlier, schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
@@ -34,7 +35,8 @@ class Method:
         defaults, so that a later version with others replays it.
       schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`.
       trained: paths of the leaves that are trained; None for all.
-      matrix_axes: None, or the name of one of `AXES`.
+      matrix_axes: None, the name of one of `AXES`, or by path the fan-in and fan-out axes of those
+        leaves whose names do not tell; `loren_jax.fit` fills these in.
       seed: of the run's noise.
       factors: None, or the digest of `input_subspace`'s fan-in vectors (`journal.factors`).
 
@@ -48,7 +50,7 @@ class Method:
     knobs: Mapping[str, Any]
     schedule: Mapping[str, Any] | None = None
     trained: Sequence[str] | None = None
-    matrix_axes: str | None = None
+    matrix_axes: str | Mapping[str, Any] | None = None
     seed: int = 0
     factors: str | None = None
 
@@ -96,8 +98,10 @@ class Method:
         arguments = {**self.knobs, "key": self.seed, "evaluation": evaluation}
         if self.schedule is not None:
             arguments["learning_rate"] = schedules.built(self.schedule)
-        if self.matrix_axes is not None:
+        if isinstance(self.matrix_axes, str):
             arguments["matrix_axes"] = AXES[self.matrix_axes]
+        elif self.matrix_axes is not None:
+            arguments["matrix_axes"] = UsedAxes.from_json(self.matrix_axes)
         if factors is not None:
             arguments["factors"] = factors
         optimizer = factory(**arguments)

@@ -6,13 +6,14 @@ from loren_jax.directions import isotropic
 from loren_jax.directions._smoothed import Kernel, smoothed
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
+@rebuildable
 def kerzoo(
     learning_rate: ScalarOrSchedule,
     *,

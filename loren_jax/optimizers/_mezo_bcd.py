@@ -8,13 +8,14 @@ from loren_jax.blocks import Order, blockwise
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Mask, Rank, Seed
 
 
+@rebuildable
 def mezo_bcd(
     learning_rate: ScalarOrSchedule,
     *,

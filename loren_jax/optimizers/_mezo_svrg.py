@@ -10,13 +10,14 @@ from loren_jax import arguments
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators._svrg import svrg
-from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
+@rebuildable
 def mezo_svrg(
     learning_rate: ScalarOrSchedule,
     *,

@@ -5,7 +5,7 @@ from optax import ScalarOrSchedule
 from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
@@ -13,6 +13,7 @@ from loren_jax.transforms.adazo import scale_by_adazo
 from loren_jax.types import Evaluation, Rank, Scalar, Seed
 
 
+@rebuildable
 def r_adazo(
     learning_rate: ScalarOrSchedule,
     *,

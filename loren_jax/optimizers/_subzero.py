@@ -5,13 +5,14 @@ from optax import ScalarOrSchedule
 from loren_jax.directions._core_subspace import core_subspace
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
-from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, Scalar, Seed
 
 
+@rebuildable
 def subzero(
     learning_rate: ScalarOrSchedule,
     *,

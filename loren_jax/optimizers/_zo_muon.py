@@ -10,13 +10,14 @@ from loren_jax import arguments
 from loren_jax.directions._subspace import subspace
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.estimators import estimate
-from loren_jax.optimizers.entry import Entry
+from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import one_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, PyTree, Scalar, Seed
 
 
+@rebuildable
 def zo_muon(
     learning_rate: ScalarOrSchedule,
     *,

@@ -1,12 +1,31 @@
 """What the table of methods says of one."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
-from loren_jax.transformation import ZerothOrder
+from loren_jax.transformation import Update, ZerothOrder
 from loren_jax.types import Scheme
+
+P = ParamSpec("P")
+
+
+def rebuildable(factory: Callable[P, ZerothOrder]) -> Callable[P, ZerothOrder]:
+    """What the factory makes can be made again with `matrix_axes`, unless it is given any."""
+
+    @functools.wraps(factory)
+    def make(*args: P.args, **kwargs: P.kwargs) -> ZerothOrder:
+        made = factory(*args, **kwargs)
+        if kwargs.get("matrix_axes") is not None or not isinstance(made.update, Update):
+            return made
+        again: Any = functools.partial(factory, *args)
+        rebuilt = lambda axes: again(**{**kwargs, "matrix_axes": axes})
+        return ZerothOrder(made.init, replace(made.update, rebuilt=rebuilt))
+
+    return make
 
 
 class Entry(NamedTuple):

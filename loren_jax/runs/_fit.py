@@ -36,6 +36,9 @@ def fit(
     run that is complete is not trained again: its parameters are returned. Ctrl-C and SIGTERM stop
     it behind the current step.
 
+    Which axes of a leaf are fan-in is read off the loss (`loren_jax.matrix_axes`), unless the
+    optimiser was given `matrix_axes`; the journal holds those that names do not tell.
+
     Args:
         loss: `(params, batch) -> scalar`, any JAX function.
         params: The parameters to begin with; they are not changed.

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from loren_jax.parts import trained
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary, write_report
 from loren_jax.runs import processes
+from loren_jax.runs.axes import with_axes_of_use
 from loren_jax.runs.checkpoints import Checkpoints, Restart
 from loren_jax.runs.directory import claim, holds_run, locked
 from loren_jax.runs.environment import peak_device_bytes, peak_resident_bytes
@@ -66,41 +67,48 @@ class Run(Plan):
         """
         with ExitStack() as opened:
             recorded = self._open(opened)
-            mask, optimizer = self._optimizer()
-            params, state, programs = self._compiled(optimizer)
-            header = origin(self, programs, state)
-            processes.told(lambda: require_same_origin(recorded, header, self.mesh))
-            losses = processes.told_array(
-                lambda: (
-                    np.zeros((0, *header["losses"]), np.float32)
-                    if recorded is None
-                    else recorded.losses
-                )
+            return self._with_axes(recorded)._go(opened, recorded)
+
+    def _with_axes(self, recorded: journal.Journal | None) -> "Run":
+        """With what the loss tells of its leaves' axes, or the journal of a run that goes on."""
+        optimizer, facts = with_axes_of_use(self, recorded)
+        return replace(self, optimizer=optimizer, facts={**self.facts, **facts})
+
+    def _go(self, opened: ExitStack, recorded: journal.Journal | None) -> Fitted:
+        mask, optimizer = self._optimizer()
+        params, state, programs = self._compiled(optimizer)
+        header = origin(self, programs, state)
+        processes.told(lambda: require_same_origin(recorded, header, self.mesh))
+        losses = processes.told_array(
+            lambda: (
+                np.zeros((0, *header["losses"]), np.float32)
+                if recorded is None
+                else recorded.losses
             )
-            selection = None
-            if self.select is not None:
-                selection = Selection(self.select, mask, self.patience)
-            saved = Restart(Checkpoints(self.directory / files.CHECKPOINTS), mask, selection)
-            params, state, counters = saved.restored(params, state, len(losses))
-            complete = processes.told(lambda: self._complete(len(losses)))
-            writers = None if complete else writers_of(self, opened, header, recorded, counters)
-            record = Record(losses, writers)
-            with Interruption() as interruption:
-                loop = self._loop(
-                    programs, optimizer, record, interruption, selection, saved, counters
-                )
-                if complete:  # its journal makes the parameters again
-                    loop.steps = len(losses)
-                    loop.evaluate = self.evaluate if selection else None
-                params, state = loop.run(params, state)
-                kept = selection.restore(params) if selection else params
-                if complete:
-                    return Fitted(kept, Summary.from_json(complete), self.directory)
-                test = None if loop.paused else self._test(kept, interruption)
-            return self._end(kept, loop, test, programs)
+        )
+        selection = None
+        if self.select is not None:
+            selection = Selection(self.select, mask, self.patience)
+        saved = Restart(Checkpoints(self.directory / files.CHECKPOINTS), mask, selection)
+        params, state, counters = saved.restored(params, state, len(losses))
+        complete = processes.told(lambda: self._complete(len(losses)))
+        writers = None if complete else writers_of(self, opened, header, recorded, counters)
+        record = Record(losses, writers)
+        with Interruption() as interruption:
+            loop = self._loop(programs, optimizer, record, interruption, selection, saved, counters)
+            if complete:  # its journal makes the parameters again
+                loop.steps = len(losses)
+                loop.evaluate = self.evaluate if selection else None
+            params, state = loop.run(params, state)
+            kept = selection.restore(params) if selection else params
+            if complete:
+                return Fitted(kept, Summary.from_json(complete), self.directory)
+            test = None if loop.paused else self._test(kept, interruption)
+        return self._end(kept, loop, test, programs)
 
     def forecast(self) -> Forecast:
         """What the run will take, of one evaluation and one step that leave nothing behind."""
+        self = self._with_axes(None)
         _, optimizer = self._optimizer()
         params, state, programs = self._compiled(optimizer)
         start = time.perf_counter()

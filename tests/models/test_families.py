@@ -4,9 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.tiny_checkpoints import SIZES, shapes_of
+from models.tiny_checkpoints import SIZES, checkpoint_of, shapes_of
 
-from loren_jax.models import FAMILIES, BertConfig, bind, choice_function, init_params
+import loren_jax
+from loren_jax.models import (
+    FAMILIES,
+    BertConfig,
+    apply_function,
+    bind,
+    choice_function,
+    init_params,
+)
 from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import flatten_params, unflatten_params
 
@@ -54,3 +62,14 @@ def test_weight_table_and_network_must_cover_each_other():
     flat.popitem()
     with pytest.raises(ValueError, match="disagree about the parameters"):
         family.weight_table(config).tensor_rows(unflatten_params(flat))
+
+
+@pytest.mark.parametrize("head", ["classification", "language_model"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_names_tell_which_axes_the_network_sums_over(family, head):
+    config = checkpoint_of(family, head=head).config
+    apply, params = apply_function(config), abstract_params(config)
+    ids = np.ones((2, 6), np.int32)
+    axes = loren_jax.matrix_axes(lambda params: jnp.mean(apply(params, ids, ids)), params)
+    assert axes.beside_names(params) == {}
+    assert len(axes.axes) > 5

@@ -52,7 +52,8 @@ def test_trains_what_the_patterns_name_and_nothing_else(config, result, place):
 
 def test_compiles_the_step_once(config, result, monkeypatch, place):
     chex.clear_trace_counter()
-    monkeypatch.setattr(Classification, "loss", chex.assert_max_traces(Classification.loss, 1))
+    # Once to see by which axes it reads its leaves, once for the step.
+    monkeypatch.setattr(Classification, "loss", chex.assert_max_traces(Classification.loss, 2))
     again = train(dataclasses.replace(config, output=place / "counted"))
     assert again.summary.after == result.summary.after
 

@@ -134,3 +134,26 @@ def test_a_journal_replays_to_the_bit(tmp_path):
         np.testing.assert_array_equal(again[key], now[key])
     with jax.enable_x64(False), pytest.raises(journal.JournalError, match="losses are float64"):
         journal.replay(start, file)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda p, c: jnp.sum(jnp.sin(p["a"] * c)),
+        lambda p, c: jnp.sum(jnp.sort(p["a"].astype(jnp.float64) * c)),
+        lambda p, c: jnp.sum((p["a"] * c) ** 2),
+        lambda p, c: jnp.sum(jnp.ones(300) @ (p["a"] * c)),
+    ],
+)
+def test_full_noise_of_columns_that_are_scaled_in_float64(loss):
+    params = {"a": jnp.linspace(-1, 1, 300 * 200, dtype=jnp.float32).reshape(300, 200)}
+    columns = jnp.linspace(0.5, 2, 200, dtype=jnp.float64)[None]
+    found = []
+    for evaluation in (None, loren_jax.evaluation.materialised):
+        optimizer = loren_jax.mezo(0.1, rank=None, evaluation=evaluation)
+        value_fn = lambda params: loss(params, columns)
+        _, state = optimizer.update(None, optimizer.init(params), params, value_fn=value_fn)
+        found.append(np.asarray(optax.tree.get(state, "losses")))
+    # The copies' sum is rounded to the parameters' float32.
+    np.testing.assert_allclose(*found, atol=1e-3 * np.ptp(found[0]))
+    assert found[0].dtype == np.float64

@@ -34,7 +34,7 @@ class Seeded(Direction):
       keys: `(*stack,)` typed keys.
       covariance: of the fan-in vectors, over the same stack; None for isotropic noise.
       view: the leaf's matrix view.
-      std: factor of each entry, an array of the leaf's shape, float32; None for one.
+      std: factor of each entry, an array of the leaf's shape, float32 at least; None for one.
     """
 
     keys: Key[Array, "*stack"]
@@ -74,10 +74,10 @@ class Seeded(Direction):
 
             shape = layer.block_shape(width)
             empty = None if covariance is None else jnp.zeros(covariance.vector.shape[-1])
-            zeros = (jnp.zeros(shape, wide(slope)), empty)
+            zeros = (jnp.zeros(shape, self._wide(slope)), empty)
             return jax.lax.scan(query, zeros, (layer.keys, slope, score))[0]
 
-        into = jnp.zeros(self.view.shape, wide(slope)) if into is None else into
+        into = jnp.zeros(self.view.shape, self._wide(slope)) if into is None else into
         return _piece_by_piece(own, into, learned, add)
 
     def squares(self, score: Array) -> Array:
@@ -89,11 +89,15 @@ class Seeded(Direction):
                 y = replace(layer, keys=key).block(start, width)
                 return total + score * jnp.square(y), None
 
-            zeros = jnp.zeros(layer.block_shape(width), jnp.float32)
+            zeros = jnp.zeros(layer.block_shape(width), self._wide(score))
             return jax.lax.scan(query, zeros, (layer.keys, score))[0], None
 
-        zeros = jnp.zeros(self.view.shape, jnp.float32)
+        zeros = jnp.zeros(self.view.shape, self._wide(score))
         return _piece_by_piece(self._shared(), zeros, None, add)[0]
+
+    def _wide(self, factor: Array) -> Any:
+        """Type of a sum of the noise times a factor."""
+        return wide(factor) if self.std is None else wide(factor, self.std)
 
     def after(self, value: Array | None) -> "Seeded":
         """Its keys wait for `value`."""

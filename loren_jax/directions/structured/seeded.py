@@ -97,7 +97,8 @@ class Seeded(Direction):
 
     def _wide(self, factor: Array) -> Any:
         """Type of a sum of the noise times a factor."""
-        return wide(factor) if self.std is None else wide(factor, self.std)
+        covariance = () if self.covariance is None else self.covariance[:1]
+        return wide(factor, *covariance, *(() if self.std is None else (self.std,)))
 
     def after(self, value: Array | None) -> "Seeded":
         """Its keys wait for `value`."""

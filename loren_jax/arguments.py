@@ -116,16 +116,23 @@ def count(name: str, value: Any, minimum: int = 1, why: str = "") -> None:
         raise ValueError(f"{name} must be at least {minimum}, got {value}{why}.")
 
 
-def rank(value: Any) -> None:
+def rank(value: Any, *, signs: bool = False) -> None:
     """Raises unless `value` is the rank of directions: `"auto"`, None, or an integer from 1 on.
+
+    `signs` is whether it may be `"signs"` too, as where no covariance is learned.
 
     >>> rank("full")
     Traceback (most recent call last):
     ...
     TypeError: rank must be a Python int, None or 'auto', got 'full' of type str: ...
     """
-    if value is None or value == "auto":
+    if value is None or value == "auto" or (signs and value == "signs"):
         return
+    if isinstance(value, str) and value == "signs":
+        raise ValueError(
+            "rank='signs' is for methods with isotropic directions, such as mezo: here what is "
+            "learned is that of a Gaussian; use rank=None"
+        )
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
             f"rank must be a Python int, None or 'auto', got {_shown(value)}: pass 1 for rank-1 "

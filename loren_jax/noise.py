@@ -237,6 +237,31 @@ def normal_rows(
     return scheduling.in_blocks(draw, numbers, length, scheduling.zero_after(words(key)))
 
 
+def sign_rows(
+    key: Key[Array, ""], numbers: Integer[Array, " rows"], length: int
+) -> Float[Array, "rows length"]:
+    """Some rows of a matrix of independent signs, 1.0 or -1.0; keys and blocks as in `normal_rows`.
+
+    >>> sign_rows(run_key(0), jnp.arange(2), 3).shape
+    (2, 3)
+    """
+    draw = lambda some: _signs(_fold_words(key, jnp.zeros_like(some), some), length)
+    if scheduling.may_be_sharded():
+        return draw(numbers)
+    return scheduling.in_blocks(draw, numbers, length, scheduling.zero_after(words(key)))
+
+
+def _signs(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
+    """Each bit of the generator's two words is a sign."""
+    numbers = jnp.arange(-(-length // 64), dtype=jnp.uint32)
+    draw = lambda key: threefry2x32_p.bind(key[0], key[1], jnp.zeros_like(numbers), numbers)
+    pairs = jnp.stack(jax.vmap(draw)(jax.random.key_data(keys)), -1).reshape(len(keys), -1, 1)
+    places = jnp.arange(32, dtype=jnp.uint32)[None, None]
+    signs = jax.lax.shift_left(pairs, places) & jnp.uint32(0x80000000)
+    ones = jax.lax.bitcast_convert_type(signs | jnp.uint32(0x3F800000), jnp.float32)
+    return ones.reshape(len(keys), -1)[:, :length]
+
+
 def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
     """What `jax.random.normal` draws for each key under `jax_threefry_partitionable`."""
     numbers = jnp.arange(length, dtype=jnp.uint32)

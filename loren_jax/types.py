@@ -34,6 +34,11 @@ Rank: TypeAlias = int | Literal["auto"] | None
 """Of directions: None for full Gaussian ones, an integer r for rank-r matrices; `"auto"` is rank 1
 for matrices of 64 units or more on both sides and full Gaussian for all else."""
 
+RankOrSigns: TypeAlias = int | Literal["auto", "signs"] | None
+"""As `Rank`; `"signs"` is full directions of independent signs, 1 or -1, of the same covariance as
+Gaussian ones. Sixty-four take the random bits of one Gaussian number, which where few tokens meet
+a weight is most of what a step costs."""
+
 ScalarOrSchedule: TypeAlias = Scalar | Callable[[ArrayLike], ArrayLike]
 """A number, or what it is at each step, as Optax's schedules are."""
 

@@ -62,6 +62,7 @@ METHODS = {
     "loren rank 1": Method(loren_jax.loren, 0.05, {"rank": 1}, unbiased=True),
     "input_subspace": Method(with_own_factors(loren_jax.input_subspace), 0.05, {}, unbiased=True),
     "mezo": Method(loren_jax.mezo, 0.04, {}, unbiased=True),
+    "mezo signs": Method(loren_jax.mezo, 0.04, {"rank": "signs"}, unbiased=True),
     "mezo_adam": Method(loren_jax.mezo_adam, 0.01, {}, same_subspace=True),
     "mezo_svrg": Method(loren_jax.mezo_svrg, 0.008, {"num_directions": 2}, same_subspace=True),
     "mezo_bcd": Method(loren_jax.mezo_bcd, 0.2, {}),

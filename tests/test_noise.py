@@ -278,3 +278,22 @@ def test_standard_normal():
     for power, expected in ((1, 0.0), (2, 1.0), (4, 3.0)):
         error = (x**power).std() / np.sqrt(x.size)
         assert abs((x**power).mean() - expected) < 5 * error
+
+
+def test_signs_are_fair_and_independent():
+    x = np.asarray(noise.sign_rows(noise.run_key(1), jnp.arange(500), 400))
+    assert set(np.unique(x)) == {-1.0, 1.0}
+    error = 1 / np.sqrt(x.size)
+    assert abs(x.mean()) < 4 * error
+    # Of neighbours in a row, in a column, at the distance of a word and of a pair of words.
+    pairs = [(x[1:], x[:-1]), *((x[:, n:], x[:, :-n]) for n in (1, 32, 64))]
+    for a, b in pairs:
+        assert abs(np.mean(a * b)) < 4 / np.sqrt(a.size)
+    assert np.abs(x.mean(0)).max() < 5 / np.sqrt(500)
+
+
+def test_rows_of_signs_do_not_depend_on_what_else_is_drawn():
+    key = noise.run_key(3)
+    every = noise.sign_rows(key, jnp.arange(50), 70)
+    some = jnp.asarray([40, 3, 7])
+    np.testing.assert_array_equal(noise.sign_rows(key, some, 70), every[some])

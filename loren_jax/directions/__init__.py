@@ -23,11 +23,11 @@ from loren_jax.directions._subspace import SubspaceState, subspace
 from loren_jax.directions._temporal import TemporalState, temporal
 from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import MatrixView, attention_axes
-from loren_jax.directions.structured import Dense, Direction, LowRank, Scaled, Seeded, Zero
+from loren_jax.directions.structured import Dense, Direction, LowRank, Scaled, Seeded, Signed, Zero
 
 __all__ = [
     "CoreSubspaceState", "Dense", "DiagonalState", "Direction", "LowRank", "LowRankState",
-    "MatrixView", "RankOneState", "Scaled", "Seeded", "SpannedState", "SubspaceState",
+    "MatrixView", "RankOneState", "Scaled", "Seeded", "Signed", "SpannedState", "SubspaceState",
     "TemporalState", "Zero", "attention_axes", "core_subspace", "diagonal", "isotropic",
     "low_rank", "rank_one", "resolve_mask", "smoothed", "spanned", "subspace", "temporal",
 ]  # fmt: skip

@@ -6,17 +6,18 @@ from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.sums import summed
-from loren_jax.types import Directions, Rank
+from loren_jax.types import Directions, RankOrSigns
 
 
-def isotropic(rank: Rank = None, matrix_axes: AxesOf | None = None) -> Directions:
+def isotropic(rank: RankOrSigns = None, matrix_axes: AxesOf | None = None) -> Directions:
     r"""Standard normal directions, or rank-r ones with the same covariance.
 
     .. math:: u \sim N(0, I), \qquad U = P Q^\top / \sqrt r
 
     Args:
       rank: None for full Gaussian directions, an integer r for the rank of every matrix, `"auto"`
-        for 1 where that costs nothing: see `loren_jax.types.Rank`.
+        for 1 where that costs nothing, `"signs"` for full ones of 1 and -1: see
+        `loren_jax.types.RankOrSigns`.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default of `view_of` is wrong.
 
     Returns:
@@ -33,7 +34,7 @@ def isotropic(rank: Rank = None, matrix_axes: AxesOf | None = None) -> Direction
     >>> directions.draw(state, params, noise.run_key(1))["kernel"].left.shape
     (3, 1)
     """
-    arguments.rank(rank)
+    arguments.rank(rank, signs=True)
 
     def init(params, key):
         arguments.trainable_leaves(params)

@@ -19,8 +19,8 @@ from jaxtyping import Array, Key
 from loren_jax import noise
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
-from loren_jax.directions.structured import Dense, LowRank, Seeded
-from loren_jax.types import PyTree, Rank, Scalar
+from loren_jax.directions.structured import Dense, LowRank, Seeded, Signed
+from loren_jax.types import PyTree, RankOrSigns, Scalar
 
 SMALL = 2**14
 """Numbers in a leaf up to which a full Gaussian draw is kept: 64 kB a query."""
@@ -35,7 +35,7 @@ def sample(
     key: Key[Array, ""],
     params: PyTree,
     *,
-    rank: Rank = None,
+    rank: RankOrSigns = None,
     covariance: PyTree | None = None,
     damping: Scalar = 1.0,
     matrix_axes: AxesOf | None = None,
@@ -45,15 +45,15 @@ def sample(
     Args:
       key: the query's key; leaves, layers and factors get keys of their own from it.
       params: the parameters; their paths and shapes matter.
-      rank: see `Rank`. A matrix whose factors would be no smaller than itself, `(m + n) r >= m n`,
-        is drawn in full: it is as cheap and of lower variance.
+      rank: see `RankOrSigns`. A matrix whose factors would be no smaller than itself,
+        `(m + n) r >= m n`, is drawn in full: it is as cheap and of lower variance.
       covariance: tree of covariance vectors; None for isotropic noise.
       damping: of the covariance.
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
       A tree of `Dense` for vectors and small matrices, `Seeded` for full Gaussian matrices,
-      `LowRank` for rank r.
+      `Signed` for those of signs, `LowRank` for rank r.
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     views = [view_of(path, leaf, matrix_axes) for path, leaf in leaves]
@@ -63,12 +63,14 @@ def sample(
     seeded = [s[0] for s in streams if s[0].name == "matrix"]
     drawn = [s for group in streams for s in group if s.name != "matrix"]
     keys = iter(noise.layer_keys(key, seeded))
-    numbers = iter(noise.normals(key, drawn))
+    normals = noise.normals(key, drawn)
+    numbers = iter([jnp.where(x < 0, -1.0, 1.0) for x in normals] if rank == "signs" else normals)
+    kind = Signed if rank == "signs" else Seeded
     directions: list[Any] = []
     for view, group, vector in zip(views, streams, vectors, strict=True):
         gaussian = None if vector is None else DampedRankOne(vector, jnp.float32(damping))
         if group[0].name == "matrix":
-            directions.append(Seeded(next(keys), gaussian, view))
+            directions.append(kind(next(keys), gaussian, view))
         elif group[0].name == "array":
             directions.append(_dense(next(numbers), view, gaussian))
         else:
@@ -78,10 +80,10 @@ def sample(
     return treedef.unflatten(directions)
 
 
-def _streams(path: tuple[str, ...], view: MatrixView, rank: Rank) -> list[noise.Stream]:
+def _streams(path: tuple[str, ...], view: MatrixView, rank: RankOrSigns) -> list[noise.Stream]:
     """What has to be drawn for one leaf."""
-    if rank == "auto":
-        rank = 1 if min(view.m, view.n) >= WIDE else None
+    if isinstance(rank, str):
+        rank = 1 if rank == "auto" and min(view.m, view.n) >= WIDE else None
     full = rank is None or (view.m + view.n) * rank >= view.m * view.n
     if view.is_vector or (full and math.prod(view.shape) <= SMALL):
         return [noise.Stream(path, "array", view.stack, view.layer.shape)]

@@ -10,7 +10,7 @@ from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Rank, Scalar, Seed
+from loren_jax.types import Evaluation, RankOrSigns, Scalar, Seed
 
 
 @rebuildable
@@ -22,7 +22,7 @@ def kerzoo(
     half_width: Scalar = 0.5,
     kernel: Kernel = "cubic",
     constant: Scalar = 1.0,
-    rank: Rank = "auto",
+    rank: RankOrSigns = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -64,7 +64,8 @@ def kerzoo(
       kernel: `linear`, `cubic` or `quintic`; see `loren_jax.directions.smoothed`.
       constant: `C > 0`, a factor of the estimate; it acts as one of the learning rate does.
       rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
-        sides have 64 units or more, else None.
+        sides have 64 units or more, else None; `"signs"` for full ones of 1 and -1, which are
+        drawn faster.
       weight_decay: `lambda`, decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; None for as many as memory allows.

@@ -9,7 +9,7 @@ from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Rank, Scalar, Seed
+from loren_jax.types import Evaluation, RankOrSigns, Scalar, Seed
 
 
 @rebuildable
@@ -19,7 +19,7 @@ def mezo(
     num_directions: int = 1,
     perturbation_scale: ScalarOrSchedule = 1e-3,
     momentum: Scalar | None = None,
-    rank: Rank = "auto",
+    rank: RankOrSigns = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -51,7 +51,8 @@ def mezo(
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       momentum: None keeps no buffer.
       rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
-        sides have 64 units or more, else None.
+        sides have 64 units or more, else None; `"signs"` for full ones of 1 and -1, which are
+        drawn faster.
       weight_decay: decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; None for as many as memory allows.

@@ -12,7 +12,7 @@ from loren_jax.optimizers.entry import Entry, rebuildable
 from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Evaluation, Mask, Rank, Seed
+from loren_jax.types import Evaluation, Mask, RankOrSigns, Seed
 
 
 @rebuildable
@@ -24,7 +24,7 @@ def mezo_bcd(
     order: Order = "random",
     blocks: Callable[[str], Hashable] | None = None,
     always: Mask | None = None,
-    rank: Rank = "auto",
+    rank: RankOrSigns = "auto",
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -62,7 +62,8 @@ def mezo_bcd(
         stacks of equally many layers. None for the default above.
       always: leaves that every step moves, as a new head that would else learn B times slower.
       rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
-        sides have 64 units or more, else None.
+        sides have 64 units or more, else None; `"signs"` for full ones of 1 and -1, which are
+        drawn faster.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell;
         negative axes, as it is asked about stacks and about single layers.
       chunk_size: forward passes that run at once; None is all 2 K, which share what lies before

@@ -10,7 +10,7 @@ from loren_jax.schemes import two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.transforms.adazo import scale_by_adazo
-from loren_jax.types import Evaluation, Rank, Scalar, Seed
+from loren_jax.types import Evaluation, RankOrSigns, Scalar, Seed
 
 
 @rebuildable
@@ -22,7 +22,7 @@ def r_adazo(
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
-    rank: Rank = "auto",
+    rank: RankOrSigns = "auto",
     weight_decay: Scalar = 0.0,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
@@ -60,7 +60,8 @@ def r_adazo(
       b2: decay of the second moment, in [0, 1).
       eps: added to the root, in units of the gradient; zero or more.
       rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
-        sides have 64 units or more, else None.
+        sides have 64 units or more, else None; `"signs"` for full ones of 1 and -1, which are
+        drawn faster.
       weight_decay: `lambda`, decoupled, once a step.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; None for as many as memory allows.

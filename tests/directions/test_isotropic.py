@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import loren_jax
 from loren_jax import noise
 from loren_jax.directions import isotropic
 from loren_jax.types import Coefficients
@@ -45,3 +46,17 @@ def test_absorb_sums_and_keeps_nothing():
 def test_rank_below_one_is_refused():
     with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
         isotropic(rank=0)
+
+
+def test_signs_are_all_that_is_drawn():
+    params = {"kernel": jnp.zeros((200, 150)), "small": jnp.zeros((6, 5)), "bias": jnp.zeros(7)}
+    directions = isotropic(rank="signs")
+    drawn = directions.draw((), params, noise.run_key(1))
+    dense = {name: np.asarray(leaf.to_dense()) for name, leaf in drawn.items()}
+    assert all(set(np.unique(x)) == {-1.0, 1.0} for x in dense.values())
+    assert abs(dense["kernel"].mean()) < 4 / np.sqrt(30_000)
+
+
+def test_signs_are_refused_where_a_gaussian_is_learned(without_checked_annotations):
+    with pytest.raises(ValueError, match="rank='signs' is for methods with isotropic directions"):
+        loren_jax.loren(0.1, rank="signs")

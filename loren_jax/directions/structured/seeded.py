@@ -125,7 +125,7 @@ class Seeded(Direction):
             covariance = covariance._replace(vector=vectors[number])
         if std is not None:
             std = _to_layers(std, self.view)[number]
-        return Seeded(keys, covariance, self.view.layer, std)
+        return replace(self, keys=keys, covariance=covariance, view=self.view.layer, std=std)
 
     @property
     def blocked_axis(self) -> int:
@@ -158,6 +158,21 @@ class Seeded(Direction):
     def rows(self, numbers: Array) -> Float[Array, "rows n"]:
         """Fan-in vectors of some fan-out units of a single matrix, without `std`."""
         y = noise.normal_rows(self.keys, numbers, self.view.n)
+        return y if self.covariance is None else self.covariance.apply_sqrt(y, axis=-1)
+
+
+@dataclass(frozen=True)
+class Signed(Seeded):
+    """Full noise of independent signs, in place of normal numbers: `P(1) = P(-1) = 1/2`.
+
+    Mean and covariance are those of `Seeded`. The odd moments vanish as well, and of the fourth
+    ones `E u^4 = 1` is the least there can be: on a quadratic loss the estimate's squared error has
+    a smaller share of the curvature along the axes.
+    """
+
+    def rows(self, numbers: Array) -> Float[Array, "rows n"]:
+        """Fan-in vectors of some fan-out units of a single matrix, without `std`."""
+        y = noise.sign_rows(self.keys, numbers, self.view.n)
         return y if self.covariance is None else self.covariance.apply_sqrt(y, axis=-1)
 
 

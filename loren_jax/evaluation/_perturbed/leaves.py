@@ -150,7 +150,8 @@ class Noisy:
         if covariance is not None:
             covariance = covariance._replace(vector=change(covariance.vector, [*stack, RANK]))
         std = None if old.std is None else change(old.std, list(range(len(old.view.shape))))
-        direction = Seeded(change(old.keys, list(stack)), covariance, view, std)
+        keys = change(old.keys, list(stack))
+        direction = replace(old, keys=keys, covariance=covariance, view=view, std=std)
         return replace(self, weight=weight, direction=direction, order=tuple(range(weight.ndim)))
 
     def settled(self) -> "Noisy":
@@ -176,7 +177,8 @@ class Noisy:
             covariance = covariance._replace(vector=vector)
         view = self.direction.view
         view = view.arranged(range(1, len(view.shape)))
-        direction = Seeded(keys, covariance, view, std)
+        old = self.direction
+        direction = replace(old, keys=keys, covariance=covariance, view=view, std=std)
         return replace(self, weight=weight, direction=direction, order=self.order[:-1])
 
 

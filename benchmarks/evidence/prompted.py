@@ -22,8 +22,9 @@ from flax import nnx
 
 from evidence.tasks import Task, blocks, classification, division, division_facts, metric_of
 from loren_jax.models import Classifier, bind, load_prompted
+from loren_jax.models.cache import Places
 from loren_jax.models.decoder import last_true
-from loren_jax.models.layers import attend, causal_mask, scanned, token_at
+from loren_jax.models.layers import attend, scanned, token_at
 from loren_jax.models.rotary import rotate
 from loren_jax.tasks import (
     TASKS,
@@ -191,11 +192,13 @@ def _last_token(config: Any, params: Any, ids: jax.Array, mask: jax.Array) -> di
     below = {**params, "layers": jax.tree.map(lambda x: x[:-1], params["layers"])}
     model, last = bind(config, below), _last_layer(config, params)
     angles = model.rotary.angles(np.arange(ids.shape[1]), model.head_size)
-    x_NxTxD = scanned(model.layers, model.word(ids), causal_mask(mask), angles)
+    x_NxTxD = scanned(model.layers, model.word(ids), Places.whole(mask).mask(), angles)
     attention, normed = last.attention, last.attention_norm(x_NxTxD)
     query, key = (rotate(f(normed), angles) for f in (attention.query, attention.key))
     size = attention.head_size
-    gathered = attend(query, key, attention.value(normed), causal_mask(mask), head_size=size)
+    gathered = attend(
+        query, key, attention.value(normed), Places.whole(mask).mask(), head_size=size
+    )
     at = last_true(mask != 0)
     return {"state": token_at(x_NxTxD, at), "gathered": token_at(gathered, at)}
 

@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from loren_jax.models.layers import Embedding, Mask, Tokens, linear, token_at
+from loren_jax.models.cache import Cache, Memory, Places
+from loren_jax.models.layers import Embedding, Mask, Tokens, check_length, linear, token_at
 from loren_jax.models.network import Export, NetworkConfig
 from loren_jax.models.weights import WeightRow, WeightTable
 
@@ -39,10 +40,13 @@ class DecoderConfig(NetworkConfig):
 
 
 class Decoder(nnx.Module):
-    """Base of the decoders; a family adds its layers and ``encode``.
+    """Base of the decoders; a family adds its layers and ``hidden``.
 
     `width` is that of the word embedding and of the last hidden states.
     """
+
+    text_places = staticmethod(Places.whole)
+    """What of a text that is read at once has which position."""
 
     def __init__(self, config: DecoderConfig, width: int, *, rngs: nnx.Rngs):
         self.head = config.head
@@ -55,6 +59,14 @@ class Decoder(nnx.Module):
             self.lm_head = linear(width, config.vocab_size, rngs, bias=False)
 
     @abstractmethod
+    def hidden(
+        self, input_ids: Tokens, places: Places, memory: Memory | None = None
+    ) -> Float[Array, "B T D"]:
+        """Last hidden state of every token.
+
+        The layers get the mask of ``places``, and go through ``scanned`` with the memory.
+        """
+
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
@@ -62,6 +74,26 @@ class Decoder(nnx.Module):
 
         Decoders know no segments, and leave ``token_type_ids`` alone.
         """
+        check_length(input_ids, self.max_length)
+        return self.hidden(input_ids, self.text_places(attention_mask))
+
+    def read(
+        self, input_ids: Tokens, places: Places, earlier: Cache | None = None
+    ) -> tuple[Float[Array, "B T D"], Cache]:
+        """Last hidden state of tokens behind earlier ones, and what is to be remembered of them.
+
+        Args:
+            input_ids: The new tokens.
+            places: Where they stand. All of a text must be counted in the same way, so that the
+                positions of new tokens go on where those of the earlier ones end.
+            earlier: Keys and values of the earlier tokens, with room for all places of the text.
+
+        Returns:
+            The hidden states, and the keys and values of the new tokens, which ``earlier`` does not
+            have yet.
+        """
+        memory = Memory(earlier)
+        return self.hidden(input_ids, places, memory), memory.new
 
     def __call__(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None

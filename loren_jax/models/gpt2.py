@@ -12,15 +12,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from loren_jax.models.cache import Memory, Places
 from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
     Embedding,
     Layer,
-    Mask,
     Tokens,
     attend,
-    causal_mask,
-    check_length,
     layer_norm,
     linear,
     scanned,
@@ -97,11 +95,15 @@ class GPT2Attention(nnx.Module):
         self.output = linear(config.n_embd, config.n_embd, rngs)
 
     def __call__(
-        self, x_BxTxD: Float[Array, "B T D"], mask_Bx1xTxT: Bool[Array, "B 1 T T"]
+        self,
+        x_BxTxD: Float[Array, "B T D"],
+        mask_Bx1xTxS: Bool[Array, "B 1 T S"],
+        memory: Memory | None = None,
     ) -> Float[Array, "B T D"]:
         """Attends from every token to what the mask shows it."""
         query, key, value = jnp.split(self.input(x_BxTxD), 3, axis=-1)
-        return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
+        size = self.head_size
+        return self.output(attend(query, key, value, mask_Bx1xTxS, head_size=size, memory=memory))
 
 
 class GPT2Network(Decoder):
@@ -130,17 +132,17 @@ class GPT2Network(Decoder):
         self.layers = stacked(layer, config.n_layer, rngs)
         self.norm = norm(rngs)
 
-    def encode(
-        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    def hidden(
+        self, input_ids: Tokens, places: Places, memory: Memory | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Decoder.encode``.
+        """Last hidden state of every token; see ``Decoder.hidden``.
 
-        Positions count from the left edge, whatever the mask, as Hugging Face's do.
+        Those of a text that is read at once have positions from the left edge, whatever the mask,
+        as Hugging Face's have.
         """
-        check_length(input_ids, self.max_length)
-        position_TxD = self.position(jnp.arange(input_ids.shape[1]))
-        x_BxTxD = self.word(jnp.asarray(input_ids)) + position_TxD[None, :, :]
-        return self.norm(scanned(self.layers, x_BxTxD, causal_mask(attention_mask)))
+        position_BxT = jnp.maximum(places.position, 0)
+        x_BxTxD = self.word(jnp.asarray(input_ids)) + self.position(position_BxT)
+        return self.norm(scanned(self.layers, x_BxTxD, places.mask(), memory=memory))
 
 
 _LAYER = "transformer.h.{layer}"

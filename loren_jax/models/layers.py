@@ -3,7 +3,8 @@
 Layers are stacked (every leaf has a leading layer axis) and scanned, so that a program compiles one
 layer whatever the depth, and perturbed evaluation keeps the noise of only one layer alive.
 
-Shape suffixes: B batch, T tokens, D hidden size, N heads, K key-value heads, H head size.
+Shape suffixes: B batch, T tokens, S tokens that are read, D hidden size, N heads, K key-value
+heads, H head size.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from loren_jax.models.cache import Cache, Memory
 from loren_jax.models.rotary import Angles, rotate
 
 Tokens = Int[Array | np.ndarray, "B T"]
@@ -103,18 +105,52 @@ def attend(
     query: Float[Array, "B T ND"],
     key: Float[Array, "B T KD"],
     value: Float[Array, "B T KD"],
-    mask: Bool[Array, "B #1 #T T"],
+    mask: Bool[Array, "B #1 #T S"],
     *,
     head_size: int,
+    memory: Memory | None = None,
 ) -> Float[Array, "B T ND"]:
     """Attention of several heads, grouped where there are fewer key-value heads than heads.
 
-    The mask is true where the token of its third axis may read that of its fourth. The softmax is
-    computed in float32.
+    The mask is true where the token of its third axis may read that of its fourth; behind those
+    that the memory holds stand those of `key`. The softmax is computed in float32.
     """
     heads = lambda x: x.reshape(*x.shape[:2], -1, head_size)
-    attended = jax.nn.dot_product_attention(heads(query), heads(key), heads(value), mask=mask)
+    query_BxTxNxH, key_BxTxKxH, value_BxTxKxH = map(heads, (query, key, value))
+    if memory is not None:
+        memory.note(key_BxTxKxH, value_BxTxKxH)
+        if memory.earlier is not None:
+            attended = _recall(query_BxTxNxH, memory.earlier, memory.new, mask)
+            return attended.reshape(query.shape)
+    attended = jax.nn.dot_product_attention(query_BxTxNxH, key_BxTxKxH, value_BxTxKxH, mask=mask)
     return attended.reshape(query.shape)
+
+
+def _recall(
+    query: Float[Array, "B T N H"], earlier: Cache, new: Cache, mask: Bool[Array, "B 1 T S"]
+) -> Float[Array, "B T N H"]:
+    """Attention to what is remembered and to what is new, without joining the two in memory."""
+    batch, length, _, size = query.shape
+    shared = new.key.shape[1]
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    # Rows of one product per key-value head: all tokens with all heads of its group.
+    rows = jnp.swapaxes(query.reshape(batch, length, shared, -1, size), 1, 2)
+    query_BxKxQxH = rows.reshape(batch, shared, -1, size)
+    scores = [
+        jnp.einsum("bkqh,bksh->bkqs", query_BxKxQxH, key, preferred_element_type=wide)
+        for key in (earlier.key, new.key)
+    ]
+    scores_BxKxTxGxS = jnp.concatenate(scores, axis=-1).reshape(*rows.shape[:4], -1) * size**-0.5
+    hidden = jnp.where(mask[:, :, :, None, :], scores_BxKxTxGxS, jnp.finfo(wide).min / 2)
+    weight = jax.nn.softmax(hidden, axis=-1).astype(query.dtype)
+    weight_BxKxQxS = weight.reshape(*query_BxKxQxH.shape[:3], -1)
+    parts = jnp.split(weight_BxKxQxS, [earlier.key.shape[2]], axis=-1)
+    first, second = (
+        jnp.einsum("bkqs,bksh->bkqh", part, value, preferred_element_type=wide)
+        for part, value in zip(parts, (earlier.value, new.value), strict=True)
+    )
+    attended = (first + second).astype(query.dtype).reshape(rows.shape)
+    return jnp.swapaxes(attended, 1, 2).reshape(query.shape)
 
 
 class SelfAttention(nnx.Module):
@@ -143,14 +179,15 @@ class SelfAttention(nnx.Module):
     def __call__(
         self,
         x_BxTxD: Float[Array, "B T D"],
-        mask_Bx1xTxT: Bool[Array, "B 1 #T T"],
+        mask_Bx1xTxS: Bool[Array, "B 1 #T S"],
         angles: Angles | None = None,
+        memory: Memory | None = None,
     ) -> Float[Array, "B T D"]:
         """Attends from every token to what the mask shows it; with angles, the heads turn."""
         turned = lambda x: x if angles is None else rotate(x, angles)
         query, key = turned(self.query(x_BxTxD)), turned(self.key(x_BxTxD))
-        value = self.value(x_BxTxD)
-        return self.output(attend(query, key, value, mask_Bx1xTxT, head_size=self.head_size))
+        value, size = self.value(x_BxTxD), self.head_size
+        return self.output(attend(query, key, value, mask_Bx1xTxS, head_size=size, memory=memory))
 
 
 class Layer(nnx.Module):
@@ -180,13 +217,13 @@ class Layer(nnx.Module):
         return self.down(self.activation(self.up(x)))
 
     def __call__(
-        self, x: Float[Array, "B T D"], mask: Bool[Array, "B 1 #T T"], *angles: Angles
+        self, x: Float[Array, "B T D"], mask: Bool[Array, "B 1 #T S"], *more: Any
     ) -> Float[Array, "B T D"]:
-        """Applies the layer."""
+        """Applies the layer; the attention gets the mask and what else it needs."""
         if self.norm_first:
-            x = x + self.attention(self.attention_norm(x), mask, *angles)
+            x = x + self.attention(self.attention_norm(x), mask, *more)
             return x + self.mlp(self.mlp_norm(x))
-        x = self.attention_norm(x + self.attention(x, mask, *angles))
+        x = self.attention_norm(x + self.attention(x, mask, *more))
         return self.mlp_norm(x + self.mlp(x))
 
 
@@ -204,13 +241,6 @@ def padding_mask(attention_mask: jax.Array | np.ndarray) -> Bool[Array, "B 1 1 T
     return jnp.asarray(attention_mask != 0)[:, None, None, :]
 
 
-def causal_mask(attention_mask: jax.Array | np.ndarray) -> Bool[Array, "B 1 T T"]:
-    """Every token reads itself and the tokens before it that are no padding."""
-    length = attention_mask.shape[1]
-    before = np.tri(length, dtype=bool)[None, None]
-    return padding_mask(attention_mask) & before
-
-
 def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs) -> Any:
     """Layers as one module whose leaves have a leading layer axis."""
 
@@ -222,11 +252,24 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
     return many(rngs)
 
 
-def scanned(layers: nnx.Module, x: Float[Array, "B T D"], *shared: Any) -> Float[Array, "B T D"]:
-    """Applies stacked layers one after another, each as `layer(x, *shared)`."""
+def scanned(
+    layers: nnx.Module, x: Float[Array, "B T D"], *shared: Any, memory: Memory | None = None
+) -> Float[Array, "B T D"]:
+    """Applies stacked layers one after another, each as `layer(x, *shared)`.
+
+    Where the decoder is to remember, each as `layer(x, *shared, memory)` with its own part of the
+    memory, into which the attention puts the keys and values of the new tokens.
+    """
     layer, params = nnx.split(layers)
 
     def apply_layer(x, params):
         return nnx.merge(layer, params)(x, *shared), None
 
-    return jax.lax.scan(apply_layer, x, params)[0]
+    def apply_and_remember(x, own):
+        part = Memory(own[1])
+        return nnx.merge(layer, own[0])(x, *shared, part), part.new
+
+    if memory is None:
+        return jax.lax.scan(apply_layer, x, params)[0]
+    x, memory.new = jax.lax.scan(apply_and_remember, x, (params, memory.earlier))
+    return x

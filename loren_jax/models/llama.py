@@ -8,19 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from loren_jax.models.cache import Memory, Places
 from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
     Layer,
-    Mask,
     RMSNorm,
     SelfAttention,
     Tokens,
-    causal_mask,
-    check_length,
     linear,
     scanned,
     stacked,
@@ -145,17 +142,16 @@ class LlamaNetwork(Decoder):
         )
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def encode(
-        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    def hidden(
+        self, input_ids: Tokens, places: Places, memory: Memory | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Decoder.encode``.
+        """Last hidden state of every token; see ``Decoder.hidden``.
 
-        Positions count from the left edge; only their differences matter.
+        Heads turn by the place from the left edge; only differences matter.
         """
-        check_length(input_ids, self.max_length)
-        angles = self.rotary.angles(np.arange(input_ids.shape[1]), self.head_size)
+        angles = self.rotary.angles(places.new, self.head_size)
         x_BxTxD = self.word(jnp.asarray(input_ids))
-        return self.norm(scanned(self.layers, x_BxTxD, causal_mask(attention_mask), angles))
+        return self.norm(scanned(self.layers, x_BxTxD, places.mask(), angles, memory=memory))
 
 
 _LAYER = "model.layers.{layer}"

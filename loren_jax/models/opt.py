@@ -9,17 +9,15 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from loren_jax.models.cache import Memory, Places
 from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
     Embedding,
     Layer,
-    Mask,
     SelfAttention,
     Tokens,
-    causal_mask,
-    check_length,
     layer_norm,
     linear,
     scanned,
@@ -113,6 +111,9 @@ class OPTNetwork(Decoder):
         ((3, 4, 8), (8, 4))
     """
 
+    text_places = staticmethod(Places.counted)
+    """Positions count the unmasked tokens, so padding on the left moves none."""
+
     def __init__(self, config: OPTConfig, *, rngs: nnx.Rngs):
         super().__init__(config, config.embed_size, rngs=rngs)
         positions = config.max_position_embeddings + POSITION_OFFSET
@@ -140,32 +141,19 @@ class OPTNetwork(Decoder):
             self.project_in = linear(config.embed_size, config.hidden_size, rngs, bias=False)
             self.project_out = linear(config.hidden_size, config.embed_size, rngs, bias=False)
 
-    def encode(
-        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    def hidden(
+        self, input_ids: Tokens, places: Places, memory: Memory | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Decoder.encode``.
-
-        Positions count the unmasked tokens, so padding on the left moves none.
-        """
-        check_length(input_ids, self.max_length)
+        """Last hidden state of every token; see ``Decoder.hidden``."""
         x_BxTxS = self.word(jnp.asarray(input_ids))
         if hasattr(self, "project_in"):
             x_BxTxS = self.project_in(x_BxTxS)
-        x_BxTxS = x_BxTxS + self.position(positions_of(jnp.asarray(attention_mask != 0)))
-        x_BxTxS = scanned(self.layers, x_BxTxS, causal_mask(attention_mask))
+        x_BxTxS = x_BxTxS + self.position(jnp.asarray(places.position) + POSITION_OFFSET)
+        # The attention has no angles.
+        x_BxTxS = scanned(self.layers, x_BxTxS, places.mask(), None, memory=memory)
         if hasattr(self, "norm"):
             x_BxTxS = self.norm(x_BxTxS)
         return self.project_out(x_BxTxS) if hasattr(self, "project_out") else x_BxTxS
-
-
-def positions_of(read: Bool[Array, "B T"]) -> Int[Array, "B T"]:
-    """Row of the position embedding for every token; padding has the row before the first.
-
-    Example:
-        >>> positions_of(jnp.array([[False, True, True]])).tolist()
-        [[1, 2, 3]]
-    """
-    return jnp.cumsum(read, axis=1) * read - 1 + POSITION_OFFSET
 
 
 _DECODER = "model.decoder"

@@ -34,7 +34,7 @@ class BagConfig(DecoderConfig):
 class Bag(Decoder):
     """The network."""
 
-    def encode(self, input_ids, attention_mask, token_type_ids=None):
+    def hidden(self, input_ids, places, memory=None):
         return self.word(jnp.asarray(input_ids))
 
 

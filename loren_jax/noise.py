@@ -262,14 +262,37 @@ def _signs(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"
     return ones.reshape(len(keys), -1)[:, :length]
 
 
-def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
-    """What `jax.random.normal` draws for each key under `jax_threefry_partitionable`."""
+def gumbels(
+    key: Key[Array, ""], rows: Integer[Array, " rows"], place: Integer[Array, ""], length: int
+) -> Float[Array, "rows length"]:
+    """Standard Gumbel numbers for the choice of a token in each row, float32.
+
+    They depend on the key, the row's number and the place alone: not on which rows are together,
+    and not on how many numbers are asked for.
+
+    >>> some = gumbels(run_key(0), jnp.asarray([7, 3]), jnp.asarray(0), 4)
+    >>> bool(jnp.all(some[1, :2] == gumbels(run_key(0), jnp.asarray([3]), jnp.asarray(0), 2)[0]))
+    True
+    """
+    bits = _bits(_fold_words(key, rows, jnp.broadcast_to(place, rows.shape)), length)
+    # Numbers near zero are the finest, so the tail of likely choices is exact; 1 itself is avoided.
+    uniform = (bits.astype(jnp.float32) + 0.5) * np.float32(2.0**-32)
+    return -jnp.log(-jnp.log1p(-jnp.minimum(uniform, np.float32(1 - 2.0**-24))))
+
+
+def _bits(keys: Key[Array, " rows"], length: int) -> Integer[Array, "rows length"]:
+    """What `jax.random.bits` draws for each key under `jax_threefry_partitionable`."""
     numbers = jnp.arange(length, dtype=jnp.uint32)
     # The keys are not spread over the numbers beforehand: it would take twice the time and memory.
     draw = lambda key: threefry2x32_p.bind(key[0], key[1], jnp.zeros_like(numbers), numbers)
     first, second = jax.vmap(draw)(jax.random.key_data(keys))
+    return first ^ second
+
+
+def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
+    """What `jax.random.normal` draws for each key under `jax_threefry_partitionable`."""
     # 23 bits are the mantissa of a number in [1, 2); stretched, of one in (-1, 1).
-    mantissa = jax.lax.shift_right_logical(first ^ second, jnp.uint32(9))
+    mantissa = jax.lax.shift_right_logical(_bits(keys, length), jnp.uint32(9))
     unit = jax.lax.bitcast_convert_type(mantissa | jnp.uint32(0x3F800000), jnp.float32) - 1
     least = np.nextafter(np.float32(-1), np.float32(0))
     return np.float32(math.sqrt(2)) * jax.lax.erf_inv(jnp.maximum(least, 2 * unit + least))

@@ -12,6 +12,7 @@ The library's optimisers do not need this package: they take any function of any
 
 from loren_jax.models.bert import BertConfig, BertNetwork
 from loren_jax.models.decoder import span_loss
+from loren_jax.models.decoding import Answers, Decoding, decode
 from loren_jax.models.distilbert import DistilBertConfig, DistilBertNetwork
 from loren_jax.models.families import (
     FAMILIES,
@@ -23,7 +24,7 @@ from loren_jax.models.families import (
     family_of,
     init_params,
 )
-from loren_jax.models.generation import generate
+from loren_jax.models.generation import Generated, generate
 from loren_jax.models.gpt2 import GPT2Config, GPT2Network
 from loren_jax.models.hugging_face import (
     export_classifier,
@@ -38,13 +39,15 @@ from loren_jax.models.network import Export, Family
 from loren_jax.models.opt import OPTConfig, OPTNetwork
 from loren_jax.models.partition import tensor_parallel
 from loren_jax.models.roberta import RobertaConfig, RobertaNetwork
+from loren_jax.models.sampling import Sampling
 from loren_jax.models.weights import WeightRow, WeightTable
 
 __all__ = [
-    "FAMILIES", "BertConfig", "BertNetwork", "Classifier", "DistilBertConfig", "DistilBertNetwork",
-    "Export", "Family", "GPT2Config", "GPT2Network", "LanguageModel", "LlamaConfig",
-    "LlamaNetwork", "OPTConfig", "OPTNetwork", "RobertaConfig", "RobertaNetwork", "WeightRow",
-    "WeightTable", "apply_function", "bind", "choice_function", "export_classifier",
-    "export_language_model", "family_of", "generate", "init_params", "load_classifier",
-    "load_language_model", "load_prompted", "locate", "span_loss", "tensor_parallel",
+    "FAMILIES", "Answers", "BertConfig", "BertNetwork", "Classifier", "Decoding",
+    "DistilBertConfig", "DistilBertNetwork", "Export", "Family", "GPT2Config", "GPT2Network",
+    "Generated", "LanguageModel", "LlamaConfig", "LlamaNetwork", "OPTConfig", "OPTNetwork",
+    "RobertaConfig", "RobertaNetwork", "Sampling", "WeightRow", "WeightTable", "apply_function",
+    "bind", "choice_function", "decode", "export_classifier", "export_language_model",
+    "family_of", "generate", "init_params", "load_classifier", "load_language_model",
+    "load_prompted", "locate", "span_loss", "tensor_parallel",
 ]  # fmt: skip

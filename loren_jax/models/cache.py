@@ -76,13 +76,14 @@ class Places(NamedTuple):
 
     @classmethod
     def behind(cls, read: Bool[Array, "B S"], place: Int[Array, ""], length: int) -> "Places":
-        """Of some tokens behind others, whose positions count what is no padding.
+        """Of some tokens behind others, none of them padding; positions count what is none.
 
         `read` has all places that the cache has room for, those of the new tokens included.
         """
-        counts = jnp.cumsum(read, axis=1, dtype=place.dtype) * read - 1
-        position = jax.lax.dynamic_slice_in_dim(counts, place, length, axis=1)
-        return cls(place + jnp.arange(length, dtype=place.dtype), position, read, True)
+        number = jnp.arange(length, dtype=place.dtype)
+        before = read & (jnp.arange(read.shape[1], dtype=place.dtype) < place)[None, :]
+        earlier = jnp.sum(before, axis=1, dtype=place.dtype)
+        return cls(place + number, earlier[:, None] + number[None, :], read, True)
 
     def mask(self, window: Window | None = None) -> Bool[Array, "B 1 T S"]:
         """True where a new token (third axis) may read a token (fourth axis).

@@ -1,49 +1,103 @@
-"""Greedy text from a language model, to look at what a model has learned.
+"""Text from a language model: prompts in, new tokens out.
 
-Shape suffixes: B batch, T tokens.
+Shape suffixes: B batch, T tokens of the prompts.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, cast, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Int32
 
+from loren_jax import noise
 from loren_jax.models.decoder import Decoder
-from loren_jax.models.families import LanguageModel, bind, family_of
+from loren_jax.models.decoding import Answers, Decoding, Noise, begin, decode, go_on
+from loren_jax.models.families import LanguageModel, family_of
 from loren_jax.models.network import NetworkConfig
+from loren_jax.models.sampling import Sampling
 
-BUFFER = 32
-"""Lengths are rounded up to a multiple of this, so that few programs are compiled."""
+BUCKET = 32
+"""Lengths are rounded up to a multiple of this or more, so that few programs are compiled."""
+
+
+class Generated(NamedTuple):
+    """What a model says to some prompts.
+
+    Attributes:
+        tokens: The new ones for each prompt, without it; the last is a stop token if one came.
+        ended: Whether one came; else the text was cut off.
+    """
+
+    tokens: list[list[int]]
+    ended: list[bool]
+
+
+@overload
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[int],
+    *,
+    max_new_tokens: int,
+    stop_tokens: Sequence[int] = ...,
+    temperature: float = ...,
+    top_k: int | None = ...,
+    top_p: float | None = ...,
+    key: Any = ...,
+) -> list[int]: ...
+
+
+@overload
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop_tokens: Sequence[int] = ...,
+    temperature: float = ...,
+    top_k: int | None = ...,
+    top_p: float | None = ...,
+    key: Any = ...,
+) -> Generated: ...
 
 
 def generate(
     model: LanguageModel,
-    prompt_ids: Sequence[int],
+    prompts: Sequence[int] | Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    eos_id: int | None = None,
-) -> list[int]:
-    """Continues a prompt, always with the likeliest token.
+    stop_tokens: Sequence[int] = (),
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    key: Any = 0,
+) -> list[int] | Generated:
+    """Continues prompts, by default always with the likeliest token.
 
-    There is no cache of keys and values: every new token costs one forward pass over the whole
-    text, rounded up to a multiple of 32 tokens. That is what a demonstration or a test can bear,
-    and nothing is added to the networks for it. One program is compiled for each rounded length.
+    Every token is read once: keys and values of what was read are kept. Prompts of different
+    lengths go through one program, which is compiled once for all lengths that are rounded up to
+    the same multiple of 32 or more, and ends when all have ended. Parameters may be sharded over
+    a mesh.
 
     Args:
         model: A decoder with the head of a language model.
-        prompt_ids: The text so far, at least one token.
-        max_new_tokens: How many tokens to add, at least one.
-        eos_id: Token after which to stop; None to add them all.
+        prompts: The text so far, at least one token; or several texts.
+        max_new_tokens: Most tokens to add to a prompt, at least one.
+        stop_tokens: Tokens behind which a text ends.
+        temperature: What the logits are divided by before a token is drawn; 0 takes the likeliest.
+        top_k: Draw among the so many likeliest; None for all.
+        top_p: Draw among the fewest tokens that have this much of the probability; None for all.
+        key: Seed or key of the draws, which depend on it, on the number of the prompt and on the
+            place in the new text, but not on the other prompts.
 
     Returns:
-        The new tokens, without the prompt; the last one is ``eos_id`` if it came.
+        The new tokens of one prompt, without it; of several prompts a ``Generated``.
 
     Raises:
-        ValueError: If the model is no decoder with that head, the prompt is empty, or the text
-            would be longer than the model has positions.
+        ValueError: If the model is no decoder with that head, a prompt is empty, a text would be
+            longer than the model has positions, or an option is out of its range.
 
     Example:
         >>> from loren_jax.models import GPT2Config, apply_function, init_params
@@ -52,48 +106,120 @@ def generate(
         >>> model = LanguageModel(config, apply_function(config), init_params(config))
         >>> len(generate(model, [1, 2], max_new_tokens=3))
         3
+        >>> found = generate(model, [[1, 2], [5]], max_new_tokens=3, temperature=1.0, key=7)
+        >>> [len(tokens) for tokens in found.tokens], found.ended
+        ([3, 3], [False, False])
     """
-    decoder = issubclass(family_of(model.config).network, Decoder)
-    if not decoder or model.config.head != "language_model":
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    several = len(prompts) > 0 and not isinstance(prompts[0], int | np.integer)
+    texts = cast(Sequence[Sequence[int]], prompts if several else [prompts])
+    options = checked(model.config, texts, max_new_tokens, stop_tokens, sampling)
+    ids, mask = left_padded(texts)
+    run = _program(model.config, options)
+    answers = jax.device_get(run(model.params, ids, mask, noise.run_key(key), max_new_tokens))
+    tokens = [row[:length].tolist() for row, length in zip(*answers[:2], strict=True)]
+    return Generated(tokens, answers.ended.tolist()) if several else tokens[0]
+
+
+def stream(
+    model: LanguageModel,
+    prompt: Sequence[int],
+    *,
+    max_new_tokens: int,
+    stop_tokens: Sequence[int] = (),
+    sampling: Sampling | None = None,
+    key: Any = 0,
+) -> Iterator[int]:
+    """The tokens that ``generate`` gives for one prompt, each as soon as it is there."""
+    sampling = sampling or Sampling()
+    options = checked(model.config, [prompt], max_new_tokens, stop_tokens, sampling)
+    ids, mask = left_padded([prompt])
+    first, following = _steps(model.config, options)
+    source = Noise(noise.run_key(key), jnp.arange(1))
+    draft = first(model.params, ids, mask, source)
+    for number in range(1, max_new_tokens + 1):
+        yield int(draft.answers.tokens[0, number - 1])
+        if bool(draft.answers.ended[0]) or number == max_new_tokens:
+            return
+        draft = following(model.params, draft, source, number + 1)
+
+
+def checked(
+    config: NetworkConfig,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    stop_tokens: Sequence[int],
+    sampling: Sampling,
+) -> Decoding:
+    """The options of the program; a ValueError if these prompts cannot be continued so."""
+    decoder = issubclass(family_of(config).network, Decoder)
+    if not decoder or config.head != "language_model":
         raise ValueError(
-            f"model.config is a {type(model.config).__name__} with head={model.config.head!r}; "
+            f"model.config is a {type(config).__name__} with head={config.head!r}; "
             "generate needs a causal language model"
         )
-    if len(prompt_ids) < 1 or max_new_tokens < 1:
+    shortest, longest = (pick(map(len, prompts), default=0) for pick in (min, max))
+    if shortest < 1 or max_new_tokens < 1:
         raise ValueError(
-            f"prompt_ids has {len(prompt_ids)} tokens and max_new_tokens={max_new_tokens}; "
+            f"prompts: the shortest has {shortest} tokens and max_new_tokens={max_new_tokens}; "
             "both must be at least 1"
         )
-    length, limit = len(prompt_ids) + max_new_tokens, model.config.max_length
+    length, limit = longest + max_new_tokens, config.max_length
     if length > limit:
         raise ValueError(
-            f"{len(prompt_ids)} prompt_ids and max_new_tokens={max_new_tokens} make {length} "
+            f"{longest} tokens of a prompt and max_new_tokens={max_new_tokens} make {length} "
             f"tokens, but the model has {limit} positions; shorten one of them"
         )
-    text = np.zeros(min(-(-length // BUFFER) * BUFFER, limit), np.int32)
-    text[: len(prompt_ids)] = prompt_ids
-    eos = -1 if eos_id is None else eos_id
-    continued, end = _continuation(model.config)(model.params, text, len(prompt_ids), length, eos)
-    return np.asarray(continued)[len(prompt_ids) : int(end)].tolist()
+    stops = tuple(sorted(int(token) for token in stop_tokens))
+    return Decoding(max_new_tokens=rounded(max_new_tokens), stop_tokens=stops, sampling=sampling)
+
+
+def rounded(length: int) -> int:
+    """The length of the program that takes this one: at most a quarter longer, or 32.
+
+    Example:
+        >>> [rounded(length) for length in (1, 33, 128, 130, 1000)]
+        [32, 64, 128, 160, 1024]
+    """
+    unit = max(BUCKET, 2 ** (length.bit_length() - 1) // 4)
+    return -(-length // unit) * unit
+
+
+def left_padded(
+    prompts: Sequence[Sequence[int]],
+) -> tuple[Int32[np.ndarray, "B T"], Bool[np.ndarray, "B T"]]:
+    """Prompts as an array of rounded length, and where it has tokens of them.
+
+    Example:
+        >>> ids, mask = left_padded([[4, 5], [6]])
+        >>> ids.shape, ids[:, -2:].tolist(), mask.sum(axis=1).tolist()
+        ((2, 32), [[4, 5], [0, 6]], [2, 1])
+    """
+    length = rounded(max(map(len, prompts)))
+    ids = np.zeros((len(prompts), length), np.int32)
+    mask = np.zeros(ids.shape, bool)
+    for row, prompt in enumerate(prompts):
+        ids[row, length - len(prompt) :], mask[row, length - len(prompt) :] = prompt, True
+    return ids, mask
 
 
 @functools.cache
-def _continuation(config: NetworkConfig) -> Callable[..., Any]:
+def _program(config: NetworkConfig, options: Decoding) -> Callable[..., Answers]:
     @jax.jit
-    def continuation(params, text_T, start, stop, eos):
-        network = bind(config, params)
+    def run(params, ids, mask, key, limit):
+        return decode(config, params, ids, mask, options, key, limit=limit)
 
-        def unfinished(carry):
-            text_T, end = carry
-            return (end < stop) & ((end == start) | (text_T[end - 1] != eos))
+    return run
 
-        def extend(carry):
-            text_T, end = carry
-            mask_T = jnp.arange(text_T.shape[0]) < end
-            hidden_TxD = network.encode(text_T[None], mask_T[None])[0]
-            next_token = jnp.argmax(network.token_logits(hidden_TxD[end - 1]))
-            return text_T.at[end].set(next_token), end + 1
 
-        return jax.lax.while_loop(unfinished, extend, (text_T, start))
+@functools.cache
+def _steps(config: NetworkConfig, options: Decoding) -> tuple[Callable, Callable]:
+    @jax.jit
+    def first(params, ids, mask, source):
+        return begin(config, params, ids, mask, options, source)
 
-    return continuation
+    @functools.partial(jax.jit, donate_argnums=1)
+    def following(params, draft, source, until):
+        return go_on(config, params, draft, options, source, until)
+
+    return first, following

@@ -261,15 +261,18 @@ def scanned(
     memory, into which the attention puts the keys and values of the new tokens.
     """
     layer, params = nnx.split(layers)
-
-    def apply_layer(x, params):
-        return nnx.merge(layer, params)(x, *shared), None
+    if memory is None:
+        apply_layer = lambda x, params: (nnx.merge(layer, params)(x, *shared), None)
+        return jax.lax.scan(apply_layer, x, params)[0]
+    earlier = memory.earlier
 
     def apply_and_remember(x, own):
-        part = Memory(own[1])
-        return nnx.merge(layer, own[0])(x, *shared, part), part.new
+        params, number = own
+        # Not run over by the scan: under `vmap` its axis of layers would have to come first.
+        cut = lambda stack: jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
+        part = Memory(earlier and Cache(cut(earlier.key), cut(earlier.value)))
+        return nnx.merge(layer, params)(x, *shared, part), part.new
 
-    if memory is None:
-        return jax.lax.scan(apply_layer, x, params)[0]
-    x, memory.new = jax.lax.scan(apply_and_remember, x, (params, memory.earlier))
+    depth = jax.tree.leaves(params)[0].shape[0]
+    x, memory.new = jax.lax.scan(apply_and_remember, x, (params, np.arange(depth)))
     return x

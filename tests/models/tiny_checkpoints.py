@@ -249,6 +249,10 @@ class TinyDecoder(TinyCheckpoint):
 
     def torch(self, ids, mask):
         """Logits of stock transformers for the same weights."""
+        return torch_logits(self.torch_model(), ids, mask)
+
+    def torch_model(self):
+        """The model of stock transformers with the same weights."""
         torch = pytest.importorskip("torch")
         import transformers
 
@@ -259,7 +263,7 @@ class TinyDecoder(TinyCheckpoint):
         missing, unexpected = model.load_state_dict(state, strict=False)
         assert not unexpected
         assert set(missing) <= {"lm_head.weight"}  # tied
-        return torch_logits(model, ids, mask)
+        return model
 
 
 @functools.cache

@@ -78,6 +78,7 @@ def _parse(arguments: list[str]) -> Any:
     import tyro
 
     from loren_jax.train.config import EvaluateConfig
+    from loren_jax.train.generate_command import Generate
     from loren_jax.train.run_commands import run_commands
     from loren_jax.train.sweep_command import SweepOptions, sweep_command
 
@@ -91,6 +92,7 @@ def _parse(arguments: list[str]) -> Any:
                     "train": train,
                     "evaluate": EvaluateConfig,
                     "predict": _predict_command(),
+                    "generate": Generate,
                     "sweep": SweepOptions,
                     "compare": _compare_command(),
                     "optimizers": ListOptimizers,
@@ -261,12 +263,12 @@ def _evaluate(config: Any) -> int:
 
 
 def _predict(config: Any) -> int:
-    from loren_jax.train.prediction import predict, write_predictions
+    from loren_jax.train.prediction import predict, write_rows
 
-    found = predict(config)
-    write_predictions(found, config.output)
+    rows = predict(config).rows()
+    write_rows(rows, config.output)
     if config.output is not None:
-        print(f"{config.output}: {len(found.probabilities)} answers")
+        print(f"{config.output}: {len(rows)} answers")
     return 0
 
 

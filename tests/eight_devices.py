@@ -41,7 +41,7 @@ if __name__ == "__main__":
         for check in (
             *(steps.steps, steps.more_steps, steps.methods, steps.explicit),
             *(traffic.noise, traffic.traffic, traffic.more_traffic),
-            *(runs.trained, runs.reading),
+            *(runs.trained, runs.reading, runs.texts),
         )
     }
     jax.config.update("jax_numpy_rank_promotion", "raise")

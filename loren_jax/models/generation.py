@@ -17,7 +17,7 @@ from loren_jax.models.decoder import Decoder
 from loren_jax.models.decoding import Answers, Decoding, Noise, begin, decode, go_on
 from loren_jax.models.families import LanguageModel, family_of
 from loren_jax.models.network import NetworkConfig
-from loren_jax.models.sampling import Sampling
+from loren_jax.models.sampling import GREEDY, Sampling
 
 BUCKET = 32
 """Lengths are rounded up to a multiple of this or more, so that few programs are compiled."""
@@ -46,6 +46,7 @@ def generate(
     top_k: int | None = ...,
     top_p: float | None = ...,
     key: Any = ...,
+    batch_size: int | None = ...,
 ) -> list[int]: ...
 
 
@@ -60,6 +61,7 @@ def generate(
     top_k: int | None = ...,
     top_p: float | None = ...,
     key: Any = ...,
+    batch_size: int | None = ...,
 ) -> Generated: ...
 
 
@@ -73,6 +75,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     key: Any = 0,
+    batch_size: int | None = None,
 ) -> list[int] | Generated:
     """Continues prompts, by default always with the likeliest token.
 
@@ -91,6 +94,7 @@ def generate(
         top_p: Draw among the fewest tokens that have this much of the probability; None for all.
         key: Seed or key of the draws, which depend on it, on the number of the prompt and on the
             place in the new text, but not on the other prompts.
+        batch_size: Prompts at a time; None for all. It changes no text.
 
     Returns:
         The new tokens of one prompt, without it; of several prompts a ``Generated``.
@@ -113,12 +117,40 @@ def generate(
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     several = len(prompts) > 0 and not isinstance(prompts[0], int | np.integer)
     texts = cast(Sequence[Sequence[int]], prompts if several else [prompts])
-    options = checked(model.config, texts, max_new_tokens, stop_tokens, sampling)
-    ids, mask = left_padded(texts)
-    run = _program(model.config, options)
-    answers = jax.device_get(run(model.params, ids, mask, noise.run_key(key), max_new_tokens))
-    tokens = [row[:length].tolist() for row, length in zip(*answers[:2], strict=True)]
-    return Generated(tokens, answers.ended.tolist()) if several else tokens[0]
+    found: list[Any] = [None] * len(texts)
+    written = batches(model, texts, max_new_tokens, stop_tokens, sampling, key, batch_size)
+    for row, tokens, ended in written:
+        found[row] = tokens, ended
+    if not several:
+        return found[0][0]
+    return Generated(*map(list, zip(*found, strict=True)))
+
+
+def batches(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    stop_tokens: Sequence[int] = (),
+    sampling: Sampling = GREEDY,
+    key: Any = 0,
+    batch_size: int | None = None,
+) -> Iterator[tuple[int, list[int], bool]]:
+    """What ``generate`` gives, batch by batch: number of the prompt, new tokens, whether they end.
+
+    Prompts of similar lengths are together, the longest first, so that what takes the most memory
+    is not what comes last. A last batch that is not full is filled up with rows of padding.
+    """
+    options = checked(model.config, prompts, max_new_tokens, stop_tokens, sampling)
+    run, size = _program(model.config, options), min(batch_size or len(prompts), len(prompts))
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]), reverse=True)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        spare = size - len(rows)
+        ids, mask = left_padded([*(prompts[row] for row in rows), *[()] * spare])
+        numbers = np.array([*rows, *[0] * spare], np.int32)
+        told = run(model.params, ids, mask, noise.run_key(key), max_new_tokens, numbers)
+        for row, tokens, length, ended in zip(rows, *jax.device_get(told), strict=False):
+            yield row, tokens[:length].tolist(), bool(ended)
 
 
 def stream(
@@ -127,11 +159,10 @@ def stream(
     *,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
-    sampling: Sampling | None = None,
+    sampling: Sampling = GREEDY,
     key: Any = 0,
 ) -> Iterator[int]:
     """The tokens that ``generate`` gives for one prompt, each as soon as it is there."""
-    sampling = sampling or Sampling()
     options = checked(model.config, [prompt], max_new_tokens, stop_tokens, sampling)
     ids, mask = left_padded([prompt])
     first, following = _steps(model.config, options)
@@ -206,8 +237,8 @@ def left_padded(
 @functools.cache
 def _program(config: NetworkConfig, options: Decoding) -> Callable[..., Answers]:
     @jax.jit
-    def run(params, ids, mask, key, limit):
-        return decode(config, params, ids, mask, options, key, limit=limit)
+    def run(params, ids, mask, key, limit, rows):
+        return decode(config, params, ids, mask, options, key, limit=limit, rows=rows)
 
     return run
 

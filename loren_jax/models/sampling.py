@@ -29,7 +29,7 @@ class Sampling:
         >>> Sampling(top_k=5)
         Traceback (most recent call last):
         ...
-        ValueError: top_k=5 has no effect where the likeliest token is taken; give a temperature...
+        ValueError: top_k is 5, which has no effect where the likeliest token is taken: give a...
     """
 
     temperature: float = 0.0
@@ -38,18 +38,23 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuses what is no choice."""
-        if not (0 <= self.temperature < math.inf):
-            raise ValueError(f"temperature={self.temperature} must be a number of at least 0")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(
+                f"temperature must be zero or more and finite, got {self.temperature}: pass a "
+                "number such as 0.7."
+            )
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k={self.top_k} must be at least 1; leave it out for all tokens")
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}: leave it out for all.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1")
+            raise ValueError(
+                f"top_p must be above 0 and at most 1, got {self.top_p}: leave it out for all."
+            )
         for name in ("top_k", "top_p"):
             value = getattr(self, name)
             if value is not None and not self.drawn:
                 raise ValueError(
-                    f"{name}={value} has no effect where the likeliest token is taken; give a "
-                    "temperature above 0 too"
+                    f"{name} is {value}, which has no effect where the likeliest token is taken: "
+                    "give a temperature above 0 too."
                 )
 
     @property

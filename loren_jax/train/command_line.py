@@ -20,6 +20,7 @@ import tyro
 
 from loren_jax import journal
 from loren_jax.optimizers import published
+from loren_jax.train.answers import AnswerOptions
 from loren_jax.train.config import EvaluateConfig, PredictConfig, TrainConfig
 from loren_jax.train.devices import DevicesConfig
 from loren_jax.train.methods import OPTIONS, options_named
@@ -280,12 +281,9 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 _PLACES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "BOOL"}
 _OWN = {*_names(TrainConfig)} - {"optimizer"}
+_CONFIGURATIONS = (TrainConfig, EvaluateConfig, PredictConfig, AnswerOptions, DevicesConfig)
 _NAMES = sorted(
-    {
-        name
-        for kind in (TrainConfig, EvaluateConfig, PredictConfig, DevicesConfig, *OPTIONS.values())
-        for name in _names(kind)
-    },
+    {name for kind in (*_CONFIGURATIONS, *OPTIONS.values()) for name in _names(kind)},
     key=len,
     reverse=True,
 )

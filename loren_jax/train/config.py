@@ -266,11 +266,18 @@ class PredictConfig(TextsConfig):
         data: A file of texts (.csv, .tsv, .json, .jsonl, .parquet, .xlsx); a label column is not
             needed.
         output: The .csv or .jsonl file to write; by default CSV on standard output.
+        max_new_tokens: Tokens of the answer of a language model at most; see `generate`.
     """
 
     model: str
     data: str
     output: Path | None = None
+    max_new_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_new_tokens is not None:
+            count("max_new_tokens", self.max_new_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ from loren_jax.tasks import Examples, evaluation_batches
 from loren_jax.tasks.columns import choose_text_columns, read_texts
 from loren_jax.tasks.sources import local_splits, read_source
 from loren_jax.tasks.tables import Table
+from loren_jax.train.answers import Answered, AnswerOptions, answer_all, read_prompts
+from loren_jax.train.chats import Talker, speaks
 from loren_jax.train.config import PredictConfig
 from loren_jax.train.evaluation import max_length_of, opened
 
@@ -57,28 +59,31 @@ class Predictions(NamedTuple):
         return found
 
 
-def predict(config: PredictConfig) -> Predictions:
+def predict(config: PredictConfig) -> Predictions | Answered:
     """Answers every row of a file; a model that was trained with a prompt gets it here too.
+
+    A causal language model answers with texts, as `loren-jax generate` does.
 
     Args:
         config: Which model, on what.
 
     Returns:
-        The answers, which `rows` puts beside the data's own columns.
+        The answers, whose `rows()` puts them beside the data's own columns.
 
     Raises:
         ValueError: If the data or the checkpoint is malformed; the message names file and line.
         OSError: If a file is absent.
     """
-    if config.output is not None and config.output.suffix not in FORMATS:
-        raise ValueError(
-            f"output: {config.output} ends in none of {', '.join(FORMATS)}, which say the format"
-        )
+    require_format(config.output)
     there = local_splits(config.data)
     if there is None:
         raise FileNotFoundError(f"there is no file {config.data}; predict reads a file of texts")
     if there != ("train",):
         raise ValueError(f"data: {config.data} has {', '.join(there)}; give one of its files")
+    if speaks(config.model):
+        asked = read_prompts(config.data, config.columns, config.text_columns)
+        options = AnswerOptions(max_new_tokens=config.max_new_tokens)
+        return answer_all(Talker(config.model), asked, options, config.batch_size)
     model, reader, prompt = opened(config.model)
     table = read_source(config.data, "train", config.columns)
     asked = config.text_columns if prompt is None else prompt.fields
@@ -91,10 +96,17 @@ def predict(config: PredictConfig) -> Predictions:
     )
 
 
-def write_predictions(predictions: Predictions, output: Path | None) -> None:
-    """Writes answers, all or nothing, to a `.csv` or `.jsonl` file; else as CSV to stdout."""
-    rows = predictions.rows()
-    if output is not None and output.suffix == ".jsonl":
+def require_format(output: Path | None) -> None:
+    """Raises a ValueError unless the name of a file says how to write it."""
+    if output is not None and output.suffix not in FORMATS:
+        raise ValueError(
+            f"output: {output} ends in none of {', '.join(FORMATS)}, which say the format"
+        )
+
+
+def write_rows(rows: list[dict[str, Any]], output: Path | None, shown: str = ".csv") -> None:
+    """Writes answers, all or nothing, to a `.csv` or `.jsonl` file; else as `shown` to stdout."""
+    if (shown if output is None else output.suffix) == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         buffer = io.StringIO()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from mesh_checks.meshes import mesh_of
 
 
@@ -85,4 +85,35 @@ def reading():
                 "down": down,
                 "norm": [share for name, share in read if name == "model.norm.weight"],
             }
+    return found
+
+
+def texts():
+    """Text by parameters or prompts that are sharded: the tokens of one device."""
+    from models.test_generation import PROMPTS, model_of
+
+    from loren_jax.models import Decoding, Sampling, decode, generate, tensor_parallel
+    from loren_jax.models.weights import flatten_params, unflatten_params
+
+    mesh, found = mesh_of(1, 2, 2), {}
+    for family in ("llama", "gpt2"):
+        model = model_of(family)
+        spec = tensor_parallel("model", 2)
+        flat = {
+            path: jax.device_put(leaf, NamedSharding(mesh, spec(path, leaf.shape)))
+            for path, leaf in flatten_params(model.params).items()
+        }
+        split = model._replace(params=unflatten_params(flat))
+        options = {"max_new_tokens": 8, "temperature": 1.5, "key": 2}
+        one, other = (generate(m, PROMPTS, **options).tokens for m in (model, split))
+        ids = np.random.default_rng(0).integers(3, 13, (4, 6))
+        how = Decoding(max_new_tokens=8, sampling=Sampling(temperature=1.5))
+        run = jax.jit(lambda p, ids, how=how, c=model.config: decode(c, p, ids, ids > 0, how, 2))
+        whole = run(model.params, ids)
+        rows = run(split.params, jax.device_put(ids, NamedSharding(mesh, PartitionSpec("data"))))
+        found[family] = {
+            "parameters": one == other,
+            "prompts": bool(np.array_equal(whole.tokens, rows.tokens)),
+            "spread": len(rows.tokens.sharding.device_set),
+        }
     return found

@@ -5,6 +5,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from eight_devices import found
 from models.tiny_checkpoints import DECODERS, ENCODERS, TinyCheckpoint, TinyDecoder
 
 from loren_jax.models import LanguageModel, apply_function, generate
@@ -40,17 +41,17 @@ def without_cache(family, prompt, number, **options):
 
 @pytest.mark.parametrize("family", DECODERS)
 def test_text_is_that_of_forward_passes_without_a_cache(family):
-    found = generate(model_of(family), PROMPTS, max_new_tokens=NEW)
-    assert found.tokens == [without_cache(family, prompt, NEW) for prompt in PROMPTS]
-    assert found.ended == [False] * 3
+    written = generate(model_of(family), PROMPTS, max_new_tokens=NEW)
+    assert written.tokens == [without_cache(family, prompt, NEW) for prompt in PROMPTS]
+    assert written.ended == [False] * 3
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_prompts_of_random_lengths(seed):
     rng, family = np.random.default_rng(seed), [*DECODERS][seed % len(DECODERS)]
     prompts = [rng.integers(0, 13, rng.integers(1, 30)).tolist() for _ in range(3)]
-    found = generate(model_of(family, seed=7), prompts, max_new_tokens=NEW)
-    assert found.tokens == [without_cache(family, p, NEW, seed=7) for p in prompts]
+    written = generate(model_of(family, seed=7), prompts, max_new_tokens=NEW)
+    assert written.tokens == [without_cache(family, p, NEW, seed=7) for p in prompts]
 
 
 @pytest.mark.parametrize("family", DECODERS)
@@ -68,8 +69,8 @@ def test_text_is_that_of_transformers(family):
             eos_token_id=None,
             pad_token_id=1,
         )
-    found = generate(model_of(family), PROMPTS, max_new_tokens=NEW)
-    assert found.tokens == wanted[:, width:].tolist()
+    written = generate(model_of(family), PROMPTS, max_new_tokens=NEW)
+    assert written.tokens == wanted[:, width:].tolist()
 
 
 def test_one_prompt_gives_one_text():
@@ -96,13 +97,13 @@ def test_stops_behind_any_stop_token():
     text = generate(model, PROMPTS[0], max_new_tokens=NEW)
     late, early = text[4], text[2]
     assert late != early
-    found = generate(model, PROMPTS, max_new_tokens=NEW, stop_tokens=[late, early])
+    written = generate(model, PROMPTS, max_new_tokens=NEW, stop_tokens=[late, early])
     free = generate(model, PROMPTS, max_new_tokens=NEW).tokens
-    for tokens, whole, ended in zip(found.tokens, free, found.ended, strict=True):
+    for tokens, whole, ended in zip(written.tokens, free, written.ended, strict=True):
         ends = [i for i, token in enumerate(whole) if token in (late, early)]
         assert ended == bool(ends)
         assert tokens == (whole[: ends[0] + 1] if ends else whole)
-    assert len(set(map(len, found.tokens))) > 1
+    assert len(set(map(len, written.tokens))) > 1
 
 
 def test_stop_token_in_the_prompt_does_not_stop():
@@ -134,6 +135,15 @@ def test_draws_depend_on_the_number_of_the_prompt_and_not_on_the_batch():
     other = generate(model, [PROMPTS[0]] * 2, max_new_tokens=NEW, **DRAWS).tokens
     assert other[0] != other[1]
     assert generate(model, PROMPTS[0], max_new_tokens=NEW, **{**DRAWS, "key": 4}) != whole.tokens[0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9])
+def test_batches_change_no_text(size):
+    model, prompts = model_of("llama"), [*PROMPTS, [8, 8], [1] * 20]
+    whole = generate(model, prompts, max_new_tokens=NEW, stop_tokens=[9], **DRAWS)
+    some = generate(model, prompts, max_new_tokens=NEW, stop_tokens=[9], batch_size=size, **DRAWS)
+    assert some == whole
+    assert len(set(whole.ended)) == 2
 
 
 @pytest.mark.parametrize("options", [{}, DRAWS])
@@ -172,3 +182,10 @@ def test_encoder_is_refused():
     config = TinyCheckpoint(ENCODERS["bert"], head="language_model").config
     with pytest.raises(ValueError, match=r"BertConfig.*causal language model"):
         generate(model_of("gpt2")._replace(config=config), PROMPTS, max_new_tokens=1)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("eight devices")
+def test_text_on_a_mesh_is_that_of_one_device():
+    for own in found("texts")["texts"].values():
+        assert own == {"parameters": True, "prompts": True, "spread": 4}

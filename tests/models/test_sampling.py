@@ -77,12 +77,12 @@ def test_neighbours_choose_the_same_with_the_same_noise():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1.0}, "temperature=-1.0 must be a number of at least 0"),
-        ({"temperature": float("nan")}, "temperature=nan"),
-        ({"temperature": 1.0, "top_k": 0}, "top_k=0 must be at least 1"),
-        ({"temperature": 1.0, "top_p": 0.0}, "top_p=0.0 must be above 0"),
-        ({"temperature": 1.0, "top_p": 1.5}, "top_p=1.5 must be above 0"),
-        ({"top_p": 0.9}, r"top_p=0.9 has no effect.*temperature above 0"),
+        ({"temperature": -1.0}, "temperature must be zero or more and finite, got -1.0"),
+        ({"temperature": float("nan")}, "temperature must be .* got nan"),
+        ({"temperature": 1.0, "top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"temperature": 1.0, "top_p": 0.0}, "top_p must be above 0 .* got 0.0"),
+        ({"temperature": 1.0, "top_p": 1.5}, "top_p must be .* at most 1, got 1.5"),
+        ({"top_p": 0.9}, "top_p is 0.9, which has no effect.*temperature above 0"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

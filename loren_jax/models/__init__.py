@@ -35,9 +35,12 @@ from loren_jax.models.hugging_face import (
 )
 from loren_jax.models.llama import LlamaConfig, LlamaNetwork
 from loren_jax.models.location import locate
+from loren_jax.models.mistral import MistralConfig, MistralNetwork
 from loren_jax.models.network import Export, Family
 from loren_jax.models.opt import OPTConfig, OPTNetwork
 from loren_jax.models.partition import tensor_parallel
+from loren_jax.models.qwen2 import Qwen2Config, Qwen2Network
+from loren_jax.models.qwen3 import Qwen3Config, Qwen3Network
 from loren_jax.models.roberta import RobertaConfig, RobertaNetwork
 from loren_jax.models.sampling import Sampling
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -45,9 +48,10 @@ from loren_jax.models.weights import WeightRow, WeightTable
 __all__ = [
     "FAMILIES", "Answers", "BertConfig", "BertNetwork", "Classifier", "Decoding",
     "DistilBertConfig", "DistilBertNetwork", "Export", "Family", "GPT2Config", "GPT2Network",
-    "Generated", "LanguageModel", "LlamaConfig", "LlamaNetwork", "OPTConfig", "OPTNetwork",
+    "Generated", "LanguageModel", "LlamaConfig", "LlamaNetwork", "MistralConfig", "MistralNetwork",
+    "OPTConfig", "OPTNetwork", "Qwen2Config", "Qwen2Network", "Qwen3Config", "Qwen3Network",
     "RobertaConfig", "RobertaNetwork", "Sampling", "WeightRow", "WeightTable", "apply_function",
-    "bind", "choice_function", "decode", "export_classifier", "export_language_model",
-    "family_of", "generate", "init_params", "load_classifier", "load_language_model",
-    "load_prompted", "locate", "span_loss", "tensor_parallel",
+    "bind", "choice_function", "decode", "export_classifier", "export_language_model", "family_of",
+    "generate", "init_params", "load_classifier", "load_language_model", "load_prompted", "locate",
+    "span_loss", "tensor_parallel",
 ]  # fmt: skip

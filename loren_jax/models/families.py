@@ -21,8 +21,11 @@ from loren_jax.models.distilbert import DISTILBERT
 from loren_jax.models.gpt2 import GPT2
 from loren_jax.models.layers import INIT_STD
 from loren_jax.models.llama import LLAMA
+from loren_jax.models.mistral import MISTRAL
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.opt import OPT
+from loren_jax.models.qwen2 import QWEN2
+from loren_jax.models.qwen3 import QWEN3
 from loren_jax.models.roberta import ROBERTA
 from loren_jax.models.weights import flatten_params, unflatten_params
 
@@ -33,6 +36,9 @@ FAMILIES: Mapping[str, Family] = {
     "gpt2": GPT2,
     "opt": OPT,
     "llama": LLAMA,
+    "mistral": MISTRAL,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
 }
 """``model_type`` of ``config.json`` -> what the library knows of it."""
 

@@ -7,7 +7,7 @@ Shape suffixes: B batch, T tokens, S tokens that are read, D hidden size, N head
 heads, H head size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -47,6 +47,9 @@ def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs, *, affine: bool = Tru
 
 class RMSNorm(nnx.Module):
     """Divides by the root mean square over the last axis, in float32, then scales."""
+
+    LEAF = "scale"
+    """Name of the parameter."""
 
     def __init__(self, width: int, epsilon: float):
         self.epsilon = epsilon
@@ -108,48 +111,71 @@ def attend(
     mask: Bool[Array, "B #1 #T S"],
     *,
     head_size: int,
+    scale: float | None = None,
+    cap: float | None = None,
     memory: Memory | None = None,
 ) -> Float[Array, "B T ND"]:
     """Attention of several heads, grouped where there are fewer key-value heads than heads.
 
     The mask is true where the token of its third axis may read that of its fourth; behind those
-    that the memory holds stand those of `key`. The softmax is computed in float32.
+    that the memory holds stand those of `key`. Products are multiplied with `scale`, by default
+    `H ** -0.5`, and with a `cap` they come near to it and never pass it. The softmax is computed in
+    float32.
     """
     heads = lambda x: x.reshape(*x.shape[:2], -1, head_size)
     query_BxTxNxH, key_BxTxKxH, value_BxTxKxH = map(heads, (query, key, value))
-    if memory is not None:
+    if memory is not None or cap is not None:
+        memory = memory or Memory()
         memory.note(key_BxTxKxH, value_BxTxKxH)
-        if memory.earlier is not None:
-            attended = _recall(query_BxTxNxH, memory.earlier, memory.new, mask)
-            return attended.reshape(query.shape)
-    attended = jax.nn.dot_product_attention(query_BxTxNxH, key_BxTxKxH, value_BxTxKxH, mask=mask)
+        read = [part for part in (memory.earlier, memory.new) if part is not None]
+        if len(read) > 1 or cap is not None:
+            return _recall(query_BxTxNxH, read, mask, scale, cap).reshape(query.shape)
+    attended = jax.nn.dot_product_attention(
+        query_BxTxNxH, key_BxTxKxH, value_BxTxKxH, mask=mask, scale=scale
+    )
     return attended.reshape(query.shape)
 
 
+def soft_capped(x: Float[Array, "*any"], cap: float | None) -> Float[Array, "*any"]:
+    """Numbers that come near to the cap, above or below zero, and never pass it.
+
+    Example:
+        >>> soft_capped(jnp.array([0.0, 1000.0]), 30.0).tolist()
+        [0.0, 30.0]
+    """
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
 def _recall(
-    query: Float[Array, "B T N H"], earlier: Cache, new: Cache, mask: Bool[Array, "B 1 T S"]
+    query: Float[Array, "B T N H"],
+    read: Sequence[Cache],
+    mask: Bool[Array, "B 1 T S"],
+    scale: float | None,
+    cap: float | None,
 ) -> Float[Array, "B T N H"]:
     """Attention to what is remembered and to what is new, without joining the two in memory."""
     batch, length, _, size = query.shape
-    shared = new.key.shape[1]
+    shared = read[0].key.shape[1]
     wide = jnp.promote_types(query.dtype, jnp.float32)
     # Rows of one product per key-value head: all tokens with all heads of its group.
     rows = jnp.swapaxes(query.reshape(batch, length, shared, -1, size), 1, 2)
     query_BxKxQxH = rows.reshape(batch, shared, -1, size)
     scores = [
         jnp.einsum("bkqh,bksh->bkqs", query_BxKxQxH, key, preferred_element_type=wide)
-        for key in (earlier.key, new.key)
+        for key in [part.key for part in read]
     ]
-    scores_BxKxTxGxS = jnp.concatenate(scores, axis=-1).reshape(*rows.shape[:4], -1) * size**-0.5
-    hidden = jnp.where(mask[:, :, :, None, :], scores_BxKxTxGxS, jnp.finfo(wide).min / 2)
+    scores_BxKxTxGxS = jnp.concatenate(scores, axis=-1).reshape(*rows.shape[:4], -1)
+    scale = size**-0.5 if scale is None else scale
+    capped = soft_capped(scores_BxKxTxGxS * scale, cap)
+    hidden = jnp.where(mask[:, :, :, None, :], capped, jnp.finfo(wide).min / 2)
     weight = jax.nn.softmax(hidden, axis=-1).astype(query.dtype)
     weight_BxKxQxS = weight.reshape(*query_BxKxQxH.shape[:3], -1)
-    parts = jnp.split(weight_BxKxQxS, [earlier.key.shape[2]], axis=-1)
-    first, second = (
-        jnp.einsum("bkqs,bksh->bkqh", part, value, preferred_element_type=wide)
-        for part, value in zip(parts, (earlier.value, new.value), strict=True)
+    parts = jnp.split(weight_BxKxQxS, [part.key.shape[2] for part in read[:-1]], axis=-1)
+    first, *more = (
+        jnp.einsum("bkqs,bksh->bkqh", weights, part.value, preferred_element_type=wide)
+        for weights, part in zip(parts, read, strict=True)
     )
-    attended = (first + second).astype(query.dtype).reshape(rows.shape)
+    attended = sum(more, start=first).astype(query.dtype).reshape(rows.shape)
     return jnp.swapaxes(attended, 1, 2).reshape(query.shape)
 
 
@@ -169,12 +195,19 @@ class SelfAttention(nnx.Module):
         inner: int | None = None,
         shared: int | None = None,
         bias: bool = True,
+        output_bias: bool | None = None,
+        head_norm: Callable[[], nnx.Module] | None = None,
+        scale: float | None = None,
+        cap: float | None = None,
     ):
         self.head_size, inner = head_size, inner or width
+        self.scale, self.cap = scale, cap
         self.query = linear(width, inner, rngs, bias=bias)
         self.key = linear(width, shared or inner, rngs, bias=bias)
         self.value = linear(width, shared or inner, rngs, bias=bias)
-        self.output = linear(inner, width, rngs, bias=bias)
+        self.output = linear(inner, width, rngs, bias=bias if output_bias is None else output_bias)
+        if head_norm is not None:
+            self.query_norm, self.key_norm = head_norm(), head_norm()
 
     def __call__(
         self,
@@ -184,10 +217,15 @@ class SelfAttention(nnx.Module):
         memory: Memory | None = None,
     ) -> Float[Array, "B T D"]:
         """Attends from every token to what the mask shows it; with angles, the heads turn."""
-        turned = lambda x: x if angles is None else rotate(x, angles)
-        query, key = turned(self.query(x_BxTxD)), turned(self.key(x_BxTxD))
-        value, size = self.value(x_BxTxD), self.head_size
-        return self.output(attend(query, key, value, mask_Bx1xTxS, head_size=size, memory=memory))
+        query, key, value = self.query(x_BxTxD), self.key(x_BxTxD), self.value(x_BxTxD)
+        if hasattr(self, "query_norm"):
+            heads = lambda x: x.reshape(*x.shape[:2], -1, self.head_size)
+            query = self.query_norm(heads(query)).reshape(query.shape)
+            key = self.key_norm(heads(key)).reshape(key.shape)
+        if angles is not None:
+            query, key = rotate(query, angles), rotate(key, angles)
+        options = {"head_size": self.head_size, "scale": self.scale, "cap": self.cap}
+        return self.output(attend(query, key, value, mask_Bx1xTxS, memory=memory, **options))
 
 
 class Layer(nnx.Module):
@@ -253,26 +291,37 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
 
 
 def scanned(
-    layers: nnx.Module, x: Float[Array, "B T D"], *shared: Any, memory: Memory | None = None
+    layers: nnx.Module,
+    x: Float[Array, "B T D"],
+    *shared: Any,
+    kinds: Int[np.ndarray, " L"] | None = None,
+    memory: Memory | None = None,
 ) -> Float[Array, "B T D"]:
     """Applies stacked layers one after another, each as `layer(x, *shared)`.
 
-    Where the decoder is to remember, each as `layer(x, *shared, memory)` with its own part of the
-    memory, into which the attention puts the keys and values of the new tokens.
+    Where layers are of several kinds, `kinds` has the number of each layer's, and `shared` a
+    leading axis of kinds, of which the layer gets its own. Where the decoder is to remember, each
+    as `layer(x, *shared, memory)` with its own part of the memory, into which the attention puts
+    the keys and values of the new tokens.
     """
     layer, params = nnx.split(layers)
+    of_kind = lambda kind: shared if kind is None else jax.tree.map(lambda x: x[kind], shared)
+
+    def apply_layer(x, own):
+        params, kind = own
+        return nnx.merge(layer, params)(x, *of_kind(kind)), None
+
     if memory is None:
-        apply_layer = lambda x, params: (nnx.merge(layer, params)(x, *shared), None)
-        return jax.lax.scan(apply_layer, x, params)[0]
+        return jax.lax.scan(apply_layer, x, (params, kinds))[0]
     earlier = memory.earlier
 
     def apply_and_remember(x, own):
-        params, number = own
+        params, kind, number = own
         # Not run over by the scan: under `vmap` its axis of layers would have to come first.
         cut = lambda stack: jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
         part = Memory(earlier and Cache(cut(earlier.key), cut(earlier.value)))
-        return nnx.merge(layer, params)(x, *shared, part), part.new
+        return nnx.merge(layer, params)(x, *of_kind(kind), part), part.new
 
     depth = jax.tree.leaves(params)[0].shape[0]
-    x, memory.new = jax.lax.scan(apply_and_remember, x, (params, np.arange(depth)))
+    x, memory.new = jax.lax.scan(apply_and_remember, x, (params, kinds, np.arange(depth)))
     return x

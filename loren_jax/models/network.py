@@ -134,13 +134,13 @@ class NetworkConfig:
                 f"the configuration lacks {missing}; is it the config.json of a "
                 f"{cls.__name__.removesuffix('Config')} model?"
             )
-        _check_kinds(raw, {name: option.type for option, name in named.items()})
+        check_kinds(raw, {name: option.type for option, name in named.items()})
         values = {f.name: raw[name] for f, name in named.items() if name in raw}
         values |= {"num_labels": num_labels, "pooling": pooling or cls.POOLINGS[0], "head": head}
         return cls(**values)
 
 
-def _check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuses entries that are not of their field's type, unless that is a type of our own."""
     for name, kind in wanted.items():
         kinds = get_args(kind) or (kind,)

@@ -61,10 +61,11 @@ class Rotary:
             )
 
     @classmethod
-    def from_hugging_face(cls, raw: Mapping[str, Any]) -> "Rotary":
+    def from_hugging_face(cls, raw: Mapping[str, Any], *, theta: float = 10000.0) -> "Rotary":
         """Reads a parsed ``config.json``, as transformers 4 and as transformers 5 writes it.
 
-        Another kind, a missing number and heads that turn in part are a ``ValueError``.
+        The base is `theta` where the file says none. Another kind, a missing number and heads that
+        turn in part are a ``ValueError``.
 
         Example:
             >>> Rotary.from_hugging_face({"rope_theta": 500000.0}).theta
@@ -76,7 +77,7 @@ class Rotary:
         """
         said = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
         kind = said.get("rope_type") or said.get("type") or "default"
-        theta = said.get("rope_theta") or raw.get("rope_theta") or 10000.0
+        theta = said.get("rope_theta") or raw.get("rope_theta") or theta
         part = said.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0
         if part != 1.0:
             raise ValueError(
@@ -121,6 +122,17 @@ class Rotary:
 
 PLAIN = Rotary()
 """The rotary embedding of a file that says nothing of it."""
+
+
+def still(position: Int[Array | np.ndarray, " T"], head_size: int) -> Angles:
+    """The angles that turn nothing, float32.
+
+    Example:
+        >>> [part.tolist() for part in still(np.arange(2), 2)]
+        [[[1.0], [1.0]], [[0.0], [0.0]]]
+    """
+    shape = (*position.shape, head_size // 2)
+    return jnp.ones(shape, jnp.float32), jnp.zeros(shape, jnp.float32)
 
 
 def rotate(x: Float[Array, "B T ND"], angles: Angles) -> Float[Array, "B T ND"]:

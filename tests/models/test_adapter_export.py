@@ -34,6 +34,8 @@ CASES = {
     "gpt2, both projections": ("gpt2", ("c_proj",), ["c_proj"]),
     "opt": ("opt", ("q_proj", "fc2"), ["fc2", "q_proj"]),
     "llama": ("llama", ("q_proj", "down_proj"), ["down_proj", "q_proj"]),
+    "qwen2": ("qwen2", ("q_proj", "down_proj"), ["down_proj", "q_proj"]),
+    "qwen3": ("qwen3", ("q_proj", "down_proj"), ["down_proj", "q_proj"]),
 }
 
 

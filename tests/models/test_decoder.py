@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from models.decoder_cases import CASES, VARIANTS
 from models.tiny_checkpoints import DECODERS, TinyDecoder, decoder_batch
 
 from loren_jax import noise
+from loren_jax.diagnostics import materialised as made_dense
 from loren_jax.directions import isotropic
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.models import apply_function, choice_function, span_loss
@@ -67,10 +69,10 @@ def test_choices_are_logits_at_the_last_unmasked_token(tied):
     np.testing.assert_allclose(found, (table[[3, 5, 2, 0]] @ output)[:, [4, 1]], atol=1e-6)
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "qwen2", "qwen3"])
 def test_perturbed_evaluation_is_that_of_perturbed_weights(model_type):
     """With a tied output layer and with one of its own, on all tokens and on two of them."""
-    decoder = TinyDecoder(model_type, "language_model")
+    decoder = TinyDecoder(model_type, "language_model", **VARIANTS[model_type])
     params, (ids, mask) = decoder.params(), decoder_batch()
 
     def loss(params):
@@ -86,6 +88,20 @@ def test_perturbed_evaluation_is_that_of_perturbed_weights(model_type):
     found, wanted = both(jnp.float32(0.1))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert abs(wanted - loss(params)) > 1e-2
+
+
+@pytest.mark.parametrize(("family", "case"), CASES)
+def test_no_weight_is_made_dense_by_perturbed_evaluation(family, case):
+    head, changes = CASES[family, case]
+    config = TinyDecoder(family, head, **changes).config
+    narrow = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16)
+    params = jax.tree.map(narrow, abstract_params(config))
+    applied = [apply_function(config)]
+    if head == "language_model":
+        applied.append(choice_function(config, [5, 2]))
+    for apply in applied:
+        loss = lambda params, apply=apply: apply(params, *decoder_batch()).sum()
+        assert made_dense(loss, params) == []
 
 
 def test_choices_need_a_language_model():

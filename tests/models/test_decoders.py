@@ -1,7 +1,9 @@
-"""GPT-2, OPT and Llama in their published variants: golden logits that torch made, checkpoints.
+"""Decoders in their published variants: golden logits that torch made, checkpoints.
 
 `golden_*.json` hold the logits of transformers 5.23.0 with torch 2.13.0 for the weights and the
-batch of `tiny_checkpoints.py`; `test_golden_logits_are_the_oracles` recomputes them.
+batch of `tiny_checkpoints.py`, those of `decoder_cases.py`'s later families of 5.24.0 with 2.14.1;
+`test_golden_logits_are_the_oracles` recomputes them, and `python tests/models/golden_decoders.py
+FAMILY` writes them anew.
 """
 
 import dataclasses
@@ -12,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from models.decoder_cases import CASES, SHAPE_350M, SHARED, VARIANTS
 from models.tiny_checkpoints import (
     CHOICES,
+    DECODERS,
     TORCH_CLASSES,
     Tensors,
     TinyDecoder,
@@ -31,52 +35,7 @@ from loren_jax.models.weights import match_tensors
 
 GOLDEN = {
     family: json.loads(Path(__file__).with_name(f"golden_{family}.json").read_text())
-    for family in ("gpt2", "opt", "llama")
-}
-UNTIED = {
-    "tie_word_embeddings": False,
-    "n_inner": 20,
-    "activation_function": "relu",
-    "layer_norm_epsilon": 1e-2,
-}
-SHAPE_350M = {"do_layer_norm_before": False, "word_embed_proj_dim": 6}
-BARE = {
-    "enable_bias": False,
-    "layer_norm_elementwise_affine": False,
-    "_remove_final_layer_norm": True,
-    "activation_function": "gelu",
-}
-# Of the four pairs of a head one turns fast, two are interpolated and one is slow.
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-SHARED = {
-    "num_key_value_heads": 1,
-    "rope_theta": 100.0,
-    "rope_scaling": LLAMA3,
-    "attention_bias": True,
-    "mlp_bias": True,
-}
-TIED = {
-    "tie_word_embeddings": True,
-    "head_dim": 6,
-    "hidden_act": "gelu",
-    "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0},
-}
-CASES = {
-    ("gpt2", "classification"): ("classification", {}),
-    ("gpt2", "language model"): ("language_model", {}),
-    ("gpt2", "untied"): ("language_model", UNTIED),
-    ("opt", "classification"): ("classification", {}),
-    ("opt", "350m"): ("language_model", SHAPE_350M),
-    ("opt", "bare"): ("language_model", BARE),
-    ("llama", "4 to 1, llama3, biases"): ("classification", SHARED),
-    ("llama", "4 to 2, untied"): ("language_model", {}),
-    ("llama", "tied, linear, wide heads"): ("language_model", TIED),
+    for family in DECODERS
 }
 
 
@@ -215,14 +174,6 @@ def test_published_checkpoint_fits_both_heads(published):
         matched = match_tensors(tensors, tiny.table, abstract_params(tiny.config))
         assert matched[word] == rename(word)
         assert "score.weight" not in matched
-
-
-VARIANTS = {
-    "gpt2": {},
-    "opt": {"word_embed_proj_dim": 4, "do_layer_norm_before": False},
-    "llama": {"tie_word_embeddings": True},
-}
-"""Those with the most of their own: OPT-350m's form, a Llama that ties its embeddings."""
 
 
 def exported(decoder, tmp_path):

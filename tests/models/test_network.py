@@ -65,6 +65,19 @@ REFUSED = [
     ("llama", {"hidden_size": "32"}, "hidden_size='32' must be of type int$"),
     ("llama", {"num_attention_heads": None}, "num_attention_heads=None must be of type int$"),
     ("llama", {"hidden_act": "mish"}, "hidden_act='mish'"),
+    ("mistral", {"sliding_window": 0}, "sliding_window=0 must be at least 1, or null"),
+    ("mistral", {"sliding_window": "3"}, "sliding_window='3' must be of type int or null"),
+    ("mistral", {"layer_types": ["full_attention"]}, r"layer_types=\['full_attention'\] is not"),
+    ("qwen2", {"max_window_layers": "1"}, "max_window_layers='1' must be of type int$"),
+    ("qwen2", {"use_sliding_window": "no"}, "use_sliding_window='no' must be of type bool or null"),
+    ("qwen2", {"layer_types": "full_attention"}, "layer_types='full_attention' must be a list of"),
+    ("qwen2", {"num_hidden_layers": ...}, r"lacks \['num_hidden_layers'\].*Qwen2"),
+    ("qwen2", {"num_hidden_layers": "2"}, "num_hidden_layers='2' must be of type int$"),
+    ("qwen3", {"layer_types": ["chunked_attention"] * 2}, "layer_types has 'chunked_attention'; a"),
+    ("qwen3", {"layer_types": ["full_attention"]}, "has 1 entries.*num_hidden_layers=2"),
+    ("qwen3", {"layer_types": ["sliding_attention"] * 2}, "sliding_window=None must be at least 1"),
+    ("qwen3", {"num_key_value_heads": ...}, "num_attention_heads=4.*num_key_value_heads=32"),
+    ("qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type='yarn' is not"),
 ]
 
 

@@ -11,6 +11,7 @@ SPLIT = {
     "llama": {
         "word": 0, "query": 2, "key": 2, "value": 2, "output": 1, "gate": 2, "up": 2, "down": 1
     },
+    "qwen3": {"query": 2, "key": 2, "value": 2, "output": 1, "gate": 2, "up": 2, "down": 1},
     "gpt2": {"output": 1, "up": 2, "down": 1},
     "opt": {"query": 2, "key": 2, "value": 2, "output": 1, "up": 2, "down": 1},
 }  # fmt: skip

@@ -186,6 +186,15 @@ ENCODERS = {
     },
 }
 _SIZES = {"vocab_size": 13, "num_hidden_layers": 2, "pad_token_id": 1}
+_GATED = {
+    **_SIZES,
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5,
+}
 DECODERS = {
     "gpt2": {
         "model_type": "gpt2",
@@ -204,16 +213,13 @@ DECODERS = {
         "ffn_dim": 12,
         "max_position_embeddings": 9,
     },
-    "llama": {
-        "model_type": "llama",
-        **_SIZES,
-        "hidden_size": 32,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 12,
-        "max_position_embeddings": 128,
-        "rms_norm_eps": 1e-5,
+    "llama": {"model_type": "llama", **_GATED},
+    "mistral": {"model_type": "mistral", **_GATED, "sliding_window": 3},
+    "qwen2": {
+        **{"model_type": "qwen2", **_GATED},
+        **{"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1},
     },
+    "qwen3": {"model_type": "qwen3", **_GATED, "head_dim": 6},
 }
 TORCH_CLASSES = {
     ("gpt2", "classification"): "GPT2ForSequenceClassification",
@@ -222,6 +228,12 @@ TORCH_CLASSES = {
     ("opt", "language_model"): "OPTForCausalLM",
     ("llama", "classification"): "LlamaForSequenceClassification",
     ("llama", "language_model"): "LlamaForCausalLM",
+    ("mistral", "classification"): "MistralForSequenceClassification",
+    ("mistral", "language_model"): "MistralForCausalLM",
+    ("qwen2", "classification"): "Qwen2ForSequenceClassification",
+    ("qwen2", "language_model"): "Qwen2ForCausalLM",
+    ("qwen3", "classification"): "Qwen3ForSequenceClassification",
+    ("qwen3", "language_model"): "Qwen3ForCausalLM",
 }
 CHOICES = (5, 2)
 

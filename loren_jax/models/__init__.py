@@ -24,6 +24,8 @@ from loren_jax.models.families import (
     family_of,
     init_params,
 )
+from loren_jax.models.gemma2 import Gemma2Config, Gemma2Network
+from loren_jax.models.gemma3 import Gemma3TextConfig, Gemma3TextNetwork
 from loren_jax.models.generation import Generated, generate
 from loren_jax.models.gpt2 import GPT2Config, GPT2Network
 from loren_jax.models.hugging_face import (
@@ -43,15 +45,17 @@ from loren_jax.models.qwen2 import Qwen2Config, Qwen2Network
 from loren_jax.models.qwen3 import Qwen3Config, Qwen3Network
 from loren_jax.models.roberta import RobertaConfig, RobertaNetwork
 from loren_jax.models.sampling import Sampling
+from loren_jax.models.smollm3 import SmolLM3Config, SmolLM3Network
 from loren_jax.models.weights import WeightRow, WeightTable
 
 __all__ = [
     "FAMILIES", "Answers", "BertConfig", "BertNetwork", "Classifier", "Decoding",
     "DistilBertConfig", "DistilBertNetwork", "Export", "Family", "GPT2Config", "GPT2Network",
-    "Generated", "LanguageModel", "LlamaConfig", "LlamaNetwork", "MistralConfig", "MistralNetwork",
-    "OPTConfig", "OPTNetwork", "Qwen2Config", "Qwen2Network", "Qwen3Config", "Qwen3Network",
-    "RobertaConfig", "RobertaNetwork", "Sampling", "WeightRow", "WeightTable", "apply_function",
-    "bind", "choice_function", "decode", "export_classifier", "export_language_model", "family_of",
-    "generate", "init_params", "load_classifier", "load_language_model", "load_prompted", "locate",
-    "span_loss", "tensor_parallel",
+    "Gemma2Config", "Gemma2Network", "Gemma3TextConfig", "Gemma3TextNetwork", "Generated",
+    "LanguageModel", "LlamaConfig", "LlamaNetwork", "MistralConfig", "MistralNetwork", "OPTConfig",
+    "OPTNetwork", "Qwen2Config", "Qwen2Network", "Qwen3Config", "Qwen3Network", "RobertaConfig",
+    "RobertaNetwork", "Sampling", "SmolLM3Config", "SmolLM3Network", "WeightRow", "WeightTable",
+    "apply_function", "bind", "choice_function", "decode", "export_classifier",
+    "export_language_model", "family_of", "generate", "init_params", "load_classifier",
+    "load_language_model", "load_prompted", "locate", "span_loss", "tensor_parallel",
 ]  # fmt: skip

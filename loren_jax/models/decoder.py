@@ -14,7 +14,15 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from loren_jax.models.cache import Cache, Memory, Places
-from loren_jax.models.layers import Embedding, Mask, Tokens, check_length, linear, token_at
+from loren_jax.models.layers import (
+    Embedding,
+    Mask,
+    Tokens,
+    check_length,
+    linear,
+    soft_capped,
+    token_at,
+)
 from loren_jax.models.network import Export, NetworkConfig
 from loren_jax.models.weights import WeightRow, WeightTable
 
@@ -38,6 +46,11 @@ class DecoderConfig(NetworkConfig):
 
     POOLINGS: ClassVar[tuple[str, ...]] = ("last",)
 
+    @property
+    def logit_cap(self) -> float | None:
+        """Bound that the language model's logits come near to and never pass; None for none."""
+        return None
+
 
 class Decoder(nnx.Module):
     """Base of the decoders; a family adds its layers and ``hidden``.
@@ -52,6 +65,7 @@ class Decoder(nnx.Module):
         self.head = config.head
         self.pad_token_id = config.pad_token_id
         self.max_length = config.max_length
+        self.logit_cap = config.logit_cap
         self.word = Embedding(config.vocab_size, width, rngs=rngs)
         if config.head == "classification":
             self.score = linear(width, config.num_labels, rngs, bias=False)
@@ -123,16 +137,17 @@ class Decoder(nnx.Module):
         They are summed and kept in float32; no wider copy of the output layer is made.
         """
         if not hasattr(self, "lm_head"):
-            return self.word.logits(x, token_ids)
+            return soft_capped(self.word.logits(x, token_ids), self.logit_cap)
         kernel = self.lm_head.kernel[...]
         if token_ids is not None:
             kernel = jnp.take(kernel, token_ids, axis=1)
-        return jax.lax.dot_general(
+        logits = jax.lax.dot_general(
             x,
             kernel,
             (((x.ndim - 1,), (0,)), ((), ())),
             preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
         )
+        return soft_capped(logits, self.logit_cap)
 
     def choices(
         self,

@@ -18,6 +18,8 @@ from jax.typing import DTypeLike
 from loren_jax.checkpoints.model_type import described_type
 from loren_jax.models.bert import BERT, MEAN_POOLED
 from loren_jax.models.distilbert import DISTILBERT
+from loren_jax.models.gemma2 import GEMMA2
+from loren_jax.models.gemma3 import GEMMA3_TEXT
 from loren_jax.models.gpt2 import GPT2
 from loren_jax.models.layers import INIT_STD
 from loren_jax.models.llama import LLAMA
@@ -27,6 +29,7 @@ from loren_jax.models.opt import OPT
 from loren_jax.models.qwen2 import QWEN2
 from loren_jax.models.qwen3 import QWEN3
 from loren_jax.models.roberta import ROBERTA
+from loren_jax.models.smollm3 import SMOLLM3
 from loren_jax.models.weights import flatten_params, unflatten_params
 
 FAMILIES: Mapping[str, Family] = {
@@ -39,6 +42,9 @@ FAMILIES: Mapping[str, Family] = {
     "mistral": MISTRAL,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
+    "gemma2": GEMMA2,
+    "gemma3_text": GEMMA3_TEXT,
+    "smollm3": SMOLLM3,
 }
 """``model_type`` of ``config.json`` -> what the library knows of it."""
 
@@ -231,7 +237,7 @@ def init_params(
         (1, 2)
     """
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
-    constant = {"scale": 1.0, "bias": 0.0}
+    constant = {"scale": config.FRESH_SCALE, "bias": 0.0}
     flat = {
         path: np.full(shape, constant[path.rpartition("/")[2]], np.float32)
         for path, shape in shapes.items()

@@ -182,7 +182,9 @@ class WindowedConfig(GatedConfig):
     @property
     def types(self) -> tuple[str, ...]:
         """Type of every layer."""
-        return self.layer_types or LAYER_TYPES[:1] * self.num_hidden_layers
+        if self.layer_types is None:
+            return LAYER_TYPES[:1] * self.num_hidden_layers
+        return self.layer_types
 
     @property
     def kinds(self) -> tuple[LayerKind, ...]:
@@ -289,7 +291,7 @@ def gated_table(config: GatedConfig, norms: Mapping[str, str] = TWO_NORMS) -> We
         return WeightRow.linear(f"{_LAYER}.{name}", f"layers/{path}", bias=bias)
 
     def norm(name: str, path: str) -> WeightRow:
-        return WeightRow(f"{name}.weight", f"{path}/{config.NORM.LEAF}")
+        return WeightRow(f"{name}.weight", f"{path}/scale")
 
     rows = [
         WeightRow("model.embed_tokens.weight", "word/embedding"),

@@ -41,6 +41,7 @@ from loren_jax.models.families import (
     family_of,
     model_type_of,
 )
+from loren_jax.models.gemma3 import text_part
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.sentence_encoder import declared_pooling
 from loren_jax.models.tensor_names import stored_names
@@ -81,7 +82,7 @@ def load_classifier(
             tensors are not exactly the model's, or the head has another number of labels.
     """
     directory = Path(directory)
-    raw = checkpoint_config(directory)
+    raw = text_part(checkpoint_config(directory))
     family = family_described(raw)
     source = open_checkpoint(directory)
     raw = _with_padding(raw, directory, family)
@@ -224,7 +225,7 @@ def load_prompted(
 def _read_language_model(
     directory: Path, num_labels: int, dtype: DTypeLike, sharding: ShardingOf | None
 ) -> tuple[Any, dict[str, Any]]:
-    raw = checkpoint_config(directory)
+    raw = text_part(checkpoint_config(directory))
     family = family_described(raw)
     source = open_checkpoint(directory)
     # The configuration file does not tell it, the tokenizer does.
@@ -345,7 +346,8 @@ def _export(
         "quantization_config",  # the weights are floats now
         *("problem_type", "function_to_apply"),  # a softmax over the classes is what was trained
     }
-    raw = {name: entry for name, entry in checkpoint_config(source).items() if name not in stale}
+    raw = text_part(checkpoint_config(source))
+    raw = {name: entry for name, entry in raw.items() if name not in stale}
     raw |= {
         "architectures": [export.architecture],
         "dtype": jax.tree.leaves(params)[0].dtype.name,

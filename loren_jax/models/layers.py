@@ -48,19 +48,19 @@ def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs, *, affine: bool = Tru
 class RMSNorm(nnx.Module):
     """Divides by the root mean square over the last axis, in float32, then scales."""
 
-    LEAF = "scale"
-    """Name of the parameter."""
-
     def __init__(self, width: int, epsilon: float):
         self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones((width,)))
 
-    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
-        """Normalises; the result has the dtype of the input."""
+    def normed(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        """Divides; the result is in float32 at least."""
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
-        normed = wide * jax.lax.rsqrt(mean_square + self.epsilon)
-        scale = self.scale[...]
+        return wide * jax.lax.rsqrt(mean_square + self.epsilon)
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        """Normalises; the result has the dtype of the input."""
+        normed, scale = self.normed(x), self.scale[...]
         return normed.astype(x.dtype) * scale.reshape((1,) * (x.ndim - 1) + scale.shape)
 
 

@@ -65,6 +65,9 @@ class NetworkConfig:
     FIXED: ClassVar[Mapping[str, Any]] = {}
     """Options of ``config.json`` of which the network computes one value, the default."""
 
+    FRESH_SCALE: ClassVar[float] = 1.0
+    """What the norms' scales are in a model that is trained from scratch."""
+
     POSITIVE: ClassVar[tuple[str, ...]] = (
         *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_labels"),
     )
@@ -150,6 +153,15 @@ def check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if name in raw and not isinstance(raw[name], kinds):
             told = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
             raise ValueError(f"{CONFIG}: {name}={raw[name]!r} must be of type {told}")
+
+
+def period(raw: Mapping[str, Any], name: str, otherwise: int) -> int:
+    """An entry of a parsed ``config.json`` that says every how many layers something is so."""
+    check_kinds(raw, {name: int})
+    every = raw.get(name, otherwise)
+    if every < 1:
+        raise ValueError(f"{CONFIG}: {name}={every} must be at least 1")
+    return every
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,32 @@ class Rotary:
             options["original_length"] = length or raw.get("max_position_embeddings", 2048)
         return cls(theta=theta, kind=kind, **options)
 
+    @classmethod
+    def of_layers(
+        cls,
+        raw: Mapping[str, Any],
+        layer_type: str,
+        *,
+        base: str,
+        theta: float,
+        scaled: bool = True,
+    ) -> "Rotary":
+        """Reads what a parsed ``config.json`` says of the layers of one type.
+
+        transformers 4 has an entry `base` for their base, and its scaling may be of other layers;
+        transformers 5 has all in ``rope_parameters`` of that type.
+
+        Example:
+            >>> raw = {"rope_parameters": {"full_attention": {"rope_theta": 100.0}}, "local": 10.0}
+            >>> of = lambda kind: Rotary.of_layers(raw, kind, base="local", theta=1.0).theta
+            >>> of("full_attention"), of("sliding_attention")
+            (100.0, 10.0)
+        """
+        own = (raw.get("rope_parameters") or {}).get(layer_type) or {}
+        scaling = (raw.get("rope_scaling") or {}) if scaled else {}
+        said = {"rope_parameters": {**own, **scaling}, "rope_theta": raw.get(base)}
+        return cls.from_hugging_face({**raw, "rope_scaling": None, **said}, theta=theta)
+
     def frequencies(self, head_size: int) -> Float[np.ndarray, " F"]:
         """Radians that each pair turns a token, float32, the fastest pair first.
 

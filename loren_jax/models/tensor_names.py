@@ -33,7 +33,8 @@ def stored_names(source: TensorSource, table: "WeightTable") -> dict[str, str]:
     wrapper = wrapper_of(names, table)
     _refuse_another_family(source.name, wrapper, table.prefix)
     bare = {name: name.removeprefix(wrapper) for name in names}
-    prefixed = any(name.startswith(table.prefix) for name in bare.values())
+    own = (name for name in bare.values() if not table.is_ignored(name))
+    prefixed = any(name.startswith(table.prefix) for name in own)
     found = {table.canonical_name(bare[name], prefixed=prefixed): name for name in names}
     if len(found) != len(names):
         raise ValueError(f"{source.name}: two tensors go by the same name; export it anew")

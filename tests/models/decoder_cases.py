@@ -36,6 +36,22 @@ TIED = {
 }
 UPPER = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
 LOWER = {"sliding_window": 2, "layer_types": ["sliding_attention", "full_attention"]}
+UNCAPPED = {"final_logit_softcapping": None, "attn_logit_softcapping": None}
+SCALED = {
+    **{"rope_scaling": {"rope_type": "linear", "factor": 8.0}, "tie_word_embeddings": False},
+    **{"final_logit_softcapping": None},
+}
+RENEWED = {
+    "layer_types": ["full_attention", "sliding_attention"],
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 200.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+    },
+}
+LISTED = {
+    **{"no_rope_layers": [0, 1], "use_sliding_window": True, "sliding_window": 2},
+    **{"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True},
+}
 CASES = {
     ("gpt2", "classification"): ("classification", {}),
     ("gpt2", "language model"): ("language_model", {}),
@@ -63,6 +79,18 @@ CASES = {
         {**UPPER, "attention_bias": True},
     ),
     ("qwen3", "classification"): ("classification", {"sliding_window": 2}),  # which is not in use
+    ("gemma2", "window shorter than the text"): ("language_model", {}),
+    ("gemma2", "untied, no caps, other kinds"): (
+        "language_model",
+        {**UNCAPPED, "tie_word_embeddings": False, **LOWER, "attention_bias": True},
+    ),
+    ("gemma2", "classification"): ("classification", {"hidden_activation": "gelu"}),
+    ("gemma3_text", "local rotation and window"): ("language_model", {}),
+    ("gemma3_text", "scaled, untied, no cap"): ("language_model", SCALED),
+    ("gemma3_text", "as transformers 5 writes it"): ("classification", RENEWED),
+    ("smollm3", "tied, every other layer turns"): ("language_model", {}),
+    ("smollm3", "untied, listed layers, window, biases"): ("language_model", LISTED),
+    ("smollm3", "classification"): ("classification", {"rope_theta": 100.0}),
 }
 
 VARIANTS = {
@@ -72,5 +100,8 @@ VARIANTS = {
     "mistral": {},
     "qwen2": {},
     "qwen3": {"tie_word_embeddings": True},
+    "gemma2": {},
+    "gemma3_text": RENEWED,
+    "smollm3": {},
 }
 """Those with the most of their own: OPT-350m's form, a Llama that ties its embeddings."""

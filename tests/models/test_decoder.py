@@ -69,7 +69,7 @@ def test_choices_are_logits_at_the_last_unmasked_token(tied):
     np.testing.assert_allclose(found, (table[[3, 5, 2, 0]] @ output)[:, [4, 1]], atol=1e-6)
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "qwen2", "gemma3_text"])
 def test_perturbed_evaluation_is_that_of_perturbed_weights(model_type):
     """With a tied output layer and with one of its own, on all tokens and on two of them."""
     decoder = TinyDecoder(model_type, "language_model", **VARIANTS[model_type])

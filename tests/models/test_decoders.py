@@ -77,6 +77,7 @@ def test_rotary_scaling_is_felt():
         ("gpt2", "language_model", {}, 0.05),
         ("opt", "classification", {}, 0.05),
         ("llama", "classification", SHARED, 0.1),
+        ("gemma3_text", "language_model", {}, 0.1),
     ],
 )
 def test_bfloat16_parameters_keep_their_type(family, head, changes, tolerance):

@@ -77,6 +77,23 @@ REFUSED = [
     ("qwen3", {"layer_types": ["full_attention"]}, "has 1 entries.*num_hidden_layers=2"),
     ("qwen3", {"layer_types": ["sliding_attention"] * 2}, "sliding_window=None must be at least 1"),
     ("qwen3", {"num_key_value_heads": ...}, "num_attention_heads=4.*num_key_value_heads=32"),
+    ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention=True is not"),
+    ("gemma2", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar=0 must be positive"),
+    (
+        "gemma2",
+        {"final_logit_softcapping": -1.0},
+        r"final_logit_softcapping=-1\.0 must be positive",
+    ),
+    ("gemma2", {"attn_logit_softcapping": 0.0}, r"attn_logit_softcapping=0\.0 must be positive"),
+    ("gemma2", {"hidden_activation": "mish"}, "hidden_activation='mish' is not supported"),
+    ("gemma3_text", {"attn_logit_softcapping": 50.0}, r"attn_logit_softcapping=50\.0 is not"),
+    ("gemma3_text", {"sliding_window_pattern": 0}, "sliding_window_pattern=0 must be at least 1"),
+    ("gemma3_text", {"sliding_window_pattern": "6"}, "sliding_window_pattern='6' must be of type"),
+    ("gemma3_text", {"rope_scaling": {"rope_type": "yarn"}}, "rope_type='yarn' is not supported"),
+    ("smollm3", {"no_rope_layers": [1]}, "no_rope_layers has 1 entries.*num_hidden_layers=2"),
+    ("smollm3", {"no_rope_layers": [1, 2]}, r"no_rope_layers=\[1, 2\] must be a list of 0 and 1"),
+    ("smollm3", {"no_rope_layers": "10"}, "no_rope_layers='10' must be a list of 0 and 1"),
+    ("smollm3", {"no_rope_layer_interval": 0}, "no_rope_layer_interval=0 must be at least 1"),
     ("qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type='yarn' is not"),
 ]
 

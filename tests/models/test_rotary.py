@@ -97,6 +97,22 @@ def test_every_spelling_means_the_same(raw):
     assert Rotary.from_hugging_face(own) == dataclasses.replace(wanted, original_length=77)
 
 
+def test_layers_of_each_type_have_their_own():
+    """In transformers 4 the scaling is of the global layers alone, as in Gemma 3, or of all."""
+    old = {"rope_theta": 7.0, "local": 3.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}
+    whole = {"rope_type": "linear", "factor": 2.0, "rope_theta": 7.0}
+    new = {"rope_parameters": {"full_attention": whole, "sliding_attention": {"rope_theta": 3.0}}}
+    of = lambda raw, kind, base, scaled: Rotary.of_layers(
+        raw, f"{kind}_attention", base=base, theta=5.0, scaled=scaled
+    )
+    for raw in (old, new):
+        wanted = Rotary(theta=7.0, kind="linear", factor=2.0)
+        assert of(raw, "full", "rope_theta", True) == wanted
+        assert of(raw, "sliding", "local", False) == Rotary(theta=3.0)
+    assert of(old, "sliding", "local", True) == Rotary(theta=3.0, kind="linear", factor=2.0)
+    assert of({}, "sliding", "local", True) == Rotary(theta=5.0)
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

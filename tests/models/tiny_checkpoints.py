@@ -195,6 +195,10 @@ _GATED = {
     "max_position_embeddings": 128,
     "rms_norm_eps": 1e-5,
 }
+_GEMMA = {
+    **{"head_dim": 6, "query_pre_attn_scalar": 5, "sliding_window": 3},
+    **{"hidden_activation": "gelu_pytorch_tanh", "final_logit_softcapping": 3.0},
+}
 DECODERS = {
     "gpt2": {
         "model_type": "gpt2",
@@ -220,6 +224,12 @@ DECODERS = {
         **{"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1},
     },
     "qwen3": {"model_type": "qwen3", **_GATED, "head_dim": 6},
+    "gemma2": {"model_type": "gemma2", **_GATED, **_GEMMA, "attn_logit_softcapping": 2.0},
+    "gemma3_text": {
+        **{"model_type": "gemma3_text", **_GATED, **_GEMMA, "sliding_window_pattern": 2},
+        **{"rope_theta": 1000.0, "rope_local_base_freq": 100.0},
+    },
+    "smollm3": {"model_type": "smollm3", **_GATED, "no_rope_layer_interval": 2},
 }
 TORCH_CLASSES = {
     ("gpt2", "classification"): "GPT2ForSequenceClassification",
@@ -230,6 +240,12 @@ TORCH_CLASSES = {
     ("llama", "language_model"): "LlamaForCausalLM",
     ("mistral", "classification"): "MistralForSequenceClassification",
     ("mistral", "language_model"): "MistralForCausalLM",
+    ("gemma2", "classification"): "Gemma2ForSequenceClassification",
+    ("gemma2", "language_model"): "Gemma2ForCausalLM",
+    ("gemma3_text", "classification"): "Gemma3TextForSequenceClassification",
+    ("gemma3_text", "language_model"): "Gemma3ForCausalLM",
+    ("smollm3", "classification"): "SmolLM3ForSequenceClassification",
+    ("smollm3", "language_model"): "SmolLM3ForCausalLM",
     ("qwen2", "classification"): "Qwen2ForSequenceClassification",
     ("qwen2", "language_model"): "Qwen2ForCausalLM",
     ("qwen3", "classification"): "Qwen3ForSequenceClassification",

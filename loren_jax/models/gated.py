@@ -1,25 +1,29 @@
 """What Llama and its kin have in common: RMS norms, heads that turn, and a gated MLP.
 
 A family says in its own file what its ``config.json`` means, which of its dense layers have biases,
-and of what kind each layer is: how far it reads and how its heads turn. Those of one model may
-differ in that; the layers are scanned all the same, each with the number of its kind beside it.
+and of what kind each layer is: how far it reads and how its heads turn.
 
 Shape suffixes: B batch, T tokens, D hidden size.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from loren_jax.checkpoints import CONFIG
 from loren_jax.models.cache import Memory, Places
 from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_table
+from loren_jax.models.layer_kinds import (
+    FULL,
+    SLIDING,
+    LayerKind,
+    check_layer_types,
+    layer_types,
+    views_of,
+)
 from loren_jax.models.layers import (
     Layer,
     RMSNorm,
@@ -30,27 +34,11 @@ from loren_jax.models.layers import (
     stacked,
 )
 from loren_jax.models.network import ACTIVATIONS
-from loren_jax.models.rotary import PLAIN, Angles, Rotary, still
+from loren_jax.models.rotary import PLAIN, Rotary
 from loren_jax.models.weights import WeightRow, WeightTable
-
-LAYER_TYPES = ("full_attention", "sliding_attention")
-"""What transformers calls layers that read all tokens before, and the nearest of them."""
-
 
 ATTENTION, MLP = ("query", "key", "value", "output"), ("gate", "up", "down")
 """The dense layers of a layer."""
-
-
-class LayerKind(NamedTuple):
-    """In what the layers of one model may differ.
-
-    Attributes:
-        rotary: How the heads turn with the position; None where they do not.
-        window: How many tokens a token reads, itself included; None for all before it.
-    """
-
-    rotary: Rotary | None
-    window: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +144,8 @@ class WindowedConfig(GatedConfig):
     Attributes:
         sliding_window: How many tokens these layers read, the reading one included; None where all
             layers read all tokens before.
-        layer_types: Type of every layer, one of ``LAYER_TYPES``; None where all read all.
+        layer_types: Type of every layer, ``full_attention`` or ``sliding_attention``; None where
+            all read all.
     """
 
     sliding_window: int | None = None
@@ -165,32 +154,25 @@ class WindowedConfig(GatedConfig):
     def __post_init__(self) -> None:
         """Refuses layers of another type, and windows without a size."""
         super().__post_init__()
-        types = self.types
-        if odd := sorted(set(types) - set(LAYER_TYPES)):
-            raise ValueError(f"layer_types has {odd[0]!r}; a layer must be one of {LAYER_TYPES}")
-        if len(types) != self.num_hidden_layers:
-            raise ValueError(
-                f"layer_types has {len(types)} entries; they must be num_hidden_layers="
-                f"{self.num_hidden_layers}"
-            )
-        if LAYER_TYPES[1] in types and (self.sliding_window or 0) < 1:
+        check_layer_types(self.types, self.num_hidden_layers)
+        if SLIDING in self.types and (self.sliding_window or 0) < 1:
             raise ValueError(
                 f"sliding_window={self.sliding_window} must be at least 1, as layer_types has "
-                f"{LAYER_TYPES[1]!r}"
+                f"{SLIDING!r}"
             )
 
     @property
     def types(self) -> tuple[str, ...]:
         """Type of every layer."""
         if self.layer_types is None:
-            return LAYER_TYPES[:1] * self.num_hidden_layers
+            return (FULL,) * self.num_hidden_layers
         return self.layer_types
 
     @property
     def kinds(self) -> tuple[LayerKind, ...]:
         """The kind of every layer, the first layer's first."""
         whole, near = LayerKind(self.rotary), LayerKind(self.rotary, self.sliding_window)
-        return tuple(near if kind == LAYER_TYPES[1] else whole for kind in self.types)
+        return tuple(near if kind == SLIDING else whole for kind in self.types)
 
     @classmethod
     def typed(cls, raw: Mapping[str, Any], slides: Callable[[int], bool]) -> Mapping[str, Any]:
@@ -199,13 +181,7 @@ class WindowedConfig(GatedConfig):
         They are as the file lists them, or else of the numbers from 0 on that slide.
         """
         raw = super().translated(raw)
-        types, layers = raw.get("layer_types"), raw.get("num_hidden_layers")
-        if types is None:
-            count = layers if isinstance(layers, int) else 0  # another is refused afterwards
-            types = [LAYER_TYPES[slides(layer)] for layer in range(count)]
-        if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
-            raise ValueError(f"{CONFIG}: layer_types={types!r} must be a list of texts")
-        return {**raw, "layer_types": tuple(types)}
+        return {**raw, "layer_types": layer_types(raw, slides)}
 
 
 class GatedLayer(Layer):
@@ -258,21 +234,11 @@ class GatedDecoder(Decoder):
 
         Heads turn by the place from the left edge; only differences matter.
         """
-        kinds = tuple(dict.fromkeys(self.config.kinds))
-        views = [
-            (places.mask(kind.window), _turns(kind.rotary, places.new, self.config.head_size))
-            for kind in kinds
-        ]
-        shared, numbers = views[0], None
-        if len(kinds) > 1:
-            shared = jax.tree.map(lambda *parts: jnp.stack(parts), *views)
-            numbers = np.array([kinds.index(kind) for kind in self.config.kinds])
+        size = self.config.head_size
+        view = lambda kind: (places.mask(kind.window), kind.angles(places.new, size))
+        shared, kinds = views_of(self.config.kinds, view)
         x_BxTxD = self.embed(jnp.asarray(input_ids))
-        return self.norm(scanned(self.layers, x_BxTxD, *shared, kinds=numbers, memory=memory))
-
-
-def _turns(rotary: Rotary | None, place: Int[Array | np.ndarray, " T"], head_size: int) -> Angles:
-    return still(place, head_size) if rotary is None else rotary.angles(place, head_size)
+        return self.norm(scanned(self.layers, x_BxTxD, *shared, kinds=kinds, memory=memory))
 
 
 _LAYER = "model.layers.{layer}"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from loren_jax.models.decoder import decoder_export
-from loren_jax.models.gated import LAYER_TYPES, LayerKind, gated_table
+from loren_jax.models.gated import gated_table
 from loren_jax.models.gemma2 import FOUR_NORMS, GemmaConfig, GemmaNetwork
+from loren_jax.models.layer_kinds import FULL, SLIDING, LayerKind
 from loren_jax.models.network import Export, Family, period
 from loren_jax.models.rotary import PLAIN, Rotary
 from loren_jax.models.weights import WeightTable
@@ -49,17 +50,16 @@ class Gemma3TextConfig(GemmaConfig):
         """The kind of every layer, the first layer's first."""
         near = LayerKind(self.local_rotary, self.sliding_window)
         whole = LayerKind(self.rotary)
-        return tuple(near if kind == LAYER_TYPES[1] else whole for kind in self.types)
+        return tuple(near if kind == SLIDING else whole for kind in self.types)
 
     @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with both rotations and the types of the layers."""
         every = period(raw, "sliding_window_pattern", 6)
-        whole, near = LAYER_TYPES
         turns = {
-            "rotary": Rotary.of_layers(raw, whole, base="rope_theta", theta=1e6),
+            "rotary": Rotary.of_layers(raw, FULL, base="rope_theta", theta=1e6),
             "local_rotary": Rotary.of_layers(
-                *(raw, near), base="rope_local_base_freq", theta=1e4, scaled=False
+                *(raw, SLIDING), base="rope_local_base_freq", theta=1e4, scaled=False
             ),
         }
         return {**cls.typed(raw, lambda layer: (layer + 1) % every != 0), **turns}

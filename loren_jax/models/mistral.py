@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from loren_jax.models.decoder import decoder_export
-from loren_jax.models.gated import GatedConfig, GatedDecoder, LayerKind, gated_table
+from loren_jax.models.gated import GatedConfig, GatedDecoder, gated_table
+from loren_jax.models.layer_kinds import LayerKind
 from loren_jax.models.network import Family
 
 

@@ -13,10 +13,10 @@ from loren_jax.models.gated import (
     ATTENTION,
     MLP,
     GatedDecoder,
-    LayerKind,
     WindowedConfig,
     gated_table,
 )
+from loren_jax.models.layer_kinds import LayerKind
 from loren_jax.models.network import Family, check_kinds, period
 
 

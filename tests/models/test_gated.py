@@ -7,7 +7,7 @@ from models.tiny_checkpoints import TinyDecoder
 
 from loren_jax.models import FAMILIES, apply_function
 from loren_jax.models.families import abstract_params
-from loren_jax.models.gated import LayerKind
+from loren_jax.models.layer_kinds import LayerKind
 from loren_jax.models.rotary import Rotary
 
 

@@ -38,6 +38,7 @@ from loren_jax.models.hugging_face import (
 from loren_jax.models.llama import LlamaConfig, LlamaNetwork
 from loren_jax.models.location import locate
 from loren_jax.models.mistral import MistralConfig, MistralNetwork
+from loren_jax.models.modernbert import ModernBertConfig, ModernBertNetwork
 from loren_jax.models.network import Export, Family
 from loren_jax.models.opt import OPTConfig, OPTNetwork
 from loren_jax.models.partition import tensor_parallel
@@ -52,10 +53,11 @@ __all__ = [
     "FAMILIES", "Answers", "BertConfig", "BertNetwork", "Classifier", "Decoding",
     "DistilBertConfig", "DistilBertNetwork", "Export", "Family", "GPT2Config", "GPT2Network",
     "Gemma2Config", "Gemma2Network", "Gemma3TextConfig", "Gemma3TextNetwork", "Generated",
-    "LanguageModel", "LlamaConfig", "LlamaNetwork", "MistralConfig", "MistralNetwork", "OPTConfig",
-    "OPTNetwork", "Qwen2Config", "Qwen2Network", "Qwen3Config", "Qwen3Network", "RobertaConfig",
-    "RobertaNetwork", "Sampling", "SmolLM3Config", "SmolLM3Network", "WeightRow", "WeightTable",
-    "apply_function", "bind", "choice_function", "decode", "export_classifier",
-    "export_language_model", "family_of", "generate", "init_params", "load_classifier",
-    "load_language_model", "load_prompted", "locate", "span_loss", "tensor_parallel",
+    "LanguageModel", "LlamaConfig", "LlamaNetwork", "MistralConfig", "MistralNetwork",
+    "ModernBertConfig", "ModernBertNetwork", "OPTConfig", "OPTNetwork", "Qwen2Config",
+    "Qwen2Network", "Qwen3Config", "Qwen3Network", "RobertaConfig", "RobertaNetwork", "Sampling",
+    "SmolLM3Config", "SmolLM3Network", "WeightRow", "WeightTable", "apply_function", "bind",
+    "choice_function", "decode", "export_classifier", "export_language_model", "family_of",
+    "generate", "init_params", "load_classifier", "load_language_model", "load_prompted", "locate",
+    "span_loss", "tensor_parallel",
 ]  # fmt: skip

@@ -127,9 +127,8 @@ def _by_module(row: WeightRow, stack: np.ndarray) -> Iterable[tuple[str, np.ndar
 def _new_rows(table: WeightTable, base: TensorSource) -> list[WeightRow]:
     """The rows that the base model has nothing for, and all of a head."""
     present = stored_names(base, table)
-    first = lambda row: row.name.format(layer=0) if row.stacked else row.name
     head = lambda row: bool(table.head) and row.path.startswith(f"{table.head}/")
-    return [row for row in table.rows if head(row) or first(row) not in present]
+    return [row for row in table.rows if head(row) or row.first_name not in present]
 
 
 def _saved_modules(

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from loren_jax.models.encoder import Encoder, EncoderConfig, encoder_export, encoder_table
-from loren_jax.models.layers import linear
+from loren_jax.models.layers import linear, mean_of
 from loren_jax.models.network import Export, Family
 from loren_jax.models.weights import WeightRow, WeightTable
 
@@ -76,9 +76,7 @@ class BertNetwork(Encoder):
         """The mean of the unmasked hidden states, or BERT's pooler, and a linear layer."""
         wide = jnp.promote_types(x_BxTxD.dtype, jnp.float32)
         if self.config.pooling == "mean":
-            weight_BxTx1 = mask_BxT.astype(wide)[:, :, None]
-            count_Bx1 = jnp.maximum(weight_BxTx1.sum(axis=1), 1)  # an empty row is no NaN
-            pooled_BxD = (x_BxTxD.astype(wide) * weight_BxTx1).sum(axis=1) / count_Bx1
+            pooled_BxD = mean_of(x_BxTxD, mask_BxT)
         else:
             pooled_BxD = jnp.tanh(self.pooler(x_BxTxD[:, 0]).astype(wide))
         return self.classifier(pooled_BxD)

@@ -84,7 +84,7 @@ class Decoder(nnx.Module):
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Encoder.encode``.
+        """Last hidden state of every token; see ``MaskedNetwork.encode``.
 
         Decoders know no segments, and leave ``token_type_ids`` alone.
         """
@@ -156,7 +156,7 @@ class Decoder(nnx.Module):
         token_type_ids: Tokens | None,
         token_ids: Int[Array | np.ndarray, " C"],
     ) -> Float[Array, "B C"]:
-        """Logits of a few tokens as the one that follows the text; see ``Encoder.choices``.
+        """Logits of a few tokens as the one that follows the text; see ``MaskedNetwork.choices``.
 
         Those of the other tokens of the vocabulary are not computed.
         """

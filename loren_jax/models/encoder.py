@@ -7,6 +7,7 @@ There is no dropout: zeroth-order fine-tuning compares losses of equal networks.
 Shape suffixes: B batch, T tokens, D hidden size, C labels or choices, V vocabulary.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -145,7 +146,69 @@ class MaskedLMHead(nnx.Module):
         return word.logits(x, index) + bias.reshape((1,) * (x.ndim - 1) + bias.shape)
 
 
-class Encoder(nnx.Module):
+class MaskedNetwork(nnx.Module):
+    """What every network does that reads in both directions; a family adds its layers and heads."""
+
+    config: Any
+    embeddings: Any
+    """A module whose ``word`` is the embedding of the tokens."""
+    masked_lm: Callable[..., Array]
+
+    @abstractmethod
+    def encode(
+        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    ) -> Float[Array, "B T D"]:
+        """Last hidden state of every token, in the dtype of the parameters.
+
+        The mask is not zero at the tokens to read, padding may be on either side and its states
+        mean nothing; segments are all zero if left out. A ValueError where T exceeds the positions.
+        """
+
+    @abstractmethod
+    def classify(
+        self, x_BxTxD: Float[Array, "B T D"], mask_BxT: Bool[Array, "B T"]
+    ) -> Float[Array, "B C"]:
+        """Class logits, in float32 at least."""
+
+    def __call__(
+        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
+    ) -> Float[Array, "B C"] | Float[Array, "B T V"]:
+        """Logits; the arguments are those of ``encode``.
+
+        Returns:
+            Class logits (B, C), or those of all tokens (B, T, V) from a language model; in float32
+            also when the parameters are not: the differences between losses that a zeroth-order
+            step lives on are smaller than a bfloat16 can tell.
+        """
+        x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
+        if self.config.head == "language_model":
+            return self.masked_lm(x_BxTxD, self.embeddings.word)
+        return self.classify(x_BxTxD, jnp.asarray(attention_mask != 0))
+
+    def choices(
+        self,
+        input_ids: Tokens,
+        attention_mask: Mask,
+        token_type_ids: Tokens | None,
+        token_ids: Int[Array | np.ndarray, " C"],
+    ) -> Float[Array, "B C"]:
+        """Logits of C tokens at the first mask token of each row.
+
+        They are in float32 at least; NaN where a row has no mask token.
+        """
+        if self.config.head != "language_model" or self.config.mask_token_id is None:
+            raise ValueError(
+                "choices needs a masked language model and its mask token, and this network has "
+                f"head={self.config.head!r} and mask_token_id={self.config.mask_token_id}"
+            )
+        x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
+        masked_BxT = jnp.asarray(input_ids) == self.config.mask_token_id
+        x_BxD = token_at(x_BxTxD, jnp.argmax(masked_BxT, axis=1))
+        logits_BxC = self.masked_lm(x_BxD, self.embeddings.word, token_ids)
+        return jnp.where(masked_BxT.any(axis=1)[:, None], logits_BxC, jnp.nan)
+
+
+class Encoder(MaskedNetwork):
     """Embeddings and layers, and the head of a masked language model if that is asked for.
 
     A family adds its ``classifier``, and may count positions in its own way. There are kinds of
@@ -185,53 +248,12 @@ class Encoder(nnx.Module):
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token, in the dtype of the parameters.
-
-        The mask is not zero at the tokens to read, padding may be on either side and its states
-        mean nothing; segments are all zero if left out. A ValueError where T exceeds the positions.
-        """
+        """Last hidden state of every token; see ``MaskedNetwork.encode``."""
         check_length(input_ids, self.config.max_length)
         ids_BxT, read_BxT = jnp.asarray(input_ids), jnp.asarray(attention_mask != 0)
         kinds_BxT = None if token_type_ids is None else jnp.asarray(token_type_ids)
         x_BxTxD = self.embeddings(ids_BxT, self.positions(ids_BxT, read_BxT), kinds_BxT)
         return scanned(self.layers, x_BxTxD, padding_mask(attention_mask))
-
-    def __call__(
-        self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
-    ) -> Float[Array, "B C"] | Float[Array, "B T V"]:
-        """Logits; the arguments are those of ``encode``.
-
-        Returns:
-            Class logits (B, C), or those of all tokens (B, T, V) from a language model; in float32
-            also when the parameters are not: the differences between losses that a zeroth-order
-            step lives on are smaller than a bfloat16 can tell.
-        """
-        x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
-        if self.config.head == "language_model":
-            return self.masked_lm(x_BxTxD, self.embeddings.word)
-        return self.classify(x_BxTxD, jnp.asarray(attention_mask != 0))
-
-    def choices(
-        self,
-        input_ids: Tokens,
-        attention_mask: Mask,
-        token_type_ids: Tokens | None,
-        token_ids: Int[Array | np.ndarray, " C"],
-    ) -> Float[Array, "B C"]:
-        """Logits of C tokens at the first mask token of each row.
-
-        They are in float32 at least; NaN where a row has no mask token.
-        """
-        if self.config.head != "language_model" or self.config.mask_token_id is None:
-            raise ValueError(
-                "choices needs a masked language model and its mask token, and this network has "
-                f"head={self.config.head!r} and mask_token_id={self.config.mask_token_id}"
-            )
-        x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
-        masked_BxT = jnp.asarray(input_ids) == self.config.mask_token_id
-        x_BxD = token_at(x_BxTxD, jnp.argmax(masked_BxT, axis=1))
-        logits_BxC = self.masked_lm(x_BxD, self.embeddings.word, token_ids)
-        return jnp.where(masked_BxT.any(axis=1)[:, None], logits_BxC, jnp.nan)
 
 
 def encoder_table(

@@ -24,6 +24,7 @@ from loren_jax.models.gpt2 import GPT2
 from loren_jax.models.layers import INIT_STD
 from loren_jax.models.llama import LLAMA
 from loren_jax.models.mistral import MISTRAL
+from loren_jax.models.modernbert import MODERNBERT
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.opt import OPT
 from loren_jax.models.qwen2 import QWEN2
@@ -36,6 +37,7 @@ FAMILIES: Mapping[str, Family] = {
     "bert": BERT,
     "roberta": ROBERTA,
     "distilbert": DISTILBERT,
+    "modernbert": MODERNBERT,
     "gpt2": GPT2,
     "opt": OPT,
     "llama": LLAMA,

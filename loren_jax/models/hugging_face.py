@@ -105,12 +105,12 @@ def load_classifier(
 
 
 def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) -> str:
-    poolings = family.config.POOLINGS
+    own = family.config.own_pooling(raw)
     if "pooling" in raw:
         return raw["pooling"]
     if _announces_a_classifier(raw):
-        return poolings[0]
-    return declared_pooling(directory, poolings) or poolings[0]
+        return own
+    return declared_pooling(directory, family.config.POOLINGS) or own
 
 
 def _announces_a_classifier(raw: Mapping[str, Any]) -> bool:

@@ -32,13 +32,15 @@ def linear(fan_in: int, fan_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> n
     return nnx.Linear(fan_in, fan_out, use_bias=bias, kernel_init=init, rngs=rngs)
 
 
-def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs, *, affine: bool = True) -> nnx.LayerNorm:
-    """A layer norm over the last axis, with a scale and a bias if it is affine."""
+def layer_norm(
+    width: int, epsilon: float, rngs: nnx.Rngs, *, affine: bool = True, bias: bool = True
+) -> nnx.LayerNorm:
+    """A layer norm over the last axis; if it is affine with a scale, and with a bias if wanted."""
     return nnx.LayerNorm(
         width,
         epsilon=epsilon,
         use_scale=affine,
-        use_bias=affine,
+        use_bias=affine and bias,
         # Two passes over the row: the one-pass variance cancels, and comparing losses feels it.
         use_fast_variance=False,
         rngs=rngs,
@@ -102,6 +104,19 @@ def token_at(x: Float[Array, "B T D"], position: Int[Array, " B"]) -> Float[Arra
         [[2.0], [3.0]]
     """
     return jnp.take_along_axis(x, position[:, None, None], axis=1)[:, 0]
+
+
+def mean_of(x: Float[Array, "B T D"], read: Bool[Array, "B T"]) -> Float[Array, "B D"]:
+    """The mean of the hidden states of the tokens that are read, in float32 at least.
+
+    Example:
+        >>> mean_of(jnp.ones((2, 3, 1)), jnp.array([[True, True, False], [False] * 3])).tolist()
+        [[1.0], [0.0]]
+    """
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    weight_BxTx1 = read.astype(wide)[:, :, None]
+    count_Bx1 = jnp.maximum(weight_BxTx1.sum(axis=1), 1)  # an empty row is no NaN
+    return (x.astype(wide) * weight_BxTx1).sum(axis=1) / count_Bx1
 
 
 def attend(

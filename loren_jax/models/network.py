@@ -105,6 +105,11 @@ class NetworkConfig:
                 raise ValueError(f"{named(name)} must be a multiple of {named(divisor)}")
 
     @classmethod
+    def own_pooling(cls, raw: Mapping[str, Any]) -> str:
+        """The pooling of a parsed ``config.json`` where nobody chose another."""
+        return cls.POOLINGS[0]
+
+    @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with fields that are more than a value of it."""
         return raw
@@ -129,7 +134,7 @@ class NetworkConfig:
                 raise ValueError(
                     f"{name}={raw[name]!r} is not supported; use a checkpoint with {name}={only!r}"
                 )
-        raw = cls.translated(raw)
+        own, raw = cls.own_pooling(raw), cls.translated(raw)
         named = {f: cls.RENAMED.get(f.name, f.name) for f in fields(cls) if f.name not in CHOSEN}
         missing = [name for f, name in named.items() if f.default is MISSING and name not in raw]
         if missing:
@@ -139,7 +144,7 @@ class NetworkConfig:
             )
         check_kinds(raw, {name: option.type for option, name in named.items()})
         values = {f.name: raw[name] for f, name in named.items() if name in raw}
-        values |= {"num_labels": num_labels, "pooling": pooling or cls.POOLINGS[0], "head": head}
+        values |= {"num_labels": num_labels, "pooling": pooling or own, "head": head}
         return cls(**values)
 
 

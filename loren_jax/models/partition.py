@@ -38,7 +38,7 @@ def tensor_parallel(axis: str, size: int) -> Callable[[str, tuple[int, ...]], Pa
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec:
         *_, module, name = ("", *path.split("/"))
-        inside = path.startswith("layers/") or module == "lm_head"
+        inside = path.startswith(("layers/", "first/")) or module == "lm_head"
         place = None
         if module == "word" and name == "embedding":
             place = 0

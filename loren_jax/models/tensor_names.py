@@ -61,7 +61,7 @@ def wrapper_of(names: Iterable[str], table: "WeightTable") -> str:
     for row in table.rows:
         if not row.name.startswith(table.prefix):
             continue
-        anchor = row.name.removeprefix(table.prefix).format(layer=0)
+        anchor = row.first_name.removeprefix(table.prefix)
         for name in names:
             if name == anchor or name.endswith(f".{anchor}"):
                 return name.removesuffix(anchor).removesuffix(table.prefix)

@@ -60,11 +60,13 @@ class WeightRow(NamedTuple):
             parameter is then the stack of all layers' tensors.
         path: The parameter's path, joined by ``/``.
         transposed: Whether the checkpoint keeps the matrix as (fan_out, fan_in).
+        first: Number of the first layer of the stack.
     """
 
     name: str
     path: str
     transposed: bool = False
+    first: int = 0
 
     @classmethod
     def linear(
@@ -75,9 +77,10 @@ class WeightRow(NamedTuple):
         return [kernel, cls(f"{name}.bias", f"{path}/bias")] if bias else [kernel]
 
     @classmethod
-    def norm(cls, name: str, path: str) -> list["WeightRow"]:
-        """The two rows of a torch ``LayerNorm``."""
-        return [cls(f"{name}.weight", f"{path}/scale"), cls(f"{name}.bias", f"{path}/bias")]
+    def norm(cls, name: str, path: str, *, bias: bool = True) -> list["WeightRow"]:
+        """The one or two rows of a torch ``LayerNorm``."""
+        scale = cls(f"{name}.weight", f"{path}/scale")
+        return [scale, cls(f"{name}.bias", f"{path}/bias")] if bias else [scale]
 
     @property
     def stacked(self) -> bool:
@@ -93,7 +96,13 @@ class WeightRow(NamedTuple):
         """
         if not self.stacked:
             return [self.name]
-        return [self.name.format(layer=layer) for layer in range(shape[0])]
+        layers = range(self.first, self.first + shape[0])
+        return [self.name.format(layer=layer) for layer in layers]
+
+    @property
+    def first_name(self) -> str:
+        """Name of the first of these tensors."""
+        return self.name.format(layer=self.first)
 
     def tensor_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of each of those tensors in the checkpoint."""
@@ -330,7 +339,7 @@ def _placed(
 def new_head_leaf(
     path: str, shape: tuple[int, ...], *, dtype: DTypeLike, rngs: nnx.Rngs
 ) -> jax.Array:
-    """A fresh parameter of the head: kernels N(0, 0.02^2), biases zero.
+    """A fresh parameter of the head: kernels N(0, 0.02^2), biases zero, scales of norms one.
 
     Drawn in float32 and cast last, so that every dtype starts from the same head.
 
@@ -340,6 +349,8 @@ def new_head_leaf(
     """
     if path.endswith("/bias"):
         return jnp.zeros(shape, dtype)
+    if path.endswith("/scale"):
+        return jnp.ones(shape, dtype)
     draw = nnx.initializers.normal(0.02)
     return draw(rngs.params(), shape, jnp.float32).astype(dtype)
 

@@ -30,6 +30,7 @@ CASES = {
     ),
     "roberta": ("roberta", ("query", "up"), ["intermediate.dense", "query"]),
     "distilbert": ("distilbert", ("q_lin", "lin1"), ["lin1", "q_lin"]),
+    "modernbert": ("modernbert", ("Wqkv", "Wi"), ["Wi", "Wqkv"]),
     "gpt2": ("gpt2", ("c_attn", "c_fc"), ["c_attn", "c_fc"]),
     "gpt2, both projections": ("gpt2", ("c_proj",), ["c_proj"]),
     "opt": ("opt", ("q_proj", "fc2"), ["fc2", "q_proj"]),
@@ -83,6 +84,7 @@ def test_peft_makes_the_merged_model_of_it(family, targets, names, tmp_path):
     assert config["target_modules"] == names
     assert config["fan_in_fan_out"] == (family == "gpt2")
     heads = {"distilbert": ["classifier", "pre_classifier"], "roberta": ["classifier"]}
+    heads["modernbert"] = ["classifier", "head.dense", "head.norm"]
     saved = [m for m in config["modules_to_save"] if "pooler" not in m]
     assert sorted(saved) == heads.get(family, ["classifier" if family == "bert" else "score"])
 

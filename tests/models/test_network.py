@@ -1,7 +1,7 @@
 """Configurations: what is read of a file, and what no network computes is refused by name."""
 
 import pytest
-from models.tiny_checkpoints import DECODERS, SIZES
+from models.tiny_checkpoints import DECODERS, ENCODERS, SIZES
 
 from loren_jax.models import FAMILIES, BertConfig, GPT2Config
 from loren_jax.models.families import family_of
@@ -9,6 +9,7 @@ from loren_jax.models.families import family_of
 RAW = {
     **DECODERS,
     "bert": SIZES,
+    "modernbert": ENCODERS["modernbert"],
     "roberta": {**SIZES, "max_position_embeddings": 10},
     "distilbert": {
         "vocab_size": 30,
@@ -94,6 +95,19 @@ REFUSED = [
     ("smollm3", {"no_rope_layers": [1, 2]}, r"no_rope_layers=\[1, 2\] must be a list of 0 and 1"),
     ("smollm3", {"no_rope_layers": "10"}, "no_rope_layers='10' must be a list of 0 and 1"),
     ("smollm3", {"no_rope_layer_interval": 0}, "no_rope_layer_interval=0 must be at least 1"),
+    ("modernbert", {"num_hidden_layers": 1}, "num_hidden_layers=1 must be at least 2"),
+    ("modernbert", {"local_attention": 0}, "local_attention=0 must be at least 1"),
+    ("modernbert", {"classifier_activation": "mish"}, "classifier_activation='mish'.*gelu"),
+    (
+        "modernbert",
+        {"classifier_pooling": "max"},
+        r"pooling='max' must be one of \('cls', 'mean'\)",
+    ),
+    ("modernbert", {"global_attn_every_n_layers": 0}, "every_n_layers=0 must be at least 1"),
+    ("modernbert", {"num_attention_heads": 5}, "hidden_size=12 must be a multiple of"),
+    ("modernbert", {"num_attention_heads": 4}, "size of a head, 3, must be even"),
+    ("modernbert", {"layer_types": ["full_attention"]}, "has 1 entries.*num_hidden_layers=3"),
+    ("modernbert", {"hidden_activation": "mish"}, "hidden_activation='mish' is not supported"),
     ("qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type='yarn' is not"),
 ]
 

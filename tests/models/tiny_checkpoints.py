@@ -184,6 +184,12 @@ ENCODERS = {
         **{**_TOKENS, "model_type": "distilbert", "dim": 12, "n_layers": 3, "n_heads": 3},
         **{"hidden_dim": 10, "max_position_embeddings": 9, "activation": "relu"},
     },
+    "modernbert": {
+        **{**_TOKENS, **_SHAPE, "model_type": "modernbert", "norm_eps": 0.01},
+        **{"max_position_embeddings": 9, "hidden_activation": "relu", "local_attention": 4},
+        **{"global_attn_every_n_layers": 2, "classifier_activation": "silu"},
+        **{"global_rope_theta": 50.0, "local_rope_theta": 10.0},
+    },
 }
 _SIZES = {"vocab_size": 13, "num_hidden_layers": 2, "pad_token_id": 1}
 _GATED = {

@@ -105,6 +105,7 @@ def test_a_target_is_the_name_of_a_module(target, adapted):
     [
         ("roberta", ("query", "value"), 2),
         ("distilbert", ("q_lin", "v_lin"), 2),
+        ("modernbert", ("Wqkv",), 2),  # of the first layer and of the others
         ("gpt2", ("c_attn",), 1),
         ("gpt2", ("c_proj",), 2),  # of the attention and of the MLP
         ("opt", ("q_proj", "v_proj", "out_proj", "fc1"), 4),

@@ -280,7 +280,6 @@ def test_standard_normal():
         assert abs((x**power).mean() - expected) < 5 * error
 
 
-<<<<<<< HEAD
 def test_signs_are_fair_and_independent():
     x = np.asarray(noise.sign_rows(noise.run_key(1), jnp.arange(500), 400))
     assert set(np.unique(x)) == {-1.0, 1.0}
@@ -298,7 +297,8 @@ def test_rows_of_signs_do_not_depend_on_what_else_is_drawn():
     every = noise.sign_rows(key, jnp.arange(50), 70)
     some = jnp.asarray([40, 3, 7])
     np.testing.assert_array_equal(noise.sign_rows(key, some, 70), every[some])
-=======
+
+
 def test_gumbel_numbers_are_standard_and_known_by_key_row_and_place():
     draw = lambda rows, place: noise.gumbels(
         noise.run_key(3), jnp.asarray(rows), jnp.asarray(place), 4096
@@ -310,4 +310,3 @@ def test_gumbel_numbers_are_standard_and_known_by_key_row_and_place():
     assert bool(jnp.all(jnp.isfinite(numbers)))
     np.testing.assert_array_equal(draw([11, 2], 5), numbers[jnp.array([11, 2])])
     assert not np.any(np.asarray(draw([11], 6)[0]) == np.asarray(numbers[11]))
->>>>>>> 283ed71 (Generation with a cache of keys and values, for batches of prompts, as a pure function of the parameters)

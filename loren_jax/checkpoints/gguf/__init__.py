@@ -1,4 +1,4 @@
-"""GGUF files of the Llama family, in the form that the rest of the library knows.
+"""GGUF files of Llama and its kin, in the form that the rest of the library knows.
 
 ``header`` finds metadata and tensors, and ``config``, ``tensors`` and ``tokenizer`` make of them
 what a Hugging Face directory has. Only quantised tensors need the package `gguf`.

@@ -1,19 +1,13 @@
-"""The metadata of a GGUF file of the Llama family, as ``config.json`` would say it."""
+"""The metadata of a GGUF file, as ``config.json`` would say it."""
 
 import math
 from typing import Any
 
 import numpy as np
 
+from loren_jax.checkpoints.gguf.architectures import architecture_of
 from loren_jax.checkpoints.gguf.header import GGUFHeader
 
-_READ = """
-vocab_size context_length embedding_length block_count feed_forward_length attention.head_count
-attention.head_count_kv attention.key_length attention.value_length
-attention.layer_norm_rms_epsilon rope.dimension_count rope.freq_base rope.scale_linear
-rope.scaling.type rope.scaling.factor rope.scaling.original_context_length rope.scaling.finetuned
-expert_count expert_used_count tensor_data_layout
-"""
 ROPE_FACTORS = "rope_freqs.weight"
 """No parameter: the divisors of the rotary frequencies."""
 
@@ -27,23 +21,11 @@ _LOW_FREQUENCY, _HIGH_FREQUENCY = 1.0, 4.0
 _ORIGINAL_LENGTHS = (8192, *(2**exponent for exponent in range(4, 21)))
 
 
-def require_llama(header: GGUFHeader) -> None:
-    """Refuses a file of another family, or with an option that would change the computation."""
-    family = header.require("general.architecture")
-    if family != "llama":
-        raise ValueError(f"{header.path} is of the family {family!r}; only 'llama' is read")
-    known = {f"llama.{key}" for key in _READ.split()}
-    unknown = [key for key in header.metadata if key.startswith("llama.") and key not in known]
-    if unknown:
-        raise ValueError(f"{header.path}: the option {unknown[0]!r} is not supported")
-    if header.get("llama.expert_count", 0):
-        raise ValueError(f"{header.path} is a mixture of experts, which is not supported")
-
-
 def head_counts(header: GGUFHeader) -> tuple[int, int]:
     """Number of query heads and of key heads; they must not differ between layers."""
-    queries = header.require("llama.attention.head_count")
-    keys = header.get("llama.attention.head_count_kv", queries)
+    family = header.require("general.architecture")
+    queries = header.require(f"{family}.attention.head_count")
+    keys = header.get(f"{family}.attention.head_count_kv", queries)
     if not isinstance(queries, int) or not isinstance(keys, int) or min(queries, keys) < 1:
         raise ValueError(f"{header.path}: the number of heads differs between layers or is zero")
     return queries, keys
@@ -51,11 +33,12 @@ def head_counts(header: GGUFHeader) -> tuple[int, int]:
 
 def gguf_config(header: GGUFHeader) -> dict[str, Any]:
     """What ``config.json`` would say; what is missing or not supported is a ``ValueError``."""
-    require_llama(header)
+    architecture = architecture_of(header)
+    family = architecture.name
     queries, keys = head_counts(header)
-    width = header.require("llama.embedding_length")
-    head_dim = header.get("llama.attention.key_length", width // queries)
-    for key in ("llama.attention.value_length", "llama.rope.dimension_count"):
+    width = header.require(f"{family}.embedding_length")
+    head_dim = header.get(f"{family}.attention.key_length", width // queries)
+    for key in (f"{family}.attention.value_length", f"{family}.rope.dimension_count"):
         if header.get(key, head_dim) != head_dim:
             raise ValueError(
                 f"{header.path}: {key}={header.get(key)} is not supported; it must be the size "
@@ -63,20 +46,19 @@ def gguf_config(header: GGUFHeader) -> dict[str, Any]:
             )
     if "token_embd.weight" not in header.tensors:
         raise ValueError(f"{header.path} has no tensor 'token_embd.weight'; it is no whole model")
-    theta = header.get("llama.rope.freq_base", 10000.0)
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+    theta = header.get(f"{family}.rope.freq_base", 10000.0)
+    config = {
+        "architectures": [architecture.model_class],
+        "model_type": architecture.model_type,
         "vocab_size": header.tensors["token_embd.weight"].shape[0],
         "hidden_size": width,
-        "intermediate_size": header.require("llama.feed_forward_length"),
-        "num_hidden_layers": header.require("llama.block_count"),
+        "intermediate_size": header.require(f"{family}.feed_forward_length"),
+        "num_hidden_layers": header.require(f"{family}.block_count"),
         "num_attention_heads": queries,
         "num_key_value_heads": keys,
         "head_dim": head_dim,
-        "hidden_act": "silu",
-        "max_position_embeddings": header.require("llama.context_length"),
-        "rms_norm_eps": header.require("llama.attention.layer_norm_rms_epsilon"),
+        "max_position_embeddings": header.require(f"{family}.context_length"),
+        "rms_norm_eps": header.require(f"{family}.attention.layer_norm_rms_epsilon"),
         "rope_theta": theta,
         "rope_scaling": _rope_scaling(header, theta, head_dim),
         "attention_bias": any(".attn_q.bias" in name for name in header.tensors),
@@ -84,15 +66,46 @@ def gguf_config(header: GGUFHeader) -> dict[str, Any]:
         "tie_word_embeddings": "output.weight" not in header.tensors,
         **{name: header.get(key) for name, key in _SPECIAL.items()},
     }
+    gemma = gemma_entries(header, config) if family in _WITHOUT_HEAD_SCALE else {}
+    return {**config, **architecture.said, **gemma}
+
+
+_WITHOUT_HEAD_SCALE = {"gemma2": 46, "gemma3": 62}
+"""Layers of the size of each Gemma whose products are not scaled by the size of a head."""
+
+
+def gemma_entries(header: GGUFHeader, config: dict[str, Any]) -> dict[str, Any]:
+    """What ``config.json`` has of a Gemma besides."""
+    family = header.require("general.architecture")
+    width, queries = config["hidden_size"], config["num_attention_heads"]
+    other = config["num_hidden_layers"] == _WITHOUT_HEAD_SCALE[family]
+    window = header.get(f"{family}.attention.sliding_window")
+    special = {
+        "query_pre_attn_scalar": width // queries if other else config["head_dim"],
+        "final_logit_softcapping": header.get(f"{family}.final_logit_softcapping"),
+        "sliding_window": window,
+    }
+    if family == "gemma2":
+        cap = header.get("gemma2.attn_logit_softcapping")
+        return {**special, "attn_logit_softcapping": cap}
+    every = header.get("gemma3.attention.sliding_window_pattern", 6)
+    if not isinstance(every, int):
+        raise ValueError(f"{header.path}: gemma3.attention.sliding_window_pattern must be a number")
+    return {
+        **special,
+        "sliding_window_pattern": 1 if window is None else every,
+        "rope_local_base_freq": header.get("gemma3.rope.freq_base_swa", 10000.0),
+    }
 
 
 def _rope_scaling(header: GGUFHeader, theta: float, head_dim: int) -> dict[str, Any] | None:
-    kind = header.get("llama.rope.scaling.type", "none")
-    linear = header.get("llama.rope.scale_linear", 1.0)
+    name = f"{header.require('general.architecture')}.rope"
+    kind = header.get(f"{name}.scaling.type", "none")
+    linear = header.get(f"{name}.scale_linear", 1.0)
     if kind == "linear":
-        linear = header.require("llama.rope.scaling.factor")
+        linear = header.require(f"{name}.scaling.factor")
     elif kind != "none":
-        raise ValueError(f"{header.path}: llama.rope.scaling.type={kind!r} is not supported")
+        raise ValueError(f"{header.path}: {name}.scaling.type={kind!r} is not supported")
     if ROPE_FACTORS in header.tensors:
         if linear != 1:
             raise ValueError(f"{header.path}: two kinds of rope scaling at once")

@@ -1,4 +1,4 @@
-"""Tensors of a GGUF file of the Llama family, under Hugging Face's names and in its layout."""
+"""Tensors of a GGUF file, under Hugging Face's names and in its layout."""
 
 import importlib
 import math
@@ -8,7 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from loren_jax.checkpoints.gguf.config import ROPE_FACTORS, head_counts, require_llama
+from loren_jax.checkpoints.gguf.architectures import Architecture, architecture_of
+from loren_jax.checkpoints.gguf.config import ROPE_FACTORS, head_counts
 from loren_jax.checkpoints.gguf.header import BlockTensor, GGUFHeader, read_gguf_header
 
 PLAIN = {0: ("F32", np.dtype("<f4")), 1: ("F16", np.dtype("<f2"))}
@@ -19,30 +20,19 @@ _WHOLE = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 
 class GGUFFile:
     """The tensors of one GGUF file; quantised ones are dequantised one at a time.
 
     For those the package ``gguf`` is needed, else an ImportError. A file that is damaged, of
-    another family, or has tensors that Llama has not is a ValueError.
+    another family, or has tensors that its family has not is a ValueError.
     """
 
     def __init__(self, path: Path):
         self.name = str(path)
         header = read_gguf_header(path)
-        require_llama(header)
+        self._architecture = architecture_of(header)
         self._heads = head_counts(header)
         self._bytes = np.memmap(path, np.uint8, "r")
         self._stored = {}
@@ -50,7 +40,8 @@ class GGUFFile:
         for stored, tensor in header.tensors.items():
             if stored == ROPE_FACTORS:  # no parameter, but part of the configuration
                 continue
-            self._stored[_hugging_face_name(header, stored)] = (stored, tensor)
+            name = _hugging_face_name(header, self._architecture, stored)
+            self._stored[name] = (stored, tensor)
             self._sizes[stored] = _byte_shape(header, stored, tensor)
             if tensor.offset + math.prod(self._sizes[stored]) > self._bytes.size:
                 raise ValueError(
@@ -89,8 +80,10 @@ class GGUFFile:
                     f"{self.name}: tensor {stored!r} is packed as {packing.name}, which the "
                     "package gguf cannot unpack; take another quantisation of the model"
                 ) from error
+        if stored.endswith("_norm.weight"):
+            return rows - np.float32(self._architecture.norm_excess)
         for part, heads in zip(("attn_q", "attn_k"), self._heads, strict=True):
-            if f".{part}." in stored:
+            if f".{part}." in stored and self._architecture.interleaved:
                 return half_split(rows, heads)
         return rows
 
@@ -109,13 +102,16 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
 
 
-def _hugging_face_name(header: GGUFHeader, stored: str) -> str:
+def _hugging_face_name(header: GGUFHeader, architecture: Architecture, stored: str) -> str:
     if stored in _WHOLE:
         return _WHOLE[stored]
     layer = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", stored)
-    if layer is None or layer[2] not in _LAYER:
-        raise ValueError(f"{header.path}: tensor {stored!r} is no part of a Llama model")
-    return f"model.layers.{layer[1]}.{_LAYER[layer[2]]}.{layer[3]}"
+    if layer is None or layer[2] not in architecture.tensors:
+        raise ValueError(
+            f"{header.path}: tensor {stored!r} is no part of a model of the family "
+            f"{architecture.name!r}"
+        )
+    return f"model.layers.{layer[1]}.{architecture.tensors[layer[2]]}.{layer[3]}"
 
 
 def _byte_shape(header: GGUFHeader, stored: str, tensor: BlockTensor) -> tuple[int, ...]:

@@ -20,7 +20,11 @@ _LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_GPT2, _SMOLLM, _LLAMA3 = "gpt-2", "smollm", "llama-bpe"
+# Digits alone, else the same.
+_QWEN2_WORDS = _LLAMA3_WORDS.replace(r"\p{N}{1,3}", r"\p{N}")
+_GPT2, _SMOLLM, _LLAMA3, _SMAUG, _QWEN2 = "gpt-2", "smollm", "llama-bpe", "smaug-bpe", "qwen2"
+_WHOLE_WORDS = (_LLAMA3, _SMAUG)
+"""Those that look a word up whole before they join its parts."""
 
 
 def gguf_tokenizer(header: GGUFHeader) -> Any:
@@ -54,7 +58,7 @@ def gguf_tokenizer(header: GGUFHeader) -> Any:
         _special_tokens(header, tokens),
         add_bos=header.get("tokenizer.ggml.add_bos_token", add_bos),
         add_eos=header.get("tokenizer.ggml.add_eos_token", False),
-        max_length=header.get("llama.context_length"),
+        max_length=header.get(f"{header.require('general.architecture')}.context_length"),
         chat_template=header.get("tokenizer.chat_template"),
     )
 
@@ -90,7 +94,7 @@ def _pieces(header: GGUFHeader, tokens: list[str]) -> list[Piece]:
 
 def _byte_level(header: GGUFHeader, tokens: list[str]) -> Any:
     import tokenizers
-    from tokenizers import decoders, models, processors
+    from tokenizers import decoders, models, normalizers, processors
 
     merges = [tuple(merge.split(" ")) for merge in header.require("tokenizer.ggml.merges")]
     vocabulary = {token: number for number, token in enumerate(tokens)}
@@ -98,11 +102,13 @@ def _byte_level(header: GGUFHeader, tokens: list[str]) -> Any:
     if not whole or len(vocabulary) != len(tokens):
         raise ValueError(f"{header.path}: tokens or merges of the tokenizer are damaged")
     before = _pre_tokenizer(header)
-    whole_words = header.get("tokenizer.ggml.pre") == _LLAMA3
+    name = header.get("tokenizer.ggml.pre")
     tokenizer = tokenizers.Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=whole_words)
+        models.BPE(vocab=vocabulary, merges=merges, ignore_merges=name in _WHOLE_WORDS)
     )
     tokenizer.pre_tokenizer = before
+    if name == _QWEN2:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     kinds = zip(tokens, _kinds(header, tokens), strict=True)
@@ -120,13 +126,14 @@ def _pre_tokenizer(header: GGUFHeader) -> Any:
         return words
     if name == _SMOLLM:
         return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
-    if name == _LLAMA3:
-        cut = pre_tokenizers.Split(Regex(_LLAMA3_WORDS), "isolated")
+    if name in (*_WHOLE_WORDS, _QWEN2):
+        words_of = _QWEN2_WORDS if name == _QWEN2 else _LLAMA3_WORDS
+        cut = pre_tokenizers.Split(Regex(words_of), "isolated")
         joined = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         return pre_tokenizers.Sequence([cut, joined])
     raise ValueError(
         f"{header.path}: tokenizer.ggml.pre={name!r} is not supported, only "
-        f"{[_GPT2, _SMOLLM, _LLAMA3]}; take the model's Hugging Face tokenizer"
+        f"{[_GPT2, _SMOLLM, *_WHOLE_WORDS, _QWEN2]}; take the model's Hugging Face tokenizer"
     )
 
 

@@ -85,7 +85,8 @@ def test_unknown_scaling_is_refused(factors, message, tmp_path):
 
 
 REFUSED = {
-    "family": ({"family": "qwen2"}, "of the family 'qwen2'"),
+    "family": ({"family": "phi3"}, r"of the family 'phi3'; the families that are read are \['gem"),
+    "cap": ({"family": "qwen3", "numbers": {"final_logit_softcapping": 2.0}}, "qwen3.final_logit_"),
     "option": ({"numbers": {"logit_scale": 2.0}}, r"option 'llama\.logit_scale' is not"),
     "experts": ({"numbers": {"expert_count": 8}}, "mixture of experts"),
     "yarn": ({"texts": {"llama.rope.scaling.type": "yarn"}}, "type='yarn' is not supported"),

@@ -55,7 +55,7 @@ def test_biases_are_reordered_with_their_kernels(tmp_path):
 def test_rotary_factors_are_no_tensor_and_that_of_another_family_is_named(tmp_path):
     four = np.ones(4, np.float32)
     assert sorted(opened(tmp_path, **{"rope_freqs.weight": four}).names()) == sorted(NAMES)
-    with pytest.raises(ValueError, match=r"'blk\.0\.ffn_gate_exps\.weight' is no part of a Llama"):
+    with pytest.raises(ValueError, match=r"'blk\.0\.ffn_gate_exps\.weight' is no part of a "):
         opened(tmp_path, **{"blk.0.ffn_gate_exps.weight": four})
 
 

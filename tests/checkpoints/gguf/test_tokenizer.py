@@ -37,6 +37,8 @@ def header(**changes):
         ("gpt-2", ["abc", "Ġab", "'d", "Ġ", "0123"]),
         ("smollm", ["abc", "Ġab", "'d", "Ġ", "0", "1", "2", "3"]),
         ("llama-bpe", ["abc", "Ġab", "'d", "Ġ", "012", "3"]),
+        ("smaug-bpe", ["abc", "Ġab", "'d", "Ġ", "012", "3"]),
+        ("qwen2", ["abc", "Ġab", "'d", "Ġ", "0", "1", "2", "3"]),
     ],
 )
 def test_words_are_cut_as_the_name_says(pre, expected):
@@ -70,6 +72,12 @@ def test_special_tokens_surround_a_text(changes, single, pair):
     assert set(tokenizer("a")) == {"input_ids", "attention_mask"}
 
 
+def test_qwen2_composes_letters_before_it_cuts():
+    tokenizer = gguf_tokenizer(header(pre="qwen2"))
+    assert tokenizer.tokenize("e\u0301") == ["Ã©"]
+    assert tokenizer.model_max_length == 64
+
+
 def test_names_of_special_tokens_are_kept():
     tokenizer = gguf_tokenizer(header(padding_token_id=2, unknown_token_id=0))
     special = {"eos": "<end>", "bos": "<start>", "pad": "<|x|>", "unk": "<end>"}
@@ -98,7 +106,7 @@ def test_sentencepiece_vocabulary_is_read():
 
 REFUSED = {
     "kind": ({"model": "t5"}, "kind 't5' is not supported"),
-    "pre": ({"pre": "qwen2"}, r"pre='qwen2' is not supported, only .*'smollm'"),
+    "pre": ({"pre": "jais"}, r"pre='jais' is not supported, only .*'smollm'.*'qwen2'"),
     "absent": ({"tokens": None}, r"no 'tokenizer\.ggml\.tokens'"),
     "special": ({"eos_token_id": 99}, r"eos_token_id=99, but there are \d+ tokens"),
     "types": ({"token_type": [1]}, "but 1 token types"),

@@ -29,10 +29,11 @@ class Cache(NamedTuple):
     key: Float[Array, "L B K S H"]
     value: Float[Array, "L B K S H"]
 
-    def grown(self, places: int) -> "Cache":
-        """The same with room for so many places a row; the new ones hold zeros."""
-        more = places - self.key.shape[3]
-        return jax.tree.map(lambda x: jnp.pad(x, ((0, 0),) * 3 + ((0, more), (0, 0))), self)
+    def grown(self, places: int | None) -> "Cache":
+        """The same with room for so many places a row, of all layers or one; the new hold zeros."""
+        more = 0 if places is None else places - self.key.shape[-2]
+        around = lambda x: ((0, 0),) * (x.ndim - 2) + ((0, more), (0, 0))
+        return jax.tree.map(lambda x: jnp.pad(x, around(x)), self) if more else self
 
     def written(self, new: "Cache", start: Int[Array, ""]) -> "Cache":
         """The same with new places, of all rows from one place on."""
@@ -110,13 +111,14 @@ class Memory:
     Attributes:
         earlier: Keys and values of earlier tokens; None if there are none. Those of a layer have no
             axis L.
+        room: Places that the new ones are to have room for; None for their own.
         new: Those of the new tokens, once the attention has handed them in.
     """
 
     new: Cache
 
-    def __init__(self, earlier: Cache | None = None):
-        self.earlier = earlier
+    def __init__(self, earlier: Cache | None = None, room: int | None = None):
+        self.earlier, self.room = earlier, room
 
     def note(self, key: Float[Array, "B T K H"], value: Float[Array, "B T K H"]) -> None:
         """Takes the keys and values of a layer's new tokens, and puts the heads in front."""

@@ -92,7 +92,11 @@ class Decoder(nnx.Module):
         return self.hidden(input_ids, self.text_places(attention_mask))
 
     def read(
-        self, input_ids: Tokens, places: Places, earlier: Cache | None = None
+        self,
+        input_ids: Tokens,
+        places: Places,
+        earlier: Cache | None = None,
+        room: int | None = None,
     ) -> tuple[Float[Array, "B T D"], Cache]:
         """Last hidden state of tokens behind earlier ones, and what is to be remembered of them.
 
@@ -101,12 +105,13 @@ class Decoder(nnx.Module):
             places: Where they stand. All of a text must be counted in the same way, so that the
                 positions of new tokens go on where those of the earlier ones end.
             earlier: Keys and values of the earlier tokens, with room for all places of the text.
+            room: Places that what is to be remembered has room for; None for those of the tokens.
 
         Returns:
             The hidden states, and the keys and values of the new tokens, which ``earlier`` does not
             have yet.
         """
-        memory = Memory(earlier)
+        memory = Memory(earlier, room)
         return self.hidden(input_ids, places, memory), memory.new
 
     def __call__(

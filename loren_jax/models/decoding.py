@@ -146,8 +146,8 @@ def begin(
     """Reads the prompts and writes the first token of every answer."""
     network, room = bind(config, params), options.max_new_tokens
     prompts = Places.counted(prompt_mask)
-    hidden_BxTxD, cache = network.read(jnp.asarray(prompt_ids), prompts)
     batch, length = prompt_ids.shape
+    hidden_BxTxD, cache = network.read(jnp.asarray(prompt_ids), prompts, room=length + room)
     read = jnp.pad(prompts.read, ((0, 0), (0, room)), constant_values=True)
     answers = Answers(
         jnp.full((batch, room), options.pad_id, jnp.int32),
@@ -157,7 +157,7 @@ def begin(
     start = jnp.zeros((), jnp.int32)
     logits = network.token_logits(hidden_BxTxD[:, -1])
     answers = _extended(answers, start, logits, options, source)
-    return Draft(start + 1, answers, cache.grown(length + room), read)
+    return Draft(start + 1, answers, cache, read)
 
 
 def go_on(

@@ -100,8 +100,9 @@ def generate(
         The new tokens of one prompt, without it; of several prompts a ``Generated``.
 
     Raises:
-        ValueError: If the model is no decoder with that head, a prompt is empty, a text would be
-            longer than the model has positions, or an option is out of its range.
+        ValueError: If the model is no decoder with that head, a prompt is empty or has a token
+            that is none of the model's, a text would be longer than the model has positions, or an
+            option is out of its range.
 
     Example:
         >>> from loren_jax.models import GPT2Config, apply_function, init_params
@@ -194,6 +195,12 @@ def checked(
         raise ValueError(
             f"prompts: the shortest has {shortest} tokens and max_new_tokens={max_new_tokens}; "
             "both must be at least 1"
+        )
+    unknown = {int(t) for row in prompts for t in row if not 0 <= t < config.vocab_size}
+    if unknown:
+        raise ValueError(
+            f"prompts have the token {min(unknown)}, but the model knows 0 to "
+            f"{config.vocab_size - 1}; use its own tokenizer"
         )
     length, limit = longest + max_new_tokens, config.max_length
     if length > limit:

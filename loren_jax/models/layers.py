@@ -328,14 +328,15 @@ def scanned(
 
     if memory is None:
         return jax.lax.scan(apply_layer, x, (params, kinds))[0]
-    earlier = memory.earlier
+    earlier, room = memory.earlier, memory.room
 
     def apply_and_remember(x, own):
         params, kind, number = own
         # Not run over by the scan: under `vmap` its axis of layers would have to come first.
         cut = lambda stack: jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
         part = Memory(earlier and Cache(cut(earlier.key), cut(earlier.value)))
-        return nnx.merge(layer, params)(x, *of_kind(kind), part), part.new
+        # Each layer's are given their room here: all layers' would be there twice for a while.
+        return nnx.merge(layer, params)(x, *of_kind(kind), part), part.new.grown(room)
 
     depth = jax.tree.leaves(params)[0].shape[0]
     x, memory.new = jax.lax.scan(apply_and_remember, x, (params, kinds, np.arange(depth)))

@@ -71,7 +71,7 @@ class Talker:
             if not isinstance(asked, str):
                 raise ValueError(f"{place} has turns, but no chat template is used; give a text")
             return self._ended_nowhere(self._tokenizer(asked)["input_ids"])
-        from jinja2 import TemplateError
+        from jinja2 import TemplateError  # pyrefly: ignore[missing-import]
 
         turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else [*asked]
         try:

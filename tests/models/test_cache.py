@@ -27,8 +27,8 @@ def network(family, dtype=jnp.float32):
 def in_pieces(model, ids, cuts):
     """Hidden states of every token, read from cut to cut."""
     first, *_ = cuts
-    hidden, cache = model.read(ids[:, :first], Places.counted(MASK[:, :first]))
-    cache, found = cache.grown(ROOM), [hidden]
+    hidden, cache = model.read(ids[:, :first], Places.counted(MASK[:, :first]), room=ROOM)
+    found = [hidden]
     for start, end in zip(cuts, [*cuts[1:], LENGTH], strict=True):
         place = jnp.asarray(start, jnp.int32)
         places = Places.behind(jnp.asarray(MASK), place, end - start)
@@ -98,3 +98,13 @@ def test_positions_go_on_where_those_of_earlier_tokens_end():
     behind = Places.behind(jnp.asarray(MASK), jnp.asarray(8), 2)
     assert behind.new.tolist() == [8, 9]
     np.testing.assert_array_equal(behind.position, at_once[:, 8:10])
+
+
+def test_room_is_made_for_later_tokens():
+    model, config = network("llama")
+    ids, places = tokens(config), Places.counted(MASK[:, :LENGTH])
+    (_, tight), (_, roomy) = (model.read(ids, places, room=room) for room in (None, ROOM))
+    for part, wanted in zip(roomy, tight, strict=True):
+        np.testing.assert_array_equal(part[..., :LENGTH, :], wanted)
+        assert part.shape[-2] == ROOM
+        assert not part[..., LENGTH:, :].any()

@@ -111,9 +111,10 @@ def test_limit_is_a_number_of_the_program():
 def test_the_cache_is_written_in_place(queries):
     """More places cost their keys and values once, and those of one layer once more."""
     model, extra = model_of("llama", hidden_size=128, num_hidden_layers=6), 512
-    ids, config = jnp.asarray(IDS), model.config
+    config = model.config
 
     def temporary(room):
+        ids = jnp.asarray(IDS)
         run = lambda p: decode(config, p, ids, ids != 0, Decoding(max_new_tokens=room)).tokens
         params = model.params
         if queries is not None:

@@ -54,6 +54,7 @@ def test_random_prompts_of_random_lengths(seed):
     assert written.tokens == [without_cache(family, p, NEW, seed=7) for p in prompts]
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("family", DECODERS)
 def test_text_is_that_of_transformers(family):
     torch = pytest.importorskip("torch")
@@ -164,6 +165,7 @@ def test_stream_gives_the_same_tokens_one_by_one(options):
         ([], 3, "the shortest has 0 tokens"),
         ([[1], []], 3, "the shortest has 0 tokens"),
         ([1], 0, "max_new_tokens=0"),
+        ([[1], [2, 13]], 3, "the token 13, but the model knows 0 to 12"),
         ([1] * 60, 5, r"60 tokens of a prompt.*65 tokens.*64 positions"),
     ],
 )

@@ -8,6 +8,7 @@ from loren_jax import (
     diagnostics,
     directions,
     evaluation,
+    frameworks,
     inputs,
     journal,
     lora,
@@ -20,6 +21,7 @@ from loren_jax import (
 from loren_jax.blocks import blockwise
 from loren_jax.estimators import estimate, with_aux
 from loren_jax.evaluation._axes import matrix_axes
+from loren_jax.frameworks import from_equinox, from_keras, from_linen, from_nnx
 from loren_jax.optimizers import *  # noqa: F403
 from loren_jax.parts import trained
 from loren_jax.runs import fit
@@ -31,7 +33,8 @@ __version__ = _installed("loren-jax")
 
 __all__ = [
     "MatrixAxes", "blockwise", "descend", "diagnostics", "directions", "estimate", "evaluation",
-    "fit", "inputs", "journal", "lora", "losses", "matrix_axes", "optimizers", "parts", "schemes",
-    "train_step", "trained", "transforms", "with_aux",
+    "fit", "frameworks", "from_equinox", "from_keras", "from_linen", "from_nnx", "inputs",
+    "journal", "lora", "losses", "matrix_axes", "optimizers", "parts", "schemes", "train_step",
+    "trained", "transforms", "with_aux",
 ]  # fmt: skip
 __all__ += optimizers.__all__

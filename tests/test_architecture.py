@@ -27,6 +27,7 @@ LAYERS = [
     "noise",
     "arguments",
     "losses",
+    "frameworks",
     "covariance",
     "directions",
     "schemes",
@@ -133,6 +134,7 @@ def test_the_version_is_that_of_the_distribution():
 
 def test_importing_the_core_is_light():
     heavy = ("flax", "transformers", "datasets", "safetensors", "tyro", "matplotlib", "torch")
+    heavy += ("equinox", "keras")
     code = f"import loren_jax, sys; print([m for m in {heavy!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -16,7 +16,7 @@ PACKAGES = (
     "losses", "optimizers", "transforms", "checkpoints", "models", "objectives", "reports", "runs",
     "tasks", "train",
 )  # fmt: skip
-MODULES = ("inputs", "lora", "parts", "schemes", "types")
+MODULES = ("frameworks", "inputs", "lora", "parts", "schemes", "types")
 
 
 def module(name):

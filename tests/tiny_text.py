@@ -48,3 +48,25 @@ def write_decoder(directory, *, template=None, eos="<eos>", **changes):
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save_pretrained(directory)
     return directory
+
+
+def write_dialogues(path, count=60):
+    """Prompts of three lengths, each with one of two answers."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(count):
+        a, b = rng.integers(1, 9, 2)
+        prompt = " ".join([f"{a}-{b}"] * (1 + number % 3))
+        rows.append({"prompt": prompt, "completion": " good" if a > b else " bad"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def text_arguments(model, data, output, *more):
+    """A command line that takes a few seconds."""
+    fixed = (
+        f"train --objective text --model {model} --data {data} --output {output} --steps 6 "
+        "--batch-size 4 --eval-every 4 --eval-batch-size 8 --learning-rate 0.01 "
+        "--num-directions 4 --max-length 60 --buckets 2"
+    )
+    return [*fixed.split(), *more]

@@ -8,6 +8,7 @@ the same class on both sides.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Int32
@@ -73,6 +74,11 @@ class Examples:
         if not 0 <= count <= len(self):
             raise ValueError(f"count is {count}, but there are {len(self)} examples")
         return self.select(np.arange(count))
+
+    @property
+    def groups(self) -> Int32[np.ndarray, "examples"]:
+        """The group of each, all of which a small held-out set is to have: its class."""
+        return self.labels
 
     def class_counts(self) -> dict[str, int]:
         """Return the number of examples of every class, the absent ones included."""
@@ -140,7 +146,25 @@ def load_examples(
     return Examples(texts, encode(table, found, names, numbered=numbered), names)
 
 
-def split(examples: Examples, *, train: int, held_out: int, seed: int) -> tuple[Examples, Examples]:
+@runtime_checkable
+class Drawable(Protocol):
+    """What training and held-out examples are drawn from."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    @property
+    def groups(self) -> Int[np.ndarray, "examples"]:
+        """The group of each, all of which a small held-out set is to have."""
+
+    def select(self, indices: Int[np.ndarray, "chosen"]) -> Any:
+        """Return the examples at `indices` [chosen], in that order."""
+
+
+Source = TypeVar("Source", bound=Drawable)
+
+
+def split(examples: Source, *, train: int, held_out: int, seed: int) -> tuple[Source, Source]:
     """Draw disjoint training and held-out examples by a fixed permutation.
 
     Args:

@@ -202,7 +202,7 @@ def tokenize_prompts(
     else:
         # The answer's place must be the only one of its kind.
         texts = [tuple(text.replace(mask_token, " ") for text in fields) for fields in texts]
-    ending = 0 if mask_token else _ending(tokenizer)
+    ending = 0 if mask_token else ending_length(tokenizer)
     encode = lambda batch: [row[: len(row) - ending] for row in tokenizer(batch)["input_ids"]]
     rows = encode([prompt.render(fields, mask_token) for fields in texts])
     for number, row in enumerate(rows):
@@ -213,7 +213,7 @@ def tokenize_prompts(
     return {"input_ids": rows}
 
 
-def _ending(tokenizer: Any) -> int:
+def ending_length(tokenizer: Any) -> int:
     """How many tokens of its own a tokenizer puts after a text: a decoder must not read them."""
     text = "a"
     whole = tokenizer(text)["input_ids"]

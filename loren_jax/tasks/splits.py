@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loren_jax.tasks.examples import Examples, load_examples, permutation, split
+from loren_jax.tasks.examples import Examples, Source, load_examples, permutation, split
 from loren_jax.tasks.glue import TASKS
 from loren_jax.tasks.prompts import Prompt
 from loren_jax.tasks.sources import HELD_OUT, is_file, local_splits
@@ -126,11 +126,11 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
     return Splits(*split(examples, train=train, held_out=held_out or 0, seed=seed))
 
 
-def four_fifths(examples: Examples, seed: int) -> tuple[Examples, Examples]:
-    """A fifth of each class held out, one example at least where there are two."""
+def four_fifths(examples: Source, seed: int) -> tuple[Source, Source]:
+    """A fifth of each group, of each class, held out, one example at least where there are two."""
     order, held_out = permutation(len(examples), seed), np.zeros(len(examples), bool)
-    for number in range(len(examples.label_names)):
-        own = order[examples.labels[order] == number]
+    for group in np.unique(examples.groups):
+        own = order[examples.groups[order] == group]
         held_out[own[: max(len(own) // 5, int(len(own) > 1))]] = True
     return examples.select(order[~held_out[order]]), examples.select(order[held_out[order]])
 

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 
 from loren_jax.checkpoints.model_type import described_type
 from loren_jax.models.bert import BERT, MEAN_POOLED
+from loren_jax.models.decoder import Decoder
 from loren_jax.models.distilbert import DISTILBERT
 from loren_jax.models.gemma2 import GEMMA2
 from loren_jax.models.gemma3 import GEMMA3_TEXT
@@ -214,6 +215,46 @@ def _choice_function(config: NetworkConfig, tokens: tuple[int, ...]) -> Callable
     def apply(params, input_ids, attention_mask, token_type_ids=None):
         network = bind(config, params)
         return network.choices(input_ids, attention_mask, token_type_ids, np.array(tokens))
+
+    return apply
+
+
+@functools.cache
+def prediction_function(config: NetworkConfig) -> Callable[..., jax.Array]:
+    """A causal language model's logits at a few places of each row, as a pure function.
+
+    Those of the other places are not computed, which are most of the memory of a short answer
+    behind a long prompt. Cached like ``apply_function``.
+
+    Args:
+        config: A configuration of a decoder, with the head of a language model.
+
+    Returns:
+        ``apply(params, input_ids, attention_mask, positions) -> logits`` (B, S, V) of the tokens
+        that follow the S ``positions`` of each row.
+
+    Raises:
+        ValueError: If it is no decoder, or has no such head.
+
+    Example:
+        >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+        ...     num_attention_heads=2, intermediate_size=8)
+        >>> prediction_function(config)
+        Traceback (most recent call last):
+        ...
+        ValueError: model: a BertConfig with head='classification' predicts no next token; ...
+    """
+    if not issubclass(family_of(config).network, Decoder) or config.head != "language_model":
+        raise ValueError(
+            f"model: a {type(config).__name__} with head={config.head!r} predicts no next token; "
+            "take a causal language model, such as SmolLM2, Llama, OPT or GPT-2"
+        )
+
+    def apply(params, input_ids, attention_mask, positions):
+        network = bind(config, params)
+        hidden_BxTxD = network.encode(input_ids, attention_mask)
+        chosen_BxSxD = jnp.take_along_axis(hidden_BxTxD, positions[:, :, None], axis=1)
+        return network.token_logits(chosen_BxSxD)
 
     return apply
 

@@ -8,10 +8,10 @@ import jax
 
 from loren_jax import lora
 from loren_jax.directions.masked import matching
-from loren_jax.models import Classifier, family_of
+from loren_jax.models import Classifier, LanguageModel, family_of
 from loren_jax.models.kernel_names import kernel_patterns
 from loren_jax.noise import leaf_paths
-from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.shared_config import ObjectiveConfig
 from loren_jax.types import PyTree
 
 HEAD = "head"
@@ -41,7 +41,7 @@ class TrainableModel(NamedTuple):
         return None if trained == paths else trained
 
 
-def trainable_model(config: ClassificationConfig, model: Classifier) -> TrainableModel:
+def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) -> TrainableModel:
     """The model as a configuration trains it: its own parameters under a mask, or adapters.
 
     With `lora_rank`, these change nothing yet. A ValueError says where a pattern matches nothing,
@@ -52,7 +52,7 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
     if chosen is not None and HEAD in chosen:
         if not (head := _head_patterns(model)):
             raise ValueError(
-                f"trainable: {HEAD!r} is a classification head, which a prompted model has none of"
+                f"trainable: {HEAD!r} is a classification head, which a language model has none of"
             )
         chosen = (*head, *(pattern for pattern in chosen if pattern != HEAD))
     if config.lora_rank is None:
@@ -90,7 +90,7 @@ def trainable_model(config: ClassificationConfig, model: Classifier) -> Trainabl
     )
 
 
-def _targets(config: ClassificationConfig, model: Classifier) -> tuple[str, ...]:
+def _targets(config: ObjectiveConfig, model: Classifier | LanguageModel) -> tuple[str, ...]:
     """Patterns of the matrices to adapt, of which the configuration may give short names."""
     try:
         return kernel_patterns(model.config, config.lora_targets, leaf_paths(model.params))
@@ -98,7 +98,7 @@ def _targets(config: ClassificationConfig, model: Classifier) -> tuple[str, ...]
         raise ValueError(f"lora_targets: {error}") from None
 
 
-def _head_patterns(model: Classifier) -> tuple[str, ...]:
+def _head_patterns(model: Classifier | LanguageModel) -> tuple[str, ...]:
     """Patterns of the classification head's parameters; none for a prompted model."""
     if model.config.head != "classification":
         return ()

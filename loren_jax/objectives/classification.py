@@ -27,6 +27,7 @@ from loren_jax.objectives.saved_model import (
     save_model,
 )
 from loren_jax.objectives.scoring import Scorer, cross_entropy
+from loren_jax.objectives.shared_config import length_limit
 from loren_jax.tasks import (
     TASKS,
     Examples,
@@ -248,23 +249,6 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
         protocol=_protocol_title(config, limit),
         description=_described(config.data, whole.train, splits),
     )
-
-
-def length_limit(asked: int | None, default: int, positions: int | None) -> int:
-    """The longest input in tokens, which a model's position table bounds, if it has one.
-
-    Example:
-        >>> length_limit(None, 128, 512), length_limit(None, 128, 16), length_limit(20, 128, None)
-        (128, 16, 20)
-    """
-    if asked is None:
-        return default if positions is None else min(default, positions)
-    if positions is not None and asked > positions:
-        raise ValueError(
-            f"max_length is {asked}, but the model has {positions} positions; give at most "
-            f"{positions}, or another model"
-        )
-    return asked
 
 
 def _described(data: str, whole: Examples, splits: Splits) -> str:

@@ -18,9 +18,20 @@ from loren_jax.models import (
 from loren_jax.models.adapter_export import NoPlaceError, export_adapter
 from loren_jax.models.network import NetworkConfig
 from loren_jax.objectives.config import ClassificationConfig
+from loren_jax.objectives.shared_config import ObjectiveConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
 from loren_jax.tasks import Examples, Prompt, Tokens, answer_ids, open_tokenizer, tokenize
 from loren_jax.tasks.prompts import prompt_from_json, prompt_json
+
+
+def require_vocabulary(tokenizer: Any, largest: int, config: NetworkConfig) -> None:
+    """Raises a ValueError if a token is none of the model's vocabulary."""
+    if largest >= config.vocab_size:
+        raise ValueError(
+            f"model: its tokenizer gives the token {largest} "
+            f"({tokenizer.convert_ids_to_tokens(largest)!r}), but its vocabulary has "
+            f"vocab_size={config.vocab_size}; take the tokenizer that belongs to the model"
+        )
 
 
 class Reader:
@@ -42,12 +53,7 @@ class Reader:
             prompt=self._prompt,
             positions=config.max_length,
         )
-        if (largest := int(tokens.input_ids.max())) >= config.vocab_size:
-            raise ValueError(
-                f"model: its tokenizer gives the token {largest} "
-                f"({self._tokenizer.convert_ids_to_tokens(largest)!r}), but its vocabulary has "
-                f"vocab_size={config.vocab_size}; take the tokenizer that belongs to the model"
-            )
+        require_vocabulary(self._tokenizer, int(tokens.input_ids.max()), config)
         return tokens
 
     def prompted_model(
@@ -108,12 +114,15 @@ def save_model(
 
 def save_adapter(
     directory: Path,
-    config: ClassificationConfig,
-    origin: Origin,
+    config: ObjectiveConfig,
+    origin: Any,
     adapters: Mapping[str, Any],
     params: Mapping[str, Any],
 ) -> None:
-    """Writes adapters as PEFT reads them; where it cannot, this is said and nothing is written."""
+    """Writes adapters as PEFT reads them; where it cannot, this is said and nothing is written.
+
+    The origin has the `source` and the `config` of the model.
+    """
     assert config.lora_rank is not None
     try:
         export_adapter(

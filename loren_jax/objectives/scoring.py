@@ -19,8 +19,8 @@ from loren_jax.types import PyTree
 
 
 def cross_entropy(
-    logits: Float[Array, "B C"], labels: Int[Array | np.ndarray, " B"]
-) -> Float[Array, " B"]:
+    logits: Float[Array, "*B C"], labels: Int[Array | np.ndarray, "*B"]
+) -> Float[Array, "*B"]:
     """Cross-entropy of every example, in float32.
 
     A zeroth-order step lives on differences of losses that are smaller than bfloat16 can tell.
@@ -37,6 +37,28 @@ def cross_entropy(
         0.693147...
     """
     return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+
+
+def spread(
+    evaluation: Sharded | None, batch_size: int, number: int
+) -> tuple[int, Callable[[Any], Any], Callable[[Any], Any]]:
+    """How the rows of an evaluation lie on a mesh; on one device as they are.
+
+    Args:
+        evaluation: The mesh; None for one device.
+        batch_size: Rows per forward pass that are asked for.
+        number: Rows in all.
+
+    Returns:
+        Rows per forward pass: as many as are asked for, and so many more that each device has
+        some. What places a batch, and what brings a result to every device.
+    """
+    if evaluation is None:
+        return min(batch_size, number), lambda rows: rows, lambda tree: tree
+    axes = (*evaluation.population, *evaluation.data)
+    multiple = int(np.prod([evaluation.mesh.shape[name] for name in axes]))
+    place = replace(evaluation, data=axes).place_batch
+    return -(-min(batch_size, number) // multiple) * multiple, place, evaluation.everywhere
 
 
 class Scorer:
@@ -71,16 +93,9 @@ class Scorer:
         self._tokens, self._frozen = tokens, frozen
         self._label_names = tuple(label_names)
         self._metrics, self._title = [name for name in metrics if name != "accuracy"], title
-        axes, multiple, everywhere = (), 1, lambda tree: tree
-        if evaluation is not None:
-            axes = (*evaluation.population, *evaluation.data)
-            multiple = int(np.prod([evaluation.mesh.shape[name] for name in axes]))
-            everywhere = evaluation.everywhere
-            self._place = replace(evaluation, data=axes).place_batch
-        else:
-            self._place = lambda rows: rows
-        # As many rows as are asked for, and so many more that each device has some.
-        self._batch_size = -(-min(batch_size, len(tokens.labels)) // multiple) * multiple
+        self._batch_size, self._place, everywhere = spread(
+            evaluation, batch_size, len(tokens.labels)
+        )
         self.passes = -(-len(tokens.labels) // self._batch_size)
 
         def totals(

@@ -263,7 +263,8 @@ def reported_scores(summary: Mapping[str, Any]) -> dict[str, float]:
     scores = {
         f"{named} {name.removesuffix('_after')}": value
         for name, value in summary.items()
-        if name.endswith("_after") and name != "loss_after"
+        # Of a classifier the accuracy tells more; a language model has no other score than these.
+        if name.endswith("_after") and (name != "loss_after" or "accuracy_after" not in summary)
     }
     test = summary.get("test")
     if test is not None:

@@ -43,6 +43,28 @@ def loading_section(
     return "\n\n".join(["## How to load", _PLACES, "In loren_jax:", own, *theirs])
 
 
+def writing_section(text: Mapping[str, Any] | None) -> str:
+    """The section of a card of a model that writes, of which `text.json` says how it was asked.
+
+    Example:
+        >>> "chat template" in writing_section({"template": "own"})
+        True
+    """
+    asked = {
+        "own": ('[{"role": "user", "content": "..."}]', "It answers in its own chat template."),
+        "plain": (r'"User: ...\nAssistant:"', "It was trained on dialogues that look like this."),
+        "none": ('"..."', "It goes on with what stands before, without any template."),
+    }
+    said, words = asked.get((text or {}).get("template") or "none", asked["none"])
+    block = _fenced(
+        "from transformers import pipeline",
+        "",
+        'write = pipeline("text-generation", model=".")',
+        f"print(write({said}, max_new_tokens=64))",
+    )
+    return "\n\n".join(["## How to load", _PLACES, f"{words} In transformers:", block])
+
+
 def _head(model: Mapping[str, Any], max_length: int, pairs: bool) -> list[str]:
     words, trust = "In transformers:", ""
     if "auto_map" in model:

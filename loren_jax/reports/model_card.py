@@ -13,10 +13,10 @@ from typing import Any
 
 from loren_jax.reports import files
 from loren_jax.reports.class_scores import BY_CLASS
-from loren_jax.reports.loading import loading_section
+from loren_jax.reports.loading import loading_section, writing_section
 
 CARD = "README.md"
-_PROMPT = "prompt.json"
+_PROMPT, _TEXT = "prompt.json", "text.json"
 _NO_SCORES = ("examples", "majority_accuracy", BY_CLASS)
 _PATHS = ("model", "data", "data_dir", "held_out_data")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -46,17 +46,17 @@ class Provenance:
 
 def write_card(directory: Path, known: Provenance) -> None:
     """Writes the card of a model that is there, all or nothing."""
-    prompt = directory / _PROMPT
-    text = model_card(
-        files.read_json(directory / files.CONFIG),
-        known,
-        files.read_json(prompt) if prompt.is_file() else None,
-    )
-    files.write_text(directory / CARD, text)
+    found = [directory / name for name in (_PROMPT, _TEXT)]
+    told = [files.read_json(path) if path.is_file() else None for path in found]
+    card = model_card(files.read_json(directory / files.CONFIG), known, *told)
+    files.write_text(directory / CARD, card)
 
 
 def model_card(
-    model: Mapping[str, Any], known: Provenance, prompt: Mapping[str, Any] | None = None
+    model: Mapping[str, Any],
+    known: Provenance,
+    prompt: Mapping[str, Any] | None = None,
+    text: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of a card.
 
@@ -64,6 +64,7 @@ def model_card(
         model: What `config.json` says of the model.
         known: Where it comes from.
         prompt: What `prompt.json` says; None for a model with a classification head.
+        text: What `text.json` says of a model that writes; None for a classifier.
 
     Returns:
         Markdown, below front matter in YAML.
@@ -71,14 +72,17 @@ def model_card(
     config = portable(known.config)
     title = f"# {_shown(Path(config['model']).name)}, fine-tuned on {_shown(config['data'])}"
     pairs = known.facts.get("texts_per_example") == 2
+    counts, loading = known.facts.get("class_counts"), writing_section(text)
+    if text is None:
+        loading = loading_section(model, prompt, known.max_length, pairs=pairs)
     sections = [
-        _front_matter(model, known.config, prompt),
+        _front_matter(model, known.config, prompt, text),
         title,
-        _opening(config, known),
-        _classes(_label_names(model, prompt), known.facts.get("class_counts"), prompt),
+        _opening(config, known, text),
+        "" if text else _classes(_label_names(model, prompt), counts, prompt),
         _scores(known),
         _training(config, known),
-        loading_section(model, prompt, known.max_length, pairs=pairs),
+        loading,
         "## Versions\n\n" + ", ".join(f"{n} {v}" for n, v in known.versions.items() if v) + ".",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
@@ -104,12 +108,15 @@ def _bare(value: str | None) -> str | None:
 
 
 def _front_matter(
-    model: Mapping[str, Any], config: Mapping[str, Any], prompt: Mapping[str, Any] | None
+    model: Mapping[str, Any],
+    config: Mapping[str, Any],
+    prompt: Mapping[str, Any] | None,
+    text: Mapping[str, Any] | None,
 ) -> str:
     # JSON is YAML, and quotes whatever needs it.
     quoted = lambda text: json.dumps(text, ensure_ascii=False)
     architecture = (model.get("architectures") or [""])[0]
-    kind = "text-classification"
+    kind = "text-classification" if text is None else "text-generation"
     if prompt is not None:
         kind = "fill-mask" if architecture.endswith("MaskedLM") else "text-generation"
     lines = ["library_name: transformers", f"pipeline_tag: {kind}"]
@@ -138,10 +145,13 @@ def _label_names(model: Mapping[str, Any], prompt: Mapping[str, Any] | None) -> 
     return [str(name) for _, name in sorted(model["id2label"].items(), key=lambda i: int(i[0]))]
 
 
-def _opening(config: Mapping[str, Any], known: Provenance) -> str:
-    method = config["optimizer"]["name"]
+def _opening(config: Mapping[str, Any], known: Provenance, text: Mapping[str, Any] | None) -> str:
+    method, kind = (
+        config["optimizer"]["name"],
+        "text classifier" if text is None else "language model",
+    )
     return (
-        f"A text classifier, fine-tuned with forward passes only: {known.steps} steps of "
+        f"A {kind}, fine-tuned with forward passes only: {known.steps} steps of "
         f"the method `{method}` of loren_jax."
     )
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from loren_jax.evaluation._perturbed.query import listening
@@ -46,8 +47,9 @@ def compiled(
     full_batch: PyTree | None,
     frozen: tuple[Any, ...],
 ) -> Programs:
-    """Compiles a step of `loss(params, batch, *frozen)` for any batch.
+    """Compiles a step of `loss(params, batch, *frozen)` for a batch.
 
+    Batches of another shape have a program of their own, compiled when the first of them comes.
     `full_batch` is all data, for a method that needs it, else None.
     """
 
@@ -60,13 +62,22 @@ def compiled(
     with listening() as built:
         probe = step.probe.trace(params, state, batch, full_batch, frozen)
     warn_of_built(built, params)
-    first = probe.lower().compile(compiler_options=_options((params, frozen)))
+    options = _options((params, frozen))
+    first = probe.lower().compile(compiler_options=options)
+    programs = {_shapes(batch): first}
+
+    def probed(params: PyTree, state: PyTree, batch: PyTree) -> jax.Array:
+        if (shapes := _shapes(batch)) not in programs:
+            lowered = step.probe.trace(params, state, batch, full_batch, frozen).lower()
+            programs[shapes] = lowered.compile(compiler_options=options)
+        return programs[shapes](params, state, batch, full_batch, frozen)
+
     losses = optax.tree.get(state, "losses")
     absorb = step.absorb.trace(params, state, jax.ShapeDtypeStruct(losses.shape, losses.dtype))
     second = absorb.lower().compile()
     sizes = [getattr(p.memory_analysis(), "temp_size_in_bytes", None) for p in (first, second)]
     return Programs(
-        probe=lambda params, state, batch: first(params, state, batch, full_batch, frozen),
+        probe=probed,
         absorb=_settled(second),
         losses_shape=losses.shape,
         seconds=time.perf_counter() - start,
@@ -74,6 +85,12 @@ def compiled(
         loss_digest=_digest(probe.jaxpr),
         absorb_digest=_digest(absorb.jaxpr),
     )
+
+
+def _shapes(batch: PyTree) -> tuple[Any, ...]:
+    """What a program is compiled for."""
+    leaves, structure = jax.tree.flatten(batch)
+    return structure, *((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
 
 
 def _settled(absorb: Callable[..., Any]) -> Callable[..., Any]:

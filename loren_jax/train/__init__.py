@@ -12,7 +12,13 @@ are `LorenOptions` here, and so on.
 
 from typing import Any
 
-from loren_jax.train.config import CompareConfig, EvaluateConfig, PredictConfig, TrainConfig
+from loren_jax.train.config import (
+    CompareConfig,
+    EvaluateConfig,
+    PredictConfig,
+    TrainConfig,
+    TrainTextConfig,
+)
 from loren_jax.train.evaluation import evaluate
 from loren_jax.train.halving import SweepResult, sweep
 from loren_jax.train.methods import OPTIONS
@@ -37,6 +43,6 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "OPTIONS", "CompareConfig", "EvaluateConfig", "PredictConfig", "Predictions", "RunResult",
-    "SeedsResult", "SweepResult", "TrainConfig", "Trial", "evaluate", "forecast", "predict",
-    "resume", "resume_seeds", "sweep", "train", "train_seeds",
+    "SeedsResult", "SweepResult", "TrainConfig", "TrainTextConfig", "Trial", "evaluate", "forecast",
+    "predict", "resume", "resume_seeds", "sweep", "train", "train_seeds",
 ]  # fmt: skip

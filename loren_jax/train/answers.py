@@ -12,7 +12,7 @@ from tqdm import tqdm
 from loren_jax.arguments import count
 from loren_jax.models.generation import batches, stream
 from loren_jax.models.sampling import Sampling
-from loren_jax.objectives.config import take_plain
+from loren_jax.objectives.shared_config import take_plain
 from loren_jax.tasks.columns import choose_text_columns
 from loren_jax.tasks.sources import read_source
 from loren_jax.tasks.tables import Table

@@ -21,7 +21,7 @@ import tyro
 from loren_jax import journal
 from loren_jax.optimizers import published
 from loren_jax.train.answers import AnswerOptions
-from loren_jax.train.config import EvaluateConfig, PredictConfig, TrainConfig
+from loren_jax.train.config import CONFIGS, EvaluateConfig, PredictConfig, RunConfig, config_named
 from loren_jax.train.devices import DevicesConfig
 from loren_jax.train.methods import OPTIONS, options_named
 from loren_jax.train.options import options_of
@@ -44,7 +44,23 @@ GROUPS: Mapping[str, tuple[str, str]] = {
 }
 """The attributes of a `TrainConfig` by group: those that `--help` shows, and the others."""
 
+TEXT_GROUPS: Mapping[str, tuple[str, str]] = {
+    **GROUPS,
+    "data": (
+        "data text_columns held_out_data train_examples held_out_examples max_length template",
+        "columns loss_on long packed buckets dev_examples",
+    ),
+    "model": ("model trainable lora_rank", "lora_targets lora_alpha dtype"),
+    "training": (
+        "steps epochs batch_size schedule eval_every keep patience generate seed seeds",
+        "new_tokens warmup_steps micro_batch_size eval_batch_size max_nonfinite_steps",
+    ),
+}
+"""Those of a `TrainTextConfig`."""
+
+_GROUPS = {"classification": GROUPS, "text": TEXT_GROUPS}
 DEFAULT_OPTIMIZER = "loren"
+DEFAULT_OBJECTIVE = "classification"
 _OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "input_directions"}
 """Options beside which there is no recipe."""
 
@@ -52,26 +68,24 @@ _OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "input_dire
 def train_command(arguments: Sequence[str]) -> Any:
     """The type that the arguments of `train` are read from, given what is among them.
 
-    Its `configuration` is the `TrainConfig` that they describe.
+    Its `configuration` is the `TrainConfig` that they describe, or that of another objective.
     """
     given = _given(arguments)
-    name, options, defaults = _chosen(given)
+    name, options, defaults, kind = _chosen(given)
+    listed = _GROUPS[kind.OBJECTIVE]
     # What is hidden is not read either, so that it is hidden from the short help alone.
     everything = not {"help", "h"} & set(given)
-    groups = {
-        title: _group(TrainConfig, names.split(), more.split(), defaults, everything)
-        for title, (names, more) in GROUPS.items()
-    }
-    groups["method"] = _group(options, _names(options), [], defaults, everything)
+    groups = {title: _group(kind, *x, defaults, everything) for title, x in listed.items()}
+    groups["method"] = _group(options, " ".join(_names(options)), "", defaults, everything)
     shown = (lambda kind: kind) if everything else (lambda kind: tyro.conf.Suppress[kind])
     path = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 
     @dataclass(frozen=True, kw_only=True)
     class TrainCommand:
-        """Fine-tune a model on labelled texts and write it, with its metrics, curve and summary.
+        """Fine-tune a model on texts and write it, with its metrics, curve and summary.
 
         Without --learning-rate the classification head is trained, with the numbers that suit it;
-        each of them can be replaced.
+        each of them can be replaced. With --objective text a language model learns to write.
 
         Ctrl-C stops after the current step and keeps what was learned; --resume continues.
         `train --help-all` lists every option, `--tyro-print-completion bash` prints a completion
@@ -84,6 +98,7 @@ def train_command(arguments: Sequence[str]) -> Any:
             output: What is written.
             method: The optimiser's own.
             devices: With what processes and devices.
+            objective: What is learned: the `classification` of texts, or to write such `text`.
             optimizer: The method; `--optimizer NAME --help` shows its options. MODULE:FUNCTION is
                 a factory of your own.
             published: The settings of the method's paper in place of the defaults.
@@ -99,6 +114,7 @@ def train_command(arguments: Sequence[str]) -> Any:
         output: groups["output"]  # pyrefly: ignore
         method: groups["method"]  # pyrefly: ignore
         devices: shown(DevicesConfig) = field(default_factory=DevicesConfig)  # pyrefly: ignore
+        objective: Literal[tuple(CONFIGS)] = kind.OBJECTIVE  # pyrefly: ignore
         optimizer: Literal[tuple(dict.fromkeys([*OPTIONS, name]))] = name  # pyrefly: ignore
         published: bool = False
         config: path = None  # pyrefly: ignore
@@ -107,36 +123,45 @@ def train_command(arguments: Sequence[str]) -> Any:
         guidance: ClassVar[str] = _guidance(defaults)
 
         @property
-        def configuration(self) -> TrainConfig[Any]:
+        def configuration(self) -> RunConfig[Any]:
             """What the command asks for."""
-            parts = [vars(getattr(self, title)) for title in GROUPS]
+            parts = [vars(getattr(self, title)) for title in listed]
             asked = {n: value for part in parts for n, value in part.items()}
-            return TrainConfig(optimizer=options(**vars(self.method)), **asked)
+            return kind(optimizer=options(**vars(self.method)), **asked)
 
     return TrainCommand
 
 
-def _chosen(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any]]:
-    """The method, its options, and what a file or the recipe says of all options."""
+def _chosen(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
+    """The method, its options, what a file or the recipe says of all options, and whose they are.
+
+    The last is the type of the configuration, which the objective decides.
+    """
     for name, ours in _ELSEWHERE.items():
         if name in given:
             raise ValueError(f"--{name.replace('_', '-')} is called --{ours} here: give that.")
     file = _from_file(Path(given["config"])) if "config" in given else {}
+    objective = file.pop("objective", None)
+    kind = config_named(given.get("objective") or objective or DEFAULT_OBJECTIVE)
+    own = {*_names(kind)} - {"optimizer"}
+    if objective not in (None, kind.OBJECTIVE):  # what another objective says is none of this one
+        file = {n: value for n, value in file.items() if n in own or n == "optimizer"}
     name = given.get("optimizer") or file.get("optimizer", DEFAULT_OPTIMIZER)
     if name != file.pop("optimizer", name):  # the knobs of another method are none of this one
-        file = {n: value for n, value in file.items() if n in _OWN}
+        file = {n: value for n, value in file.items() if n in own}
     if ":" in name:
         journal.allow(name)
     options = options_named(name)
     if "published" in given:
         options = options_of(options.factory, published(name))
-    known = _OWN | {*_names(options)}
+    known = own | {*_names(options)}
     for word in file:
         if word not in known:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"config: there is no option {word!r}{hint}")
-    return name, options, _recipe(given, file, name) | file
+    recipe = _recipe(given, file, name) if kind.OBJECTIVE == DEFAULT_OBJECTIVE else {}
+    return name, options, recipe | file, kind
 
 
 _ELSEWHERE = {
@@ -171,9 +196,10 @@ def as_typed(message: str) -> str:
 
 
 def _group(
-    owner: Any, names: list[str], more: list[str], defaults: Mapping[str, Any], everything: bool
+    owner: Any, shown: str, hidden: str, defaults: Mapping[str, Any], everything: bool
 ) -> Any:
     """A dataclass of some attributes of another, to be read from a command line."""
+    names, more = shown.split(), hidden.split()
     fields, words = {f.name: f for f in dataclasses.fields(owner)}, _words(owner)
     made: list[Any] = []
     for name in [*names, *more]:
@@ -280,10 +306,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 _PLACES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "BOOL"}
-_OWN = {*_names(TrainConfig)} - {"optimizer"}
-_CONFIGURATIONS = (TrainConfig, EvaluateConfig, PredictConfig, AnswerOptions, DevicesConfig)
+_CONFIGURATIONS = (*CONFIGS.values(), EvaluateConfig, PredictConfig, AnswerOptions, DevicesConfig)
 _NAMES = sorted(
-    {name for kind in (*_CONFIGURATIONS, *OPTIONS.values()) for name in _names(kind)},
+    {"objective"}
+    | {name for kind in (*_CONFIGURATIONS, *OPTIONS.values()) for name in _names(kind)},
     key=len,
     reverse=True,
 )

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from loren_jax.arguments import count, positive
 from loren_jax.journal import earlier
-from loren_jax.objectives.config import DATA, ClassificationConfig, meant, take_plain
+from loren_jax.objectives.config import DATA, ClassificationConfig
+from loren_jax.objectives.shared_config import ObjectiveConfig, meant, take_plain
+from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.tables import require_kind
 from loren_jax.reports.trackers import TRACKERS
 from loren_jax.tasks import TASKS
@@ -28,9 +30,13 @@ _RENAMED = {"keyframe_every": "checkpoint_every", "max_dead_steps": "max_nonfini
 """What runs of 0.1 called some of the options."""
 
 
+# A run has no field of an objective's; the configurations below have those of one.
+_Asked = ObjectiveConfig if TYPE_CHECKING else object
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(ClassificationConfig, Generic[Options]):
-    """One training run.
+class RunConfig(Generic[Options], _Asked):
+    """How any objective is trained.
 
     Attributes:
         optimizer: The options that this optimiser has.
@@ -80,7 +86,11 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
                 raise ValueError(
                     f"steps is {self.steps} and epochs {self.epochs}: give one of the two."
                 )
-        if self.patience is not None and self.keep == "last" and self.protocol is None:
+        if (
+            self.patience is not None
+            and self.keep == "last"
+            and not getattr(self, "protocol", None)
+        ):
             object.__setattr__(self, "keep", "best")
         for name in self.report_to:
             if name not in TRACKERS:
@@ -89,7 +99,7 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         method_name(self.optimizer)
         self._check_seeds()
         self._check_selection()
-        if self.input_directions is not None:
+        if self.follows_inputs:
             object.__setattr__(self, "optimizer", along_inputs(self.optimizer))
         elif self.method == "input_subspace":
             raise ValueError(
@@ -126,7 +136,7 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         names = (self.method, Path(self.model).name, Path(self.data).name, rate, last)
         return Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", name) for name in names)
 
-    def settled(self, *, batches: int, trained_parameters: int) -> "TrainConfig":
+    def settled(self, *, batches: int, trained_parameters: int) -> "RunConfig":
         """The configuration with what only the model and the data can say: rate and steps.
 
         `batches` are those of an epoch.
@@ -147,15 +157,16 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
         """The configuration as JSON values, with the optimiser's name among its options."""
         values = dataclasses.asdict(self)
         values["output"] = str(self.directory.absolute())
-        for name in ("model", "data", "data_dir", "held_out_data"):
+        for name in {"model", "data", "data_dir", "held_out_data"} & values.keys():
             given = values[name]
             values[name] = None if given is None else meant(name, str(given))
-        values["protocol"] = None if self.rules is None else self.rules.name
+        if "protocol" in values:
+            values["protocol"] = None if self.rules is None else self.rules.name
         values["optimizer"] = {"name": self.method, **values["optimizer"]}
         return values
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
+    def from_json(cls, values: Mapping[str, Any]) -> "RunConfig":
         """The inverse of `as_json`, of values that were read from a file.
 
         Args:
@@ -168,7 +179,8 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
             ValueError: If it names something that this version does not know.
         """
         values = {_RENAMED.get(n, n): value for n, value in _with_tuples(values).items()}
-        for needed in ("optimizer", "output", "data_dir"):
+        places = {"output", "data_dir"} & {field.name for field in dataclasses.fields(cls)}
+        for needed in ("optimizer", *sorted(places)):
             if needed not in values:
                 raise ValueError(f"the configuration has no {needed!r}; it is damaged")
         options = _with_tuples(values.pop("optimizer"))
@@ -180,7 +192,7 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
                 "version of loren_jax trains no more of them"
             )
         options_type = options_named(name)
-        for name in ("output", "data_dir"):
+        for name in places:
             values[name] = None if values[name] is None else Path(values[name])
         try:
             return cls(optimizer=options_type(**options), **values)
@@ -188,6 +200,45 @@ class TrainConfig(ClassificationConfig, Generic[Options]):
             raise ValueError(
                 f"the configuration is of another version of loren_jax: {error}"
             ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig[Options], ClassificationConfig):
+    """One training run of a classifier; its attributes are those of both parents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTextConfig(RunConfig[Options], TextConfig):
+    """One training run of a language model; its attributes are those of both parents."""
+
+    def as_json(self) -> dict[str, Any]:
+        """See `RunConfig`; with the objective's name, which a classification leaves out."""
+        return {"objective": self.OBJECTIVE, **super().as_json()}
+
+
+CONFIGS: Mapping[str, Any] = {kind.OBJECTIVE: kind for kind in (TrainConfig, TrainTextConfig)}
+"""The configurations of a run by the name of its objective."""
+
+
+def config_from_json(values: Mapping[str, Any]) -> TrainConfig | TrainTextConfig:
+    """The configuration that `as_json` of any of them gave.
+
+    A ValueError says that it names something that this version does not know.
+    """
+    name = values.get("objective", TrainConfig.OBJECTIVE)
+    return config_named(name).from_json({n: v for n, v in values.items() if n != "objective"})
+
+
+def config_named(objective: str) -> Any:
+    """The configuration of an objective's runs; a ValueError if there is none of the name.
+
+    Example:
+        >>> config_named("text").__name__
+        'TrainTextConfig'
+    """
+    if objective not in CONFIGS:
+        raise ValueError(f"objective is {objective!r}: give one of {', '.join(CONFIGS)}.")
+    return CONFIGS[objective]
 
 
 @dataclass(frozen=True, kw_only=True)

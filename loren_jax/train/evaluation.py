@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from loren_jax import journal
 from loren_jax.models import Classifier, load_classifier, locate
 from loren_jax.objectives import Scorer
-from loren_jax.objectives.classification import TASK_MAX_LENGTH, length_limit
+from loren_jax.objectives.classification import TASK_MAX_LENGTH
 from loren_jax.objectives.labels import relabel
 from loren_jax.objectives.saved_model import Reader, model_directory, read_prompt
+from loren_jax.objectives.shared_config import length_limit
 from loren_jax.reports.files import JOURNAL
 from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
 from loren_jax.tasks.sources import HELD_OUT, local_splits

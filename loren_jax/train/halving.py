@@ -20,7 +20,7 @@ from loren_jax.reports.summary import Summary
 from loren_jax.reports.tables import Spread, text_table
 from loren_jax.runs import processes
 from loren_jax.runs.directory import LOCK, claim, locked
-from loren_jax.train.config import TrainConfig
+from loren_jax.train.config import RunConfig
 from loren_jax.train.training import advance, share_of
 from loren_jax.train.trials import Trial, grid, sweep_directory
 
@@ -48,7 +48,7 @@ class SweepResult(NamedTuple):
 
 
 def sweep(
-    config: TrainConfig,
+    config: RunConfig,
     vary: Mapping[str, Sequence[Any]],
     *,
     eta: int = 2,
@@ -307,6 +307,6 @@ def sweep_text(result: SweepResult, width: int | None = None) -> str:
     if result.best is None:
         return "\n".join([*lines, "interrupted: the same command goes on with it"])
     lines.append(f"best: {result.directory / result.best.name}")
-    if result.best.config.rules is None:
+    if result.best.config.rules is None and result.best.config.keep == "last":
         lines.append("(chosen by the held-out examples, which flatters it: score it on others)")
     return "\n".join(lines)

@@ -9,14 +9,15 @@ import jax
 import numpy as np
 
 from loren_jax import journal
-from loren_jax.models import locate
+from loren_jax.models import Classifier, LanguageModel, locate
 from loren_jax.objectives.adapters import TrainableModel, trainable_model
 from loren_jax.objectives.saved_model import Origin, Reader, model_directory, model_of, save_model
+from loren_jax.objectives.saved_text import TextOrigin, causal_model, save_text_model
 from loren_jax.reports import files
 from loren_jax.reports.model_card import write_card
 from loren_jax.tasks import Prompt
 from loren_jax.train.cards import kept_steps, read_provenance
-from loren_jax.train.config import TrainConfig
+from loren_jax.train.config import RunConfig, TrainConfig, config_from_json
 from loren_jax.train.evaluation import opened
 from loren_jax.types import PyTree
 
@@ -27,8 +28,15 @@ class Rebuilt(NamedTuple):
     """A run's model before the first step, what a saved one must tell, and the run's journal."""
 
     trainable: TrainableModel
-    origin: Origin
+    origin: Origin | TextOrigin
     recorded: journal.Journal
+
+    def save(self, directory: Path, params: PyTree) -> None:
+        """Writes the model with merged parameters."""
+        if isinstance(self.origin, TextOrigin):
+            save_text_model(directory, self.origin, params)
+        else:
+            save_model(directory, self.origin, params)
 
 
 class Verification(NamedTuple):
@@ -69,18 +77,28 @@ def rebuild(path: Path, base: str | None = None) -> Rebuilt:
             f"{recorded.path} is not of `loren-jax train`; use loren_jax.journal.replay"
         )
     # The journal itself describes the optimiser; the options may be of a version that had others.
-    config = TrainConfig.from_json(run["config"] | {"optimizer": _ANY_OPTIMIZER})
+    config = config_from_json(run["config"] | {"optimizer": _ANY_OPTIMIZER})
     config = dataclasses.replace(config, model=base or config.model)
-    source, names = locate(model_directory(config.model)), tuple(run["label_names"])
-    prompt = None if run["prompt"] is None else Prompt(run["prompt"][0], tuple(run["prompt"][1]))
-    model = model_of(config, source, Reader(source, prompt), names)
+    model, origin = _model_of(config, locate(model_directory(config.model)), run)
     trainable = trainable_model(config, model)
     for tree, described in ((trainable.frozen, run["frozen"]), (trainable.params, None)):
         wanted = recorded.header["params"] if described is None else described
         journal.require_same(journal.described(tree), wanted, "the base model")
-    return Rebuilt(
-        trainable, Origin(source, model.config, names, prompt, run["max_length"]), recorded
-    )
+    return Rebuilt(trainable, origin, recorded)
+
+
+def _model_of(
+    config: RunConfig, source: Path, run: Mapping[str, Any]
+) -> tuple[Classifier | LanguageModel, Origin | TextOrigin]:
+    """The model that a run began with, and what a saved one must tell."""
+    if not isinstance(config, TrainConfig):
+        model = causal_model(source, dtype=config.dtype)
+        told = (run[name] for name in ("template", "loss_on", "max_length"))
+        return model, TextOrigin(source, model.config, *told)
+    names = tuple(run["label_names"])
+    prompt = None if run["prompt"] is None else Prompt(run["prompt"][0], tuple(run["prompt"][1]))
+    model = model_of(config, source, Reader(source, prompt), names)
+    return model, Origin(source, model.config, names, prompt, run["max_length"])
 
 
 def export_step(
@@ -94,7 +112,7 @@ def export_step(
         raise FileExistsError(f"output: {output} exists; name another directory")
     rebuilt = rebuild(path, base)
     again = journal.replay(rebuilt.trainable.params, rebuilt.recorded, step)
-    save_model(output, rebuilt.origin, rebuilt.trainable.merge(again.params))
+    rebuilt.save(output, rebuilt.trainable.merge(again.params))
     # A journal alone may lie beside files of another run.
     directory, exact = path if path.is_dir() else None, not again.differences
     write_card(output, read_provenance(rebuilt.recorded, directory, steps=again.steps, exact=exact))
@@ -111,7 +129,9 @@ def verify(path: Path, base: str | None = None) -> Verification:
     difference = 0.0
     if step is not None:
         dtype = files.read_json(saved / files.CONFIG)["dtype"]
-        found = _leaves(opened(str(saved), dtype)[0].params)
+        text = isinstance(rebuilt.origin, TextOrigin)
+        own = causal_model(saved, dtype=dtype) if text else opened(str(saved), dtype)[0]
+        found = _leaves(own.params)
         difference = _largest_difference(found, _leaves(rebuilt.trainable.merge(again.params)))
     return Verification(
         steps=recorded.steps,

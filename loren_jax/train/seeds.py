@@ -12,7 +12,7 @@ from loren_jax.reports.summary import Summary
 from loren_jax.reports.tables import Spread
 from loren_jax.runs import processes
 from loren_jax.runs.directory import holds_run, require_free
-from loren_jax.train.config import TrainConfig
+from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.training import RunResult, resume, train
 
 
@@ -38,7 +38,7 @@ class SeedsResult(NamedTuple):
         return self.results[-1].summary.interrupted
 
 
-def train_seeds(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> SeedsResult:
+def train_seeds(config: RunConfig, sizes: Mapping[str, int] | None = None) -> SeedsResult:
     """Runs a configuration with each of its seeds, each in a directory of its own.
 
     A signal ends the current run and starts no other; `resume_seeds` goes on.
@@ -90,9 +90,9 @@ def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> See
             f"resume: {directory} was written by an older version, which did not say how to go on: "
             "resume its runs one by one"
         )
-    config = dataclasses.replace(TrainConfig.from_json(values["config"]), output=directory)
+    config = dataclasses.replace(config_from_json(values["config"]), output=directory)
 
-    def go_on(run: TrainConfig, label: str) -> RunResult:
+    def go_on(run: RunConfig, label: str) -> RunResult:
         summary = run.directory / files.SUMMARY
         found = processes.told(lambda: files.read_json(summary) if summary.is_file() else None)
         if found is not None and not found["interrupted"]:
@@ -104,7 +104,7 @@ def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> See
     return _run(config, [partial(go_on, run) for run in _runs(config)])
 
 
-def _runs(config: TrainConfig) -> list[TrainConfig]:
+def _runs(config: RunConfig) -> list[RunConfig]:
     place = lambda seed: config.directory / f"seed{seed}"
     return [
         dataclasses.replace(config, seed=seed, seeds=None, output=place(seed))
@@ -112,7 +112,7 @@ def _runs(config: TrainConfig) -> list[TrainConfig]:
     ]
 
 
-def _run(config: TrainConfig, starts: Sequence[Callable[..., RunResult]]) -> SeedsResult:
+def _run(config: RunConfig, starts: Sequence[Callable[..., RunResult]]) -> SeedsResult:
     results, seeds = [], config.seeds or ()
     for number, (seed, start) in enumerate(zip(seeds, starts, strict=True), start=1):
         results.append(start(label=f"seed {seed} ({number}/{len(seeds)})"))
@@ -129,7 +129,7 @@ def _run(config: TrainConfig, starts: Sequence[Callable[..., RunResult]]) -> See
             "seeds": [summary.facts["seed"] for summary in complete],
             "planned_seeds": list(result.planned),
             "runs": [run.directory.name for run in results],
-            "protocol": results[0].summary.facts["protocol"],
+            "protocol": results[0].summary.facts.get("protocol"),
             "statistics": common,
             "scores": rows,
         }
@@ -142,7 +142,8 @@ def seeds_text(result: SeedsResult) -> str:
     complete = [run.summary for run in result.results if not run.summary.interrupted]
     seeds = ", ".join(str(summary.facts["seed"]) for summary in complete) or "none"
     first = result.results[0].summary.facts
-    protocol = "" if first["protocol"] is None else f", protocol {first['protocol']}"
+    protocol = first.get("protocol")
+    protocol = "" if protocol is None else f", protocol {protocol}"
     lines = [f"{first['optimizer']} on {first['model']}, {first['data']}{protocol}: seeds {seeds}"]
     if len(complete) < len(result.planned):
         lines[0] += (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loren_jax import journal
-from loren_jax.objectives import Classification
+from loren_jax.objectives import Classification, Text
 from loren_jax.optimizers import METHODS
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
@@ -17,10 +17,13 @@ from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
 from loren_jax.tasks import Rows
 from loren_jax.train.cards import write_run_card
-from loren_jax.train.config import TrainConfig
+from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
 from loren_jax.types import PyTree
+
+OBJECTIVES: Mapping[str, Any] = {"classification": Classification, "text": Text}
+"""What makes an objective of a configuration, by its name."""
 
 
 class RunResult(NamedTuple):
@@ -36,17 +39,17 @@ class RunResult(NamedTuple):
 
 
 def train(
-    config: TrainConfig,
+    config: RunConfig,
     sizes: Mapping[str, int] | None = None,
     *,
     label: str = "",
     callbacks: Sequence[Callback] = (),
 ) -> RunResult:
-    """Fine-tunes a classifier and writes model, metrics, journal, curve and summary.
+    """Fine-tunes a model and writes model, metrics, journal, curve and summary.
 
     Ctrl-C or SIGTERM ends the run after the current step, and what was learned is kept; the
-    summary then says `interrupted`, and `resume` goes on. With a protocol the parameters of the
-    best evaluation are kept, which costs one copy of the trained parameters.
+    summary then says `interrupted`, and `resume` goes on. Where the best is kept, as with a
+    protocol, this costs one copy of the trained parameters.
 
     Of several processes, each of which calls this, the first writes all files.
 
@@ -116,7 +119,7 @@ def resume(
 
 
 def advance(
-    config: TrainConfig,
+    config: RunConfig,
     sizes: Mapping[str, int] | None = None,
     *,
     share: float = 1.0,
@@ -143,7 +146,7 @@ def advance(
     return _train(config, sizes, label, (), goes_on=goes_on, share=share)
 
 
-def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
+def stored_config(directory: Path, steps: int | None = None) -> RunConfig:
     """The configuration of a run that may be resumed, which the first process reads.
 
     `steps` are those to take in all; None for as many as were planned.
@@ -179,13 +182,13 @@ def stored_config(directory: Path, steps: int | None = None) -> TrainConfig:
     if steps is not None:
         values["steps"] = steps
     try:
-        return dataclasses.replace(TrainConfig.from_json(values), output=directory)
+        return dataclasses.replace(config_from_json(values), output=directory)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{directory / files.CONFIG}: {error}") from error
 
 
 def method_of(
-    config: TrainConfig, trained_paths: list[str] | None, factors: Mapping[str, Any] | None = None
+    config: RunConfig, trained_paths: list[str] | None, factors: Mapping[str, Any] | None = None
 ) -> journal.Method:
     """The optimiser of a run as a journal describes it; the run builds it from this.
 
@@ -206,7 +209,7 @@ def method_of(
     )
 
 
-def forecast(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> Forecast:
+def forecast(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Forecast:
     """What a run will take: time and memory, of one evaluation and one step; writes nothing.
 
     Args:
@@ -224,7 +227,7 @@ def forecast(config: TrainConfig, sizes: Mapping[str, int] | None = None) -> For
 
 
 def _train(
-    config: TrainConfig,
+    config: RunConfig,
     sizes: Mapping[str, int] | None,
     label: str,
     callbacks: Sequence[Callback],
@@ -246,17 +249,17 @@ def _train(
 
 
 def _prepared(
-    config: TrainConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
+    config: RunConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
 ) -> Run:
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
-    if devices.evaluation.mesh.size > 1 and config.input_directions is not None:
+    if devices.evaluation.mesh.size > 1 and config.follows_inputs:
         raise ValueError(
             "input_directions are found on one device so far, not on a mesh: leave --mesh away, or "
             "input_directions"
         )
     with status(f"reading {config.data} and {config.model}"):
-        objective = Classification(
+        objective = OBJECTIVES[config.OBJECTIVE](
             config,
             evaluation=devices.evaluation,
             sharding=devices.sharding,
@@ -283,8 +286,8 @@ def share_of(steps: int, share: float) -> int:
 
 
 def _run(
-    config: TrainConfig,
-    objective: Classification,
+    config: RunConfig,
+    objective: Classification | Text,
     devices: Devices,
     factors: Mapping[str, Any] | None,
 ) -> Run:
@@ -327,10 +330,10 @@ def _run(
     )
 
 
-def _stored_factors(config: TrainConfig) -> Mapping[str, Any] | None:
+def _stored_factors(config: RunConfig) -> Mapping[str, Any] | None:
     """The fan-in vectors that a run began with, which lie beside its journal."""
     path = config.directory / files.JOURNAL
-    if config.input_directions is None or not path.is_file():
+    if not config.follows_inputs or not path.is_file():
         return None
     recorded = journal.read(path)
     return journal.factors.load(path, recorded.header["method"].get("factors", ""))

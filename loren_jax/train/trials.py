@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax.reports.summary import Summary
-from loren_jax.train.config import TrainConfig
+from loren_jax.train.config import CONFIGS, RunConfig
 from loren_jax.train.methods import MethodOptions, method_name, options_named
 
 _FIXED = ("output", "overwrite", "seeds", "report_to")
@@ -30,15 +30,16 @@ class Trial(NamedTuple):
 
     name: str
     options: Mapping[str, Any]
-    config: TrainConfig
+    config: RunConfig
     summary: Summary | None = None
     state: str = "waiting"
 
 
-def grid(config: TrainConfig, vary: Mapping[str, Sequence[Any]]) -> list[Trial]:
+def grid(config: RunConfig, vary: Mapping[str, Sequence[Any]]) -> list[Trial]:
     """All combinations of the values; see `sweep`.
 
     Example:
+        >>> from loren_jax.train import TrainConfig
         >>> config = TrainConfig(optimizer=options_named("loren")(learning_rate=0.1))
         >>> [trial.name for trial in grid(config, {"learning_rate": (0.1, 0.3), "rank": (1,)})]
         ['learning_rate=0.1,rank=1', 'learning_rate=0.3,rank=1']
@@ -46,7 +47,7 @@ def grid(config: TrainConfig, vary: Mapping[str, Sequence[Any]]) -> list[Trial]:
     vary = {name.replace("-", "_"): values for name, values in vary.items()}
     require_known(vary, map(method_name, vary.get("optimizer", [config.optimizer])))
     own = {field.name for field in dataclasses.fields(config)}
-    found: list[tuple[dict[str, Any], TrainConfig]] = []
+    found: list[tuple[dict[str, Any], RunConfig]] = []
     for values in itertools.product(*vary.values()):
         options = dict(zip(vary, values, strict=True))
         method = {name: value for name, value in options.items() if name not in own}
@@ -60,7 +61,7 @@ def grid(config: TrainConfig, vary: Mapping[str, Sequence[Any]]) -> list[Trial]:
     return trials_of(found)
 
 
-def trials_of(found: Sequence[tuple[Mapping[str, Any], TrainConfig]]) -> list[Trial]:
+def trials_of(found: Sequence[tuple[Mapping[str, Any], RunConfig]]) -> list[Trial]:
     """Trials of options and configurations, with names that tell them apart."""
     names = [",".join(f"{n}={value}" for n, value in options.items()) for options, _ in found]
     names = [re.sub(r"[^\w.=,+-]+", "_", name)[:100] for name in names]
@@ -75,7 +76,7 @@ def require_known(vary: Mapping[str, Sequence[Any]], methods: Iterable[str]) -> 
         raise ValueError(
             "vary is empty: name an option and its values, such as learning-rate=0.03,0.1,0.3"
         )
-    kinds = [TrainConfig, *(options_named(method) for method in methods)]
+    kinds = [*CONFIGS.values(), *(options_named(method) for method in methods)]
     known = {field.name for kind in kinds for field in dataclasses.fields(kind)} - {*_FIXED}
     for name, values in vary.items():
         if name in _FIXED:

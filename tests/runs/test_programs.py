@@ -51,6 +51,19 @@ def test_compiles_once_and_learns():
     assert np.mean(means[-4:]) < 0.7 * np.mean(means[:4])
 
 
+def test_batches_of_another_shape_have_a_program_of_their_own():
+    """Which is compiled when the first of them comes, and never again."""
+    chex.clear_trace_counter()
+    loss = chex.assert_max_traces(bag_of_words, 2)
+    params, state, programs = programs_of(mezo(0.02, perturbation_scale=1e-12), loss)
+    for number in range(4):
+        ids, labels = make_batch(number)
+        wide = np.concatenate([ids, ids], axis=1), labels
+        for batch in ((ids, labels), wide):
+            found = programs.probe(params, state, batch)
+            np.testing.assert_allclose(found[0, 0], bag_of_words(params, batch), rtol=1e-5)
+
+
 def test_losses_are_those_of_the_queries():
     # At a scale this small every query is the loss at the parameters themselves.
     optimizer = mezo(1e-6, num_directions=2, perturbation_scale=1e-12)

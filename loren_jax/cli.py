@@ -249,12 +249,14 @@ def _evaluate(config: Any) -> int:
 
     found = evaluate(config)
     scores = dict(found.scores)
-    by_class = scores.pop(BY_CLASS)
+    by_class = scores.pop(BY_CLASS, None)
     print(f"examples           {scores.pop('examples')}")
     loss = scores.pop("loss")
     for name, value in scores.items():
-        print(f"{name:<19}{value:.4f}")
+        print(f"{name:<19}{value:.4f}" if isinstance(value, float) else f"{name:<19}{value}")
     print(f"mean loss          {loss:.4f}")
+    if by_class is None:
+        return 0
     print(f"majority baseline  {found.majority_accuracy:.4f}")
     low, high = by_class["accuracy_interval"]
     print(f"accuracy, 95 %     {low:.4f} to {high:.4f}")

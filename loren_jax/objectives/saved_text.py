@@ -80,6 +80,7 @@ class TextReader:
     def __init__(self, source: Path, **options: Any):
         self.tokenizer = open_tokenizer(source)
         self._reader = SpanReader(self.tokenizer, **options)
+        self._endings: set[int] = set()
 
     @classmethod
     def of(cls, source: Path, config: TextConfig) -> "TextReader":
@@ -97,7 +98,19 @@ class TextReader:
         found = self._reader.read(texts, max_length)
         largest = max(int(row.input_ids.max()) for row in found.rows)
         require_vocabulary(self.tokenizer, largest, config)
+        last = [int(row.input_ids[row.counted][-1]) for row in found.rows]
+        self._endings |= set(last) & set(self.tokenizer.all_special_ids)
         return found
+
+    @property
+    def stop_tokens(self) -> tuple[int, ...]:
+        """Behind which an answer ends: the end of a text, and what ended those that were read."""
+        end = self.tokenizer.eos_token_id
+        return tuple(sorted(self._endings | ({end} if end is not None else set())))
+
+    def said(self, tokens: Sequence[int]) -> str:
+        """What tokens say, without the special ones."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     def asked(self, texts: Texts, max_length: int) -> list[list[int]]:
         """The tokens of each dialogue up to its last answer."""

@@ -24,10 +24,12 @@ from loren_jax.objectives.saved_text import (
     save_text_model,
 )
 from loren_jax.objectives.shared_config import length_limit
+from loren_jax.objectives.text_answers import Answerer
 from loren_jax.objectives.text_config import TextConfig
 from loren_jax.objectives.text_scoring import TextScorer, token_nats
 from loren_jax.objectives.text_splits import TextSplits, text_splits
 from loren_jax.tasks.buckets import Buckets, SpanTokens
+from loren_jax.tasks.conversations import Texts
 from loren_jax.tasks.spans import SpannedRows
 from loren_jax.types import PyTree
 
@@ -65,15 +67,21 @@ class Text:
             own = {"frozen": trainable.frozen, "evaluation": evaluation, "title": title}
             return TextScorer(trainable.apply, rows, config.eval_batch_size, **own)
 
-        self.evaluate: Callable[[PyTree], dict[str, Any]] = score(prepared.held_out)
-        self.evaluation_passes = self.evaluate.passes
+        scorer = score(prepared.held_out)
+        self.evaluate: Callable[[PyTree], dict[str, Any]] = scorer
+        self.evaluation_passes = scorer.passes
+        self.shown: tuple[str, ...] = ("loss", "token_accuracy")
+        if config.generate:
+            merge, asked = trainable.merge, prepared.evaluated
+            answers = Answerer(config, prepared.model, prepared.reader, asked, merge)
+            self.evaluate = lambda params: {**scorer(params), **answers(params)}
+            self.shown = (*self.shown, "token_f1")
         self.test = None
         if prepared.test is not None:
             self.test = score(prepared.test, "test" if shown else None)
         self.batches = -(-len(prepared.train) // config.batch_size)
         self.select = "-loss" if config.keep == "best" else None
         self.held_out = "dev" if config.keep == "best" else "held-out"
-        self.shown: tuple[str, ...] = ("loss", "token_accuracy")
         self.title = f"{config.model}, {config.data}, seed {config.seed}"
         sources = {"training data": prepared.train, "held-out data": prepared.held_out}
         sources |= {} if prepared.test is None else {"test data": prepared.test}
@@ -157,6 +165,8 @@ class _Prepared(NamedTuple):
     """Model and rows, with how many texts of all were cut or dropped for their length."""
 
     model: LanguageModel
+    reader: TextReader
+    evaluated: Texts
     origin: TextOrigin
     train: Buckets
     held_out: Buckets
@@ -182,6 +192,8 @@ def _prepare(config: TextConfig, sharding: Any) -> _Prepared:
     buckets = bucketed(found, config.buckets, model.config)
     return _Prepared(
         model=model,
+        reader=reader,
+        evaluated=splits.held_out,
         origin=TextOrigin(source, model.config, reader.template, config.loss_on, limit),
         train=buckets[0],
         held_out=buckets[1],

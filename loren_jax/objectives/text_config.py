@@ -37,7 +37,7 @@ class TextConfig(ObjectiveConfig):
         buckets: Rows are padded to so many different lengths, with one compiled program for each.
         generate: So many held-out prompts are answered at each evaluation, and compared with their
             completions.
-        new_tokens: With generate, longest answer in tokens.
+        max_new_tokens: With generate, longest answer in tokens.
         trainable: Patterns of the parameters to train, such as 'layers/*/bias'; the rest is frozen.
             By default all.
     """
@@ -55,12 +55,12 @@ class TextConfig(ObjectiveConfig):
     packed: bool = False
     buckets: int = 4
     generate: int = 0
-    new_tokens: int = 64
+    max_new_tokens: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         count("buckets", self.buckets)
-        count("new_tokens", self.new_tokens)
+        count("max_new_tokens", self.max_new_tokens)
         count("generate", self.generate, 0)
         if self.data in TASKS:
             raise ValueError(

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from loren_jax.reports import files
+from loren_jax.reports.answers import ANSWERS, answers_text
 from loren_jax.reports.class_scores import BY_CLASS, class_table, interval_text
 from loren_jax.reports.curve import plot_curve
 from loren_jax.reports.metrics import read_metrics
 
-COUNTS = ("examples", BY_CLASS)
+COUNTS = ("examples", BY_CLASS, ANSWERS)
 """Among scores, what is none."""
 
 
@@ -65,7 +66,8 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """The summary as JSON values, in one level: facts, numbers, scores as `accuracy_after`.
 
-        Those of every class, of what is kept, are called `by_class`.
+        Those of every class, of what is kept, are called `by_class`, and what a language model said
+        `answers`, each with the words `before` and `after`.
         """
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         values = {**own.pop("facts"), **own}
@@ -73,6 +75,9 @@ class Summary:
             scores = values.pop(when) or {}
             values |= {f"{n}_{when}": v for n, v in scores.items() if n not in COUNTS}
         by_class = (self.after or {}).get(BY_CLASS)
+        parts = {"before": self.before or {}, "after": self.after or {}}
+        answers = {when: scores[ANSWERS] for when, scores in parts.items() if ANSWERS in scores}
+        values |= {ANSWERS: answers} if answers else {}
         return values if by_class is None else {**values, BY_CLASS: by_class}
 
     @classmethod
@@ -82,10 +87,12 @@ class Summary:
         own = {name: value for name, value in values.items() if name in names}
         rest = {name: value for name, value in values.items() if name not in names}
         by_class = {BY_CLASS: rest.pop(BY_CLASS)} if BY_CLASS in rest else {}
+        answers = rest.pop(ANSWERS, {})
         for when in ("before", "after"):
             found = [name for name in rest if name.endswith(f"_{when}")]
             scores = {name.removesuffix(f"_{when}"): rest.pop(name) for name in found}
-            own[when] = {**scores, **(by_class if when == "after" else {})} or None
+            said = {ANSWERS: answers[when]} if when in answers else {}
+            own[when] = {**scores, **said, **(by_class if when == "after" else {})} or None
         return cls(**own, facts=rest)
 
 
@@ -152,6 +159,9 @@ def summary_text(summary: Summary, directory: Path) -> str:
         scored, examples = summary.after, facts.get("held_out", "")
     if scored and BY_CLASS in scored:
         lines += [f"  {line}" for line in class_table(scored[BY_CLASS], examples)]
+    if answers := (summary.after or {}).get(ANSWERS):
+        told = answers_text((summary.before or {}).get(ANSWERS), answers)
+        lines += ["  answers to held-out prompts", *(f"    {line}" for line in told)]
     return "\n".join([_headline(summary, directory), *lines])
 
 

@@ -225,7 +225,7 @@ def _dialogue(place: str, column: str, messages: Any, answered: bool) -> tuple[T
             f"{place}: column {column!r} holds {messages!r}, not a list of messages; give each as "
             '{"role": ..., "content": ...}'
         )
-    turns = tuple(_message(place, number, one) for number, one in enumerate(messages, start=1))
+    turns = tuple(turn_of(place, number, one) for number, one in enumerate(messages, start=1))
     if answered and not any(turn.role == ASSISTANT for turn in turns):
         roles = ", ".join(dict.fromkeys(turn.role for turn in turns))
         raise ValueError(
@@ -241,7 +241,13 @@ def _dialogue(place: str, column: str, messages: Any, answered: bool) -> tuple[T
     return turns
 
 
-def _message(place: str, number: int, message: Any) -> Turn:
+def turn_of(place: str, number: int, message: Any) -> Turn:
+    """The turn that a message is, the so many-th of a place; a ValueError if it is none.
+
+    Example:
+        >>> turn_of("a.jsonl, line 1", 1, {"from": "human", "value": "2 + 2?"})
+        Turn(role='user', content='2 + 2?')
+    """
     known = {"role": "content", "from": "value"}
     found = [(r, c) for r, c in known.items() if isinstance(message, Mapping) and r in message]
     if not found or found[0][1] not in message:

@@ -9,6 +9,9 @@ from typing import Any
 from loren_jax.checkpoints import checkpoint_config, checkpoint_tokenizer
 from loren_jax.models import LanguageModel, load_language_model, locate
 from loren_jax.objectives.saved_model import model_directory, read_prompt
+from loren_jax.objectives.saved_text import read_text_settings
+from loren_jax.tasks.chat import Chat
+from loren_jax.tasks.conversations import USER, turn_of
 
 GENERATION = "generation_config.json"
 """File beside a model that names the tokens behind which it ends."""
@@ -46,7 +49,10 @@ class Talker:
             )
         self._tokenizer = checkpoint_tokenizer(path)
         template = getattr(self._tokenizer, "chat_template", None)
-        self._templated = template is not None and not raw
+        trained = (read_text_settings(path) or {}).get("template") if path.is_dir() else None
+        # As it was trained, whatever template it came with.
+        self._plain = Chat(self._tokenizer, "plain") if trained == "plain" and not raw else None
+        self._templated = template is not None and trained in (None, "own") and not raw
         if self._templated and importlib.util.find_spec("jinja2") is None:
             raise ImportError(
                 f"model: the chat template of {model} needs jinja2, which is not installed: pip "
@@ -67,6 +73,12 @@ class Talker:
         """
         if not asked or (isinstance(asked, str) and not asked.strip()):
             raise ValueError(f"{place} is empty; say what the model is to go on from")
+        if self._plain is not None:
+            messages = [{"role": USER, "content": asked}] if isinstance(asked, str) else asked
+            turns = [turn_of(place, number, one) for number, one in enumerate(messages, start=1)]
+            return self._ended_nowhere(
+                self._tokenizer(self._plain.asked(turns, place))["input_ids"]
+            )
         if not self._templated:
             if not isinstance(asked, str):
                 raise ValueError(f"{place} has turns, but no chat template is used; give a text")

@@ -53,7 +53,7 @@ TEXT_GROUPS: Mapping[str, tuple[str, str]] = {
     "model": ("model trainable lora_rank", "lora_targets lora_alpha dtype"),
     "training": (
         "steps epochs batch_size schedule eval_every keep patience generate seed seeds",
-        "new_tokens warmup_steps micro_batch_size eval_batch_size max_nonfinite_steps",
+        "max_new_tokens warmup_steps micro_batch_size eval_batch_size max_nonfinite_steps",
     ),
 }
 """Those of a `TrainTextConfig`."""

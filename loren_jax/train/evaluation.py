@@ -14,13 +14,17 @@ from loren_jax.reports.files import JOURNAL
 from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
 from loren_jax.tasks.sources import HELD_OUT, local_splits
 from loren_jax.train.config import EvaluateConfig
+from loren_jax.train.text_evaluation import evaluate_text, writes
 
 
 class Evaluation(NamedTuple):
-    """Loss, accuracy and the metrics that count; what the most frequent class would have."""
+    """Loss, accuracy and the metrics that count; what the most frequent class would have.
+
+    Of a language model there are no classes, and the latter is None.
+    """
 
     scores: dict[str, Any]
-    majority_accuracy: float
+    majority_accuracy: float | None
 
 
 def evaluate(config: EvaluateConfig) -> Evaluation:
@@ -36,6 +40,8 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         ValueError: If the data or the checkpoint is malformed, or a label is unknown to the model.
         OSError: If a file is absent.
     """
+    if writes(config.model):
+        return Evaluation(evaluate_text(config), None)
     model, reader, prompt = opened(config.model)
     examples = _examples(config, model.label_names, prompt)
     limit = max_length_of(config.model, config.max_length, model)

@@ -241,3 +241,64 @@ def test_errors_are_one_line(files, tmp_path, capsys):
     assert told.startswith("loren-jax: error: ")
     assert "bad.jsonl: none of messages, conversations, prompt and completion" in told
     assert len(told.splitlines()) == 1
+
+
+def printed(capsys):
+    """By name the numbers that `evaluate` prints."""
+    pairs = (line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    return {name.strip(): float(value) for name, value in pairs}
+
+
+def test_evaluate_scores_what_was_held_out(config, whole, files, capsys):
+    """Of a run that selected, the texts that it scored once at its end."""
+    arguments = ["evaluate", "--model", str(whole.directory), "--data", str(files[1])]
+    assert main([*arguments, "--held-out"]) == 0
+    found = printed(capsys)
+    assert found["mean loss"] == pytest.approx(whole.summary.test["loss"], abs=1e-3)
+    assert found["examples"] == whole.summary.test["examples"]
+    assert main(arguments) == 0
+    assert printed(capsys)["examples"] == 60
+    assert main([*arguments, "--held-out", "--seed", "3"]) == 2
+    assert "--seed is 3, but the run of" in capsys.readouterr().err
+    assert main(["evaluate", "--model", str(whole.directory)]) == 2
+    assert "data is the task sst2" in capsys.readouterr().err
+
+
+def test_a_model_alone_does_not_say_what_was_held_out(whole, files, tmp_path, capsys):
+    export_step(whole.directory, tmp_path / "model")
+    arguments = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(files[1])]
+    assert main([*arguments, "--held-out"]) == 2
+    assert "is no run, which would say what it held out" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_answers_are_told_and_a_resumed_run_has_the_same(config, tmp_path, capsys):
+    asking = dataclasses.replace(config, generate=3, max_new_tokens=4, steps=6)
+    expected = train(dataclasses.replace(asking, output=tmp_path / "whole")).directory
+    directory = stopped(asking, tmp_path / "run", 3)
+    resume(directory)
+    assert facts(directory) == facts(expected)
+    summary = json.loads((directory / "summary.json").read_text())
+    assert summary["answers"].keys() == {"before", "after"}
+    more = ["--generate", "2", "--max-new-tokens", "4"]
+    assert main(text_arguments(config.model, config.data, tmp_path / "told", *more)) == 0
+    told = capsys.readouterr().out
+    assert "held-out exact_match" in told
+    lines = told[told.index("answers to held-out prompts") :].splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["wanted", "before", "after"]
+    assert "answers" not in json.loads((directory / "metrics.jsonl").read_text().split("\n")[0])
+
+
+def test_a_trained_model_is_asked_in_the_template_of_its_training(whole, capsys):
+    from loren_jax.models import generate
+    from loren_jax.train.chats import Talker
+
+    talker = Talker(str(whole.directory))
+    asked = talker.tokens("1-2", "prompt")
+    assert talker.text(asked) == "User: 1-2\nAssistant:"
+    assert talker.tokens([{"role": "user", "content": "1-2"}], "prompt") == asked
+    assert talker.text(Talker(str(whole.directory), raw=True).tokens("1-2", "prompt")) == "1-2"
+    said = generate(talker.model, asked, max_new_tokens=4, stop_tokens=talker.stop_tokens)
+    words = ["generate", str(whole.directory), "--prompt", "1-2", "--max-new-tokens", "4"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.rstrip("\n") == talker.text(said)

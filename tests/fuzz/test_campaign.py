@@ -42,6 +42,17 @@ def test_perturbed_evaluation_agrees_with_copies_in_double_precision():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [5006752, 7000520, 7001094, 8000760])
+def test_programs_that_failed_once(seed):
+    """Parts of a mesh outside a compiled program; noise scaled in float64."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.fuzz", "--replay", str(seed)]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=root, env=env)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.slow
 def test_a_wrong_rule_is_found(monkeypatch):
     """A rule that turns the weight and forgets the factors."""
 

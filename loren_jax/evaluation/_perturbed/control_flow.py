@@ -163,8 +163,7 @@ def shard_map(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -
         axis_names=set(params["newly_manual_axes"]),
         check_vma=params["check_vma"],
     )
-    # Over a part of the mesh JAX maps in compiled programs alone, and a query may run outside one.
-    return jax.jit(mapped)(*_parts(inputs))
+    return jax.jit(mapped)(*_parts(inputs))  # compiled, as in `bind`
 
 
 def _arrays(

@@ -129,5 +129,9 @@ def _of_jax(constant: Value) -> Any:
 
 def bind(equation: core.JaxprEqn, inputs: Sequence[Any], **changes: Any) -> Any:
     """The equation's primitive on arrays, with some of its parameters changed."""
-    params = equation.primitive.get_bind_params(equation.params)
-    return equation.primitive.bind(*inputs, **(params | changes))
+    params = equation.primitive.get_bind_params(equation.params) | changes
+    bound = lambda *inputs: equation.primitive.bind(*inputs, **params)
+    if equation.primitive.name != "shard_map":
+        return bound(*inputs)
+    # Over a part of a mesh JAX maps in compiled programs alone, and a query may run outside one.
+    return jax.jit(lambda *inputs: [*bound(*inputs)])(*inputs)

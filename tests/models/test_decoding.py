@@ -51,6 +51,7 @@ def asked(family, evaluation, chunk_size, sampling=DRAWN):
     return jax.jit(run), (params, directions_of(family))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("sampling", [Sampling(), DRAWN], ids=["greedy", "drawn"])
 @pytest.mark.parametrize("family", DECODERS)
 def test_no_weight_is_built_for_perturbed_answers(family, sampling):
@@ -59,6 +60,7 @@ def test_no_weight_is_built_for_perturbed_answers(family, sampling):
     assert diagnostics.materialised(length, model.params) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("family", DECODERS)
 def test_answers_of_queries_are_those_of_perturbed_copies(family):
     program, arguments = asked(family, materialised, 1)

@@ -18,6 +18,7 @@ NEEDED = {
     "default": (),
     "linear": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+    "yarn": ("factor",),
 }
 """The kinds, and what a file must say of each."""
 
@@ -28,12 +29,16 @@ class Rotary:
 
     Attributes:
         theta: The base: pair i of a head of H entries turns by ``theta ** (-2 i / H)`` a token.
-        kind: ``default``; ``linear``, all slower by ``factor``; or ``llama3``, the slow ones slower
-            by ``factor``, the fast ones as they were and those between interpolated.
+        kind: ``default``; ``linear``, all slower by ``factor``; or ``llama3`` and ``yarn``, the
+            slow ones slower by ``factor``, the fast ones as they were and those between
+            interpolated, by their turns or by their numbers.
         factor: By how much longer texts are to be read than those of the first training.
         low_freq_factor: A pair is slow that turns fewer times than this in ``original_length``.
         high_freq_factor: A pair is fast that turns more often than this in ``original_length``.
         original_length: Length of the texts of the first training, in tokens.
+        beta_fast: ``high_freq_factor`` of ``yarn``.
+        beta_slow: ``low_freq_factor`` of ``yarn``.
+        attention_factor: What ``yarn`` multiplies queries and keys with.
     """
 
     theta: float = 10000.0
@@ -42,6 +47,9 @@ class Rotary:
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_length: int = 8192
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuses what ``frequencies`` does not compute."""
@@ -70,10 +78,10 @@ class Rotary:
         Example:
             >>> Rotary.from_hugging_face({"rope_theta": 500000.0}).theta
             500000.0
-            >>> Rotary.from_hugging_face({"rope_parameters": {"rope_type": "yarn"}})
+            >>> Rotary.from_hugging_face({"rope_parameters": {"rope_type": "longrope"}})
             Traceback (most recent call last):
             ...
-            ValueError: rope_type='yarn' is not supported; use one of ('default', ...)
+            ValueError: rope_type='longrope' is not supported; use one of ('default', ...)
         """
         said = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
         kind = said.get("rope_type") or said.get("type") or "default"
@@ -87,9 +95,11 @@ class Rotary:
         if missing := [name for name in needed if name not in said]:
             raise ValueError(f"rope_type={kind!r}: rope_parameters or rope_scaling lacks {missing}")
         options = {name: said[name] for name in needed}
-        if kind == "llama3":
+        if kind in ("llama3", "yarn"):
             length = said.get("original_max_position_embeddings")
             options["original_length"] = length or raw.get("max_position_embeddings", 2048)
+        if kind == "yarn":
+            options |= _yarn_options(said)
         return cls(theta=theta, kind=kind, **options)
 
     @classmethod
@@ -130,6 +140,9 @@ class Rotary:
         frequency = self.theta ** -(np.arange(0, head_size, 2) / head_size)
         if self.kind == "linear":
             frequency = frequency / self.factor
+        if self.kind == "yarn":
+            slowed = self._slowed(head_size)
+            frequency = (1 - slowed) * frequency + slowed * frequency / self.factor
         if self.kind == "llama3":
             turns = self.original_length * frequency / (2 * math.pi)
             span = self.high_freq_factor - self.low_freq_factor
@@ -143,7 +156,37 @@ class Rotary:
         Computed where they are needed: a program holds T F numbers of each, the parameters none.
         """
         turned = jnp.asarray(position, jnp.float32)[:, None] * self.frequencies(head_size)[None, :]
-        return jnp.cos(turned), jnp.sin(turned)
+        cosine, sine = jnp.cos(turned), jnp.sin(turned)
+        if self.attention_factor != 1:
+            return cosine * self.attention_factor, sine * self.attention_factor
+        return cosine, sine
+
+    def _slowed(self, head_size: int) -> Float[np.ndarray, " F"]:
+        """By how much YaRN slows each pair: 0 for not at all, 1 for the whole factor."""
+        pair = lambda turns: (
+            head_size
+            * math.log(self.original_length / (turns * 2 * math.pi))
+            / (2 * math.log(self.theta))
+        )
+        first = max(math.floor(pair(self.beta_fast)), 0)
+        last = min(math.ceil(pair(self.beta_slow)), head_size - 1)
+        span = last - first or 0.001
+        return np.clip((np.arange(head_size // 2) - first) / span, 0, 1)
+
+
+def _yarn_options(said: Mapping[str, Any]) -> dict[str, float]:
+    """What a file says of YaRN beside the factor; its heads are scaled as the paper suggests."""
+    for name, only in (("mscale", None), ("mscale_all_dim", None), ("truncate", True)):
+        if said.get(name, only) not in (only, None):
+            raise ValueError(
+                f"{name}={said[name]!r} is not supported; use a checkpoint with {name}={only!r}"
+            )
+    own = 1.0 if said["factor"] <= 1 else 0.1 * math.log(said["factor"]) + 1.0
+    return {
+        "beta_fast": said.get("beta_fast") or 32.0,
+        "beta_slow": said.get("beta_slow") or 1.0,
+        "attention_factor": said.get("attention_factor") or own,
+    }
 
 
 PLAIN = Rotary()

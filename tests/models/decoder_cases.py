@@ -34,6 +34,7 @@ TIED = {
     "hidden_act": "gelu",
     "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50.0},
 }
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 UPPER = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
 LOWER = {"sliding_window": 2, "layer_types": ["sliding_attention", "full_attention"]}
 UNCAPPED = {"final_logit_softcapping": None, "attn_logit_softcapping": None}
@@ -78,7 +79,10 @@ CASES = {
         "language_model",
         {**UPPER, "attention_bias": True},
     ),
-    ("qwen3", "classification"): ("classification", {"sliding_window": 2}),  # which is not in use
+    ("qwen3", "yarn, a window that is not in use"): (
+        "classification",
+        {"sliding_window": 2, "rope_scaling": YARN},
+    ),
     ("gemma2", "window shorter than the text"): ("language_model", {}),
     ("gemma2", "untied, no caps, other kinds"): (
         "language_model",

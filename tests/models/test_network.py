@@ -90,7 +90,7 @@ REFUSED = [
     ("gemma3_text", {"attn_logit_softcapping": 50.0}, r"attn_logit_softcapping=50\.0 is not"),
     ("gemma3_text", {"sliding_window_pattern": 0}, "sliding_window_pattern=0 must be at least 1"),
     ("gemma3_text", {"sliding_window_pattern": "6"}, "sliding_window_pattern='6' must be of type"),
-    ("gemma3_text", {"rope_scaling": {"rope_type": "yarn"}}, "rope_type='yarn' is not supported"),
+    ("gemma3_text", {"rope_scaling": {"rope_type": "longrope"}}, "rope_type='longrope' is not"),
     ("smollm3", {"no_rope_layers": [1]}, "no_rope_layers has 1 entries.*num_hidden_layers=2"),
     ("smollm3", {"no_rope_layers": [1, 2]}, r"no_rope_layers=\[1, 2\] must be a list of 0 and 1"),
     ("smollm3", {"no_rope_layers": "10"}, "no_rope_layers='10' must be a list of 0 and 1"),
@@ -108,7 +108,7 @@ REFUSED = [
     ("modernbert", {"num_attention_heads": 4}, "size of a head, 3, must be even"),
     ("modernbert", {"layer_types": ["full_attention"]}, "has 1 entries.*num_hidden_layers=3"),
     ("modernbert", {"hidden_activation": "mish"}, "hidden_activation='mish' is not supported"),
-    ("qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type='yarn' is not"),
+    ("qwen3", {"rope_parameters": {"rope_type": "yarn"}}, r"'yarn': .* lacks \['factor'\]"),
 ]
 
 

@@ -15,6 +15,7 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
 
 
 def test_rotation_multiplies_by_a_unit_complex_number():
@@ -62,7 +63,9 @@ def test_llama3_slows_the_slow_pairs_alone():
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(
-    "scaling", [None, {"rope_type": "linear", "factor": 4.0}, LLAMA3], ids=lambda s: str(s)[:24]
+    "scaling",
+    [None, {"rope_type": "linear", "factor": 4.0}, LLAMA3, YARN, {**YARN, "beta_fast": 8.0}],
+    ids=lambda s: str(s)[:24],
 )
 def test_frequencies_agree_with_transformers(scaling):
     pytest.importorskip("torch")
@@ -70,10 +73,21 @@ def test_frequencies_agree_with_transformers(scaling):
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     sizes = {"hidden_size": 1024, "num_attention_heads": 8, "max_position_embeddings": 131072}
-    raw = {**sizes, "rope_theta": 500000.0, "rope_scaling": scaling}
-    oracle = LlamaRotaryEmbedding(LlamaConfig(**raw)).inv_freq.numpy()
-    found = Rotary.from_hugging_face(raw).frequencies(128)
-    np.testing.assert_allclose(found, oracle, rtol=1e-6)
+    raw = {**sizes, "rope_theta": 500000.0, "rope_scaling": scaling and dict(scaling)}
+    oracle = LlamaRotaryEmbedding(LlamaConfig(**raw))
+    found = Rotary.from_hugging_face(raw)
+    np.testing.assert_allclose(found.frequencies(128), oracle.inv_freq.numpy(), rtol=2e-6)
+    assert found.attention_factor == pytest.approx(oracle.attention_scaling)
+
+
+def test_yarn_slows_the_slow_pairs_and_scales_the_heads():
+    plain = Rotary(theta=1e6)
+    scaled = Rotary.from_hugging_face({"rope_theta": 1e6, "rope_scaling": YARN})
+    ratio = scaled.frequencies(128) / plain.frequencies(128)
+    np.testing.assert_allclose(ratio[[0, -1]], [1, 1 / 4], rtol=1e-6)
+    assert (np.diff(ratio) <= 1e-7).all()
+    wide, narrow = (np.asarray(r.angles(np.zeros(1, int), 128)[0]) for r in (scaled, plain))
+    np.testing.assert_allclose(wide / narrow, 0.1 * np.log(4) + 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +130,9 @@ def test_layers_of_each_type_have_their_own():
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "rope_type='yarn'.*llama3"),
+        ({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}, "rope_type='longrope'.*yarn"),
+        ({"rope_scaling": {**YARN, "mscale": 1.0}}, r"mscale=1\.0 is not supported"),
+        ({"rope_scaling": {**YARN, "truncate": False}}, "truncate=False is not supported"),
         ({"rope_scaling": {"rope_type": "linear"}}, r"'linear'.*lacks \['factor'\]"),
         ({"partial_rotary_factor": 0.5}, r"partial_rotary_factor=0\.5"),
         ({"rope_theta": -1.0}, r"rope_theta=-1\.0"),

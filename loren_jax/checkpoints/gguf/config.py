@@ -102,6 +102,14 @@ def _rope_scaling(header: GGUFHeader, theta: float, head_dim: int) -> dict[str, 
     name = f"{header.require('general.architecture')}.rope"
     kind = header.get(f"{name}.scaling.type", "none")
     linear = header.get(f"{name}.scale_linear", 1.0)
+    if kind == "yarn":
+        return {
+            "rope_type": "yarn",
+            "factor": header.require(f"{name}.scaling.factor"),
+            "original_max_position_embeddings": header.require(
+                f"{name}.scaling.original_context_length"
+            ),
+        }
     if kind == "linear":
         linear = header.require(f"{name}.scaling.factor")
     elif kind != "none":

@@ -57,6 +57,14 @@ def test_linear_scaling_is_told(tmp_path):
     assert config["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
 
 
+def test_yarn_is_told(tmp_path):
+    numbers = {"rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32768}
+    kind = {"qwen2.rope.scaling.type": "yarn"}
+    config = config_of(tmp_path / "model.gguf", family="qwen2", numbers=numbers, texts=kind)
+    rotary = Rotary.from_hugging_face(config)
+    assert (rotary.kind, rotary.factor, rotary.original_length) == ("yarn", 4.0, 32768)
+
+
 def test_llama3_factors_are_what_the_network_divides_by():
     rotary = Rotary(theta=500000.0, kind="llama3", factor=8.0)
     factors = llama3_factors(500000.0, 128, 8.0, 8192)
@@ -89,7 +97,8 @@ REFUSED = {
     "cap": ({"family": "qwen3", "numbers": {"final_logit_softcapping": 2.0}}, "qwen3.final_logit_"),
     "option": ({"numbers": {"logit_scale": 2.0}}, r"option 'llama\.logit_scale' is not"),
     "experts": ({"numbers": {"expert_count": 8}}, "mixture of experts"),
-    "yarn": ({"texts": {"llama.rope.scaling.type": "yarn"}}, "type='yarn' is not supported"),
+    "long": ({"texts": {"llama.rope.scaling.type": "longrope"}}, "type='longrope' is not"),
+    "yarn": ({"texts": {"llama.rope.scaling.type": "yarn"}}, r"has no 'llama\.rope\.scaling\.fac"),
     "partial": ({"numbers": {"rope.dimension_count": 4}}, "dimension_count=4 is not supported"),
     "heads": ({"numbers": {"attention.head_count": 0}}, "number of heads"),
     "embedding": ({"tensors": {}}, "no tensor 'token_embd.weight'"),

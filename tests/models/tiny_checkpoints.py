@@ -6,6 +6,7 @@ their names: wide enough that every activation and every softmax is felt.
 
 import functools
 import json
+from copy import deepcopy
 
 import jax
 import jax.numpy as jnp
@@ -291,7 +292,8 @@ class TinyDecoder(TinyCheckpoint):
         import transformers
 
         cls = getattr(transformers, TORCH_CLASSES[self.raw["model_type"], self.config.head])
-        raw = {name: entry for name, entry in self.raw.items() if name not in LABELS}
+        # A copy, as transformers completes what it is given.
+        raw = {name: deepcopy(entry) for name, entry in self.raw.items() if name not in LABELS}
         model = cls(cls.config_class(**raw, num_labels=3)).eval()
         state = {name: torch.tensor(tensor) for name, tensor in self.tensors.items()}
         missing, unexpected = model.load_state_dict(state, strict=False)

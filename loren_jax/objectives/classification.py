@@ -186,7 +186,8 @@ class Classification:
     def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
         """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
         if self._config.lora_rank is not None:
-            save_adapter(directory, self._config, self._prepared.origin, trained, params)
+            source, network, *_ = self._prepared.origin
+            save_adapter(directory, self._config, source, network, trained, params)
 
 
 class _Prepared(NamedTuple):

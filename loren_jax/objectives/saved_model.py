@@ -22,16 +22,7 @@ from loren_jax.objectives.shared_config import ObjectiveConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
 from loren_jax.tasks import Examples, Prompt, Tokens, answer_ids, open_tokenizer, tokenize
 from loren_jax.tasks.prompts import prompt_from_json, prompt_json
-
-
-def require_vocabulary(tokenizer: Any, largest: int, config: NetworkConfig) -> None:
-    """Raises a ValueError if a token is none of the model's vocabulary."""
-    if largest >= config.vocab_size:
-        raise ValueError(
-            f"model: its tokenizer gives the token {largest} "
-            f"({tokenizer.convert_ids_to_tokens(largest)!r}), but its vocabulary has "
-            f"vocab_size={config.vocab_size}; take the tokenizer that belongs to the model"
-        )
+from loren_jax.tasks.tokenization import require_vocabulary
 
 
 class Reader:
@@ -53,7 +44,7 @@ class Reader:
             prompt=self._prompt,
             positions=config.max_length,
         )
-        require_vocabulary(self._tokenizer, int(tokens.input_ids.max()), config)
+        require_vocabulary(self._tokenizer, int(tokens.input_ids.max()), config.vocab_size)
         return tokens
 
     def prompted_model(
@@ -115,22 +106,23 @@ def save_model(
 def save_adapter(
     directory: Path,
     config: ObjectiveConfig,
-    origin: Any,
+    source: Path,
+    network: NetworkConfig,
     adapters: Mapping[str, Any],
     params: Mapping[str, Any],
 ) -> None:
     """Writes adapters as PEFT reads them; where it cannot, this is said and nothing is written.
 
-    The origin has the `source` and the `config` of the model.
+    The source is of the base model, which is such a network.
     """
     assert config.lora_rank is not None
     try:
         export_adapter(
             directory,
-            origin.config,
+            network,
             adapters,
             params,
-            base=open_checkpoint(origin.source),
+            base=open_checkpoint(source),
             base_name=model_directory(config.model),
             rank=config.lora_rank,
             alpha=float(config.lora_alpha or config.lora_rank),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jax.typing import DTypeLike
 
@@ -11,13 +11,15 @@ from loren_jax.models import LanguageModel, export_language_model, load_language
 from loren_jax.models.decoder import Decoder
 from loren_jax.models.families import family_described, prediction_function
 from loren_jax.models.network import NetworkConfig
-from loren_jax.objectives.saved_model import require_vocabulary
+from loren_jax.models.weights import ShardingOf
 from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.files import read_json, write_json
 from loren_jax.tasks import open_tokenizer
 from loren_jax.tasks.buckets import Buckets, bucket_shapes
+from loren_jax.tasks.chat import Template
 from loren_jax.tasks.conversations import Texts
-from loren_jax.tasks.spans import SpannedRows, SpanReader
+from loren_jax.tasks.spans import Long, SpannedRows, SpanReader
+from loren_jax.tasks.tokenization import require_vocabulary
 
 TEXT = "text.json"
 DEFAULT_MAX_LENGTH = 512
@@ -57,7 +59,7 @@ def read_text_settings(directory: Path) -> dict[str, Any] | None:
 
 
 def causal_model(
-    source: Path, *, dtype: DTypeLike = "float32", sharding: Any = None
+    source: Path, *, dtype: DTypeLike = "float32", sharding: ShardingOf | None = None
 ) -> LanguageModel:
     """A causal language model whose `apply` predicts the tokens behind a few places.
 
@@ -77,9 +79,19 @@ def causal_model(
 class TextReader:
     """A model's tokenizer, opened once; it turns texts into rows of tokens."""
 
-    def __init__(self, source: Path, **options: Any):
+    def __init__(
+        self,
+        source: Path,
+        *,
+        template: Template | None = None,
+        loss_on: Literal["completion", "all"] = "completion",
+        long: Long = "cut",
+        packed: bool = False,
+    ):
         self.tokenizer = open_tokenizer(source)
-        self._reader = SpanReader(self.tokenizer, **options)
+        self._reader = SpanReader(
+            self.tokenizer, template=template, loss_on=loss_on, long=long, packed=packed
+        )
         self._endings: set[int] = set()
 
     @classmethod
@@ -97,7 +109,7 @@ class TextReader:
         """The texts as rows; a ValueError if a token is none of the model's vocabulary."""
         found = self._reader.read(texts, max_length)
         largest = max(int(row.input_ids.max()) for row in found.rows)
-        require_vocabulary(self.tokenizer, largest, config)
+        require_vocabulary(self.tokenizer, largest, config.vocab_size)
         last = [int(row.input_ids[row.counted][-1]) for row in found.rows]
         self._endings |= set(last) & set(self.tokenizer.all_special_ids)
         return found

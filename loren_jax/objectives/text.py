@@ -13,6 +13,7 @@ import numpy as np
 from loren_jax.evaluation import Sharded
 from loren_jax.losses import micro_batched
 from loren_jax.models import LanguageModel, locate
+from loren_jax.models.weights import ShardingOf
 from loren_jax.objectives.adapters import trainable_model
 from loren_jax.objectives.saved_model import model_directory, save_adapter
 from loren_jax.objectives.saved_text import (
@@ -54,7 +55,7 @@ class Text:
         config: TextConfig,
         *,
         evaluation: Sharded | None = None,
-        sharding: Any = None,
+        sharding: ShardingOf | None = None,
         shown: bool = True,
     ):
         self._config, self._evaluation = config, evaluation
@@ -158,7 +159,8 @@ class Text:
     def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
         """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
         if self._config.lora_rank is not None:
-            save_adapter(directory, self._config, self._prepared.origin, trained, params)
+            source, network, *_ = self._prepared.origin
+            save_adapter(directory, self._config, source, network, trained, params)
 
 
 class _Prepared(NamedTuple):
@@ -176,7 +178,7 @@ class _Prepared(NamedTuple):
     description: str
 
 
-def _prepare(config: TextConfig, sharding: Any) -> _Prepared:
+def _prepare(config: TextConfig, sharding: ShardingOf | None) -> _Prepared:
     source = locate(model_directory(config.model))
     splits = text_splits(config)
     reader = TextReader.of(source, config)

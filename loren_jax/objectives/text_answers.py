@@ -1,13 +1,13 @@
 """What a language model answers to held-out prompts, beside what it was to answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from loren_jax.models import LanguageModel, generate
 from loren_jax.objectives.saved_text import TextReader
 from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.answers import ANSWERS, SHOWN
-from loren_jax.tasks.conversations import ASSISTANT, Texts
+from loren_jax.tasks.conversations import ASSISTANT, Texts, Turn
 from loren_jax.tasks.text_metrics import exact_match, token_f1
 from loren_jax.types import PyTree
 
@@ -84,6 +84,6 @@ class Answerer:
         }
 
 
-def _last_answer(turns: Any) -> int:
+def _last_answer(turns: Sequence[Turn]) -> int:
     """The number of the assistant's last turn."""
     return max(number for number, turn in enumerate(turns) if turn.role == ASSISTANT)

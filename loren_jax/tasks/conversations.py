@@ -186,7 +186,7 @@ def _turns(table: Table, number: int, columns: tuple[str, ...], answered: bool) 
     return (Turn(DOCUMENT, values[0]),)
 
 
-def _opened(value: Any) -> Any:
+def _opened(value: object) -> Any:
     """A cell: messages that a file without lists has as JSON, or those of an array, as a list."""
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -219,7 +219,7 @@ def _context(row: Mapping[str, Any], prompt: str) -> str:
     return ""
 
 
-def _dialogue(place: str, column: str, messages: Any, answered: bool) -> tuple[Turn, ...]:
+def _dialogue(place: str, column: str, messages: object, answered: bool) -> tuple[Turn, ...]:
     if not isinstance(messages, list | tuple) or not messages:
         raise ValueError(
             f"{place}: column {column!r} holds {messages!r}, not a list of messages; give each as "
@@ -241,7 +241,7 @@ def _dialogue(place: str, column: str, messages: Any, answered: bool) -> tuple[T
     return turns
 
 
-def turn_of(place: str, number: int, message: Any) -> Turn:
+def turn_of(place: str, number: int, message: object) -> Turn:
     """The turn that a message is, the so many-th of a place; a ValueError if it is none.
 
     Example:
@@ -249,16 +249,17 @@ def turn_of(place: str, number: int, message: Any) -> Turn:
         Turn(role='user', content='2 + 2?')
     """
     known = {"role": "content", "from": "value"}
-    found = [(r, c) for r, c in known.items() if isinstance(message, Mapping) and r in message]
-    if not found or found[0][1] not in message:
+    parts = message if isinstance(message, Mapping) else {}
+    found = [(r, c) for r, c in known.items() if r in parts]
+    if not found or found[0][1] not in parts:
         raise ValueError(f"{place}: message {number} is {message!r}; give it a role and a content")
-    role, content = message[found[0][0]], "".join(_parts(place, number, message[found[0][1]]))
+    role, content = parts[found[0][0]], "".join(_parts(place, number, parts[found[0][1]]))
     if not isinstance(role, str) or not (role := role.strip()):
         raise ValueError(f"{place}: message {number} has the role {role!r}; give it a name")
     return Turn(_ROLES.get(role, role), content)
 
 
-def _parts(place: str, number: int, content: Any) -> Iterator[str]:
+def _parts(place: str, number: int, content: object) -> Iterator[str]:
     """The text of a message: alone, or in parts, of which what is no text is refused."""
     if isinstance(content, str):
         yield content

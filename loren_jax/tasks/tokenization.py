@@ -112,6 +112,16 @@ def padding_token_id(tokenizer: Any) -> int:
     return tokenizer.eos_token_id
 
 
+def require_vocabulary(tokenizer: Any, largest: int, vocab_size: int) -> None:
+    """Raise a ValueError if a token is none of a model's vocabulary."""
+    if largest >= vocab_size:
+        raise ValueError(
+            f"model: its tokenizer gives the token {largest} "
+            f"({tokenizer.convert_ids_to_tokens(largest)!r}), but its vocabulary has "
+            f"vocab_size={vocab_size}; take the tokenizer that belongs to the model"
+        )
+
+
 def _rows(
     tokenizer: Any, examples: Examples, max_length: int, prompt: Prompt | None
 ) -> tuple[list[list[int]], list[list[int]]]:

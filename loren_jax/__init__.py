@@ -25,7 +25,7 @@ from loren_jax.frameworks import from_equinox, from_keras, from_linen, from_nnx
 from loren_jax.optimizers import *  # noqa: F403
 from loren_jax.parts import trained
 from loren_jax.runs import fit
-from loren_jax.transforms import descend, train_step
+from loren_jax.transforms import descend, observe, train_step
 from loren_jax.types import MatrixAxes
 from loren_jax.version import installed as _installed
 
@@ -34,7 +34,7 @@ __version__ = _installed("loren-jax")
 __all__ = [
     "MatrixAxes", "blockwise", "descend", "diagnostics", "directions", "estimate", "evaluation",
     "fit", "frameworks", "from_equinox", "from_keras", "from_linen", "from_nnx", "inputs",
-    "journal", "lora", "losses", "matrix_axes", "optimizers", "parts", "schemes", "train_step",
-    "trained", "transforms", "with_aux",
+    "journal", "lora", "losses", "matrix_axes", "observe", "optimizers", "parts", "schemes",
+    "train_step", "trained", "transforms", "with_aux",
 ]  # fmt: skip
 __all__ += optimizers.__all__

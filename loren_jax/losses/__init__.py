@@ -2,11 +2,13 @@
 
 * `micro_batched`: that of a large batch, out of small ones inside a query.
 * `outside`: a Python function on the host.
+* `fitness`: what the answers of all queries are worth, compared prompt by prompt.
 
 `loss_function` says what a loss may return.
 """
 
+from loren_jax.losses._fitness import Fitness, fitness
 from loren_jax.losses._outside import outside
 from loren_jax.losses.micro_batches import micro_batched
 
-__all__ = ["micro_batched", "outside"]
+__all__ = ["Fitness", "fitness", "micro_batched", "outside"]

@@ -1,0 +1,188 @@
+"""Answers judged on the host: a reward called in processes of its own, with a time limit a call.
+
+Processes and not threads, because nothing ends a thread: a reward that hangs would hang the run,
+and one that ends its process would end it.
+"""
+
+import contextlib
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from loren_jax.tasks.rewards import reward_named
+
+_START = 60.0
+"""Seconds in which a process is to have read the reward."""
+
+
+class Verdicts(NamedTuple):
+    """What answers are worth.
+
+    Attributes:
+        rewards: Of each answer; NaN where there is none.
+        failures: Why not, in words, with how often.
+    """
+
+    rewards: Float[np.ndarray, " answers"]
+    failures: Mapping[str, int]
+
+
+class Judge:
+    """Calls a reward for many answers at a time.
+
+    Args:
+        reward: What `loren_jax.tasks.rewards.reward_named` knows, a file of one's own included.
+        seconds: A call may take.
+        workers: Processes; by default one for each processor, but no more than 8.
+
+    Raises:
+        ValueError: There is no such reward, or an argument is out of range.
+
+    Example:
+        >>> with Judge("length:1", workers=1) as judge:
+        ...     judge(["", ""], ["yes", "well, yes"], [{}, {}]).rewards.tolist()
+        [1.0, 0.5]
+    """
+
+    def __init__(self, reward: str, *, seconds: float = 10.0, workers: int | None = None):
+        workers = min(os.cpu_count() or 1, 8) if workers is None else workers
+        if not seconds > 0 or workers < 1:
+            raise ValueError(f"seconds={seconds} must be above 0, and workers={workers} at least 1")
+        self._reward, self._seconds = reward, seconds
+        self._workers: list[_Worker] = []
+        try:
+            self._workers += [_Worker(reward) for _ in range(workers)]
+            for worker in self._workers:
+                worker.ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        examples: Sequence[Mapping[str, Any]],
+    ) -> Verdicts:
+        """Judges.
+
+        Args:
+            prompts: Of each answer.
+            answers: What was written.
+            examples: The row of data of each prompt.
+
+        Returns:
+            The rewards in the order of the answers. A call that raises, takes too long or gives no
+            number has none: it is told, and never taken for a zero.
+        """
+        waiting = list(enumerate(zip(prompts, answers, examples, strict=True)))[::-1]
+        rewards, failures = np.full(len(waiting), math.nan), Counter[str]()
+        busy: dict[Any, tuple[int, float]] = {}
+
+        def done(number: int, reward: float, failure: str | None) -> None:
+            rewards[number] = reward
+            if failure is not None:
+                failures[failure] += 1
+
+        while waiting or busy:
+            for worker in self._workers:
+                if waiting and worker not in busy:
+                    number, call = waiting.pop()
+                    worker.connection.send(call)
+                    busy[worker] = number, time.monotonic() + self._seconds
+            by_connection = {worker.connection: worker for worker in busy}
+            left = min(end for _, end in busy.values()) - time.monotonic()
+            for told in multiprocessing.connection.wait([*by_connection], max(left, 0)):
+                worker = by_connection[told]
+                number, _ = busy.pop(worker)
+                try:
+                    done(number, *worker.connection.recv())
+                except (EOFError, OSError):
+                    done(number, math.nan, "the reward ended its process")
+                    self._replace(worker)
+            for worker, (number, end) in [*busy.items()]:
+                if time.monotonic() >= end and not worker.connection.poll():
+                    del busy[worker]
+                    done(number, math.nan, f"it took longer than {self._seconds:g} s")
+                    self._replace(worker)
+        return Verdicts(rewards, dict(failures))
+
+    def _replace(self, worker: "_Worker") -> None:
+        worker.end()
+        new = self._workers[self._workers.index(worker)] = _Worker(self._reward)
+        new.ready()
+
+    def close(self) -> None:
+        """Ends the processes."""
+        while self._workers:
+            self._workers.pop().end()
+
+    def __enter__(self) -> "Judge":
+        """Return the judge."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the processes."""
+        self.close()
+
+
+class _Worker:
+    """One process, and the end of its pipe that is here."""
+
+    def __init__(self, reward: str):
+        # A copy of this process would hold its threads' locks, JAX's among them, for good.
+        context = multiprocessing.get_context("spawn")
+        self.connection, there = context.Pipe()
+        self._process = context.Process(target=_judged, args=(reward, there), daemon=True)
+        self._process.start()
+        there.close()
+
+    def ready(self) -> None:
+        """Waits until the reward is read; raises what stood in the way."""
+        failure: BaseException | None = ValueError("the process of the reward did not start")
+        if self.connection.poll(_START):
+            with contextlib.suppress(EOFError):
+                failure = self.connection.recv()
+        if failure is not None:
+            raise failure
+
+    def end(self) -> None:
+        """Ends it, whatever it does."""
+        self.connection.close()
+        self._process.kill()
+        self._process.join()
+
+
+def _judged(name: str, connection: Any) -> None:
+    """What a process does until its pipe is closed."""
+    try:
+        reward = reward_named(name)
+    except Exception as error:
+        known = isinstance(error, ValueError | FileNotFoundError)
+        told = f"reward {name}: {type(error).__name__}: {error}".splitlines()[0]
+        connection.send(error if known else ValueError(told))
+        return
+    connection.send(None)
+    while True:
+        try:
+            call = connection.recv()
+        except EOFError:
+            return
+        connection.send(_called(reward, call))
+
+
+def _called(reward: Any, call: tuple[str, str, Mapping[str, Any]]) -> tuple[float, str | None]:
+    try:
+        made = float(reward(*call))
+    except Exception as error:
+        line = str(error).splitlines()[0][:200] if str(error) else ""
+        return math.nan, f"{type(error).__name__}: {line}".removesuffix(": ")
+    return (made, None) if math.isfinite(made) else (math.nan, f"it gave {made}")

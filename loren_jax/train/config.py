@@ -143,7 +143,7 @@ class RunConfig(Generic[Options], _Asked):
         """
         config, options = self, self.optimizer
         if options.learning_rate is None:  # pyrefly: ignore[missing-attribute]
-            rate = starting_rate(self.method, trained_parameters)
+            rate = starting_rate(self.method, trained_parameters, self.OBJECTIVE)
             print(f"no --learning-rate is given; a first guess is {rate:g}", file=sys.stderr)
             options = dataclasses.replace(options, learning_rate=rate)  # pyrefly: ignore
             config = dataclasses.replace(config, optimizer=options)

@@ -7,6 +7,8 @@ import pytest
 from prompt_tokenizers import byte_tokenizer, word_tokenizer
 from tiny_text import CHATML
 
+from loren_jax.checkpoints.gguf.sentencepiece import SPACE, Kind, Piece, sentencepiece_tokenizer
+from loren_jax.checkpoints.gguf.tokenizer import fast_tokenizer
 from loren_jax.tasks.conversations import Texts, Turn
 from loren_jax.tasks.spans import SpanReader
 
@@ -132,3 +134,25 @@ def test_a_question_ends_where_its_answer_begins():
     row = SpanReader(tokenizer).read(texts, 100).rows[0]
     np.testing.assert_array_equal(row.input_ids[: len(ids)], ids)
     assert np.flatnonzero(row.counted)[0] == len(ids)
+
+
+def sentencepiece_of():
+    """As in a GGUF of the Llama family: words begin with a mark, each text with `<s>`."""
+    letters = sorted(set("User: Asitn?!gobdm\n. ") - {" "})
+    texts = ["<unk>", "<s>", "</s>", SPACE, *letters, "go", SPACE + "m", "od", SPACE + "b", "ad"]
+    kinds = [Kind.UNKNOWN, Kind.CONTROL, Kind.CONTROL] + [Kind.NORMAL] * (len(texts) - 3)
+    pieces = [Piece(*one) for one in zip(texts, range(0, -len(texts), -1), kinds, strict=True)]
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return fast_tokenizer(
+        sentencepiece_tokenizer(pieces, unknown=0), special, add_bos=True, add_eos=False
+    )
+
+
+def test_spans_of_a_sentencepiece_vocabulary():
+    """Whose tokens hold the space before a word, and begin each text with one more."""
+    tokenizer = sentencepiece_of()
+    row = SpanReader(tokenizer).read(dialogues(("it?", "good"), ("is", "bad")), 100).rows[0]
+    tokens = tokenizer.convert_ids_to_tokens(row.input_ids.tolist())
+    assert tokens[:2] == ["<s>", SPACE]
+    counted = [token for token, is_counted in zip(tokens, row.counted, strict=True) if is_counted]
+    assert counted == [SPACE, "go", "od", "</s>"]

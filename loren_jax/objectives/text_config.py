@@ -24,6 +24,9 @@ class TextConfig(ObjectiveConfig):
             the training texts; the held-out ones are then scored once, as test.
         max_length: Longest row in tokens; by default 512, and never more than the model has
             positions.
+        train_examples: Texts to train on, drawn by the seed; by default all that are left.
+        held_out_examples: Texts to evaluate on, never trained on; by default 100, or a fifth of all
+            if that is less. None for all that are left.
         dev_examples: With keep best, texts that the evaluations see; at most a fifth of all.
         text_columns: Column of the messages or of the text, or the two of a prompt and its
             completion; by default found by name.

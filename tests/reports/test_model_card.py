@@ -132,3 +132,24 @@ def test_a_card_is_written_beside_the_model(tmp_path):
     write_card(tmp_path, known())
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == model_card(MODEL, known())
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "README.md"}
+
+
+@pytest.mark.parametrize(
+    ("template", "call"),
+    [
+        ("own", 'write([{"role": "user", "content": "..."}], max_new_tokens=64)'),
+        ("plain", r'write("User: ...\nAssistant:", max_new_tokens=64)'),
+        ("none", 'write("...", max_new_tokens=64)'),
+        (None, 'write("...", max_new_tokens=64)'),
+    ],
+)
+def test_a_model_that_writes_is_asked_as_it_was_trained(template, call):
+    """It has no classes; what it said is for the summary alone."""
+    scores = {"loss": 3.25, "perplexity": 25.8, "token_accuracy": 0.36, "examples": 40}
+    model = {"architectures": ["LlamaForCausalLM"]}
+    card = model_card(model, known(scores={"test": scores}), None, {"template": template})
+    assert front_matter(card)["pipeline_tag"] == "text-generation"
+    assert "A language model, fine-tuned" in card
+    assert "| 3.250 | 25.800 | 0.360 | 40 |" in card
+    assert call in card
+    assert "## Classes" not in card

@@ -204,6 +204,15 @@ def test_a_sweep_takes_the_lowest_loss(config, tmp_path):
     assert found.best.options == {"learning_rate": 0.02}
 
 
+def test_a_command_line_sweeps_over_options_of_texts(files, tmp_path):
+    from loren_jax.cli import _parse
+
+    words = text_arguments(*files, tmp_path / "sweep", "--vary", "loss-on=completion,all")[1:]
+    found = _parse(["sweep", *words])
+    assert [trial.config.loss_on for trial in found.trials] == ["completion", "all"]
+    assert {type(trial.config) for trial in found.trials} == {TrainTextConfig}
+
+
 @pytest.mark.slow
 def test_several_seeds_have_a_mean_loss(config, tmp_path):
     short = dataclasses.replace(config, output=tmp_path / "seeds", seeds=(0, 1), steps=4)

@@ -5,8 +5,8 @@
     python examples/vision.py --preset cifar100-vit-b16 --compile-only
 
 **Digits**: 1,797 images of 8 x 8, 1,000 to train, 297 to choose the rate by (one seed of its own,
-three rates, runs as long as those that are reported), 500 to test; five seeds draw split, weights,
-batches and noise. The networks start at random, so this is not fine-tuning.
+runs as long as those that are reported), 500 to test; five seeds draw split, weights, batches and
+noise. The networks start at random, so this is not fine-tuning.
 
 **cifar100-vit-b16** is the protocol of the ZO-Muon paper's code: ViT-B/16 of ImageNet-21k, head at
 zero, all parameters, 34,000 forward passes of 256 crops for ZO-Muon, 40,000 of 64 for MeZO,
@@ -192,10 +192,10 @@ def small(build: Callable[[Any], Any], budget: int) -> Setting:
     adam = lambda rate, axes, key: optax.adam(rate)
     muon = functools.partial(zo_muon, rank=16, vector_learning_rate=1e-2)
     methods = (
-        Method("Adam", adam, 3, (3e-3, 1e-2, 3e-2), 32, budget),
-        Method("LOREN", loren, 16, (3e-2, 1e-1, 3e-1), 32, budget),
-        Method("MeZO", mezo, 2, (1e-3, 3e-3, 1e-2), 32, budget),
-        Method("ZO-Muon", muon, 17, (3e-2, 1e-1, 3e-1), 32, budget),
+        Method("Adam", adam, 3, (1e-3, 3e-3, 1e-2, 3e-2), 32, budget),
+        Method("LOREN", loren, 16, (1e-2, 3e-2, 1e-1), 32, budget),
+        Method("MeZO", mezo, 2, (3e-4, 1e-3, 3e-3), 32, budget),
+        Method("ZO-Muon", muon, 17, (1e-2, 3e-2, 1e-1), 32, budget),
     )
     return Setting(build, digits, as_they_are, methods)
 
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=["digits", "cifar100-vit-b16"], default="digits")
     parser.add_argument("--data", help="cifar100-vit-b16: a .npz file of images and labels")
     parser.add_argument("--weights", help="cifar100-vit-b16: the .npz file of ViT-B/16")
-    parser.add_argument("--budget", type=int, default=2000, help="digits: forward passes of a run")
+    parser.add_argument("--budget", type=int, default=3000, help="digits: forward passes of a run")
     parser.add_argument("--seeds", type=int, default=5, help="digits: how many are reported")
     parser.add_argument("--compile-only", action="store_true", help="tell the memory of a step")
     given = parser.parse_args()

@@ -56,19 +56,22 @@ def compare(library: str, case: Case) -> Row:
 
 def _compare(library: str, case: Case) -> Row:
     start, failed, found = time.monotonic(), dict[str, str](), list[tuple[float, bool]]()
-    dense, leaves = list[tuple[str, str, str]](), 0
+    dense, leaves, axes = list[tuple[str, str, str]](), 0, None
+    stage = "the loss itself"
     try:
         params, loss = case.build()
         jax.block_until_ready(jax.jit(loss)(params))
         leaves = len(jax.tree.leaves(params))
         part, of_part = trained_part(case, params, loss)
+        stage = "matrix_axes"
         axes = loren_jax.matrix_axes(of_part, part)
+        stage = "materialised"
         directions = loren_jax.directions.isotropic(1, axes)
         built = diagnostics.materialised(of_part, part, directions)
         dense = [(leaf.path, leaf.primitive, leaf.advice) for leaf in built]
     except Exception as error:  # whatever other people's code raises
-        failed["the loss itself"] = said(error)
-    else:
+        failed[stage] = said(error)
+    if stage != "the loss itself":
         options = {"perturbation_scale": case.scale, "key": 3, "matrix_axes": axes}
         for name, make in METHODS.items():
             try:

@@ -12,11 +12,13 @@ scores of held-out data, and what a report tells of it. A run makes any of them 
 from loren_jax.objectives.classification import Classification
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.objective import Objective
+from loren_jax.objectives.reward import Reward
+from loren_jax.objectives.reward_config import RewardConfig
 from loren_jax.objectives.scoring import Scorer, cross_entropy
 from loren_jax.objectives.text import Text
 from loren_jax.objectives.text_config import TextConfig
 
 __all__ = [
-    "Classification", "ClassificationConfig", "Objective", "Scorer", "Text", "TextConfig",
-    "cross_entropy",
+    "Classification", "ClassificationConfig", "Objective", "Reward", "RewardConfig", "Scorer",
+    "Text", "TextConfig", "cross_entropy",
 ]  # fmt: skip

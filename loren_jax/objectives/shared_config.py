@@ -9,6 +9,11 @@ from loren_jax.arguments import count, positive
 from loren_jax.tasks import TASKS, Protocol, Rows
 
 TARGETS = ("*/attention/*/kernel",)
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Of language models, the one that is trained where none is named."""
+
+HELD_OUT = 100
+"""Held-out texts where nobody says how many, or a fifth of all if that is less."""
 
 
 @dataclass(frozen=True, kw_only=True)

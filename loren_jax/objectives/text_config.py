@@ -4,12 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from loren_jax.arguments import count
-from loren_jax.objectives.shared_config import ObjectiveConfig
+from loren_jax.objectives.shared_config import HELD_OUT, MODEL, ObjectiveConfig
 from loren_jax.tasks import TASKS
-
-MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-HELD_OUT = 100
-"""Held-out texts where nobody says how many, or a fifth of all if that is less."""
 
 
 @dataclass(frozen=True, kw_only=True)

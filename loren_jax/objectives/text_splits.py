@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from loren_jax.objectives.text_config import HELD_OUT, TextConfig
+from loren_jax.objectives.shared_config import HELD_OUT, ObjectiveConfig
 from loren_jax.tasks.conversations import Texts, load_texts
 from loren_jax.tasks.examples import split
 from loren_jax.tasks.sources import HELD_OUT as HELD_OUT_SPLIT
@@ -18,9 +18,9 @@ class TextSplits(NamedTuple):
     test: Texts | None = None
 
 
-def text_splits(config: TextConfig) -> TextSplits:
-    """The texts that a configuration asks for, drawn by its seed."""
-    train, held_out = _loaded(config)
+def text_splits(config: ObjectiveConfig, *, answered: bool = True) -> TextSplits:
+    """The texts that a configuration asks for, drawn by its seed; perhaps without answers."""
+    train, held_out = _loaded(config, answered)
     train, held_out = _drawn(config, train, held_out)
     if config.keep == "last":
         return TextSplits(train, held_out)
@@ -30,12 +30,13 @@ def text_splits(config: TextConfig) -> TextSplits:
     return TextSplits(own, selecting, held_out)
 
 
-def _loaded(config: TextConfig) -> tuple[Texts, Texts | None]:
+def _loaded(config: ObjectiveConfig, answered: bool) -> tuple[Texts, Texts | None]:
     """All texts, and those of a split of their own that is held out, if there is one."""
 
     def load(data: str, part: str | None) -> Texts:
         columns = config.columns if is_file(data) else None
-        return load_texts(data, split=part, columns=columns, text_columns=config.text_columns)
+        options = {"text_columns": config.text_columns, "answered": answered}
+        return load_texts(data, split=part, columns=columns, **options)
 
     train = load(config.data, None)
     if config.held_out_data is None and local_splits(config.data) == ("train",):
@@ -49,7 +50,7 @@ def _loaded(config: TextConfig) -> tuple[Texts, Texts | None]:
     return train, held_out
 
 
-def _drawn(config: TextConfig, train: Texts, held_out: Texts | None) -> tuple[Texts, Texts]:
+def _drawn(config: ObjectiveConfig, train: Texts, held_out: Texts | None) -> tuple[Texts, Texts]:
     """So many as are asked for; held-out texts out of the others, where they have no split."""
     wanted, evaluated, seed = config.train_examples, config.held_out_examples, config.seed
     if held_out is not None:
@@ -75,7 +76,7 @@ def _first(texts: Texts, count: int, seed: int) -> Texts:
     return split(texts, train=count, held_out=0, seed=seed)[0]
 
 
-def _require_some(config: TextConfig, count: int, total: int) -> None:
+def _require_some(config: ObjectiveConfig, count: int, total: int) -> None:
     if count < 1:
         raise ValueError(
             f"{config.data}: {total} texts are too few to hold some of them out; give more, or "

@@ -42,5 +42,6 @@ def with_axes_of_use(
 
 
 def _used(run: Plan) -> dict[str, JSON]:
-    loss = lambda params: run.loss(params, run.batch(0), *run.frozen)
+    batch = run.batch(0)
+    loss = lambda params: run.loss(params, batch, *run.frozen)
     return matrix_axes(loss, run.params).beside_names(run.params)

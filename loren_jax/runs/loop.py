@@ -29,7 +29,7 @@ class Loop:
     and has earlier losses, and `counters` go on from a checkpoint.
     """
 
-    probe: Callable[..., jax.Array]
+    probe: Callable[..., jax.Array | np.ndarray]
     absorb: Callable[..., tuple[PyTree, PyTree]]
     batch: Callable[[int], PyTree]
     passes: Callable[[int], int]

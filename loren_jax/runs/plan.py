@@ -19,7 +19,7 @@ class Plan:
     """What a run of any loss is asked to do.
 
     Attributes:
-        loss: `(params, batch, *frozen) -> scalar`.
+        loss: `(params, batch, *frozen) -> scalar`; with `judge` any pytree of arrays.
         params: The parameters to begin with; they are not changed.
         batch: The batch of a step, from its number.
         optimizer: The optimiser, or a description that builds it.
@@ -35,6 +35,9 @@ class Plan:
         patience: With `select`, evaluations without a better one after which to stop.
         trained: Patterns of the leaves to train, such as `head/*`; None for all. A description
             has its own.
+        judge: `(observed, batch) -> losses`, of shape (K, S): called on the host with what `loss`
+            returned at all queries of a step, each array with axes (K, S) in front. The lower the
+            better; `loren_jax.losses.fitness` makes them from rewards.
         frozen: Further arguments of the loss, which no step changes.
         full_batch: All training data, for a method that needs it.
         passes: Forward passes of a step, from its number; by default those of the optimiser.
@@ -74,6 +77,7 @@ class Plan:
     select: str | None = None
     patience: int | None = None
     trained: Sequence[str] | None = None
+    judge: Callable[[PyTree, PyTree], Any] | None = None
     frozen: tuple[Any, ...] = ()
     full_batch: PyTree | None = None
     passes: Callable[[int], int] | None = None

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from loren_jax.evaluation._perturbed.query import listening
+from loren_jax.runs import processes
 from loren_jax.transforms import TrainStep
 from loren_jax.transforms.steps import warn_of_built
 from loren_jax.types import PyTree
@@ -29,7 +30,7 @@ class Programs(NamedTuple):
     as their text says it; the bytes what the larger one needs beside what it is given and gives.
     """
 
-    probe: Callable[..., jax.Array]
+    probe: Callable[..., jax.Array | np.ndarray]
     absorb: Callable[..., tuple[PyTree, PyTree]]
     losses_shape: tuple[int, int]
     seconds: float
@@ -46,19 +47,22 @@ def compiled(
     batch: PyTree,
     full_batch: PyTree | None,
     frozen: tuple[Any, ...],
+    judge: Callable[[PyTree, PyTree], Any] | None = None,
 ) -> Programs:
     """Compiles a step of `loss(params, batch, *frozen)` for a batch.
 
     Batches of another shape have a program of their own, compiled when the first of them comes.
-    `full_batch` is all data, for a method that needs it, else None.
+    `full_batch` is all data, for a method that needs it, else None. With a `judge` the loss gives
+    what that makes the losses of, on the host.
     """
 
     def functions(batch: PyTree, full: PyTree | None, frozen: tuple[Any, ...]):
         data = {"value_fn": batch, "full_value_fn": full}
-        of = lambda batch: lambda params: loss(params, batch, *frozen)
+        value = loss if judge is None else lambda *given: (jnp.zeros(()), loss(*given))
+        of = lambda batch: lambda params: value(params, batch, *frozen)
         return {name: of(x) for name, x in data.items() if x is not None}
 
-    start, step = time.perf_counter(), TrainStep(functions, optimizer)
+    start, step = time.perf_counter(), TrainStep(functions, optimizer, judge is not None)
     with listening() as built:
         probe = step.probe.trace(params, state, batch, full_batch, frozen)
     warn_of_built(built, params)
@@ -66,11 +70,12 @@ def compiled(
     first = probe.lower().compile(compiler_options=options)
     programs = {_shapes(batch): first}
 
-    def probed(params: PyTree, state: PyTree, batch: PyTree) -> jax.Array:
+    def probed(params: PyTree, state: PyTree, batch: PyTree) -> jax.Array | np.ndarray:
         if (shapes := _shapes(batch)) not in programs:
             lowered = step.probe.trace(params, state, batch, full_batch, frozen).lower()
             programs[shapes] = lowered.compile(compiler_options=options)
-        return programs[shapes](params, state, batch, full_batch, frozen)
+        found = programs[shapes](params, state, batch, full_batch, frozen)
+        return found if judge is None else _judged(judge, found[1], batch, losses)
 
     losses = optax.tree.get(state, "losses")
     absorb = step.absorb.trace(params, state, jax.ShapeDtypeStruct(losses.shape, losses.dtype))
@@ -91,6 +96,20 @@ def _shapes(batch: PyTree) -> tuple[Any, ...]:
     """What a program is compiled for."""
     leaves, structure = jax.tree.flatten(batch)
     return structure, *((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+
+
+def _judged(
+    judge: Callable[[PyTree, PyTree], Any], observed: PyTree, batch: PyTree, losses: jax.Array
+) -> np.ndarray:
+    """What the judge of the first process says, on all of them."""
+    observed, batch = (jax.tree.map(processes.whole, tree) for tree in (observed, batch))
+    made = processes.told_array(lambda: np.asarray(judge(observed, batch), losses.dtype))
+    if made.shape != losses.shape:
+        raise ValueError(
+            f"judge gave losses of shape {made.shape}, but the step has {losses.shape}: one for "
+            "each query, rows are directions and columns points"
+        )
+    return made
 
 
 def _settled(absorb: Callable[..., Any]) -> Callable[..., Any]:

@@ -131,7 +131,14 @@ class Run(Plan):
             state = self.evaluation.start(optimizer, params)
         with status("compiling the step"):
             programs = compiled(
-                self.loss, optimizer, params, state, self.batch(0), self.full_batch, self.frozen
+                self.loss,
+                optimizer,
+                params,
+                state,
+                self.batch(0),
+                self.full_batch,
+                self.frozen,
+                self.judge,
             )
         return params, state, programs
 

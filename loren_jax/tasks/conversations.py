@@ -49,6 +49,7 @@ class Texts:
     Attributes:
         turns: of each, in order; of a document one without a role.
         places: where each stands, for messages.
+        examples: the row that each is of, for a reward; none where nobody asks.
 
     Example:
         >>> texts = Texts(((Turn("user", "2 + 2?"), Turn("assistant", "4")),), ("a.jsonl, line 1",))
@@ -58,6 +59,7 @@ class Texts:
 
     turns: tuple[tuple[Turn, ...], ...]
     places: tuple[str, ...]
+    examples: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -78,6 +80,7 @@ class Texts:
         return Texts(
             tuple(self.turns[index] for index in indices),
             tuple(self.places[index] for index in indices),
+            tuple(self.examples[index] for index in indices if self.examples),
         )
 
 
@@ -119,7 +122,7 @@ def load_texts(
             f"{table.origin}: column {chosen[0]!r} holds messages in some rows and plain text in "
             "others; write each to a file of its own"
         )
-    return Texts(tuple(found), tuple(map(table.place, table.rows)))
+    return Texts(tuple(found), tuple(map(table.place, table.rows)), tuple(table.rows.values()))
 
 
 def choose_columns(

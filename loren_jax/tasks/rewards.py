@@ -5,6 +5,7 @@ row of the data that the prompt is of, as a mapping from column to value.
 """
 
 import importlib.util
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,7 +69,9 @@ def countdown(prompt: str, answer: str, example: Example) -> float:
         raise ValueError(
             f"the example has no column {missing[0]!r}: countdown needs numbers and target"
         )
-    return puzzles.worth(answer, example["numbers"], int(example["target"]))
+    numbers = example["numbers"]
+    numbers = json.loads(numbers) if isinstance(numbers, str) else numbers  # as a CSV file has them
+    return puzzles.worth(answer, [*map(int, numbers)], int(example["target"]))
 
 
 def matching(pattern: str) -> Reward:

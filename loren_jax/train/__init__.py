@@ -17,6 +17,7 @@ from loren_jax.train.config import (
     EvaluateConfig,
     PredictConfig,
     TrainConfig,
+    TrainRewardConfig,
     TrainTextConfig,
 )
 from loren_jax.train.evaluation import evaluate
@@ -43,6 +44,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "OPTIONS", "CompareConfig", "EvaluateConfig", "PredictConfig", "Predictions", "RunResult",
-    "SeedsResult", "SweepResult", "TrainConfig", "TrainTextConfig", "Trial", "evaluate", "forecast",
-    "predict", "resume", "resume_seeds", "sweep", "train", "train_seeds",
+    "SeedsResult", "SweepResult", "TrainConfig", "TrainRewardConfig", "TrainTextConfig",
+    "Trial", "evaluate", "forecast", "predict", "resume", "resume_seeds", "sweep",
+    "train", "train_seeds",
 ]  # fmt: skip

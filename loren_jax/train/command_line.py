@@ -58,7 +58,22 @@ TEXT_GROUPS: Mapping[str, tuple[str, str]] = {
 }
 """Those of a `TrainTextConfig`."""
 
-_GROUPS = {"classification": GROUPS, "text": TEXT_GROUPS}
+REWARD_GROUPS: Mapping[str, tuple[str, str]] = {
+    **TEXT_GROUPS,
+    "data": (
+        "data reward text_columns held_out_data train_examples held_out_examples max_length "
+        "template",
+        "columns dev_examples reward_seconds",
+    ),
+    "training": (
+        "steps epochs batch_size schedule eval_every keep patience max_new_tokens temperature "
+        "seed seeds",
+        "compared warmup_steps eval_batch_size max_nonfinite_steps micro_batch_size",
+    ),
+}
+"""Those of a `TrainRewardConfig`."""
+
+_GROUPS = {"classification": GROUPS, "text": TEXT_GROUPS, "reward": REWARD_GROUPS}
 DEFAULT_OPTIMIZER = "loren"
 DEFAULT_OBJECTIVE = "classification"
 _OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "input_directions"}
@@ -85,7 +100,7 @@ def train_command(arguments: Sequence[str]) -> Any:
         """Fine-tune a model on texts and write it, with its metrics, curve and summary.
 
         Without --learning-rate the classification head is trained, with the numbers that suit it;
-        each of them can be replaced. With --objective text a language model learns to write.
+        each of them can be replaced. --objective text and reward are for language models.
 
         Ctrl-C stops after the current step and keeps what was learned; --resume continues.
         `train --help-all` lists every option, `--tyro-print-completion bash` prints a completion
@@ -98,7 +113,8 @@ def train_command(arguments: Sequence[str]) -> Any:
             output: What is written.
             method: The optimiser's own.
             devices: With what processes and devices.
-            objective: What is learned: the `classification` of texts, or to write such `text`.
+            objective: What is learned: the `classification` of texts, such `text`, or what answers
+                are worth, a `reward`.
             optimizer: The method; `--optimizer NAME --help` shows its options. MODULE:FUNCTION is
                 a factory of your own.
             published: The settings of the method's paper in place of the defaults.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from loren_jax.arguments import count, positive
 from loren_jax.journal import earlier
 from loren_jax.objectives.config import DATA, ClassificationConfig
+from loren_jax.objectives.reward_config import RewardConfig
 from loren_jax.objectives.shared_config import ObjectiveConfig, meant, take_plain
 from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.tables import require_kind
@@ -216,11 +217,23 @@ class TrainTextConfig(RunConfig[Options], TextConfig):
         return {"objective": self.OBJECTIVE, **super().as_json()}
 
 
-CONFIGS: Mapping[str, Any] = {kind.OBJECTIVE: kind for kind in (TrainConfig, TrainTextConfig)}
+@dataclass(frozen=True, kw_only=True)
+class TrainRewardConfig(RunConfig[Options], RewardConfig):
+    """One training run on a reward; its attributes are those of both parents."""
+
+    def as_json(self) -> dict[str, Any]:
+        """See `RunConfig`; with the objective's name, which a classification leaves out."""
+        return {"objective": self.OBJECTIVE, **super().as_json()}
+
+
+_KINDS = (TrainConfig, TrainTextConfig, TrainRewardConfig)
+CONFIGS: Mapping[str, Any] = {kind.OBJECTIVE: kind for kind in _KINDS}
 """The configurations of a run by the name of its objective."""
 
 
-def config_from_json(values: Mapping[str, Any]) -> TrainConfig | TrainTextConfig:
+def config_from_json(
+    values: Mapping[str, Any],
+) -> TrainConfig | TrainTextConfig | TrainRewardConfig:
     """The configuration that `as_json` of any of them gave.
 
     A ValueError says that it names something that this version does not know.

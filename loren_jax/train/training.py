@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loren_jax import journal
-from loren_jax.objectives import Classification, Text
+from loren_jax.objectives import Classification, Reward, Text
 from loren_jax.optimizers import METHODS
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
@@ -22,7 +22,11 @@ from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
 from loren_jax.types import PyTree
 
-OBJECTIVES: Mapping[str, Any] = {"classification": Classification, "text": Text}
+OBJECTIVES: Mapping[str, Any] = {
+    "classification": Classification,
+    "text": Text,
+    "reward": Reward,
+}
 """What makes an objective of a configuration, by its name."""
 
 
@@ -287,7 +291,7 @@ def share_of(steps: int, share: float) -> int:
 
 def _run(
     config: RunConfig,
-    objective: Classification | Text,
+    objective: Classification | Text | Reward,
     devices: Devices,
     factors: Mapping[str, Any] | None,
 ) -> Run:
@@ -315,6 +319,7 @@ def _run(
     return Run(
         **{name: getattr(config, name) for name in own},
         **{name: getattr(objective, name) for name in asked},
+        judge=getattr(objective, "judge", None),
         optimizer=method_of(config, objective.trained_paths, factors),
         directory=config.directory,
         finish=finish,

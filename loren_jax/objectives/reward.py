@@ -1,0 +1,265 @@
+"""Answers that are worth something: a language model fine-tuned on a reward without a gradient."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int32, UInt32
+
+from loren_jax import noise
+from loren_jax.evaluation import Sharded
+from loren_jax.losses import fitness
+from loren_jax.models import LanguageModel, generate, locate
+from loren_jax.models.decoding import Answers, Decoding, decode
+from loren_jax.models.generation import checked, left_padded, rounded
+from loren_jax.models.sampling import Sampling
+from loren_jax.models.weights import ShardingOf
+from loren_jax.objectives.adapters import trainable_model
+from loren_jax.objectives.judge import Judge
+from loren_jax.objectives.reward_config import RewardConfig
+from loren_jax.objectives.reward_tally import Tally, tell
+from loren_jax.objectives.rewarded_prompts import Prompts
+from loren_jax.objectives.saved_model import model_directory, save_adapter
+from loren_jax.objectives.saved_text import (
+    DEFAULT_MAX_LENGTH,
+    TextOrigin,
+    TextReader,
+    causal_model,
+    save_text_model,
+)
+from loren_jax.objectives.shared_config import length_limit
+from loren_jax.objectives.text_splits import text_splits
+from loren_jax.reports.answers import ANSWERS
+from loren_jax.tasks.batches import batch_indices
+from loren_jax.types import PyTree
+
+
+class Asked(NamedTuple):
+    """The prompts of a step.
+
+    Attributes:
+        input_ids: int32 array [B, T], padded on the left.
+        attention_mask: bool array [B, T], true at tokens.
+        rows: int32 array [B], the number of each among all prompts.
+        key: uint32 array [2], of the noise that answers are drawn with.
+    """
+
+    input_ids: Int32[Any, "B T"]
+    attention_mask: Bool[Any, "B T"]
+    rows: Int32[Any, " B"]
+    key: UInt32[Any, "2"]
+
+
+class Reward:
+    """The objective of a rewarded model; see `loren_jax.objectives.objective` for its attributes.
+
+    Args:
+        config: What is asked.
+        evaluation: The mesh that the optimiser evaluates on.
+        sharding: `(path, shape) -> NamedSharding` of the model's parameters; None for one device.
+        shown: Whether to tell what is learned from what.
+
+    Raises:
+        ValueError: If the data, the checkpoint, the reward or an argument is wrong.
+        OSError: If a file is absent.
+        ImportError: If the model's chat template needs a package that is absent.
+    """
+
+    def __init__(
+        self,
+        config: RewardConfig,
+        *,
+        evaluation: Sharded | None = None,
+        sharding: ShardingOf | None = None,
+        shown: bool = True,
+    ):
+        self._config, self._evaluation = config, evaluation
+        source = locate(model_directory(config.model))
+        splits = text_splits(config, answered=False)
+        model = causal_model(source, dtype=config.dtype, sharding=sharding)
+        room = model.config.max_length and model.config.max_length - config.max_new_tokens
+        if room is not None and room < 1:
+            raise ValueError(
+                f"max_new_tokens is {config.max_new_tokens}, but the model has "
+                f"{model.config.max_length} positions, which leaves no room for a prompt: lower it"
+            )
+        limit = length_limit(config.max_length, min(DEFAULT_MAX_LENGTH, room or sys.maxsize), room)
+        reader = TextReader(source, template=config.template)
+        self._judge = Judge(config.reward, seconds=config.reward_seconds)
+        self._train = Prompts(splits.train, reader, limit)
+        held_out = Prompts(splits.held_out, reader, limit)
+        sampling = Sampling(temperature=config.temperature)
+        options = checked(
+            model.config, self._train.tokens, config.max_new_tokens, reader.stop_tokens, sampling
+        )
+        self._length = rounded(max(map(len, self._train.tokens)))
+        answered = _answering(model, options, config.max_new_tokens)
+        self.trainable = trainable = trainable_model(config, model._replace(apply=answered))
+        self.params, self.frozen = trainable.params, trainable.frozen
+        self.trained_paths = trainable.trained_paths
+        self._tally, self._held_out_prompts = Tally(), len(held_out.tokens)
+
+        def score(prompts: Prompts) -> Callable[[PyTree], dict[str, Any]]:
+            return lambda params: self._scored(model, reader, prompts, params)
+
+        self.evaluate = score(held_out)
+        self.test, self._test_prompts = None, None
+        if splits.test is not None:
+            self._test_prompts = Prompts(splits.test, reader, limit)
+            self.test = score(self._test_prompts)
+        # Of one answer each, as a forward pass of a step also is.
+        self.evaluation_passes = -(-len(held_out.tokens) // config.batch_size)
+        self.batches = -(-len(self._train.tokens) // config.batch_size)
+        self.select = "reward" if config.keep == "best" else None
+        self.held_out = "dev" if config.keep == "best" else "held-out"
+        self.shown: tuple[str, ...] = ("reward", "truncated")
+        self.title = f"{config.model}, {config.data}, {config.reward}, seed {config.seed}"
+        self.inputs = {"prompts": self._train.flat(), "held-out prompts": held_out.flat()}
+        self.full_batch, self.factors, self.passes_before = None, None, 0
+        self._origin = TextOrigin(source, model.config, reader.template, "completion", limit)
+        self._reader, self._cut = reader, self._train.cut + held_out.cut
+        if config.batch_size > len(self._train.tokens):
+            raise ValueError(
+                f"batch_size is {config.batch_size}, but there are only "
+                f"{len(self._train.tokens)} prompts to train on: lower batch_size"
+            )
+        if shown:
+            print(self._described(len(held_out.tokens)), file=sys.stderr)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a journal must say so that the model can be made again from it."""
+        _, _, template, loss_on, max_length = self._origin
+        return {"max_length": max_length, "template": template, "loss_on": loss_on}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Facts for the summary."""
+        config = self._config
+        return {
+            "model": config.model,
+            "data": config.data,
+            "reward": config.reward,
+            "seed": config.seed,
+            "template": self._origin.template,
+            "held_out": self.held_out,
+            "train_examples": len(self._train.tokens),
+            "held_out_examples": self._held_out_prompts,
+            "prompts_cut": self._cut,
+            "trained_parameters": self.trainable.trained_parameters,
+            "parameters": self.trainable.parameters,
+            "columns": [],
+        }
+
+    def loss(self, params: PyTree, batch: Asked, *frozen: Any) -> Any:
+        """The answers to a batch, of which `judge` makes losses."""
+        return self.trainable.apply(params, batch.input_ids, batch.attention_mask, batch, *frozen)
+
+    def judge(self, answers: Answers, batch: Asked) -> np.ndarray:
+        """The losses (K, S) of the answers that all queries gave."""
+        tokens, lengths, ended = answers
+        queries, prompts = lengths.shape[:2], lengths.shape[2]
+        rows = np.broadcast_to(batch.rows, lengths.shape).reshape(-1)
+        said = [
+            self._reader.said(row[:length].tolist())
+            for row, length in zip(
+                tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1), strict=True
+            )
+        ]
+        rewards, failures = self._train.judged(self._judge, rows.tolist(), said)
+        config = self._config
+        scale = None if config.compared == "plain" else config.compared
+        found = fitness(jax.numpy.asarray(rewards.reshape(*queries, prompts), np.float32), scale)
+        first = np.array(said, object).reshape(-1, prompts)
+        self._tally.add(
+            np.asarray(batch.key).tobytes(),
+            rewards,
+            failures,
+            np.asarray(ended),
+            changed=int((first != first[:1]).any(0).sum()),
+            tied=round(float(found.tied) * prompts),
+            prompts=prompts,
+        )
+        return np.asarray(found.losses)
+
+    def batch(self, step: int) -> Asked:
+        """The prompts of a step."""
+        config = self._config
+        rows = batch_indices(config.seed, step, len(self._train.tokens), config.batch_size)
+        ids, mask = left_padded([self._train.tokens[row] for row in rows])
+        wider = ((0, 0), (self._length - ids.shape[1], 0))
+        key = noise.words(noise.fold(noise.run_key(config.seed), step))
+        asked = Asked(
+            np.pad(ids, wider), np.pad(mask, wider), rows.astype(np.int32), np.asarray(key)
+        )
+        if self._evaluation is None:
+            return asked
+        placed = self._evaluation.place_batch(asked._replace(key=asked.rows))
+        return placed._replace(key=asked.key)
+
+    def merge(self, params: PyTree) -> PyTree:
+        """The parameters of the whole model, adapters merged."""
+        return self.trainable.merge(params)
+
+    def save(self, directory: Path, params: PyTree) -> None:
+        """Writes the model of merged parameters, which `generate` and transformers read."""
+        save_text_model(directory, self._origin, params, overwrite=True)
+
+    def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
+        """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
+        if self._config.lora_rank is not None:
+            source, network, *_ = self._origin
+            save_adapter(directory, self._config, source, network, trained, params)
+
+    def _scored(
+        self, model: LanguageModel, reader: TextReader, prompts: Prompts, params: PyTree
+    ) -> dict[str, Any]:
+        """The rewards of greedy answers, and what was counted since the last of these."""
+        config = self._config
+        found = generate(
+            model._replace(params=self.merge(params)),
+            prompts.tokens,
+            max_new_tokens=config.max_new_tokens,
+            stop_tokens=reader.stop_tokens,
+            batch_size=config.eval_batch_size,
+        )
+        said = [reader.said(tokens) for tokens in found.tokens]
+        rewards, failures = prompts.judged(self._judge, range(len(said)), said)
+        there, nan = rewards[np.isfinite(rewards)], float("nan")
+        scores: dict[str, Any] = {
+            "reward": float(there.mean()) if len(there) else nan,
+            "reward_error": float(there.std() / (len(there) - 1) ** 0.5) if len(there) > 1 else nan,
+            "truncated": 1 - sum(found.ended) / len(found.ended),
+            "failed": sum(failures.values()) / len(said),
+            "examples": len(said),
+        }
+        tell(failures, "held-out answers")
+        if prompts is self._test_prompts:  # looked at once, for its numbers
+            return scores
+        since, self._tally = self._tally.shares(), Tally()
+        return scores | since | {ANSWERS: prompts.shown(said)}
+
+    def _described(self, held_out: int) -> str:
+        lines = [
+            f"{self._config.data}: {len(self._train.tokens)} prompts to train on, {held_out} held "
+            f"out; rewarded by {self._config.reward}"
+        ]
+        if self._cut:
+            lines.append(
+                f"{self._cut} of them are longer than {self._origin.max_length} tokens and are cut "
+                "from the left"
+            )
+        return "\n".join(lines)
+
+
+def _answering(model: LanguageModel, options: Decoding, most: int) -> Callable[..., Any]:
+    """`(params, ids, mask, batch) -> answers`, with the noise of the batch."""
+
+    def answered(params: PyTree, ids: Any, mask: Any, batch: Asked) -> Answers:
+        key = noise.from_words(jax.numpy.asarray(batch.key))
+        return decode(model.config, params, ids, mask, options, key, rows=batch.rows, limit=most)
+
+    return answered

@@ -1,0 +1,164 @@
+"""Runs on a reward: answers that are worth more, with the promises of all runs."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from tiny_text import write_decoder, write_dialogues
+
+from loren_jax import journal
+from loren_jax.cli import main
+from loren_jax.train import LorenOptions, TrainRewardConfig, resume, train
+from loren_jax.train.config import config_from_json
+from loren_jax.train.reconstruction import export_step, verify
+
+REWARD = """
+import os
+
+def reward(prompt, answer, example):
+    if os.path.exists({stop!r}):
+        raise KeyError("stopped")
+    return answer.count("a") + 0.1 * len(example["completion"])
+
+def varied(prompt, answer, example):
+    return len(set(answer))
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    place = tmp_path_factory.mktemp("files")
+    reward = place / "rewards.py"
+    reward.write_text(REWARD.format(stop=str(place / "stop")))
+    return write_decoder(place / "decoder"), write_dialogues(place / "dialogues.jsonl"), reward
+
+
+@pytest.fixture(scope="module")
+def config(files, tmp_path_factory):
+    return TrainRewardConfig(
+        optimizer=LorenOptions(
+            learning_rate=0.01, num_directions=3, rank=1, perturbation_scale=0.1
+        ),
+        model=str(files[0]),
+        data=str(files[1]),
+        reward=f"{files[2]}:reward",
+        output=tmp_path_factory.mktemp("runs") / "whole",
+        batch_size=4,
+        max_new_tokens=6,
+        temperature=1.0,
+        steps=6,
+        eval_every=3,
+        checkpoint_every=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config):
+    """The run that never stops."""
+    return train(config)
+
+
+def losses(directory):
+    return journal.read(directory / "run.journal").losses
+
+
+def test_it_tells_what_answers_were_worth(whole, config):
+    after = whole.summary.after
+    assert {"reward", "truncated", "failed", "train_reward", "changed", "tied"} <= set(after)
+    assert after["failed"] == 0
+    assert 0 < after["changed"] <= 1
+    recorded = losses(config.directory)
+    assert recorded.shape == (6, 3, 1)
+    # Centred over the queries, prompt by prompt.
+    np.testing.assert_allclose(recorded.mean(axis=1), 0, atol=1e-6)
+    assert np.ptp(recorded) > 0
+    card = (config.directory / "model" / "README.md").read_text()
+    assert "reward" in card
+
+
+def test_a_run_that_paused_ends_in_the_same_bits(whole, config, tmp_path):
+    short = dataclasses.replace(config, output=tmp_path / "run", steps=3)
+    train(short)
+    resume(tmp_path / "run", steps=6)
+    np.testing.assert_array_equal(losses(tmp_path / "run"), losses(config.directory))
+    model = "model/model.safetensors"
+    assert (tmp_path / "run" / model).read_bytes() == (config.directory / model).read_bytes()
+
+
+def test_its_journal_makes_the_model_without_prompts_or_reward(whole, config, files, tmp_path):
+    (files[2].parent / "stop").touch()
+    try:
+        assert verify(config.directory).same
+        export_step(config.directory, tmp_path / "model", step=6)
+    finally:
+        (files[2].parent / "stop").unlink()
+    model = "model.safetensors"
+    own = config.directory / "model" / model
+    assert (tmp_path / "model" / model).read_bytes() == own.read_bytes()
+
+
+def test_a_configuration_goes_round(config):
+    assert config_from_json(json.loads(json.dumps(config.as_json()))) == config
+
+
+def test_answers_that_cannot_be_judged_are_told(files, config, tmp_path, capsys):
+    (files[2].parent / "stop").touch()
+    try:
+        short = dataclasses.replace(config, output=tmp_path / "run", steps=1)
+        summary = train(short).summary
+    finally:
+        (files[2].parent / "stop").unlink()
+    assert summary.after["failed"] == 1
+    assert math.isnan(summary.after["reward"])
+    told = [line for line in capsys.readouterr().err.splitlines() if "no reward" in line]
+    assert told[-2:] == [
+        "warning: 12 of the held-out answers have no reward: KeyError: 'stopped'",
+        "warning: 12 of the answers in training have no reward: KeyError: 'stopped'",
+    ]
+    np.testing.assert_array_equal(losses(tmp_path / "run"), 0.0)
+
+
+def test_a_reward_is_learned(files, tmp_path, capsys):
+    """By the command; the share of the letter rises from what it is at the start."""
+    command = ["train", "--objective", "reward", "--model", str(files[0]), "--data", str(files[1])]
+    command += ["--reward", f"{files[2]}:varied", "--output", str(tmp_path / "run")]
+    command += ["--steps", "40", "--eval-every", "40", "--max-new-tokens", "4", "--batch-size", "8"]
+    command += ["--learning-rate", "0.03", "--perturbation-scale", "0.1", "--num-directions", "12"]
+    assert main(command) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["reward_after"] > summary["reward_before"]
+    assert "all answers are cut off: raise --max-new-tokens" in capsys.readouterr().err
+
+
+def test_adapters_and_pairs(config, tmp_path):
+    asked = dataclasses.replace(config, output=tmp_path / "run", lora_rank=2, steps=2, keep="best")
+    summary = train(asked).summary
+    assert summary.metric == "reward"
+    assert (tmp_path / "run" / "adapter" / "adapter_config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward": "exakt"}, "reward 'exakt' is not known"),
+        ({"max_new_tokens": 64}, "max_new_tokens is 64, but the model has 64 positions"),
+        ({"temperature": -1.0}, "temperature must be zero or more"),
+        ({"reward_seconds": 0.0}, "reward_seconds must be"),
+        ({"micro_batch_size": 2}, "micro_batch_size has no effect on a reward"),
+        ({"batch_size": 100}, "there are only 48 prompts to train on"),
+        ({"data": "sst2"}, "data is the task sst2"),
+    ],
+)
+def test_what_cannot_be_is_said(config, changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(dataclasses.replace(config, output=tmp_path / "run", **changes))
+
+
+def test_plain_texts_are_no_prompts(config, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n' * 10)
+    with pytest.raises(ValueError, match=r"texts.jsonl, line \d+: a plain text is no prompt"):
+        train(
+            dataclasses.replace(config, data=str(tmp_path / "texts.jsonl"), output=tmp_path / "r")
+        )

@@ -113,8 +113,7 @@ def train_command(arguments: Sequence[str]) -> Any:
             output: What is written.
             method: The optimiser's own.
             devices: With what processes and devices.
-            objective: What is learned: the `classification` of texts, such `text`, or what answers
-                are worth, a `reward`.
+            objective: What is learned: a `classification`, such `text`, or a high `reward`.
             optimizer: The method; `--optimizer NAME --help` shows its options. MODULE:FUNCTION is
                 a factory of your own.
             published: The settings of the method's paper in place of the defaults.

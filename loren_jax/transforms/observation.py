@@ -43,10 +43,12 @@ def observe(
     >>> optimizer = loren_jax.loren(0.3, num_directions=8, perturbation_scale=0.1)
     >>> params = jnp.zeros(3)
     >>> state = optimizer.init(params)
+    >>> see = jax.jit(lambda *given: observe(lambda params: {"at": params}, optimizer, *given))
+    >>> update = jax.jit(lambda losses, *given: optimizer.update(None, *given, losses=losses))
     >>> for _ in range(100):
-    ...     seen = observe(lambda params: {"answer": params}, optimizer, params, state)
-    ...     losses = jnp.abs(seen["answer"] - 1).sum(-1)  # by people, or another program
-    ...     updates, state = optimizer.update(None, state, params, losses=losses)
+    ...     seen = see(params, state)
+    ...     losses = jnp.abs(seen["at"] - 1).sum(-1)  # by people, or another program
+    ...     updates, state = update(losses, state, params)
     ...     params = optax.apply_updates(params, updates)
     >>> bool(jnp.abs(params - 1).max() < 0.3)
     True

@@ -38,7 +38,7 @@ def file(tmp_path_factory):
 
 def test_answers_keep_their_order_and_failures_are_told(file):
     answers = ["a", "raise", "slow", "end", "bbb", "hang", "nan", "text", "cc", "raise"]
-    with Judge(f"{file}:reward", seconds=2.0, workers=2) as judge:
+    with Judge(f"{file}:reward", seconds=1.0, workers=2) as judge:
         for _ in range(2):  # the processes that are gone have been replaced
             rewards, failures = judge([""] * 10, answers, [{"more": 1}] * 10)
             expected = [2, math.nan, 5, math.nan, 4, *[math.nan] * 3, 3, math.nan]
@@ -46,7 +46,7 @@ def test_answers_keep_their_order_and_failures_are_told(file):
             assert failures == {
                 "KeyError: 'no such thing'": 2,
                 "the reward ended its process": 1,
-                "it took longer than 2 s": 1,
+                "it took longer than 1 s": 1,
                 "it gave nan": 1,
                 "ValueError: could not convert string to float: 'much'": 1,
             }

@@ -120,6 +120,7 @@ def test_answers_that_cannot_be_judged_are_told(files, config, tmp_path, capsys)
     np.testing.assert_array_equal(losses(tmp_path / "run"), 0.0)
 
 
+@pytest.mark.slow
 def test_a_reward_is_learned(files, tmp_path, capsys):
     """By the command; the share of the letter rises from what it is at the start."""
     command = ["train", "--objective", "reward", "--model", str(files[0]), "--data", str(files[1])]
@@ -132,6 +133,7 @@ def test_a_reward_is_learned(files, tmp_path, capsys):
     assert "all answers are cut off: raise --max-new-tokens" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_adapters_and_pairs(config, tmp_path):
     asked = dataclasses.replace(config, output=tmp_path / "run", lora_rank=2, steps=2, keep="best")
     summary = train(asked).summary

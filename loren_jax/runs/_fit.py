@@ -40,7 +40,9 @@ def fit(
     optimiser was given `matrix_axes`; the journal holds those that names do not tell.
 
     Args:
-        loss: `(params, batch) -> scalar`, any JAX function.
+        loss: `(params, batch) -> scalar`, any JAX function; any pytree of arrays where a
+            `judge(observed, batch) -> losses (K, S)` among the options says on the host what those
+            of all queries are worth.
         params: The parameters to begin with; they are not changed.
         batches: A function of the step's number, from 0; or a sequence, gone through again and
             again; or anything else that can be iterated over, in the same order each time the
@@ -53,7 +55,7 @@ def fit(
         evaluate: `params -> number`, or numbers by name: scores of held-out data. A `loss` and an
             `accuracy` are drawn.
         **options: Further attributes of `loren_jax.runs.Run`, such as `eval_every`, `select`,
-            `trained`, `callbacks`, `evaluation` for a mesh, and `overwrite`.
+            `trained`, `judge`, `callbacks`, `evaluation` for a mesh, and `overwrite`.
 
     Returns:
         The parameters that are kept, the summary, and the directory.

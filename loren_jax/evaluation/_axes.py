@@ -153,6 +153,8 @@ class _Walk:
             for value, summed, left in uses[name](equation, values):
                 self.use(value, _PRODUCT, summed, left)
             return []
+        if not equation.outvars:  # a callback, as of `jax.debug.print`
+            return []
         if name == "gather" and values[0] is not None:
             return [self.look_up(equation, values[0])]
         return [self.moved(equation, values)] * len(equation.outvars)

@@ -168,3 +168,12 @@ def test_no_matrix_of_a_library_is_built(program):
     )
     np.testing.assert_allclose(lazy, copies, rtol=2e-5)
     assert abs(float(lazy - loss(params))) > 1e-5
+
+
+def test_what_gives_nothing_tells_nothing():
+    def loss(params):
+        jax.debug.callback(lambda w: None, params["w"])
+        return jnp.sum(jnp.ones((2, 5)) @ params["w"].T)
+
+    axes = loren_jax.matrix_axes(loss, {"w": jnp.ones((4, 5))})
+    assert axes("w", (4, 5)) == loren_jax.MatrixAxes(fan_in=(1,), fan_out=(0,))

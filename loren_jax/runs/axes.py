@@ -31,9 +31,10 @@ def with_axes_of_use(
         given = rebuilt is None
     if given:
         return optimizer, {}
-    axes = processes.told(
-        lambda: _used(run) if recorded is None else journal.axes_of(recorded.header)
-    )
+    if processes.told(lambda: recorded is not None):  # which the first process alone has read
+        axes = processes.told(lambda: journal.axes_of(recorded.header) if recorded else None)
+    else:  # by all of them, as a batch may lie on all
+        axes = _used(run)
     if not axes:
         return optimizer, {}
     if described is not None:

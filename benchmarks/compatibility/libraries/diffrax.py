@@ -52,4 +52,4 @@ losses = {
     "SDE, Euler, VirtualBrownianTree": noisy,
 }
 cases.of(PARAMS, losses)
-cases.of({"push": jnp.float32(0)}, {"event, time of a fall": bounce}, scale=0.3)
+cases.of({"push": jnp.float32(0)}, {"event, time of a fall": bounce}, scale=2.0)

@@ -46,9 +46,8 @@ cases(lambda: of(llama(**tied)), "Llama 3, tied, rematerialised")
 rngs = nnx.Rngs
 two = {"use_tied_embedding": False}
 cases(lambda: of(qwen2.Qwen2(qwen2.ModelConfig(**QWEN, **two), rngs=rngs(0))), "Qwen 2")
-one = {"use_tied_embedding": True}
-cases(lambda: of(qwen3.Qwen3(qwen3.ModelConfig(**QWEN, **one), rngs=rngs(0))), "Qwen 3")
-many = one | {"num_experts": 4, "num_experts_per_tok": 2}
+cases(lambda: of(qwen3.Qwen3(qwen3.ModelConfig(**QWEN), rngs=rngs(0))), "Qwen 3")
+many = {"num_experts": 4, "num_experts_per_tok": 2}
 cases(lambda: of(qwen3.Qwen3(qwen3.ModelConfig(**QWEN, **many), rngs=rngs(0))), "Qwen 3, experts")
 GEMMA = {"num_layers": 2, "num_embed": 64, "embed_dim": 32, "hidden_dim": 64, "num_heads": 4}
 GEMMA |= {"head_dim": 8, "num_kv_heads": 1, "sliding_window_size": 4}
@@ -59,7 +58,7 @@ def gemma_two():
     """Gemma 2, soft caps, local attention."""
     kinds = gemma.AttentionType
     own = {"final_logit_softcap": 30.0, "attn_logits_soft_cap": 50.0}
-    own |= {"use_post_attn_norm": True, "use_post_ffw_norm": True}
+    own |= {f"use_{name}_norm": True for name in ("post_attn", "pre_ffw", "post_ffw")}
     own |= {"attention_types": (kinds.GLOBAL, kinds.LOCAL_SLIDING)}
     made = getattr(gemma, "Gemma", None) or gemma.Transformer
     return of(made(gemma.ModelConfig(**GEMMA, **own), rngs=nnx.Rngs(0)))
@@ -81,7 +80,8 @@ def adapted(**quantised):
     return of(qwix.apply_lora_to_model(base, provider, rngs=nnx.Rngs(0), **inputs), nnx.LoRAParam)
 
 
-flat = {"tolerance": 0.05, "scale": 0.1, "remark": "adapters start at zero: losses hardly differ"}
+empty = "with flax 0.12.8, nnx.state of what qwix 0.1.8 returns is empty: theirs"
+flat = {"tolerance": 0.05, "scale": 0.1, "remark": empty}
 cases(adapted, "Llama 3, qwix LoRA", **flat)
 for kind in ("int8", "nf4"):
     own = {"weight_qtype": kind, "tile_size": 16}

@@ -4,7 +4,7 @@ import blackjax
 import jax
 import jax.numpy as jnp
 from cases import Cases
-from models import mean_square
+from networks import mean_square
 
 cases = Cases("blackjax")
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from brax import envs
 from cases import Cases
-from models import normal
+from networks import normal
 
 cases = Cases("brax")
 

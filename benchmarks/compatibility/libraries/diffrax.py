@@ -4,7 +4,7 @@ import diffrax as dfx
 import jax
 import jax.numpy as jnp
 from cases import Cases
-from models import normal
+from networks import normal
 
 cases = Cases("diffrax")
 TIMES = jnp.linspace(0, 1, 5)

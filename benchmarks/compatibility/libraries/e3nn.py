@@ -4,7 +4,7 @@ import e3nn_jax
 import e3nn_jax.flax
 import jax
 from cases import Cases
-from models import mean_square
+from networks import mean_square
 
 cases = Cases("e3nn-jax")
 

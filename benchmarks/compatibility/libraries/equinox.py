@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cases import Cases
-from models import IDS, cross_entropy, normal
+from networks import IDS, cross_entropy, normal
 
 import loren_jax
 

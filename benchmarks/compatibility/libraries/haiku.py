@@ -3,7 +3,7 @@
 import haiku as hk
 import jax
 from cases import Cases
-from models import IDS, cross_entropy
+from networks import IDS, cross_entropy
 
 cases = Cases("dm-haiku")
 KEY = jax.random.key(0)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import jraph
 from cases import Cases
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jraph")
 GRAPH = jraph.GraphsTuple(

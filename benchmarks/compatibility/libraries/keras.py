@@ -5,7 +5,7 @@ import keras_hub
 import numpy as np
 from cases import Cases
 from keras import layers
-from models import cross_entropy, next_token
+from networks import cross_entropy, next_token
 
 import loren_jax
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from cases import Cases
 from flax import linen as nn
-from models import IDS, IMAGES, cross_entropy, next_token
+from networks import IDS, IMAGES, cross_entropy, next_token
 
 cases = Cases("flax")
 

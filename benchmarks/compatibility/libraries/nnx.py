@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from cases import Cases
 from flax import nnx
-from models import IDS, IMAGES, cross_entropy
+from networks import IDS, IMAGES, cross_entropy
 
 import loren_jax
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import lineax as lx
 import optimistix as optx
 from cases import Cases
-from models import normal
+from networks import normal
 
 cases = Cases("optimistix", "lineax")
 PARAMS = {"A": normal(1, 8, 8), "b": jnp.ones(8)}

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from cases import Cases
-from models import next_token
+from networks import next_token
 from penzai import pz
 from penzai.models.transformer.variants import llamalike_common as llama
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import qwix
 from cases import Cases
 from flax import nnx
-from models import next_token
+from networks import next_token
 from tunix.models.gemma import model as gemma
 from tunix.models.gemma3 import model as gemma3
 from tunix.models.llama3 import model as llama3

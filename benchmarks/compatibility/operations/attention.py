@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from cases import Cases
 from jax.experimental import pallas as pl
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jax")
 X, TEXTS = normal(0, 8, 16), normal(4, 2, 8, 16)

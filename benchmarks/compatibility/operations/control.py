@@ -8,7 +8,7 @@ import numpy as np
 from cases import Cases
 from jax import lax
 from jax.experimental import io_callback
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jax")
 X, TEXTS = normal(0, 8, 16), normal(4, 2, 8, 16)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from cases import Cases
 from jax import lax
 from jax.experimental import sparse
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jax")
 X, IMAGES = normal(0, 8, 16), normal(5, 2, 8, 8, 3)

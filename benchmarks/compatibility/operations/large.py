@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from cases import Cases
 from jax import lax
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jax")
 X = normal(0, 8, 160)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from cases import Cases
 from jax import lax
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jax")
 X = normal(0, 8, 16)

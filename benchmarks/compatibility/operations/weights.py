@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from cases import Cases
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from models import mean_square, normal
+from networks import mean_square, normal
 
 cases = Cases("jax")
 X, TEXTS = normal(0, 8, 16), normal(4, 2, 8, 16)

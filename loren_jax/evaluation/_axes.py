@@ -205,8 +205,9 @@ class _Walk:
             return value.moved(a for i, a in enumerate(value.axes) if i not in gone)
         if len(old.shape) != len(new.shape):
             return None
-        if old.shape != new.shape and len(equation.invars) > 1 and name in ("add", "sub", "mul"):
-            own = [i for i, size in enumerate(old.shape) if size > 1]
+        spread = old.shape != new.shape or _NEW in value.axes  # by the operation, or before it
+        if spread and len(equation.invars) > 1 and name in ("add", "sub", "mul"):
+            own = [i for i, size in enumerate(old.shape) if size > 1 and value.axes[i]]
             if len(own) == 1:
                 self.use(value, _VECTOR, value.of(own), _NEW)
             return None

@@ -177,3 +177,17 @@ def test_what_gives_nothing_tells_nothing():
 
     axes = loren_jax.matrix_axes(loss, {"w": jnp.ones((4, 5))})
     assert axes("w", (4, 5)) == loren_jax.MatrixAxes(fan_in=(1,), fan_out=(0,))
+
+
+def test_biases_that_are_spread_beforehand_are_vectors():
+    def loss(params):
+        def layer(h, own):
+            kernel, bias = own
+            return jnp.tanh(h @ kernel + jnp.broadcast_to(bias, h.shape)), None
+
+        return jnp.sum(jax.lax.scan(layer, jnp.ones((3, 8)), (params["w"], params["b"]))[0])
+
+    params = {"w": jnp.ones((4, 8, 8)), "b": jnp.ones((4, 8))}
+    axes = loren_jax.matrix_axes(loss, params)
+    assert axes("b", (4, 8)) == loren_jax.MatrixAxes(fan_in=(1,), fan_out=())
+    assert axes("w", (4, 8, 8)) == loren_jax.MatrixAxes(fan_in=(1,), fan_out=(2,))

@@ -19,11 +19,11 @@ from loren_jax.objectives.adapters import TrainableModel, trainable_model
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.labels import in_heads_order, relabel
 from loren_jax.objectives.saved_model import (
+    ModelObjective,
     Origin,
     Reader,
     model_directory,
     model_of,
-    save_adapter,
     save_model,
 )
 from loren_jax.objectives.scoring import Scorer, cross_entropy
@@ -43,7 +43,7 @@ from loren_jax.types import PyTree
 DEFAULT_MAX_LENGTH, TASK_MAX_LENGTH = 64, 128
 
 
-class Classification:
+class Classification(ModelObjective):
     """The objective of a text classifier; see `loren_jax.objectives.objective` for its attributes.
 
     Args:
@@ -67,9 +67,8 @@ class Classification:
     ):
         self._config, self._evaluation = config, evaluation
         prepared = self._prepared = _prepare(config, sharding)
-        self.trainable = trainable = trainable_model(config, prepared.model)
-        self.params, self.frozen = trainable.params, trainable.frozen
-        self.trained_paths = trainable.trained_paths
+        trainable = trainable_model(config, prepared.model)
+        super().__init__(config, trainable, *prepared.origin[:2])
         metrics = prepared.metrics
         score = functools.partial(
             Scorer,
@@ -175,19 +174,9 @@ class Classification:
         place = (lambda rows: rows) if self._evaluation is None else self._evaluation.place_batch
         return place(tokens.rows(rows))
 
-    def merge(self, params: PyTree) -> PyTree:
-        """The parameters of the whole model, adapters merged."""
-        return self.trainable.merge(params)
-
     def save(self, directory: Path, params: PyTree) -> None:
         """Writes the model of merged parameters, which `evaluate` and transformers read."""
         save_model(directory, self._prepared.origin, params, overwrite=True)
-
-    def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
-        """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
-        if self._config.lora_rank is not None:
-            source, network, *_ = self._prepared.origin
-            save_adapter(directory, self._config, source, network, trained, params)
 
 
 class _Prepared(NamedTuple):

@@ -22,7 +22,7 @@ from loren_jax.objectives.judge import Judge
 from loren_jax.objectives.reward_config import RewardConfig
 from loren_jax.objectives.reward_tally import Tally, tell
 from loren_jax.objectives.rewarded_prompts import Prompts
-from loren_jax.objectives.saved_model import model_directory, save_adapter
+from loren_jax.objectives.saved_model import ModelObjective, model_directory
 from loren_jax.objectives.saved_text import (
     DEFAULT_MAX_LENGTH,
     TextOrigin,
@@ -53,7 +53,7 @@ class Asked(NamedTuple):
     key: UInt32[Any, "2"]
 
 
-class Reward:
+class Reward(ModelObjective):
     """The objective of a rewarded model; see `loren_jax.objectives.objective` for its attributes.
 
     Args:
@@ -97,9 +97,8 @@ class Reward:
         )
         self._length = rounded(max(map(len, self._train.tokens)))
         answered = _answering(model, options, config.max_new_tokens)
-        self.trainable = trainable = trainable_model(config, model._replace(apply=answered))
-        self.params, self.frozen = trainable.params, trainable.frozen
-        self.trained_paths = trainable.trained_paths
+        trainable = trainable_model(config, model._replace(apply=answered))
+        super().__init__(config, trainable, source, model.config)
         self._tally, self._held_out_prompts = Tally(), len(held_out.tokens)
 
         def score(prompts: Prompts) -> Callable[[PyTree], dict[str, Any]]:
@@ -200,19 +199,9 @@ class Reward:
         placed = self._evaluation.place_batch(asked._replace(key=asked.rows))
         return placed._replace(key=asked.key)
 
-    def merge(self, params: PyTree) -> PyTree:
-        """The parameters of the whole model, adapters merged."""
-        return self.trainable.merge(params)
-
     def save(self, directory: Path, params: PyTree) -> None:
         """Writes the model of merged parameters, which `generate` and transformers read."""
         save_text_model(directory, self._origin, params, overwrite=True)
-
-    def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
-        """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
-        if self._config.lora_rank is not None:
-            source, network, *_ = self._origin
-            save_adapter(directory, self._config, source, network, trained, params)
 
     def _scored(
         self, model: LanguageModel, reader: TextReader, prompts: Prompts, params: PyTree

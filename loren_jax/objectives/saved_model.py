@@ -17,12 +17,14 @@ from loren_jax.models import (
 )
 from loren_jax.models.adapter_export import NoPlaceError, export_adapter
 from loren_jax.models.network import NetworkConfig
+from loren_jax.objectives.adapters import TrainableModel
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.shared_config import ObjectiveConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
 from loren_jax.tasks import Examples, Prompt, Tokens, answer_ids, open_tokenizer, tokenize
 from loren_jax.tasks.prompts import prompt_from_json, prompt_json
 from loren_jax.tasks.tokenization import require_vocabulary
+from loren_jax.types import PyTree
 
 
 class Reader:
@@ -103,7 +105,40 @@ def save_model(
     write_json(directory / PROMPT, prompt_json(prompt, label_names=names, max_length=max_length))
 
 
-def save_adapter(
+class ModelObjective:
+    """What all objectives of a model share: what is trained of it, and how that is written.
+
+    Args:
+        config: What is asked.
+        trainable: The model as it is trained.
+        source: Where it was read from.
+        network: Its configuration.
+    """
+
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        trainable: TrainableModel,
+        source: Path,
+        network: NetworkConfig,
+    ):
+        self.trainable = trainable
+        self.params, self.frozen = trainable.params, trainable.frozen
+        self.trained_paths = trainable.trained_paths
+        self._base = config, source, network
+
+    def merge(self, params: PyTree) -> PyTree:
+        """The parameters of the whole model, adapters merged."""
+        return self.trainable.merge(params)
+
+    def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
+        """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
+        config, source, network = self._base
+        if config.lora_rank is not None:
+            _save_adapter(directory, config, source, network, trained, params)
+
+
+def _save_adapter(
     directory: Path,
     config: ObjectiveConfig,
     source: Path,

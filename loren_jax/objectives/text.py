@@ -15,7 +15,7 @@ from loren_jax.losses import micro_batched
 from loren_jax.models import LanguageModel, locate
 from loren_jax.models.weights import ShardingOf
 from loren_jax.objectives.adapters import trainable_model
-from loren_jax.objectives.saved_model import model_directory, save_adapter
+from loren_jax.objectives.saved_model import ModelObjective, model_directory
 from loren_jax.objectives.saved_text import (
     DEFAULT_MAX_LENGTH,
     TextOrigin,
@@ -35,7 +35,7 @@ from loren_jax.tasks.spans import SpannedRows
 from loren_jax.types import PyTree
 
 
-class Text:
+class Text(ModelObjective):
     """The objective of a language model; see `loren_jax.objectives.objective` for its attributes.
 
     Args:
@@ -60,9 +60,8 @@ class Text:
     ):
         self._config, self._evaluation = config, evaluation
         prepared = self._prepared = _prepare(config, sharding)
-        self.trainable = trainable = trainable_model(config, prepared.model)
-        self.params, self.frozen = trainable.params, trainable.frozen
-        self.trained_paths = trainable.trained_paths
+        trainable = trainable_model(config, prepared.model)
+        super().__init__(config, trainable, *prepared.origin[:2])
 
         def score(rows: Buckets, title: str | None = None) -> TextScorer:
             own = {"frozen": trainable.frozen, "evaluation": evaluation, "title": title}
@@ -148,19 +147,9 @@ class Text:
         tokens = self._prepared.train.batch(self._config.seed, step, self._config.batch_size)
         return tokens if self._evaluation is None else self._evaluation.place_batch(tokens)
 
-    def merge(self, params: PyTree) -> PyTree:
-        """The parameters of the whole model, adapters merged."""
-        return self.trainable.merge(params)
-
     def save(self, directory: Path, params: PyTree) -> None:
         """Writes the model of merged parameters, which `evaluate` and transformers read."""
         save_text_model(directory, self._prepared.origin, params, overwrite=True)
-
-    def save_adapter(self, directory: Path, trained: PyTree, params: PyTree) -> None:
-        """Writes what was trained as PEFT has it, where adapters were; `params` are the merged."""
-        if self._config.lora_rank is not None:
-            source, network, *_ = self._prepared.origin
-            save_adapter(directory, self._config, source, network, trained, params)
 
 
 class _Prepared(NamedTuple):

@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import time
+import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ class Judge:
             raise ValueError(f"seconds={seconds} must be above 0, and workers={workers} at least 1")
         self._reward, self._seconds = reward, seconds
         self._workers: list[_Worker] = []
+        weakref.finalize(self, _end, self._workers)
         try:
             self._workers += [_Worker(reward) for _ in range(workers)]
             for worker in self._workers:
@@ -121,9 +123,8 @@ class Judge:
         new.ready()
 
     def close(self) -> None:
-        """Ends the processes."""
-        while self._workers:
-            self._workers.pop().end()
+        """Ends the processes, as does the end of the judge itself."""
+        _end(self._workers)
 
     def __enter__(self) -> "Judge":
         """Return the judge."""
@@ -132,6 +133,11 @@ class Judge:
     def __exit__(self, *error: object) -> None:
         """End the processes."""
         self.close()
+
+
+def _end(workers: "list[_Worker]") -> None:
+    while workers:
+        workers.pop().end()
 
 
 class _Worker:

@@ -88,7 +88,6 @@ class Reward(ModelObjective):
             )
         limit = length_limit(config.max_length, min(DEFAULT_MAX_LENGTH, room or sys.maxsize), room)
         reader = TextReader(source, template=config.template)
-        self._judge = Judge(config.reward, seconds=config.reward_seconds)
         self._train = Prompts(splits.train, reader, limit)
         held_out = Prompts(splits.held_out, reader, limit)
         sampling = Sampling(temperature=config.temperature)
@@ -125,6 +124,8 @@ class Reward(ModelObjective):
                 f"batch_size is {config.batch_size}, but there are only "
                 f"{len(self._train.tokens)} prompts to train on: lower batch_size"
             )
+        # Last, as its processes take seconds to start.
+        self._judge = Judge(config.reward, seconds=config.reward_seconds)
         if shown:
             print(self._described(len(held_out.tokens)), file=sys.stderr)
 

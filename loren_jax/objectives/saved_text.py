@@ -16,7 +16,7 @@ from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.files import read_json, write_json
 from loren_jax.tasks import open_tokenizer
 from loren_jax.tasks.buckets import Buckets, bucket_shapes
-from loren_jax.tasks.chat import Template
+from loren_jax.tasks.chat import Template, stop_tokens
 from loren_jax.tasks.conversations import Texts
 from loren_jax.tasks.spans import Long, SpannedRows, SpanReader
 from loren_jax.tasks.tokenization import require_vocabulary
@@ -92,7 +92,7 @@ class TextReader:
         self._reader = SpanReader(
             self.tokenizer, template=template, loss_on=loss_on, long=long, packed=packed
         )
-        self._endings: set[int] = set()
+        self._endings = set(stop_tokens(source, self.tokenizer))
 
     @classmethod
     def of(cls, source: Path, config: TextConfig) -> "TextReader":
@@ -116,9 +116,8 @@ class TextReader:
 
     @property
     def stop_tokens(self) -> tuple[int, ...]:
-        """Behind which an answer ends: the end of a text, and what ended those that were read."""
-        end = self.tokenizer.eos_token_id
-        return tuple(sorted(self._endings | ({end} if end is not None else set())))
+        """Behind which an answer ends: the model's own, and what ended those that were read."""
+        return tuple(sorted(self._endings))
 
     def said(self, tokens: Sequence[int]) -> str:
         """What tokens say, without the special ones."""
@@ -126,7 +125,10 @@ class TextReader:
 
     def asked(self, texts: Texts, max_length: int) -> list[list[int]]:
         """The tokens of each dialogue up to its last answer."""
-        return self._reader.asked(texts, max_length)
+        found = self._reader.asked(texts, max_length)
+        behind = self.tokenizer(self._reader.ending, add_special_tokens=False)["input_ids"]
+        self._endings |= set(behind) & set(self.tokenizer.all_special_ids)
+        return found
 
 
 def bucketed(sources: Sequence[SpannedRows], buckets: int, config: NetworkConfig) -> list[Buckets]:

@@ -4,10 +4,15 @@ A model's own chat template says how; one without has the plain template below.
 """
 
 import importlib.util
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from loren_jax.tasks.conversations import ASSISTANT, Turn
+from loren_jax.tasks.conversations import ASSISTANT, USER, Turn
+
+GENERATION = "generation_config.json"
+"""File beside a model that names the tokens behind which it ends."""
 
 Template = Literal["own", "plain", "none"]
 """The model's own; `User: ...` and `Assistant: ...` line by line; or what the turns say, joined."""
@@ -82,6 +87,12 @@ class Chat:
         """The text of a dialogue up to where the assistant's next turn begins."""
         return self._rendered(turns, place, asking=True)
 
+    @property
+    def ending(self) -> str:
+        """What the template writes behind an answer."""
+        text, answers = self.written((Turn(USER, "a"), Turn(ASSISTANT, "b")), "the chat template")
+        return text[slice(*answers[-1])].partition("b")[2]
+
     def _rendered(self, turns: Sequence[Turn], place: str, *, asking: bool = False) -> str:
         if self.template != "own":
             end = end_token(self._tokenizer)[0]
@@ -127,6 +138,20 @@ def _plain(turns: Sequence[Turn], end: str, asking: bool, *, labelled: bool) -> 
         label, line = (f"{turn.role.capitalize()}: ", "\n") if labelled else ("", "")
         text += f"{label}{turn.content.strip() if labelled else turn.content}{ending}{line}"
     return text + (f"{ASSISTANT.capitalize()}:" if asking and labelled else "")
+
+
+def stop_tokens(path: Path, tokenizer: Any) -> tuple[int, ...]:
+    """The tokenizer's end token, and those that a file beside the model names."""
+    found = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
+    file = (path if path.is_dir() else path.parent) / GENERATION
+    if file.is_file():
+        try:
+            said = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{file} is not valid ({error}); mend or remove it") from error
+        named = said if isinstance(said, list) else [said]
+        found |= {int(token) for token in named if token is not None}
+    return tuple(sorted(found))
 
 
 def end_token(tokenizer: Any) -> tuple[str, int]:

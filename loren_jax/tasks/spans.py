@@ -60,6 +60,7 @@ class SpanReader:
         self._tokenizer, self._template = tokenizer, template
         self._loss_on, self._long, self._packed = loss_on, long, packed
         self.template: Template | None = None
+        self.ending = ""
 
     def read(self, texts: Texts, max_length: int) -> SpannedRows:
         """The texts as rows of at most `max_length` tokens; a ValueError if one cannot be."""
@@ -92,6 +93,7 @@ class SpanReader:
     def asked(self, texts: Texts, max_length: int) -> list[list[int]]:
         """The tokens up to where the last answer of each dialogue begins, cut on their left."""
         chat, found = Chat(self._tokenizer, self._template), []
+        self.template, self.ending = chat.template, chat.ending
         for turns, place in zip(texts.turns, texts.places, strict=True):
             before = turns[:-1] if turns[-1].role == "assistant" else turns
             ids = self._encoded([chat.asked(before, place)], chat.template)[0]

@@ -1,20 +1,15 @@
 """What a language model is asked, as tokens, and what it answers, as text."""
 
 import importlib.util
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from loren_jax.checkpoints import checkpoint_config, checkpoint_tokenizer
 from loren_jax.models import LanguageModel, load_language_model, locate
 from loren_jax.objectives.saved_model import model_directory, read_prompt
 from loren_jax.objectives.saved_text import read_text_settings
-from loren_jax.tasks.chat import Chat
+from loren_jax.tasks.chat import Chat, stop_tokens
 from loren_jax.tasks.conversations import USER, turn_of
-
-GENERATION = "generation_config.json"
-"""File beside a model that names the tokens behind which it ends."""
 
 GGUF = ".gguf"
 
@@ -58,7 +53,7 @@ class Talker:
                 f"model: the chat template of {model} needs jinja2, which is not installed: pip "
                 "install jinja2, or ask without it (--raw)"
             )
-        self.stop_tokens = _stop_tokens(path, self._tokenizer)
+        self.stop_tokens = stop_tokens(path, self._tokenizer)
         if not self.stop_tokens:
             raise ValueError(
                 f"model: the tokenizer of {model} has no end-of-text token, so that no answer "
@@ -161,16 +156,3 @@ def settled(text: str, stops: Sequence[str]) -> str:
         length for stop in stops for length in range(1, len(stop)) if text.endswith(stop[:length])
     ]
     return text[: len(text) - max(begun, default=0)]
-
-
-def _stop_tokens(path: Path, tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's end token, and those that a file beside the model names."""
-    found = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
-    file = (path if path.is_dir() else path.parent) / GENERATION
-    if file.is_file():
-        try:
-            said = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"{file} is not valid ({error}); mend or remove it") from error
-        found |= {int(token) for token in (said if isinstance(said, list) else [said]) if said}
-    return tuple(sorted(found))

@@ -1,5 +1,6 @@
 """Every answer has its reward or a reason why it has none, whatever the reward does."""
 
+import gc
 import math
 import time
 
@@ -39,19 +40,23 @@ def file(tmp_path_factory):
 def test_answers_keep_their_order_and_failures_are_told(file):
     answers = ["a", "raise", "slow", "end", "bbb", "hang", "nan", "text", "cc", "raise"]
     with Judge(f"{file}:reward", seconds=1.0, workers=2) as judge:
-        for _ in range(2):  # the processes that are gone have been replaced
-            rewards, failures = judge([""] * 10, answers, [{"more": 1}] * 10)
-            expected = [2, math.nan, 5, math.nan, 4, *[math.nan] * 3, 3, math.nan]
-            np.testing.assert_array_equal(rewards, expected)
-            assert failures == {
-                "KeyError: 'no such thing'": 2,
-                "the reward ended its process": 1,
-                "it took longer than 1 s": 1,
-                "it gave nan": 1,
-                "ValueError: could not convert string to float: 'much'": 1,
-            }
+        rewards, failures = judge([""] * 10, answers, [{"more": 1}] * 10)
+        expected = [2, math.nan, 5, math.nan, 4, *[math.nan] * 3, 3, math.nan]
+        np.testing.assert_array_equal(rewards, expected)
+        assert failures == {
+            "KeyError: 'no such thing'": 2,
+            "the reward ended its process": 1,
+            "it took longer than 1 s": 1,
+            "it gave nan": 1,
+            "ValueError: could not convert string to float: 'much'": 1,
+        }
+        # The processes that are gone have been replaced.
+        rewards, failures = judge([""] * 4, ["a", "bb", "a", "bb"], [{"more": 0}] * 4)
+        assert rewards.tolist() == [1, 2, 1, 2]
+        assert not failures
 
 
+@pytest.mark.slow
 def test_they_run_side_by_side(file):
     with Judge(f"{file}:reward", workers=4) as judge:
         start = time.monotonic()
@@ -80,3 +85,13 @@ def test_a_reward_that_cannot_be_read_is_told_at_once(tmp_path):
 def test_limits_that_allow_nothing(options):
     with pytest.raises(ValueError, match="must be above 0, and workers="):
         Judge("exact", **options)
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_a_judge_that_is_forgotten():
+    judge = Judge("exact", workers=2)
+    processes = [worker._process for worker in judge._workers]
+    assert all(process.is_alive() for process in processes)
+    del judge
+    gc.collect()
+    assert not any(process.is_alive() for process in processes)

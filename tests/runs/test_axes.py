@@ -51,7 +51,7 @@ def test_a_run_is_that_with_the_axes_given(make, tmp_path):
     assert not same(params, by_name)
 
 
-@pytest.mark.parametrize("make", [PLAIN, DESCRIBED])
+@pytest.mark.parametrize("make", [pytest.param(PLAIN, marks=pytest.mark.slow), DESCRIBED])
 def test_it_goes_on_and_is_replayed(make, tmp_path):
     wanted, _ = run(tmp_path / "a", make())
     run(tmp_path / "b", make(), steps=2)
@@ -61,7 +61,7 @@ def test_it_goes_on_and_is_replayed(make, tmp_path):
     assert same(journal.replay(PARAMS, recorded, **given).params, wanted)
 
 
-@pytest.mark.parametrize("make", [PLAIN, DESCRIBED])
+@pytest.mark.parametrize("make", [pytest.param(PLAIN, marks=pytest.mark.slow), DESCRIBED])
 def test_a_run_of_an_earlier_version_goes_on_by_names(make, tmp_path, monkeypatch):
     monkeypatch.setattr("loren_jax.runs.axes._used", lambda run: {})
     wanted, _ = run(tmp_path / "a", make())

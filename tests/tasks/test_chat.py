@@ -6,7 +6,7 @@ import pytest
 from prompt_tokenizers import byte_tokenizer
 from tiny_text import CHATML
 
-from loren_jax.tasks.chat import Chat, end_token
+from loren_jax.tasks.chat import Chat, end_token, stop_tokens
 from loren_jax.tasks.conversations import Turn
 
 TURNS = (
@@ -101,3 +101,15 @@ def test_a_tokenizer_without_an_end_is_refused():
     with pytest.raises(ValueError, match=r"has no end-of-text token.*\"eos_token\" in its"):
         Chat(byte_tokenizer(eos=None))
     assert end_token(byte_tokenizer())[0] == "<eos>"
+
+
+def test_what_stands_behind_an_answer_and_the_tokens_that_end_one(tmp_path):
+    own = CHATML.replace("<eos>", "<end>")
+    assert Chat(with_template(own)).ending == "<end>"
+    assert Chat(byte_tokenizer(), "plain").ending == byte_tokenizer().eos_token
+    assert Chat(byte_tokenizer(), "none").ending == byte_tokenizer().eos_token
+    tokenizer = byte_tokenizer()
+    assert stop_tokens(tmp_path, tokenizer) == (tokenizer.eos_token_id,)
+    for named, more in (("0", {0}), ("[0, 7]", {0, 7}), ("null", set())):
+        (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": {named}}}')
+        assert set(stop_tokens(tmp_path, tokenizer)) == {tokenizer.eos_token_id} | more

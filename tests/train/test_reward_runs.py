@@ -74,10 +74,13 @@ def test_it_tells_what_answers_were_worth(whole, config):
     # Centred over the queries, prompt by prompt.
     np.testing.assert_allclose(recorded.mean(axis=1), 0, atol=1e-6)
     assert np.ptp(recorded) > 0
+    told = json.loads((config.directory / "model" / "text.json").read_text())
+    assert told["template"] == "plain"  # by which `generate` asks it again
     card = (config.directory / "model" / "README.md").read_text()
     assert "reward" in card
 
 
+@pytest.mark.slow
 def test_a_run_that_paused_ends_in_the_same_bits(whole, config, tmp_path):
     short = dataclasses.replace(config, output=tmp_path / "run", steps=3)
     train(short)
@@ -103,6 +106,7 @@ def test_a_configuration_goes_round(config):
     assert config_from_json(json.loads(json.dumps(config.as_json()))) == config
 
 
+@pytest.mark.slow
 def test_answers_that_cannot_be_judged_are_told(files, config, tmp_path, capsys):
     (files[2].parent / "stop").touch()
     try:

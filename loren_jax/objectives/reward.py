@@ -34,6 +34,7 @@ from loren_jax.objectives.shared_config import length_limit
 from loren_jax.objectives.text_splits import text_splits
 from loren_jax.reports.answers import ANSWERS
 from loren_jax.tasks.batches import batch_indices
+from loren_jax.tasks.rewards import source_of
 from loren_jax.types import PyTree
 
 
@@ -116,6 +117,7 @@ class Reward(ModelObjective):
         self.shown: tuple[str, ...] = ("reward", "truncated")
         self.title = f"{config.model}, {config.data}, {config.reward}, seed {config.seed}"
         self.inputs = {"prompts": self._train.flat(), "held-out prompts": held_out.flat()}
+        self.inputs["reward"] = np.frombuffer(source_of(config.reward), np.uint8)
         self.full_batch, self.factors, self.passes_before = None, None, 0
         self._origin = TextOrigin(source, model.config, reader.template, "completion", limit)
         self._reader, self._cut = reader, self._train.cut + held_out.cut

@@ -6,6 +6,7 @@ row of the data that the prompt is of, as a mapping from column to value.
 
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -170,6 +171,33 @@ def reward_named(name: str) -> Reward:
         f"reward {name!r} is not known: it is one of {', '.join(REWARDS)}, regex:PATTERN, "
         "length:WORDS, or FILE.py:FUNCTION"
     )
+
+
+def absolute(name: str) -> str:
+    """The name of a reward as it was meant, also for who goes on from elsewhere.
+
+    Example:
+        >>> absolute("exact"), absolute("regex:a.py:b")
+        ('exact', 'regex:a.py:b')
+    """
+    file, _, function = name.rpartition(":")
+    if not file.endswith(".py") or file.partition(":")[0] in _MADE:
+        return name
+    return f"{os.path.abspath(file)}:{function}"
+
+
+def source_of(name: str) -> bytes:
+    """What a reward is made of, to tell whether it has changed: its name, or its file and function.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+    """
+    file, _, function = absolute(name).rpartition(":")
+    if absolute(name) == name and not os.path.isabs(file):
+        return name.encode()
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"reward {name}: there is no file {file}")
+    return Path(file).read_bytes() + function.encode()
 
 
 def wanted(example: Example) -> str:

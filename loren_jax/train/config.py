@@ -21,6 +21,7 @@ from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.tables import require_kind
 from loren_jax.reports.trackers import TRACKERS
 from loren_jax.tasks import TASKS
+from loren_jax.tasks.rewards import absolute
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
 from loren_jax.train.rates import starting_rate
 
@@ -223,7 +224,8 @@ class TrainRewardConfig(RunConfig[Options], RewardConfig):
 
     def as_json(self) -> dict[str, Any]:
         """See `RunConfig`; with the objective's name, which a classification leaves out."""
-        return {"objective": self.OBJECTIVE, **super().as_json()}
+        values = {"objective": self.OBJECTIVE, **super().as_json()}
+        return values | {"reward": absolute(self.reward)}
 
 
 _KINDS = (TrainConfig, TrainTextConfig, TrainRewardConfig)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loren_jax.tasks.rewards import REWARDS, numeric, reward_named
+from loren_jax.tasks.rewards import REWARDS, absolute, numeric, reward_named, source_of
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,15 @@ def test_an_example_without_what_was_wanted(name):
 def test_an_example_that_is_no_puzzle():
     with pytest.raises(ValueError, match="has no column 'target'"):
         REWARDS["countdown"]("", "4", {"numbers": [1, 2, 3]})
+
+
+def test_what_a_reward_is_made_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("loud = len\n")
+    assert absolute("mine.py:loud") == f"{tmp_path}/mine.py:loud"
+    assert source_of("mine.py:loud") == b"loud = len\nloud"
+    for name in ("exact", "length:3", "regex:/a.py:b"):
+        assert absolute(name) == name
+        assert source_of(name) == name.encode()
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        source_of("other.py:loud")

@@ -90,6 +90,21 @@ def test_a_run_that_paused_ends_in_the_same_bits(whole, config, tmp_path):
     assert (tmp_path / "run" / model).read_bytes() == (config.directory / model).read_bytes()
 
 
+@pytest.mark.slow
+def test_another_reward_is_not_gone_on_with(config, files, tmp_path, monkeypatch):
+    own = tmp_path / "own.py"
+    own.write_text(files[2].read_text())
+    monkeypatch.chdir(tmp_path)
+    short = dataclasses.replace(config, output=tmp_path / "run", steps=1, reward="own.py:varied")
+    train(short)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # the file is known by its whole path
+    assert resume(tmp_path / "run", steps=2).summary.steps == 2
+    own.write_text(own.read_text().replace("len(set(answer))", "1.0"))
+    with pytest.raises(journal.JournalError, match="the reward of this run is not what it was"):
+        resume(tmp_path / "run", steps=3)
+
+
 def test_its_journal_makes_the_model_without_prompts_or_reward(whole, config, files, tmp_path):
     (files[2].parent / "stop").touch()
     try:

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from loren_jax.models import FAMILIES
 from loren_jax.models.families import abstract_params
+from loren_jax.objectives import TextConfig
 
 RAW = {
     "architectures": ["LlamaForCausalLM"],
@@ -70,3 +71,13 @@ def text_arguments(model, data, output, *more):
         "--num-directions 4 --max-length 60 --buckets 2"
     )
     return [*fixed.split(), *more]
+
+
+def text_objective(place, **options):
+    """What is asked of such a model with such dialogues, in batches of 4."""
+    return TextConfig(
+        model=str(write_decoder(place / "decoder")),
+        data=str(write_dialogues(place / "dialogues.jsonl")),
+        batch_size=4,
+        **options,
+    )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_task import write_model
-from tiny_text import write_decoder, write_dialogues
+from tiny_text import text_objective, write_dialogues
 
 from loren_jax.models import load_language_model, span_loss
 from loren_jax.models.families import prediction_function
@@ -19,14 +19,7 @@ from loren_jax.objectives.saved_text import read_text_settings
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
     place = tmp_path_factory.mktemp("text")
-    return TextConfig(
-        model=str(write_decoder(place / "decoder")),
-        data=str(write_dialogues(place / "dialogues.jsonl")),
-        batch_size=4,
-        eval_batch_size=8,
-        max_length=60,
-        buckets=3,
-    )
+    return text_objective(place, eval_batch_size=8, max_length=60, buckets=3)
 
 
 @pytest.fixture(scope="module")

@@ -5,25 +5,18 @@ import json
 
 import jax
 import pytest
-from tiny_text import write_decoder, write_dialogues
+from tiny_text import text_objective
 
 from loren_jax.models import generate
 from loren_jax.models.generation import Generated
-from loren_jax.objectives import Text, TextConfig
+from loren_jax.objectives import Text
 from loren_jax.reports.summary import Summary
 
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
     place = tmp_path_factory.mktemp("text")
-    return TextConfig(
-        model=str(write_decoder(place / "decoder")),
-        data=str(write_dialogues(place / "dialogues.jsonl")),
-        batch_size=4,
-        eval_batch_size=4,
-        generate=11,
-        max_new_tokens=5,
-    )
+    return text_objective(place, eval_batch_size=4, generate=11, max_new_tokens=5)
 
 
 @pytest.fixture(scope="module")

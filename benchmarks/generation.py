@@ -12,24 +12,26 @@ model with as many rows.
     python benchmarks/generation.py                          # SmolLM2-135M, minutes
     python benchmarks/generation.py stories260K --batch 8    # a directory, as llama2c.py writes it
 
-Measured (jax 0.10.2, float32, two CPU cores that three other programs were using, 64 tokens of
-prompt, 32 new ones):
+Measured (jax 0.10.2, float32, two CPU cores and nothing else on them, 64 tokens of prompt, 32 new
+ones; torch 2 on the same weights):
 
-    by         batch  step ms  processor ms  temporary / cache
-    plain      8      194      110           1.5
-    8 queries  8      243      118           2.2
-    torch      8      2130     891
-    plain      32     253      198           1.3
-    8 queries  32     264      197           1.7
-    torch      32     3735     1856
+    by         batch  tokens a second  step ms  of the limit  temporary / cache
+    plain      8      124              65       0.19          1.5
+    8 queries  8      107              75       0.16          2.2
+    torch      8      95               84       0.15
+    plain      32     272              118      0.10          1.3
+    8 queries  32     266              120      0.10          1.7
+    torch      32     278              115      0.10
 
-In a quieter moment a step of 8 rows took 100 ms, all of it one core's, where the copies that the
-limit is made of ran at 23 GB/s: 0.23 of the limit. Of its 108 ms of processor time the products
-with the layers' weights were 82 and the logits 16: XLA's loop over layers copies each weight out of
-the stack before it multiplies (7 GB/s a core, the product itself is then nearly free; without the
-loop the product reads the weights no faster, 6 GB/s). bfloat16 is no way out on a CPU: 1 GB/s.
-torch waits in busy loops where other programs run, so that its times here are no measure of a free
-machine. What is beside the cache in the temporary memory is one layer's weights and activations.
+The weights are nearer than the limit thinks: copies of an array of their size ran at 44 GB/s. What
+keeps a step from it is XLA's product of a few rows with a matrix on a CPU. With eight rows it reads
+the matrix at 11 GB/s even where no layer is cut out of a stack (each layer an array of its own),
+and at 9 GB/s where the loop over layers does cut; the libraries that XLA may call instead (XNNPACK,
+YNNPACK, oneDNN) give the same to 5 %. So 0.25 is the floor of a float32 step here, whatever the
+layout; 52 of the 65 ms are those products and the logits. bfloat16 is no way out on a CPU: 1 GB/s.
+With 32 rows attention to the cache takes 28 of the 118 ms; keys that lie the other way (head size
+before places) would save 8 of them and nothing with eight rows. What is beside the cache in the
+temporary memory is one layer's weights and activations.
 """
 
 import argparse

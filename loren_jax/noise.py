@@ -157,8 +157,8 @@ def layer_keys(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Key[Array
     """A key for each layer of each stream, `(*stack,)`, whatever other streams there are."""
     if not streams:
         return []
-    roots, number, layer = _roots(key, streams), *_numbered(streams, 1)[:2]
-    keys = _fold_words(roots[number], np.zeros_like(layer), layer)
+    number, layer, _ = _numbered(streams, 1)
+    keys = _member_keys(key, streams, number, np.zeros_like(layer), layer)
     ends = np.cumsum([math.prod(stream.stack) for stream in streams])
     return [k.reshape(s.stack) for k, s in zip(_split(keys, ends), streams, strict=True)]
 
@@ -176,9 +176,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     if not streams:
         return []
     rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
-    roots = _roots(key, streams)
-    number, layer, row = _numbered(streams, rows)
-    keys = _fold_words(roots[number], layer, row)
+    keys = _member_keys(key, streams, *_numbered(streams, rows))
     drawn = scheduling.in_blocks(lambda some: _normal(some, ROW), keys, ROW)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
@@ -191,9 +189,23 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     ]
 
 
-def _roots(key: Key[Array, ""], streams: Sequence[Stream]) -> Key[Array, " streams"]:
-    words = np.array([_words("\x1f".join((*s.path, "", s.name))) for s in streams], np.uint32)
-    return _fold_words(key, *words.T)
+def _member_keys(
+    key: Key[Array, ""],
+    streams: Sequence[Stream],
+    number: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+) -> Key[Array, " members"]:
+    """Keys of members of streams: the key with the name folded in, then with two numbers.
+
+    Both folds go round one loop, as each place where the generator stands takes a tenth of a second
+    to compile; a name is folded in once a member for that, which is little beside its numbers.
+    """
+    names = [_words("\x1f".join((*stream.path, "", stream.name))) for stream in streams]
+    folds = np.stack([np.array(names, np.uint32)[number].T, np.stack([first, second])])
+    root = jnp.broadcast_to(key, number.shape)
+    fold_in = lambda keys, words: (_fold_words(keys, words[0], words[1]), None)
+    return jax.lax.scan(fold_in, root, folds)[0]
 
 
 def _numbered(streams: Sequence[Stream], rows: int | Sequence[int]) -> list[np.ndarray]:

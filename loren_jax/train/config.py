@@ -222,6 +222,19 @@ class TrainTextConfig(RunConfig[Options], TextConfig):
 class TrainRewardConfig(RunConfig[Options], RewardConfig):
     """One training run on a reward; its attributes are those of both parents."""
 
+    def settled(self, *, batches: int, trained_parameters: int) -> "TrainRewardConfig":
+        """See `RunConfig`; where nobody says how many queries run at a time, all do.
+
+        Each token of an answer reads all weights: what takes time is how often, whoever answers.
+        """
+        facts = {"batches": batches, "trained_parameters": trained_parameters}
+        config: Any = super().settled(**facts)
+        options: Any = config.optimizer
+        if getattr(options, "chunk_size", 0) is None:
+            options = dataclasses.replace(options, chunk_size=options.passes())
+            config = dataclasses.replace(config, optimizer=options)
+        return config
+
     def as_json(self) -> dict[str, Any]:
         """See `RunConfig`; with the objective's name, which a classification leaves out."""
         values = {"objective": self.OBJECTIVE, **super().as_json()}

@@ -1,0 +1,52 @@
+"""Tables of what language models learned from rewards."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from evidence.rows import Rows
+
+
+def rewards(rows: Rows) -> str:
+    """All tables, as Markdown."""
+    tasks = dict.fromkeys(row["task"] for row in rows if row.get("kind") == "learning")
+    return "\n\n".join(["# Rewards", *(_learning(rows, task) for task in tasks)])
+
+
+def _learning(rows: Rows, task: str) -> str:
+    found = [row for row in rows.where(kind="learning", task=task) if row["seed"] < 100]
+    if not found:
+        return f"## {task}\n\nNo run is done."
+    lines = [
+        f"## {task}: mean reward of greedy answers to held-out prompts, {found[0]['answers']:,} "
+        "answers in training",
+        "",
+        "| | rate | runs | untrained | trained | tied | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for method in dict.fromkeys(row["method"] for row in found):
+        own = [row for row in found if row["method"] == method]
+        cells = [
+            method,
+            f"{own[0]['rate']:g}",
+            str(len(own)),
+            mean_text(row["before"] for row in own),
+            mean_text(row["after"] for row in own),
+            f"{np.mean([row['tied'] for row in own]):.2f}",
+            f"{np.mean([row['seconds'] for row in own]) / 60:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def mean_text(values: Iterable[Any]) -> str:
+    """Mean and standard error over the runs.
+
+    >>> mean_text([0.5, 0.7])
+    '0.600 ± 0.100'
+    """
+    numbers = np.array([*values], float)
+    if len(numbers) < 2:
+        return f"{numbers[0]:.3f}"
+    return f"{numbers.mean():.3f} ± {numbers.std(ddof=1) / len(numbers) ** 0.5:.3f}"

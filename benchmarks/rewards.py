@@ -1,0 +1,270 @@
+"""Language models that learn from what their answers are worth, by LOREN, by pairs and by MeZO.
+
+* style: stories260K goes on with the beginning of a story; the reward is 1 where a park occurs.
+* brevity: SmolLM2-135M-Instruct says in one word whether a real movie review is positive; the
+  reward is one over the number of its words.
+* countdown: SmolLM2-135M-Instruct makes a number of three others; the reward is 0.1 for the form,
+  and 1 more if it is right.
+
+The methods have the same rollouts, 128 answers a step: LOREN asks 16 models 8 prompts, pairs ask 8
+models and their mirror images 8 prompts, MeZO asks one pair 64 prompts. All perturb by rank 1. Of a
+grid of rates the best by one run of another seed is taken. Each run begins with the untrained
+model's greedy answers to prompts that are never trained on, and ends with the trained one's.
+
+    python benchmarks/rewards.py style --stories stories260K     # as llama2c.py writes it
+    python benchmarks/rewards.py brevity --seconds 200           # again and again, until it is done
+    python benchmarks/rewards.py table
+
+A call takes up what the last one left: runs go on where they stopped (`--seconds`), rows that are
+there are not made again. Speed and memory are in `reward_speed.py`.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from evidence.reward_tables import rewards
+from evidence.rows import Rows
+from fetched import RUNS, reviews, smollm2
+from record import RESULTS
+
+from loren_jax.tasks.countdown import puzzles
+from loren_jax.train import LorenOptions, MezoOptions, TrainRewardConfig, resume, train
+
+FILE = RESULTS / "rewards.jsonl"
+METHODS = ("LOREN", "pairs", "MeZO")
+SEEDS, TUNING = (0, 1, 2), 100
+NAMES = (
+    *("Lily", "Tim", "Ben", "Sue", "Tom", "Mia", "Max", "Anna", "Sam", "Jack", "Lucy", "Amy"),
+    *("Bob", "Jane", "Leo", "Ella", "Dan", "Kate", "Fred", "Rose", "Nick", "Emma", "Joe", "Zoe"),
+)
+KINDS = ("girl", "boy", "bear", "cat", "bird")
+OPENINGS = (
+    "Once upon a time, there was a little {0} named {1}.",
+    "One day, a {0} named {1} was very happy.",
+    "{1} was a happy {0}.",
+    "There was a {0} who liked to play. The {0} was called {1}.",
+    "One sunny day, {1} the {0} woke up.",
+)
+ASKED = "Is this movie review positive or negative? Answer in one word. {}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is learned.
+
+    Attributes:
+        rows: Its prompts, as rows of a data set.
+        reward: As `--reward` takes it.
+        options: Of a `TrainRewardConfig`.
+        steps: Of each run.
+        grid: Rates to choose from, by method.
+        seeds: Of the runs.
+    """
+
+    rows: Callable[[], list[dict[str, Any]]]
+    reward: str
+    options: dict[str, Any]
+    steps: int
+    scale: float
+    grid: dict[str, tuple[float, ...]]
+    seeds: tuple[int, ...] = SEEDS
+
+
+def stories() -> list[dict[str, Any]]:
+    """600 beginnings of stories."""
+    return [
+        {"prompt": opening.format(kind, name)}
+        for opening in OPENINGS
+        for kind in KINDS
+        for name in NAMES
+    ]
+
+
+def questions() -> list[dict[str, Any]]:
+    """Short reviews with what is asked about them, as many of either kind."""
+    lines = [line.split("\t") for line in reviews(RUNS).read_text().splitlines()[1:]]
+    short = [(text, label) for text, label in lines if 20 <= len(text) <= 60]
+    chosen = [row for label in ("positive", "negative") for row in _of(short, label)[:300]]
+    return [{"prompt": ASKED.format(text), "answer": label} for text, label in chosen]
+
+
+def _of(rows: list[tuple[str, str]], label: str) -> list[tuple[str, str]]:
+    return [row for row in rows if row[1] == label]
+
+
+def games() -> list[dict[str, Any]]:
+    """Countdown puzzles of three numbers."""
+    return [
+        {"prompt": puzzle.prompt, "numbers": list(puzzle.numbers), "target": puzzle.target}
+        for puzzle in puzzles(600, numbers=3)
+    ]
+
+
+STORIES: dict[str, Any] = {
+    "max_new_tokens": 32,
+    "template": "none",
+    "temperature": 1.0,
+    "held_out_examples": 200,
+    "eval_batch_size": 100,
+}
+CHAT: dict[str, Any] = {"max_new_tokens": 8, "held_out_examples": 100, "eval_batch_size": 50}
+TASKS = {
+    "style": Task(
+        stories,
+        r"regex:\b[Pp]ark\b",
+        STORIES,
+        steps=150,
+        scale=0.01,
+        grid=dict.fromkeys(METHODS, (3e-5, 1e-4, 3e-4)),
+    ),
+    "brevity": Task(
+        questions,
+        "length:1",
+        CHAT,
+        steps=40,
+        scale=1e-3,
+        grid={"LOREN": (2e-6,), "pairs": (2e-6,), "MeZO": (1e-6,)},
+    ),
+    "countdown": Task(
+        games,
+        "countdown",
+        CHAT | {"max_new_tokens": 32},
+        steps=10,
+        scale=1e-3,
+        grid={"LOREN": (2e-6,), "pairs": (2e-6,), "MeZO": (1e-6,)},
+    ),
+}
+"""By name."""
+
+
+def optimizer(method: str, rate: float, scale: float) -> tuple[Any, int]:
+    """A method's options, and its prompts a step, for 128 answers."""
+    common: dict[str, Any] = {"learning_rate": rate, "perturbation_scale": scale, "rank": 1}
+    if method == "LOREN":
+        return LorenOptions(num_directions=16, **common), 8
+    directions = {"pairs": 8, "MeZO": 1}[method]
+    return MezoOptions(num_directions=directions, **common), 64 // directions
+
+
+def run(name: str, source: str, method: str, rate: float, seed: int, seconds: float | None) -> Any:
+    """A run from where it stopped, for so many seconds; its summary, or None if it is not done."""
+    task, folder = TASKS[name], RUNS / "rewards"
+    data, output = folder / f"{name}.jsonl", folder / f"{name}-{method}-{rate:g}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not data.exists():
+        data.write_text("".join(json.dumps(row) + "\n" for row in task.rows()))
+    options, prompts = optimizer(method, rate, task.scale)
+    with _stopped(seconds):
+        if (output / "config.json").is_file():
+            result = resume(output)
+        else:
+            config = TrainRewardConfig(
+                optimizer=options,
+                model=source,
+                data=str(data),
+                reward=task.reward,
+                output=output,
+                overwrite=True,
+                batch_size=prompts,
+                steps=task.steps,
+                eval_every=task.steps,
+                checkpoint_every=max(1, task.steps // 4),
+                seed=seed,
+                **task.options,
+            )
+            result = train(config)
+    return None if result.summary.interrupted else result.summary
+
+
+@contextlib.contextmanager
+def _stopped(seconds: float | None) -> Iterator[None]:
+    """Stops a run as Ctrl-C does."""
+    timer = threading.Timer(seconds or 0, os.kill, (os.getpid(), signal.SIGINT))
+    if seconds is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def row_of(summary: Any, prompts: int) -> dict[str, Any]:
+    """What is kept of a run."""
+    before, after = summary.before, summary.after
+    answers = [part["answers"]["said"][:3] for part in (before, after)]
+    return {
+        "before": before["reward"],
+        "after": after["reward"],
+        "error": after["reward_error"],
+        "changed": after["changed"],
+        "tied": after["tied"],
+        "steps": summary.steps,
+        "answers": summary.forward_passes * prompts,
+        "seconds": summary.training_seconds,
+        "said before": answers[0],
+        "said after": answers[1],
+    }
+
+
+def learn(name: str, source: str, seconds: float | None, rows: Rows) -> bool:
+    """The next run that there is no row of; whether there was one."""
+    task = TASKS[name]
+    wanted = [
+        (method, rate, TUNING)
+        for method, grid in task.grid.items()
+        for rate in grid
+        if len(grid) > 1
+    ]
+    if all(rows.has(task=name, method=m, rate=r, seed=s) for m, r, s in wanted):
+        best = {method: _best(rows, name, method, grid) for method, grid in task.grid.items()}
+        wanted = [(method, best[method], seed) for seed in task.seeds for method in task.grid]
+    for method, rate, seed in wanted:
+        where = {"kind": "learning", "task": name, "method": method, "rate": rate, "seed": seed}
+        if rows.has(**where):
+            continue
+        summary = run(name, source, method, rate, seed, seconds)
+        if summary is not None:
+            _, prompts = optimizer(method, rate, task.scale)
+            rows.add({**where, "scale": task.scale, **row_of(summary, prompts)})
+            print(rows.rows[-1], flush=True)
+        return True
+    return False
+
+
+def _best(rows: Rows, name: str, method: str, grid: tuple[float, ...]) -> float:
+    if len(grid) == 1:
+        return grid[0]
+    found = {rate: rows.where(task=name, method=method, rate=rate, seed=TUNING) for rate in grid}
+    return max(grid, key=lambda rate: found[rate][0]["after"])
+
+
+def main() -> None:
+    """Learns, or writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=[*TASKS, "table"])
+    parser.add_argument("--stories", help="directory of stories260K, for style")
+    parser.add_argument("--seconds", type=float, help="stop the run after so many, to go on later")
+    parser.add_argument("--runs", type=int, default=1, help="runs to begin or go on with")
+    options = parser.parse_args()
+    rows = Rows(FILE)
+    if options.what == "table":
+        FILE.with_suffix(".md").write_text(rewards(rows) + "\n")
+        print(rewards(rows))
+        return
+    source = options.stories if options.what == "style" else str(smollm2())
+    for _ in range(options.runs):
+        if not learn(options.what, source, options.seconds, rows):
+            print("all rows are there")
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,7 @@ from evidence.rows import Rows
 from fetched import RUNS, reviews, smollm2
 from record import RESULTS
 
+from loren_jax.reports import read_metrics
 from loren_jax.tasks.countdown import puzzles
 from loren_jax.train import LorenOptions, MezoOptions, TrainRewardConfig, resume, train
 
@@ -154,7 +155,7 @@ def optimizer(method: str, rate: float, scale: float) -> tuple[Any, int]:
 
 
 def run(name: str, source: str, method: str, rate: float, seed: int, seconds: float | None) -> Any:
-    """A run from where it stopped, for so many seconds; its summary, or None if it is not done."""
+    """A run from where it stopped, for so many seconds; what it left, or None if it is not done."""
     task, folder = TASKS[name], RUNS / "rewards"
     data, output = folder / f"{name}.jsonl", folder / f"{name}-{method}-{rate:g}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,13 +175,13 @@ def run(name: str, source: str, method: str, rate: float, seed: int, seconds: fl
                 overwrite=True,
                 batch_size=prompts,
                 steps=task.steps,
-                eval_every=task.steps,
+                eval_every=task.steps // 5,
                 checkpoint_every=max(1, task.steps // 4),
                 seed=seed,
                 **task.options,
             )
             result = train(config)
-    return None if result.summary.interrupted else result.summary
+    return None if result.summary.interrupted else result
 
 
 @contextlib.contextmanager
@@ -196,8 +197,14 @@ def _stopped(seconds: float | None) -> Iterator[None]:
         timer.cancel()
 
 
-def row_of(summary: Any, prompts: int) -> dict[str, Any]:
+def row_of(result: Any, prompts: int) -> dict[str, Any]:
     """What is kept of a run."""
+    summary, events = result.summary, read_metrics(result.directory)
+    curve = [
+        [event["forward_passes"] * prompts, event["reward"]]
+        for event in events
+        if event["event"] == "evaluation"
+    ]
     before, after = summary.before, summary.after
     answers = [part["answers"]["said"][:3] for part in (before, after)]
     return {
@@ -209,6 +216,7 @@ def row_of(summary: Any, prompts: int) -> dict[str, Any]:
         "steps": summary.steps,
         "answers": summary.forward_passes * prompts,
         "seconds": summary.training_seconds,
+        "curve": curve,
         "said before": answers[0],
         "said after": answers[1],
     }
@@ -230,10 +238,10 @@ def learn(name: str, source: str, seconds: float | None, rows: Rows) -> bool:
         where = {"kind": "learning", "task": name, "method": method, "rate": rate, "seed": seed}
         if rows.has(**where):
             continue
-        summary = run(name, source, method, rate, seed, seconds)
-        if summary is not None:
+        result = run(name, source, method, rate, seed, seconds)
+        if result is not None:
             _, prompts = optimizer(method, rate, task.scale)
-            rows.add({**where, "scale": task.scale, **row_of(summary, prompts)})
+            rows.add({**where, "scale": task.scale, **row_of(result, prompts)})
             print(rows.rows[-1], flush=True)
         return True
     return False

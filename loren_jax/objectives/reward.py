@@ -114,7 +114,8 @@ class Reward(ModelObjective):
         self.batches = -(-len(self._train.tokens) // config.batch_size)
         self.select = "reward" if config.keep == "best" else None
         self.held_out = "dev" if config.keep == "best" else "held-out"
-        self.shown: tuple[str, ...] = ("reward", "truncated")
+        self.shown: tuple[str, ...] = ("truncated", "reward")
+        self.answers = config.batch_size
         self.title = f"{config.model}, {config.data}, {config.reward}, seed {config.seed}"
         self.inputs = {"prompts": self._train.flat(), "held-out prompts": held_out.flat()}
         self.inputs["reward"] = np.frombuffer(source_of(config.reward), np.uint8)
@@ -153,6 +154,7 @@ class Reward(ModelObjective):
             "prompts_cut": self._cut,
             "trained_parameters": self.trainable.trained_parameters,
             "parameters": self.trainable.parameters,
+            "answers_per_pass": config.batch_size,
             "columns": [],
         }
 
@@ -184,6 +186,7 @@ class Reward(ModelObjective):
             changed=int((first != first[:1]).any(0).sum()),
             tied=round(float(found.tied) * prompts),
             prompts=prompts,
+            tokens=int(np.sum(lengths)),
         )
         return np.asarray(found.losses)
 
@@ -232,7 +235,7 @@ class Reward(ModelObjective):
         if prompts is self._test_prompts:  # looked at once, for its numbers
             return scores
         since, self._tally = self._tally.shares(), Tally()
-        return scores | since | {ANSWERS: prompts.shown(said)}
+        return scores | since | {ANSWERS: prompts.shown(said, rewards.tolist())}
 
     def _described(self, held_out: int) -> str:
         lines = [

@@ -1,6 +1,7 @@
 """What became of the answers of some steps: whether a run on a reward can learn at all."""
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ class Tally:
         self._failures = Counter[str]()
         self._answers = self._prompts = self._changed = self._tied = self._truncated = 0
         self._rewards, self._last = 0.0, b""
+        self._tokens, self._times = 0, (0.0, 0.0)
 
     def add(
         self,
@@ -25,6 +27,7 @@ class Tally:
         prompts: int,
         changed: int,
         tied: int,
+        tokens: int,
     ) -> None:
         """Adds a step.
 
@@ -36,7 +39,12 @@ class Tally:
             prompts: That were answered.
             changed: Of these, those whose answers differ between the queries.
             tied: Those whose answers are all worth the same.
+            tokens: Of all answers.
         """
+        now = time.perf_counter()
+        if self._answers == 0 or step == self._last:  # its own time is not known
+            self._times, tokens = (now, now), 0
+        self._times, self._tokens = (self._times[0], now), self._tokens + tokens
         if step == self._last:
             return
         self._last = step
@@ -58,12 +66,14 @@ class Tally:
             _warn("all answers to each prompt are worth the same, so nothing can be learned")
         if self._truncated == self._answers:
             _warn("all answers are cut off: raise --max-new-tokens")
-        judged = self._answers - self._failures.total()
+        judged, (first, last) = self._answers - self._failures.total(), self._times
+        speed = {"tokens_per_second": self._tokens / (last - first)} if last > first else {}
         return {
             "train_reward": self._rewards / max(judged, 1),
             "train_truncated": self._truncated / self._answers,
             "changed": self._changed / self._prompts,
             "tied": self._tied / self._prompts,
+            **speed,
         }
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Int32
 
 from loren_jax.objectives.judge import Judge, Verdicts
 from loren_jax.objectives.saved_text import TextReader
-from loren_jax.reports.answers import SHOWN
+from loren_jax.reports.answers import KEPT
 from loren_jax.tasks.conversations import ASSISTANT, Texts, Turn
 from loren_jax.tasks.rewards import WANTED
 
@@ -55,13 +55,14 @@ class Prompts:
         ends = np.cumsum([len(tokens) for tokens in self.tokens])
         return np.concatenate([ends, *map(np.asarray, self.tokens)]).astype(np.int32)
 
-    def shown(self, said: Sequence[str]) -> dict[str, list[str]]:
-        """The first questions and answers, for people."""
+    def shown(self, said: Sequence[str], worth: Sequence[float]) -> dict[str, Any]:
+        """The first questions, their answers and what these are worth, for people."""
         wanted = [
             next((str(row[name]) for name in WANTED if row.get(name) is not None), "")
-            for row in self._examples[:SHOWN]
+            for row in self._examples[:KEPT]
         ]
-        return {"asked": self._asked[:SHOWN], "wanted": wanted, "said": list(said[:SHOWN])}
+        answered = {"said": list(said[:KEPT]), "worth": list(worth[:KEPT])}
+        return {"asked": self._asked[:KEPT], "wanted": wanted, **answered}
 
 
 def _example(row: Mapping[str, Any], turns: Sequence[Turn]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from loren_jax.models import LanguageModel, generate
 from loren_jax.objectives.saved_text import TextReader
 from loren_jax.objectives.text_config import TextConfig
-from loren_jax.reports.answers import ANSWERS, SHOWN
+from loren_jax.reports.answers import ANSWERS, KEPT
 from loren_jax.tasks.conversations import ASSISTANT, Texts, Turn
 from loren_jax.tasks.text_metrics import exact_match, token_f1
 from loren_jax.types import PyTree
@@ -61,8 +61,8 @@ class Answerer:
             params: The parameters.
 
         Returns:
-            `exact_match` and `token_f1`, means over the dialogues, and of the first ten `answers`:
-            what was `asked`, `wanted` and `said`.
+            `exact_match` and `token_f1`, means over the dialogues, and `answers` of the first
+            hundred: what was `asked`, `wanted` and `said`.
         """
         found = generate(
             self._model._replace(params=self._merge(params)),
@@ -77,9 +77,9 @@ class Answerer:
             "exact_match": sum(exact_match(*pair) for pair in pairs) / len(pairs),
             "token_f1": sum(token_f1(*pair) for pair in pairs) / len(pairs),
             ANSWERS: {
-                "asked": self._asked[:SHOWN],
-                "wanted": self._wanted[:SHOWN],
-                "said": said[:SHOWN],
+                "asked": self._asked[:KEPT],
+                "wanted": self._wanted[:KEPT],
+                "said": said[:KEPT],
             },
         }
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ FACTORS = "factors.npz"
 CHECKPOINTS = "checkpoints"
 CURVE = "curve.png"
 SUMMARY = "summary.json"
+ANSWERS = "answers.jsonl"
 MODEL = "model"
 ADAPTER = "adapter"
 TENSORBOARD = "tensorboard"
@@ -48,6 +50,12 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())  # before the name, which a crash of the machine may keep alone
     os.replace(draft, path)
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes a file of JSON lines, all or nothing."""
+    lines = (json.dumps(strict(row), allow_nan=False, ensure_ascii=False) for row in rows)
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def strict(value: JSON) -> JSON:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loren_jax.reports import files
-from loren_jax.reports.answers import ANSWERS, answers_text
+from loren_jax.reports.answers import ANSWERS, answer_rows, answers_text, first_answers
 from loren_jax.reports.class_scores import BY_CLASS, class_table, interval_text
 from loren_jax.reports.curve import plot_curve
 from loren_jax.reports.metrics import read_metrics
@@ -76,7 +76,11 @@ class Summary:
             values |= {f"{n}_{when}": v for n, v in scores.items() if n not in COUNTS}
         by_class = (self.after or {}).get(BY_CLASS)
         parts = {"before": self.before or {}, "after": self.after or {}}
-        answers = {when: scores[ANSWERS] for when, scores in parts.items() if ANSWERS in scores}
+        answers = {
+            when: first_answers(scores[ANSWERS])
+            for when, scores in parts.items()
+            if ANSWERS in scores
+        }
         values |= {ANSWERS: answers} if answers else {}
         return values if by_class is None else {**values, BY_CLASS: by_class}
 
@@ -97,7 +101,7 @@ class Summary:
 
 
 def write_report(directory: Path, summary: Summary, title: str, held_out: str) -> None:
-    """Writes the curve, whose heading is the title, and `summary.json`, the latter last."""
+    """Writes the curve, whose heading is the title, the answers, and `summary.json`, the last."""
     plot_curve(
         read_metrics(directory),
         directory / files.CURVE,
@@ -107,6 +111,9 @@ def write_report(directory: Path, summary: Summary, title: str, held_out: str) -
         selected_step=summary.selected_step,
         score=None if summary.metric is None else summary.metric.removeprefix("-"),
     )
+    if answers := (summary.after or {}).get(ANSWERS):
+        rows = answer_rows((summary.before or {}).get(ANSWERS), answers)
+        files.write_lines(directory / files.ANSWERS, rows)
     files.write_json(directory / files.SUMMARY, summary.as_json())
 
 
@@ -145,6 +152,7 @@ def summary_text(summary: Summary, directory: Path) -> str:
         rows["trained"] = f"{facts['trained_parameters']:,} of {facts['parameters']:,} parameters"
     rows |= {
         "forward passes": _forward_passes(summary),
+        **_rollouts(summary),
         "time": f"{summary.training_seconds:.1f} s training, {summary.evaluation_seconds:.1f} s "
         f"evaluation, {summary.compile_seconds:.1f} s compilation",
         "memory": _memory(summary),
@@ -184,7 +192,7 @@ def scores_text(scores: Mapping[str, Any]) -> str:
 def _written(directory: Path) -> list[str]:
     names = (
         *(files.MODEL, files.ADAPTER, files.METRICS, files.JOURNAL, files.FACTORS),
-        *(files.CURVE, files.SUMMARY, files.CONFIG),
+        *(files.CURVE, files.ANSWERS, files.SUMMARY, files.CONFIG),
     )
     folder = lambda name: f"{name}/" if (directory / name).is_dir() else name
     return [folder(name) for name in names if (directory / name).exists()]
@@ -207,6 +215,13 @@ def _forward_passes(summary: Summary) -> str:
     if summary.forward_passes_per_second is None:
         return text
     return f"{text}; {summary.forward_passes_per_second:.1f} a second in training"
+
+
+def _rollouts(summary: Summary) -> dict[str, str]:
+    """The row of what was answered in training, where the model was asked."""
+    if (each := summary.facts.get("answers_per_pass")) is None:
+        return {}
+    return {"answers": f"{summary.forward_passes * each:,} in training"}
 
 
 def _memory(summary: Summary) -> str:

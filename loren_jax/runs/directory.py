@@ -9,6 +9,7 @@ from pathlib import Path
 from loren_jax import journal
 from loren_jax.reports.files import (
     ADAPTER,
+    ANSWERS,
     CHECKPOINTS,
     CONFIG,
     CURVE,
@@ -28,7 +29,7 @@ except ImportError:  # Windows has the journal's own check alone
 
 LOCK = ".lock"
 _FOLDERS = (MODEL, ADAPTER, CHECKPOINTS, "keyframes", TENSORBOARD, WANDB)
-_FILES = (CONFIG, JOURNAL, FACTORS, SUMMARY, CURVE, METRICS)
+_FILES = (CONFIG, JOURNAL, FACTORS, SUMMARY, ANSWERS, CURVE, METRICS)
 
 
 class InUseError(OSError):

@@ -39,6 +39,7 @@ class Plan:
             returned at all queries of a step, each array with axes (K, S) in front. The lower the
             better; `loren_jax.losses.fitness` makes them from rewards.
         frozen: Further arguments of the loss, which no step changes.
+        answers: Of `judge`, that each forward pass gives, to be counted; 0 where that says nothing.
         full_batch: All training data, for a method that needs it.
         passes: Forward passes of a step, from its number; by default those of the optimiser.
         inputs: Trees by name that a resumed run must find unchanged; by default the first batch.
@@ -78,6 +79,7 @@ class Plan:
     patience: int | None = None
     trained: Sequence[str] | None = None
     judge: Callable[[PyTree, PyTree], Any] | None = None
+    answers: int = 0
     frozen: tuple[Any, ...] = ()
     full_batch: PyTree | None = None
     passes: Callable[[int], int] | None = None

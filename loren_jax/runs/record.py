@@ -40,7 +40,7 @@ class Progress:
 
     `held_out` is what the evaluated examples are called, in front of each score; `shown` are the
     scores that are shown, all by default; `label` is what the run is called among others; `pace`
-    knows what is left.
+    knows what is left; of `answers` so many are given by each forward pass.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Progress:
         *,
         label: str = "",
         pace: Pace | None = None,
+        answers: int = 0,
     ):
         # Not with the package, which works without it.
         from tqdm import tqdm
@@ -65,6 +66,7 @@ class Progress:
             bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps{postfix}",
         )
         self._steps, self._held_out, self._shown = steps, held_out, shown
+        self._answers = answers
         self._pace = Pace(steps, steps) if pace is None else pace
         self._loss: float | None = None
         self._score: list[str] = []
@@ -82,13 +84,22 @@ class Progress:
             [] if left is None else [f"{self._bar.format_interval(left)} left"],
             [f"loss {shown}"],
             self._score,
-            [] if speed is None else [f"{speed:.1f} passes/s"],
+            self._answered(counters),
+            [] if speed is None or self._answers else [f"{speed:.1f} passes/s"],
         ]
         self._bar.ncols = _columns()  # a window may have changed its size
         fixed = f"{self._label}100%|| {self._steps}/{self._steps} steps"
         room = self._bar.ncols - len(fixed) - _BAR
         self._bar.set_postfix_str(_fitting(parts, room), refresh=False)
         self._bar.update(counters.step - self._bar.n)
+
+    def _answered(self, counters: "Counters") -> list[str]:
+        """How many answers there were, and how fast they come, in a long and a short form."""
+        if not self._answers:
+            return []
+        number, speed = counters.forward_passes, counters.forward_passes_per_second
+        text = f"{number * self._answers:,} answers"
+        return [text] if speed is None else [f"{text}, {speed * self._answers:.1f}/s", text]
 
     def told(self, text: str) -> None:
         """Prints one line."""
@@ -108,8 +119,13 @@ class Progress:
             short = f"{name} {scores[name]:.3f}"
             self._score = [f"{before}{short}", short]
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
-        seconds = time.perf_counter() - self._start
-        self.told(f"step {counters.step}/{self._steps}: {loss}{told} ({seconds:.0f} s)")
+        speed = scores.get("tokens_per_second")
+        facts = [
+            *self._answered(counters)[-1:],
+            *([] if speed is None else [f"{speed:,.0f} tokens/s"]),
+            f"{time.perf_counter() - self._start:.0f} s",
+        ]
+        self.told(f"step {counters.step}/{self._steps}: {loss}{told} ({', '.join(facts)})")
 
     def close(self) -> None:
         """Ends the bar."""

@@ -41,7 +41,9 @@ def writers_of(
         config = files.read_json(run.directory / files.CONFIG)
         listeners.tell(metrics.write("config", 0, 0, **config))
     pace = Pace(run.steps, run.eval_every, counters)
-    progress = Progress(run.steps, run.held_out, run.shown, label=run.label, pace=pace)
+    progress = Progress(
+        run.steps, run.held_out, run.shown, label=run.label, pace=pace, answers=run.answers
+    )
     opened.callback(progress.close)
     if recorded is not None:
         progress.told(

@@ -320,6 +320,7 @@ def _run(
         **{name: getattr(config, name) for name in own},
         **{name: getattr(objective, name) for name in asked},
         judge=getattr(objective, "judge", None),
+        answers=getattr(objective, "answers", 0),
         optimizer=method_of(config, objective.trained_paths, factors),
         directory=config.directory,
         finish=finish,

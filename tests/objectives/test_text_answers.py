@@ -28,7 +28,7 @@ def test_answers_go_on_from_the_prompts(text):
     """Those of the held-out dialogues, in the words that the model was trained to answer."""
     scores = text.evaluate(text.params)
     answers = scores["answers"]
-    assert [len(answers[name]) for name in ("asked", "wanted", "said")] == [10, 10, 10]
+    assert [len(answers[name]) for name in ("asked", "wanted", "said")] == [11, 11, 11]
     assert set(answers["wanted"]) <= {" good", " bad"}
     reader, model = text._prepared.reader, text._prepared.model
     prompt = reader.tokenizer(f"User: {answers['asked'][0]}\nAssistant:")["input_ids"]
@@ -45,7 +45,7 @@ def test_a_model_that_says_what_is_wanted_scores_one(asked, text, monkeypatch):
     wanted = text.evaluate(text.params)["answers"]["wanted"]
     reader = text._prepared.reader
     held_out = [turns[-1].content for turns in text._prepared.evaluated.turns][:11]
-    assert held_out[:10] == wanted
+    assert held_out == wanted
     tokens = [reader.tokenizer.encode(f" {said}<eos>")[1:] for said in held_out]
     found = Generated(tokens, [True] * len(tokens))
     monkeypatch.setattr(text_answers, "generate", lambda *_, **__: found)

@@ -80,3 +80,13 @@ def test_80_columns_have_room_for_a_bar_and_whole_numbers(capsys, monkeypatch, l
 def test_a_narrow_terminal_has_the_count_alone(capsys, monkeypatch):
     lines = bars(capsys, monkeypatch, 30)
     assert re.fullmatch(r" 30%\|\S+ *\| 3/10 steps", lines[-1])
+
+
+def test_answers_are_counted_where_the_passes_give_some(capsys, monkeypatch):
+    line = bars(capsys, monkeypatch, 120, answers=8)[-1]
+    assert line.endswith("held-out accuracy 0.500, 72 answers, 24.0/s")
+    counters = Counters(step=3, forward_passes=9)
+    Progress(10, answers=8).evaluated(counters, {"reward": 0.5, "tokens_per_second": 1234.5})
+    told = capsys.readouterr().err
+    assert "reward 0.5000" in told
+    assert "(72 answers, 1,234 tokens/s, 0 s)" in told

@@ -10,6 +10,7 @@ from tiny_text import write_decoder, write_dialogues
 
 from loren_jax import journal
 from loren_jax.cli import main
+from loren_jax.reports.summary import summary_text
 from loren_jax.train import LorenOptions, TrainRewardConfig, resume, train
 from loren_jax.train.config import config_from_json
 from loren_jax.train.reconstruction import export_step, verify
@@ -76,6 +77,13 @@ def test_it_tells_what_answers_were_worth(whole, config):
     assert np.ptp(recorded) > 0
     told = json.loads((config.directory / "model" / "text.json").read_text())
     assert told["template"] == "plain"  # by which `generate` asks it again
+    rows = [json.loads(x) for x in (config.directory / "answers.jsonl").read_text().splitlines()]
+    assert len(rows) == whole.summary.after["examples"]
+    assert {"asked", "wanted", "before", "reward_before", "after", "reward_after"} <= set(rows[0])
+    worth = np.mean([row["reward_after"] for row in rows])
+    np.testing.assert_allclose(worth, after["reward"], rtol=1e-6)
+    assert after["tokens_per_second"] > 0
+    assert "72 in training" in summary_text(whole.summary, config.directory)
     card = (config.directory / "model" / "README.md").read_text()
     assert "reward" in card
 
@@ -115,6 +123,13 @@ def test_its_journal_makes_the_model_without_prompts_or_reward(whole, config, fi
     model = "model.safetensors"
     own = config.directory / "model" / model
     assert (tmp_path / "model" / model).read_bytes() == own.read_bytes()
+
+
+def test_all_queries_are_asked_at_once_unless_told_otherwise(config):
+    settled = lambda config: config.settled(batches=1, trained_parameters=1).optimizer.chunk_size
+    assert settled(config) == 3
+    one = dataclasses.replace(config.optimizer, chunk_size=1)
+    assert settled(dataclasses.replace(config, optimizer=one)) == 1
 
 
 def test_a_configuration_goes_round(config):

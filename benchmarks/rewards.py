@@ -1,13 +1,13 @@
 """Language models that learn from what their answers are worth, by LOREN, by pairs and by MeZO.
 
 * style: stories260K goes on with the beginning of a story; the reward is 1 where a park occurs.
-* brevity: SmolLM2-135M-Instruct says in one word whether a real movie review is positive; the
+* brevity: SmolLM2-135M-Instruct is to say in one word whether a real movie review is positive; the
   reward is one over the number of its words.
 * countdown: SmolLM2-135M-Instruct makes a number of three others; the reward is 0.1 for the form,
   and 1 more if it is right.
 
-The methods have the same rollouts, 128 answers a step: LOREN asks 16 models 8 prompts, pairs ask 8
-models and their mirror images 8 prompts, MeZO asks one pair 64 prompts. All perturb by rank 1. Of a
+The methods have the same rollouts: LOREN asks 16 models some prompts, pairs ask 8 models and their
+mirror images as many, MeZO asks one pair eight times as many. All perturb by rank 1. Of a
 grid of rates the best by one run of another seed is taken. Each run begins with the untrained
 model's greedy answers to prompts that are never trained on, and ends with the trained one's.
 
@@ -53,7 +53,6 @@ OPENINGS = (
     "There was a {0} who liked to play. The {0} was called {1}.",
     "One sunny day, {1} the {0} woke up.",
 )
-ASKED = "Is this movie review positive or negative? Answer in one word. {}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,9 @@ class Task:
         rows: Its prompts, as rows of a data set.
         reward: As `--reward` takes it.
         options: Of a `TrainRewardConfig`.
+        prompts: A step of LOREN.
         steps: Of each run.
+        scale: Of the perturbations.
         grid: Rates to choose from, by method.
         seeds: Of the runs.
     """
@@ -72,6 +73,7 @@ class Task:
     rows: Callable[[], list[dict[str, Any]]]
     reward: str
     options: dict[str, Any]
+    prompts: int
     steps: int
     scale: float
     grid: dict[str, tuple[float, ...]]
@@ -89,15 +91,12 @@ def stories() -> list[dict[str, Any]]:
 
 
 def questions() -> list[dict[str, Any]]:
-    """Short reviews with what is asked about them, as many of either kind."""
+    """Short reviews with what is asked about them."""
     lines = [line.split("\t") for line in reviews(RUNS).read_text().splitlines()[1:]]
-    short = [(text, label) for text, label in lines if 20 <= len(text) <= 60]
-    chosen = [row for label in ("positive", "negative") for row in _of(short, label)[:300]]
-    return [{"prompt": ASKED.format(text), "answer": label} for text, label in chosen]
-
-
-def _of(rows: list[tuple[str, str]], label: str) -> list[tuple[str, str]]:
-    return [row for row in rows if row[1] == label]
+    short = [text for text, _ in lines if 12 <= len(text) <= 33]
+    system = {"role": "system", "content": "Answer in one word."}
+    asked = lambda text: {"role": "user", "content": f"{text} Positive or negative?"}
+    return [{"messages": [system, asked(text)]} for text in short]
 
 
 def games() -> list[dict[str, Any]]:
@@ -121,37 +120,41 @@ TASKS = {
         stories,
         r"regex:\b[Pp]ark\b",
         STORIES,
+        prompts=8,
         steps=150,
         scale=0.01,
-        grid=dict.fromkeys(METHODS, (3e-5, 1e-4, 3e-4)),
+        grid=dict.fromkeys(METHODS, (1e-4, 3e-4, 1e-3)),
     ),
     "brevity": Task(
         questions,
         "length:1",
         CHAT,
-        steps=40,
-        scale=1e-3,
-        grid={"LOREN": (2e-6,), "pairs": (2e-6,), "MeZO": (1e-6,)},
+        prompts=4,
+        steps=60,
+        scale=2e-3,
+        grid=dict.fromkeys(METHODS, (1e-5,)),
     ),
     "countdown": Task(
         games,
         "countdown",
         CHAT | {"max_new_tokens": 32},
+        prompts=4,
         steps=10,
-        scale=1e-3,
-        grid={"LOREN": (2e-6,), "pairs": (2e-6,), "MeZO": (1e-6,)},
+        scale=2e-3,
+        grid=dict.fromkeys(METHODS, (1e-5,)),
+        seeds=(0,),
     ),
 }
 """By name."""
 
 
-def optimizer(method: str, rate: float, scale: float) -> tuple[Any, int]:
-    """A method's options, and its prompts a step, for 128 answers."""
-    common: dict[str, Any] = {"learning_rate": rate, "perturbation_scale": scale, "rank": 1}
+def optimizer(task: Task, method: str, rate: float) -> tuple[Any, int]:
+    """A method's options, and its prompts a step, for as many answers as the others'."""
+    common: dict[str, Any] = {"learning_rate": rate, "perturbation_scale": task.scale, "rank": 1}
     if method == "LOREN":
-        return LorenOptions(num_directions=16, **common), 8
+        return LorenOptions(num_directions=16, **common), task.prompts
     directions = {"pairs": 8, "MeZO": 1}[method]
-    return MezoOptions(num_directions=directions, **common), 64 // directions
+    return MezoOptions(num_directions=directions, **common), 8 * task.prompts // directions
 
 
 def run(name: str, source: str, method: str, rate: float, seed: int, seconds: float | None) -> Any:
@@ -161,7 +164,7 @@ def run(name: str, source: str, method: str, rate: float, seed: int, seconds: fl
     folder.mkdir(parents=True, exist_ok=True)
     if not data.exists():
         data.write_text("".join(json.dumps(row) + "\n" for row in task.rows()))
-    options, prompts = optimizer(method, rate, task.scale)
+    options, prompts = optimizer(task, method, rate)
     with _stopped(seconds):
         if (output / "config.json").is_file():
             result = resume(output)
@@ -240,7 +243,7 @@ def learn(name: str, source: str, seconds: float | None, rows: Rows) -> bool:
             continue
         result = run(name, source, method, rate, seed, seconds)
         if result is not None:
-            _, prompts = optimizer(method, rate, task.scale)
+            _, prompts = optimizer(task, method, rate)
             rows.add({**where, "scale": task.scale, **row_of(result, prompts)})
             print(rows.rows[-1], flush=True)
         return True

@@ -123,16 +123,16 @@ TASKS = {
         prompts=8,
         steps=150,
         scale=0.01,
-        grid=dict.fromkeys(METHODS, (1e-4, 3e-4, 1e-3)),
+        grid=dict.fromkeys(METHODS, (3e-5, 1e-4, 3e-4)),
     ),
     "brevity": Task(
         questions,
         "length:1",
         CHAT,
         prompts=4,
-        steps=60,
+        steps=15,
         scale=2e-3,
-        grid=dict.fromkeys(METHODS, (1e-5,)),
+        grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
     ),
     "countdown": Task(
         games,
@@ -141,7 +141,7 @@ TASKS = {
         prompts=4,
         steps=10,
         scale=2e-3,
-        grid=dict.fromkeys(METHODS, (1e-5,)),
+        grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
         seeds=(0,),
     ),
 }

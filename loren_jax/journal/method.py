@@ -15,6 +15,7 @@ from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
 from loren_jax.parts import trained
 from loren_jax.transformation import ZerothOrder
+from loren_jax.transforms import anchored
 from loren_jax.types import Evaluation
 
 AXES = {"attention_axes": directions.attention_axes}
@@ -38,6 +39,7 @@ class Method:
       matrix_axes: None, the name of one of `AXES`, or by path the fan-in and fan-out axes of those
         leaves whose names do not tell; `loren_jax.fit` fills these in.
       seed: of the run's noise.
+      anchored_weight_decay: None, or that of `loren_jax.transforms.anchored` around the optimiser.
       factors: None, or the digest of `input_subspace`'s fan-in vectors (`journal.factors`).
 
     >>> method = Method("loren", {"learning_rate": 0.1, "rank": 1}, seed=3)
@@ -52,6 +54,7 @@ class Method:
     trained: Sequence[str] | None = None
     matrix_axes: str | Mapping[str, Any] | None = None
     seed: int = 0
+    anchored_weight_decay: float | None = None
     factors: str | None = None
 
     def __post_init__(self) -> None:
@@ -105,16 +108,19 @@ class Method:
         if factors is not None:
             arguments["factors"] = factors
         optimizer = factory(**arguments)
+        if self.anchored_weight_decay is not None:
+            optimizer = anchored(optimizer, self.anchored_weight_decay)
         paths = frozenset(self.trained or ())
         # An older journal leaves a last `value` out of a path.
         among = lambda path: path in paths or noise.without_value(path) in paths
         return optimizer if self.trained is None else trained(optimizer, among)
 
     def as_json(self) -> dict[str, Any]:
-        """The description as JSON values; `factors` alone is left out where there are none."""
+        """The description as JSON values; a journal of before knows no factors and no anchor."""
         values = asdict(self)
-        if self.factors is None:
-            del values["factors"]
+        for name in ("factors", "anchored_weight_decay"):
+            if values[name] is None:
+                del values[name]
         return values
 
     @classmethod
@@ -135,6 +141,7 @@ class Method:
             trained=None if among is None else list(among),
             matrix_axes=values.get("matrix_axes"),
             seed=values.get("seed", 0),
+            anchored_weight_decay=values.get("anchored_weight_decay"),
             factors=factors,
         )
 

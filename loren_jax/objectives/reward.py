@@ -18,6 +18,7 @@ from loren_jax.models.generation import checked, left_padded, rounded
 from loren_jax.models.sampling import Sampling
 from loren_jax.models.weights import ShardingOf
 from loren_jax.objectives.adapters import trainable_model
+from loren_jax.objectives.drift import Drift
 from loren_jax.objectives.judge import Judge
 from loren_jax.objectives.reward_config import RewardConfig
 from loren_jax.objectives.reward_tally import Tally, tell
@@ -99,6 +100,9 @@ class Reward(ModelObjective):
         answered = _answering(model, options, config.max_new_tokens)
         trainable = trainable_model(config, model._replace(apply=answered))
         super().__init__(config, trainable, source, model.config)
+        self._drift = None
+        if config.anchored_weight_decay is not None:
+            self._drift = Drift(model.apply, self.merge(self.params))
         self._tally, self._held_out_prompts = Tally(), len(held_out.tokens)
 
         def score(prompts: Prompts) -> Callable[[PyTree], dict[str, Any]]:
@@ -234,6 +238,8 @@ class Reward(ModelObjective):
         tell(failures, "held-out answers")
         if prompts is self._test_prompts:  # looked at once, for its numbers
             return scores
+        if self._drift is not None:
+            scores |= self._drift(self.merge(params), prompts.tokens, found.tokens)
         since, self._tally = self._tally.shares(), Tally()
         return scores | since | {ANSWERS: prompts.shown(said, rewards.tolist())}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from loren_jax.arguments import count, positive
+from loren_jax.arguments import count, fraction, positive
 from loren_jax.models.sampling import Sampling
 from loren_jax.objectives.shared_config import HELD_OUT, MODEL, ObjectiveConfig
 from loren_jax.tasks import TASKS
@@ -38,6 +38,10 @@ class RewardConfig(ObjectiveConfig):
             a step see the same noise. Held-out prompts are always answered by the likeliest.
         compared: How rewards become losses, prompt by prompt: less their mean and over one `std` of
             all, as `rank`, or less their mean alone (`plain`).
+        anchored_weight_decay: Share of the way back to where they began that the parameters go
+            after each step, such as 0.01, against forgetting; keeps a copy of them. Evaluations
+            then tell the `distance` from the start, as a share, and the `kl` to the model at the
+            start, in nats a token of held-out answers. With 0 they tell it and nothing goes back.
         reward_seconds: A reward may take so long; one that takes longer has none, and is counted.
         trainable: Patterns of the parameters to train, such as 'layers/*/bias'; the rest is frozen.
             By default all.
@@ -55,12 +59,15 @@ class RewardConfig(ObjectiveConfig):
     max_new_tokens: int = 64
     temperature: float = 0.0
     compared: Literal["std", "rank", "plain"] = "std"
+    anchored_weight_decay: float | None = None
     reward_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         count("max_new_tokens", self.max_new_tokens)
         positive("reward_seconds", self.reward_seconds)
+        if self.anchored_weight_decay is not None:
+            fraction("anchored_weight_decay", self.anchored_weight_decay)
         Sampling(temperature=self.temperature)
         if self.data in TASKS:
             raise ValueError(

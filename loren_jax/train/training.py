@@ -209,6 +209,7 @@ def method_of(
         ),
         trained=trained_paths,
         seed=config.seed,
+        anchored_weight_decay=getattr(config, "anchored_weight_decay", None),
         factors=None if factors is None else journal.factors.digest(factors),
     )
 

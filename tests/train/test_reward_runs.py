@@ -198,3 +198,20 @@ def test_plain_texts_are_no_prompts(config, tmp_path):
         train(
             dataclasses.replace(config, data=str(tmp_path / "texts.jsonl"), output=tmp_path / "r")
         )
+
+
+@pytest.mark.slow
+def test_an_anchored_run_stays_nearer_and_tells_how_near(config, tmp_path):
+    summaries, journals = {}, {}
+    for decay in (0.0, 0.5):
+        own = dataclasses.replace(
+            config, output=tmp_path / str(decay), steps=4, anchored_weight_decay=decay
+        )
+        summaries[decay] = train(own).summary
+        journals[decay] = verify(own.directory)
+    before, free, tied = summaries[0.5].before, summaries[0.0].after, summaries[0.5].after
+    assert (before["distance"], before["kl"]) == (0.0, pytest.approx(0.0, abs=1e-6))
+    assert 0 < tied["distance"] < free["distance"]
+    assert tied["kl"] > 0
+    # The journal says it, so that a replay goes back as far.
+    assert all(verified.same for verified in journals.values())

@@ -9,7 +9,9 @@
 The methods have the same rollouts: LOREN asks 16 models some prompts, pairs ask 8 models and their
 mirror images as many, MeZO asks one pair eight times as many. All perturb by rank 1. Of a
 grid of rates the best by one run of another seed is taken. Each run begins with the untrained
-model's greedy answers to prompts that are never trained on, and ends with the trained one's.
+model's greedy answers to prompts that are never trained on, and ends with the trained one's. Beside
+them stands the best of many models that LOREN would ask, at its scale and at thrice that, for as
+many answers, and the vote of the best five.
 
     python benchmarks/rewards.py style --stories stories260K     # as llama2c.py writes it
     python benchmarks/rewards.py brevity --seconds 200           # again and again, until it is done
@@ -40,6 +42,9 @@ from loren_jax.train import LorenOptions, MezoOptions, TrainRewardConfig, resume
 
 FILE = RESULTS / "rewards.jsonl"
 METHODS = ("LOREN", "pairs", "MeZO")
+SEARCHES = {"best of many": 1, "best of many, farther": 3}
+"""And how far they go, in scales of the methods."""
+
 SEEDS, TUNING = (0, 1, 2), 100
 NAMES = (
     *("Lily", "Tim", "Ben", "Sue", "Tom", "Mia", "Max", "Anna", "Sam", "Jack", "Lucy", "Amy"),
@@ -148,25 +153,28 @@ TASKS = {
 """By name."""
 
 
-def optimizer(task: Task, method: str, rate: float) -> tuple[Any, int]:
+def optimizer(task: Task, method: str, rate: float | None) -> tuple[Any, int]:
     """A method's options, and its prompts a step, for as many answers as the others'."""
-    common: dict[str, Any] = {"learning_rate": rate, "perturbation_scale": task.scale, "rank": 1}
-    if method == "LOREN":
+    scale = task.scale * SEARCHES.get(method, 1)
+    common: dict[str, Any] = {"perturbation_scale": scale, "learning_rate": rate or 1.0, "rank": 1}
+    if method == "LOREN" or method in SEARCHES:
         return LorenOptions(num_directions=16, **common), task.prompts
     directions = {"pairs": 8, "MeZO": 1}[method]
     return MezoOptions(num_directions=directions, **common), 8 * task.prompts // directions
 
 
-def run(name: str, source: str, method: str, rate: float, seed: int, seconds: float | None) -> Any:
+def run(
+    name: str, source: str, method: str, rate: float | None, seed: int, seconds: float | None
+) -> Any:
     """A run from where it stopped, for so many seconds; what it left, or None if it is not done."""
     task, folder = TASKS[name], RUNS / "rewards"
-    data, output = folder / f"{name}.jsonl", folder / f"{name}-{method}-{rate:g}-{seed}"
+    data, output = folder / f"{name}.jsonl", folder / f"{name}-{method}-{rate}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     if not data.exists():
         data.write_text("".join(json.dumps(row) + "\n" for row in task.rows()))
     options, prompts = optimizer(task, method, rate)
     with _stopped(seconds):
-        if (output / "config.json").is_file():
+        if method not in SEARCHES and (output / "config.json").is_file():
             result = resume(output)
         else:
             config = TrainRewardConfig(
@@ -181,6 +189,7 @@ def run(name: str, source: str, method: str, rate: float, seed: int, seconds: fl
                 eval_every=task.steps // 5,
                 checkpoint_every=max(1, task.steps // 4),
                 seed=seed,
+                baseline="best-of" if method in SEARCHES else None,
                 **task.options,
             )
             result = train(config)
@@ -214,8 +223,9 @@ def row_of(result: Any, prompts: int) -> dict[str, Any]:
         "before": before["reward"],
         "after": after["reward"],
         "error": after["reward_error"],
-        "changed": after["changed"],
-        "tied": after["tied"],
+        "changed": after.get("changed"),
+        "tied": after.get("tied"),
+        "vote": after.get("vote_reward"),
         "steps": summary.steps,
         "answers": summary.forward_passes * prompts,
         "seconds": summary.training_seconds,
@@ -235,8 +245,11 @@ def learn(name: str, source: str, seconds: float | None, rows: Rows) -> bool:
         if len(grid) > 1
     ]
     if all(rows.has(task=name, method=m, rate=r, seed=s) for m, r, s in wanted):
-        best = {method: _best(rows, name, method, grid) for method, grid in task.grid.items()}
-        wanted = [(method, best[method], seed) for seed in task.seeds for method in task.grid]
+        best: dict[str, float | None] = {
+            method: _best(rows, name, method, grid) for method, grid in task.grid.items()
+        }
+        best |= dict.fromkeys(SEARCHES)
+        wanted = [(method, best[method], seed) for seed in task.seeds for method in best]
     for method, rate, seed in wanted:
         where = {"kind": "learning", "task": name, "method": method, "rate": rate, "seed": seed}
         if rows.has(**where):
@@ -244,7 +257,9 @@ def learn(name: str, source: str, seconds: float | None, rows: Rows) -> bool:
         result = run(name, source, method, rate, seed, seconds)
         if result is not None:
             _, prompts = optimizer(task, method, rate)
-            rows.add({**where, "scale": task.scale, **row_of(result, prompts)})
+            rows.add(
+                {**where, "scale": task.scale * SEARCHES.get(method, 1), **row_of(result, prompts)}
+            )
             print(rows.rows[-1], flush=True)
         return True
     return False

@@ -22,18 +22,19 @@ def _learning(rows: Rows, task: str) -> str:
         f"## {task}: mean reward of greedy answers to held-out prompts, {found[0]['answers']:,} "
         "answers in training",
         "",
-        "| | rate | runs | untrained | trained | tied | minutes |",
-        "|---|---|---|---|---|---|---|",
+        "| | rate | runs | untrained | trained | vote | tied | minutes |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for method in dict.fromkeys(row["method"] for row in found):
         own = [row for row in found if row["method"] == method]
         cells = [
             method,
-            f"{own[0]['rate']:g}",
+            "" if own[0]["rate"] is None else f"{own[0]['rate']:g}",
             str(len(own)),
             mean_text(row["before"] for row in own),
             mean_text(row["after"] for row in own),
-            f"{np.mean([row['tied'] for row in own]):.2f}",
+            "" if own[0].get("vote") is None else mean_text(row["vote"] for row in own),
+            "" if own[0]["tied"] is None else f"{np.mean([row['tied'] for row in own]):.2f}",
             f"{np.mean([row['seconds'] for row in own]) / 60:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -1,7 +1,7 @@
 """Answers that are worth something: a language model fine-tuned on a reward without a gradient."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int32, UInt32
 from loren_jax import noise
 from loren_jax.evaluation import Sharded
 from loren_jax.losses import fitness
-from loren_jax.models import LanguageModel, generate, locate
+from loren_jax.models import Generated, LanguageModel, generate, locate
 from loren_jax.models.decoding import Answers, Decoding, decode
 from loren_jax.models.generation import checked, left_padded, rounded
 from loren_jax.models.sampling import Sampling
@@ -91,7 +91,7 @@ class Reward(ModelObjective):
         limit = length_limit(config.max_length, min(DEFAULT_MAX_LENGTH, room or sys.maxsize), room)
         reader = TextReader(source, template=config.template)
         self._train = Prompts(splits.train, reader, limit)
-        held_out = Prompts(splits.held_out, reader, limit)
+        self._asked = held_out = Prompts(splits.held_out, reader, limit)
         sampling = Sampling(temperature=config.temperature)
         options = checked(
             model.config, self._train.tokens, config.max_new_tokens, reader.stop_tokens, sampling
@@ -106,7 +106,7 @@ class Reward(ModelObjective):
         self._tally, self._held_out_prompts = Tally(), len(held_out.tokens)
 
         def score(prompts: Prompts) -> Callable[[PyTree], dict[str, Any]]:
-            return lambda params: self._scored(model, reader, prompts, params)
+            return lambda params: self._scored(prompts, params)
 
         self.evaluate = score(held_out)
         self.test, self._test_prompts = None, None
@@ -125,7 +125,11 @@ class Reward(ModelObjective):
         self.inputs["reward"] = np.frombuffer(source_of(config.reward), np.uint8)
         self.full_batch, self.factors, self.passes_before = None, None, 0
         self._origin = TextOrigin(source, model.config, reader.template, "completion", limit)
-        self._reader, self._cut = reader, self._train.cut + held_out.cut
+        self._model, self._reader, self._cut = (
+            model._replace(params={}),
+            reader,
+            self._train.cut + held_out.cut,
+        )
         if config.batch_size > len(self._train.tokens):
             raise ValueError(
                 f"batch_size is {config.batch_size}, but there are only "
@@ -168,8 +172,29 @@ class Reward(ModelObjective):
 
     def judge(self, answers: Answers, batch: Asked) -> np.ndarray:
         """The losses (K, S) of the answers that all queries gave."""
-        tokens, lengths, ended = answers
-        queries, prompts = lengths.shape[:2], lengths.shape[2]
+        lengths, prompts = answers.lengths, answers.lengths.shape[-1]
+        rewards, said, failures = self.rewards(answers, batch)
+        config = self._config
+        scale = None if config.compared == "plain" else config.compared
+        found = fitness(jax.numpy.asarray(rewards, np.float32), scale)
+        first = np.array(said, object).reshape(-1, prompts)
+        self._tally.add(
+            np.asarray(batch.key).tobytes(),
+            rewards,
+            failures,
+            np.asarray(answers.ended),
+            changed=int((first != first[:1]).any(0).sum()),
+            tied=round(float(found.tied) * prompts),
+            prompts=prompts,
+            tokens=int(np.sum(lengths)),
+        )
+        return np.asarray(found.losses)
+
+    def rewards(
+        self, answers: Answers, batch: Asked
+    ) -> tuple[np.ndarray, list[str], Mapping[str, int]]:
+        """What the answers of all queries are worth (K, S, B), the texts, and why some are not."""
+        tokens, lengths, _ = answers
         rows = np.broadcast_to(batch.rows, lengths.shape).reshape(-1)
         said = [
             self._reader.said(row[:length].tolist())
@@ -178,21 +203,7 @@ class Reward(ModelObjective):
             )
         ]
         rewards, failures = self._train.judged(self._judge, rows.tolist(), said)
-        config = self._config
-        scale = None if config.compared == "plain" else config.compared
-        found = fitness(jax.numpy.asarray(rewards.reshape(*queries, prompts), np.float32), scale)
-        first = np.array(said, object).reshape(-1, prompts)
-        self._tally.add(
-            np.asarray(batch.key).tobytes(),
-            rewards,
-            failures,
-            np.asarray(ended),
-            changed=int((first != first[:1]).any(0).sum()),
-            tied=round(float(found.tied) * prompts),
-            prompts=prompts,
-            tokens=int(np.sum(lengths)),
-        )
-        return np.asarray(found.losses)
+        return rewards.reshape(lengths.shape), said, failures
 
     def batch(self, step: int) -> Asked:
         """The prompts of a step."""
@@ -213,29 +224,42 @@ class Reward(ModelObjective):
         """Writes the model of merged parameters, which `generate` and transformers read."""
         save_text_model(directory, self._origin, params, overwrite=True)
 
-    def _scored(
-        self, model: LanguageModel, reader: TextReader, prompts: Prompts, params: PyTree
-    ) -> dict[str, Any]:
-        """The rewards of greedy answers, and what was counted since the last of these."""
-        config = self._config
-        found = generate(
-            model._replace(params=self.merge(params)),
+    def says(self, params: PyTree) -> list[str]:
+        """The greedy answers to the held-out prompts."""
+        return [self._reader.said(tokens) for tokens in self._greedy(params, self._asked).tokens]
+
+    def worth(self, said: Sequence[str]) -> dict[str, Any]:
+        """The mean `reward` of answers to the held-out prompts, and its `reward_error`."""
+        return self._mean(self._asked, said)[0]
+
+    def _greedy(self, params: PyTree, prompts: Prompts) -> Generated:
+        return generate(
+            self._model._replace(params=self.merge(params)),
             prompts.tokens,
-            max_new_tokens=config.max_new_tokens,
-            stop_tokens=reader.stop_tokens,
-            batch_size=config.eval_batch_size,
+            max_new_tokens=self._config.max_new_tokens,
+            stop_tokens=self._reader.stop_tokens,
+            batch_size=self._config.eval_batch_size,
         )
-        said = [reader.said(tokens) for tokens in found.tokens]
+
+    def _mean(self, prompts: Prompts, said: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
+        """Scores of answers, and what each is worth."""
         rewards, failures = prompts.judged(self._judge, range(len(said)), said)
         there, nan = rewards[np.isfinite(rewards)], float("nan")
-        scores: dict[str, Any] = {
+        tell(failures, "held-out answers")
+        scores = {
             "reward": float(there.mean()) if len(there) else nan,
             "reward_error": float(there.std() / (len(there) - 1) ** 0.5) if len(there) > 1 else nan,
-            "truncated": 1 - sum(found.ended) / len(found.ended),
             "failed": sum(failures.values()) / len(said),
             "examples": len(said),
         }
-        tell(failures, "held-out answers")
+        return scores, rewards
+
+    def _scored(self, prompts: Prompts, params: PyTree) -> dict[str, Any]:
+        """The rewards of greedy answers, and what was counted since the last of these."""
+        found = self._greedy(params, prompts)
+        said = [self._reader.said(tokens) for tokens in found.tokens]
+        scores, rewards = self._mean(prompts, said)
+        scores["truncated"] = 1 - sum(found.ended) / len(found.ended)
         if prompts is self._test_prompts:  # looked at once, for its numbers
             return scores
         if self._drift is not None:

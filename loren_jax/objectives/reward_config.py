@@ -42,6 +42,9 @@ class RewardConfig(ObjectiveConfig):
             after each step, such as 0.01, against forgetting; keeps a copy of them. Evaluations
             then tell the `distance` from the start, as a share, and the `kl` to the model at the
             start, in nats a token of held-out answers. With 0 they tell it and nothing goes back.
+        baseline: In place of training `best-of`, a search with as many answers: of many perturbed
+            models the best is kept, and the best few vote. It cannot be gone on with.
+        voters: Of the baseline, so many vote.
         reward_seconds: A reward may take so long; one that takes longer has none, and is counted.
         trainable: Patterns of the parameters to train, such as 'layers/*/bias'; the rest is frozen.
             By default all.
@@ -60,11 +63,14 @@ class RewardConfig(ObjectiveConfig):
     temperature: float = 0.0
     compared: Literal["std", "rank", "plain"] = "std"
     anchored_weight_decay: float | None = None
+    baseline: Literal["best-of"] | None = None
+    voters: int = 5
     reward_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         count("max_new_tokens", self.max_new_tokens)
+        count("voters", self.voters)
         positive("reward_seconds", self.reward_seconds)
         if self.anchored_weight_decay is not None:
             fraction("anchored_weight_decay", self.anchored_weight_decay)

@@ -68,8 +68,8 @@ REWARD_GROUPS: Mapping[str, tuple[str, str]] = {
     "training": (
         "steps epochs batch_size schedule eval_every keep patience max_new_tokens temperature "
         "seed seeds",
-        "compared anchored_weight_decay warmup_steps eval_batch_size max_nonfinite_steps "
-        "micro_batch_size",
+        "compared anchored_weight_decay baseline voters warmup_steps eval_batch_size "
+        "max_nonfinite_steps micro_batch_size",
     ),
 }
 """Those of a `TrainRewardConfig`."""

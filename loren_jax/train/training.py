@@ -16,6 +16,7 @@ from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
 from loren_jax.tasks import Rows
+from loren_jax.train.best_of import best_of
 from loren_jax.train.cards import write_run_card
 from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.devices import AXES, Devices
@@ -228,7 +229,7 @@ def forecast(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Forec
         ValueError: If the data, the checkpoint or an argument is wrong.
         OSError: If a file is absent.
     """
-    return _prepared(config, sizes, "", goes_on=False).forecast()
+    return _prepared(config, sizes, "", goes_on=False)[0].forecast()
 
 
 def _train(
@@ -244,7 +245,9 @@ def _train(
     make = lambda: [TRACKERS[name](config.directory) for name in config.report_to]
     trackers: list[Callback] = []
     processes.told(lambda: trackers.extend(make()))
-    run = _prepared(config, sizes, label, goes_on=goes_on)
+    run, objective = _prepared(config, sizes, label, goes_on=goes_on)
+    if getattr(config, "baseline", None) is not None:
+        return RunResult(best_of(run, objective, config.voters), run.directory)
     run.callbacks = [*callbacks, *trackers]
     run.pause_at = None if share >= 1 else share_of(run.steps, share)
     fitted = run.go()
@@ -255,7 +258,8 @@ def _train(
 
 def _prepared(
     config: RunConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
-) -> Run:
+) -> tuple[Run, Any]:
+    """The run of a configuration, and its objective."""
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.follows_inputs:
@@ -277,7 +281,7 @@ def _prepared(
     factors = _stored_factors(config) if goes_on else None
     run = _run(config, objective, devices, objective.factors if factors is None else factors)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
-    return run
+    return run, objective
 
 
 def share_of(steps: int, share: float) -> int:

@@ -72,6 +72,7 @@ class Task:
         steps: Of each run.
         scale: Of the perturbations.
         grid: Rates to choose from, by method.
+        looks: Evaluations of each run behind the first.
         seeds: Of the runs.
     """
 
@@ -82,6 +83,7 @@ class Task:
     steps: int
     scale: float
     grid: dict[str, tuple[float, ...]]
+    looks: int = 5
     seeds: tuple[int, ...] = SEEDS
 
 
@@ -119,7 +121,7 @@ STORIES: dict[str, Any] = {
     "held_out_examples": 200,
     "eval_batch_size": 100,
 }
-CHAT: dict[str, Any] = {"max_new_tokens": 8, "held_out_examples": 100, "eval_batch_size": 50}
+CHAT: dict[str, Any] = {"max_new_tokens": 8, "held_out_examples": 64, "eval_batch_size": 64}
 TASKS = {
     "style": Task(
         stories,
@@ -138,6 +140,7 @@ TASKS = {
         steps=15,
         scale=2e-3,
         grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
+        looks=3,
     ),
     "countdown": Task(
         games,
@@ -147,6 +150,7 @@ TASKS = {
         steps=10,
         scale=2e-3,
         grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
+        looks=1,
         seeds=(0,),
     ),
 }
@@ -186,7 +190,7 @@ def run(
                 overwrite=True,
                 batch_size=prompts,
                 steps=task.steps,
-                eval_every=task.steps // 5,
+                eval_every=task.steps // task.looks,
                 checkpoint_every=max(1, task.steps // 4),
                 seed=seed,
                 baseline="best-of" if method in SEARCHES else None,

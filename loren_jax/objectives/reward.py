@@ -119,7 +119,7 @@ class Reward(ModelObjective):
         self.select = "reward" if config.keep == "best" else None
         self.held_out = "dev" if config.keep == "best" else "held-out"
         self.shown: tuple[str, ...] = ("truncated", "reward")
-        self.answers = config.batch_size
+        self.answers, self.voters = config.batch_size, config.voters
         self.title = f"{config.model}, {config.data}, {config.reward}, seed {config.seed}"
         self.inputs = {"prompts": self._train.flat(), "held-out prompts": held_out.flat()}
         self.inputs["reward"] = np.frombuffer(source_of(config.reward), np.uint8)

@@ -45,7 +45,7 @@ class Candidate(NamedTuple):
     point: int
 
 
-def best_of(run: Run, objective: Reward, voters: int) -> Summary:
+def best_of(run: Run, objective: Reward) -> Summary:
     """Searches with as many answers as the run would ask for, and writes what it found.
 
     Of `steps` steps a part, their square root, goes into more prompts for each candidate: all
@@ -55,7 +55,6 @@ def best_of(run: Run, objective: Reward, voters: int) -> Summary:
     Args:
         run: What would be trained.
         objective: Its objective.
-        voters: How many vote.
 
     Returns:
         The numbers, with `reward` of the best and `vote_reward`; the model is the best one's.
@@ -78,7 +77,7 @@ def best_of(run: Run, objective: Reward, voters: int) -> Summary:
             begun = time.perf_counter()
             found, passes = search(run, objective, optimizer)
             seconds = time.perf_counter() - begun
-            best = [_params(optimizer, run.params, one) for one in found[:voters]]
+            best = [_params(optimizer, run.params, one) for one in found[: objective.voters]]
             after = dict(objective.evaluate(best[0])) | _vote(objective, best)
             metrics.write("evaluation", run.steps, passes, **_numbers(after))
         summary = Summary(

@@ -247,7 +247,7 @@ def _train(
     processes.told(lambda: trackers.extend(make()))
     run, objective = _prepared(config, sizes, label, goes_on=goes_on)
     if getattr(config, "baseline", None) is not None:
-        return RunResult(best_of(run, objective, config.voters), run.directory)
+        return RunResult(best_of(run, objective), run.directory)
     run.callbacks = [*callbacks, *trackers]
     run.pause_at = None if share >= 1 else share_of(run.steps, share)
     fitted = run.go()

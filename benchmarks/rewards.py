@@ -100,8 +100,8 @@ def stories() -> list[dict[str, Any]]:
 def questions() -> list[dict[str, Any]]:
     """Short reviews with what is asked about them."""
     lines = [line.split("\t") for line in reviews(RUNS).read_text().splitlines()[1:]]
-    short = [text for text, _ in lines if 12 <= len(text) <= 33]
-    system = {"role": "system", "content": "Answer in one word."}
+    short = [text for text, _ in lines if 10 <= len(text) <= 28]
+    system = {"role": "system", "content": "One word."}
     asked = lambda text: {"role": "user", "content": f"{text} Positive or negative?"}
     return [{"messages": [system, asked(text)]} for text in short]
 
@@ -137,10 +137,10 @@ TASKS = {
         "length:1",
         CHAT,
         prompts=4,
-        steps=15,
+        steps=12,
         scale=2e-3,
         grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
-        looks=3,
+        looks=2,
     ),
     "countdown": Task(
         games,

@@ -49,7 +49,7 @@ from jaxtyping import Array
 from loren_jax import arguments, noise
 from loren_jax.directions.masked import matching, resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
-from loren_jax.directions.structured import LowRank, Zero
+from loren_jax.directions.structured import Direction, LowRank, Scaled, Zero
 from loren_jax.evaluation._perturbed.function import evaluate
 from loren_jax.types import Mask, PyTree, Scalar, Seed
 
@@ -275,6 +275,47 @@ def _flags(argument: str, chosen: Mask, params: PyTree) -> list[bool]:
     if isinstance(patterns, tuple | list) and all(isinstance(p, str) for p in patterns):
         chosen = matching(patterns, params, argument)
     return jax.tree.leaves(resolve_mask(chosen, params))
+
+
+def of_directions(directions: PyTree, multiple: Scalar = 1.0) -> dict[str, Any]:
+    """Directions of two factors, which a weight is moved by, as adapters that do the same.
+
+    Args:
+      directions: a tree of directions like the parameters.
+      multiple: what they are multiplied with.
+
+    Returns:
+      Adapters for `merge` with a scale of one; leaves that are not moved have none.
+
+    Raises:
+      ValueError: a leaf is moved otherwise than by factors.
+
+    >>> from loren_jax import directions
+    >>> params = {"kernel": jnp.zeros((3, 2))}
+    >>> drawn = directions.isotropic(rank=1).draw((), params, noise.run_key(0))
+    >>> own = of_directions(drawn, 0.5)
+    >>> moved = merge(params, own)["kernel"]
+    >>> bool(jnp.allclose(moved, 0.5 * drawn["kernel"].to_dense()))
+    True
+    """
+    is_direction = lambda node: isinstance(node, Direction)
+    found: dict[Names, Any] = {}
+    for path, one in jax.tree_util.tree_leaves_with_path(directions, is_leaf=is_direction):
+        factor = multiple
+        while isinstance(one, Scaled):
+            one, factor = one.inner, factor * one.radius
+        if isinstance(one, Zero):
+            continue
+        if not isinstance(one, LowRank):
+            name, kind = "/".join(noise.path_names(path)), type(one).__name__
+            raise ValueError(
+                f"leaf {name!r} is moved by {kind} and not by two factors: give the optimizer a "
+                "rank, and train matrices alone, as with "
+                "loren_jax.trained(optimizer, lambda path: path.endswith('kernel'))"
+            )
+        up = factor * jnp.swapaxes(one.left, -1, -2)
+        found[noise.path_names(path)] = {DOWN: one.right, UP: up}
+    return _nested(found)
 
 
 def _nested(found: dict[Names, Any]) -> dict[str, Any]:

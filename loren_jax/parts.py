@@ -12,6 +12,7 @@ import jax
 import optax
 
 from loren_jax.directions.masked import resolve_mask
+from loren_jax.directions.structured import Zero
 from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import Mask, PyTree
 from loren_jax.updates import no_update
@@ -136,6 +137,7 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
     whole = Update(
         update,
         ask=own(ask),
+        drawn=_drawn(form(optimizer, "drawn"), mask),
         accumulate=own(accumulate),
         apply=own(apply),
         scheme=form(optimizer, "scheme"),
@@ -144,6 +146,17 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
         rebuilt=rebuilt and (lambda axes: trained(rebuilt(axes), mask)),
     )
     return ZerothOrder(init, whole)
+
+
+def _drawn(function: Any, mask: Mask) -> Any:
+    """The directions of the trained leaves, and none for the others; see `DrawnFn`."""
+
+    def drawn(params, state, direction, point):
+        part = masked(mask, params)
+        some, multiple = function(part.take(params), state, direction, point)
+        return part.put(jax.tree.map(Zero.like, params), some), multiple
+
+    return function and drawn
 
 
 def completed(value_fn: Callable[[PyTree], Any], params: PyTree) -> Callable[[PyTree], Any]:

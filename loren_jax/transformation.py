@@ -78,6 +78,17 @@ class AskFn(Protocol):
         ...
 
 
+@runtime_checkable
+class DrawnFn(Protocol):
+    """What is done to the parameters where a loss is taken, before it is done."""
+
+    def __call__(
+        self, params: PyTree, state: PyTree, direction: int | jax.Array, point: int | jax.Array
+    ) -> tuple[PyTree, jax.Array]:
+        """A tree of directions like the parameters, and the multiple that is added of them."""
+        ...
+
+
 _CALLED: "ContextVar[list[Update] | None]" = ContextVar("called", default=None)
 """Where `Update` notes that it is called, so that one behind closures of others can be seen."""
 
@@ -89,6 +100,7 @@ class Update:
     Attributes:
       function: the update itself.
       ask: see `AskFn`.
+      drawn: see `DrawnFn`; None where what is asked is no sum of the parameters and directions.
       accumulate: of a linear estimate alone: `(state, params, into, factor, *, value_fn=None,
         losses=None, has_aux=False) -> (into + factor * estimate, state)`, in the dtypes of `into`
         and leaf by leaf, layer by layer; the estimate by itself if `into` is None.
@@ -110,6 +122,7 @@ class Update:
     passes: int | None = None
     estimate: "ZerothOrder | None" = None
     rebuilt: "Callable[[Any], ZerothOrder] | None" = None
+    drawn: DrawnFn | None = None
 
     def __call__(  # noqa: D102
         self, updates: PyTree | None, state: PyTree, params: PyTree | None = None, **extra: Any

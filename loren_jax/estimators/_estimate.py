@@ -137,7 +137,8 @@ def estimate(
 
     linear = accumulate if directions.linear else None
     passes = schemes.forward_passes(scheme, num_directions)
-    return ZerothOrder(init, Update(update, own.ask, linear, scheme=scheme, passes=passes))
+    facts = {"scheme": scheme, "passes": passes, "drawn": own.drawn}
+    return ZerothOrder(init, Update(update, own.ask, linear, **facts))
 
 
 @dataclass(frozen=True)
@@ -187,13 +188,19 @@ class _Estimate:
 
     def ask(self, params, state, direction, point):
         """The parameters at which one loss is asked for."""
+        layout = layout_of(self.evaluation)
+        drawn, multiple = self.drawn(params, state, direction, point)
+        with layout.context():
+            return layout.placed(displaced(params, drawn, multiple))
+
+    def drawn(self, params, state, direction, point):
+        """The directions of one query, and the multiple of them that is added."""
         params, layout = require_params(params), layout_of(self.evaluation)
         scale = arguments.scheduled(self.perturbation_scale, state.count)
         multiple = jnp.asarray(self.scheme.points, jnp.float32)[point] * scale
         with layout.context():
             _, _, drawn, axes = self.draw(state, params, layout)
-            moved = displaced(params, one_query((drawn, axes), direction), multiple)
-            return layout.placed(moved)
+            return one_query((drawn, axes), direction), multiple
 
     def draw(self, state, params, layout):
         """What the parameters are, what has been learned, the step's directions and their axes.

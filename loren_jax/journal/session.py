@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from loren_jax import arguments
+from loren_jax import arguments, lora
 from loren_jax.journal._replay import optimizer_of, replay, required
 from loren_jax.journal.records import Journal
 from loren_jax.journal.writer import JournalWriter
@@ -71,6 +71,8 @@ class Session:
         self.params = jax.tree.map(jnp.copy, params)
         self.state = jax.jit(optimizer.init)(params) if state is None else state
         self.steps, self._log = steps, log
+        drawn = form(optimizer, "drawn")
+        self._drawn = None if drawn is None else jax.jit(drawn)
         self._ask, self._absorb = jax.jit(form(optimizer, "ask")), compiled_absorb(optimizer)
 
     @classmethod
@@ -113,6 +115,43 @@ class Session:
         whatever order they are asked for.
         """
         return self._ask(self.params, self.state, direction, point)
+
+    def adapters(self, direction: int, point: int = 0) -> dict[str, Any]:
+        """The same query as low-rank adapters, for an engine that serves them.
+
+        Such an engine keeps one copy of the parameters and answers for all queries at once, where
+        `query` would send each a copy. Of a model of `loren_jax.models`, `export_adapter` writes
+        them as PEFT's files, with `rank` and `alpha` those of the directions.
+
+        Args:
+          direction: which of the K directions.
+          point: which of the scheme's S points.
+
+        Returns:
+          What `loren_jax.lora.merge` adds to the parameters; see there.
+
+        Raises:
+          TypeError: the optimiser does not say which directions it draws, as one of blocks.
+          ValueError: a leaf is moved in another way than by two factors.
+
+        >>> import loren_jax
+        >>> params = {"kernel": jnp.ones((6, 4)), "bias": jnp.zeros(4)}
+        >>> optimizer = loren_jax.trained(loren_jax.loren(0.1, rank=1), lambda path: "k" in path)
+        >>> session = Session(params, optimizer)
+        >>> own = session.adapters(2)
+        >>> jax.tree.map(jnp.shape, own)
+        {'kernel': {'down': (6, 1), 'up': (1, 4)}}
+        >>> merged, asked = loren_jax.lora.merge(params, own), session.query(2)
+        >>> bool(jnp.allclose(merged["kernel"], asked["kernel"]))
+        True
+        """
+        if self._drawn is None:
+            raise TypeError(
+                "optimizer does not say which directions it draws, as one that moves another block "
+                "each step: send the copy that query() gives, or take another optimizer"
+            )
+        drawn, multiple = self._drawn(self.params, self.state, direction, point)
+        return lora.of_directions(drawn, multiple)
 
     def ask(self) -> Iterator[PyTree]:
         """All K S queries of the step, direction by direction; one copy is made at a time."""

@@ -82,12 +82,7 @@ class Reward(ModelObjective):
         source = locate(model_directory(config.model))
         splits = text_splits(config, answered=False)
         model = causal_model(source, dtype=config.dtype, sharding=sharding)
-        room = model.config.max_length and model.config.max_length - config.max_new_tokens
-        if room is not None and room < 1:
-            raise ValueError(
-                f"max_new_tokens is {config.max_new_tokens}, but the model has "
-                f"{model.config.max_length} positions, which leaves no room for a prompt: lower it"
-            )
+        room = _room(model.config.max_length, config.max_new_tokens)
         limit = length_limit(config.max_length, min(DEFAULT_MAX_LENGTH, room or sys.maxsize), room)
         reader = TextReader(source, template=config.template)
         self._train = Prompts(splits.train, reader, limit)
@@ -125,11 +120,8 @@ class Reward(ModelObjective):
         self.inputs["reward"] = np.frombuffer(source_of(config.reward), np.uint8)
         self.full_batch, self.factors, self.passes_before = None, None, 0
         self._origin = TextOrigin(source, model.config, reader.template, "completion", limit)
-        self._model, self._reader, self._cut = (
-            model._replace(params={}),
-            reader,
-            self._train.cut + held_out.cut,
-        )
+        self._model, self._reader = model._replace(params={}), reader
+        self._cut = self._train.cut + held_out.cut
         if config.batch_size > len(self._train.tokens):
             raise ValueError(
                 f"batch_size is {config.batch_size}, but there are only "
@@ -278,6 +270,16 @@ class Reward(ModelObjective):
                 "from the left"
             )
         return "\n".join(lines)
+
+
+def _room(positions: int | None, answer: int) -> int | None:
+    """The tokens of a prompt that a model has room for beside an answer; None without a limit."""
+    if positions is not None and positions <= answer:
+        raise ValueError(
+            f"max_new_tokens is {answer}, but the model has {positions} positions, which leaves no "
+            "room for a prompt: lower it"
+        )
+    return None if positions is None else positions - answer
 
 
 def _answering(model: LanguageModel, options: Decoding, most: int) -> Callable[..., Any]:

@@ -40,6 +40,9 @@ def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> Zerot
     def ask(params, state, direction, point):
         return where(params, state[0], direction, point)
 
+    def drawn(params, state, direction, point):
+        return form(estimator, "drawn")(params, state[0], direction, point)
+
     def apply(params, state, **sources):
         estimate_state, after_state = state
         add = lambda into, factor: accumulate(estimate_state, params, into, factor, **sources)
@@ -49,6 +52,7 @@ def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> Zerot
     whole = Update(
         update_of(tx),
         ask=where and ask,
+        drawn=form(estimator, "drawn") and drawn,
         apply=fused and apply,
         scheme=form(estimator, "scheme"),
         passes=form(estimator, "passes"),

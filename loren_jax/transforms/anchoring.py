@@ -81,10 +81,14 @@ def anchored(optimizer: optax.GradientTransformation, weight_decay: float) -> Ze
     def ask(params, state, direction, point):
         return form(optimizer, "ask")(params, state.inner, direction, point)
 
+    def drawn(params, state, direction, point):
+        return form(optimizer, "drawn")(params, state.inner, direction, point)
+
     rebuilt: Any = form(optimizer, "rebuilt")
     whole = Update(
         update_of(optax.GradientTransformationExtraArgs(init, update)),
         ask=form(optimizer, "ask") and ask,
+        drawn=form(optimizer, "drawn") and drawn,
         apply=own and apply,
         scheme=form(optimizer, "scheme"),
         passes=form(optimizer, "passes"),

@@ -1,0 +1,31 @@
+"""The example of a decoder of one's own that learns from a reward."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "nnx_reward.py"
+
+
+def test_it_is_short():
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@pytest.mark.slow
+def test_answers_to_held_out_prompts_are_worth_more():
+    pytest.importorskip("flax")
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    before, after = map(float, re.findall(r"\d\.\d{3}", ran.stdout))
+    assert before < 0.55
+    assert after > 0.75

@@ -23,6 +23,7 @@ LAYERS = [
     "updates",
     "transformation",
     "paths",
+    "quantised",
     "scheduling",
     "noise",
     "arguments",
@@ -51,7 +52,11 @@ LAYERS = [
     "cli",
     "__main__",
 ]
-BESIDE = {"checkpoints": set(), "models": {"checkpoints", "noise"}, "tasks": {"checkpoints"}}
+BESIDE = {
+    "checkpoints": {"quantised"},
+    "models": {"checkpoints", "noise", "quantised"},
+    "tasks": {"checkpoints"},
+}
 """They stand beside the core and import none of it, but what draws tokens: each these only."""
 APART = {"objectives": {"runs"}, "runs": {"checkpoints", "models", "tasks"}}
 """Objectives and runs meet in the commands alone."""

@@ -25,6 +25,7 @@ from loren_jax.models.layers import (
 )
 from loren_jax.models.network import Export, NetworkConfig
 from loren_jax.models.weights import WeightRow, WeightTable
+from loren_jax.quantised import Quantised
 
 OTHER_HEADS = ("lm_head.weight", "score.weight", "multiple_choice_head.*")
 """Tensors of a head that the network does not have, which a checkpoint may hold."""
@@ -143,6 +144,10 @@ class Decoder(nnx.Module):
         """
         if not hasattr(self, "lm_head"):
             return soft_capped(self.word.logits(x, token_ids), self.logit_cap)
+        kernel = self.lm_head.kernel.get_value()
+        if isinstance(kernel, Quantised):
+            chosen = kernel if token_ids is None else kernel.take(jnp.asarray(token_ids))
+            return soft_capped(chosen.product(x, wide=True), self.logit_cap)
         kernel = self.lm_head.kernel[...]
         if token_ids is not None:
             kernel = jnp.take(kernel, token_ids, axis=1)

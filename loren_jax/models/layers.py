@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from loren_jax.models.cache import Cache, Memory
 from loren_jax.models.rotary import Angles, rotate
+from loren_jax.quantised import Quantised
 
 Tokens = Int[Array | np.ndarray, "B T"]
 Mask = Int[Array | np.ndarray, "B T"] | Bool[Array | np.ndarray, "B T"]
@@ -26,10 +27,25 @@ INIT_STD = 0.02
 """Standard deviation of fresh kernels and embeddings, Hugging Face's default in every family."""
 
 
-def linear(fan_in: int, fan_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
+class Linear(nnx.Linear):
+    """A dense layer, whose kernel may be quantised: it is then a float where it is multiplied."""
+
+    def __call__(self, inputs: Float[Array, "... D"]) -> Float[Array, "... E"]:
+        """Applies the layer."""
+        kernel = self.kernel.get_value()
+        if not isinstance(kernel, Quantised):
+            return super().__call__(inputs)
+        product = kernel.product(inputs)
+        if self.bias is None:
+            return product
+        bias = self.bias[...]
+        return product + bias.reshape((1,) * (product.ndim - 1) + bias.shape)
+
+
+def linear(fan_in: int, fan_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> Linear:
     """A dense layer with Hugging Face's initialisation; its kernel is (fan_in, fan_out)."""
     init = nnx.initializers.normal(INIT_STD)
-    return nnx.Linear(fan_in, fan_out, use_bias=bias, kernel_init=init, rngs=rngs)
+    return Linear(fan_in, fan_out, use_bias=bias, kernel_init=init, rngs=rngs)
 
 
 def layer_norm(
@@ -78,6 +94,9 @@ class Embedding(nnx.Module):
 
     def __call__(self, index: Int[Array, "..."]) -> Float[Array, "... D"]:
         """Looks rows up."""
+        table = self.embedding.get_value()
+        if isinstance(table, Quantised):
+            return table.take(jnp.asarray(index)).rows()
         return jnp.take(self.embedding[...], index, axis=0)
 
     def logits(
@@ -87,6 +106,10 @@ class Embedding(nnx.Module):
 
         They are summed and kept in float32 at least; no wider copy of the table is made.
         """
+        table = self.embedding.get_value()
+        if isinstance(table, Quantised):
+            chosen = table if index is None else table.take(jnp.asarray(index))
+            return chosen.product(x, wide=True)
         table = self.embedding[...] if index is None else self(jnp.asarray(index))
         return jax.lax.dot_general(
             x,

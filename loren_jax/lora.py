@@ -37,6 +37,7 @@ True
 True
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ from loren_jax.directions.masked import matching, resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import Direction, LowRank, Scaled, Zero
 from loren_jax.evaluation._perturbed.function import evaluate
+from loren_jax.quantised import as_dense, as_shapes, is_quantised
 from loren_jax.types import Mask, PyTree, Scalar, Seed
 
 DOWN, UP = "down", "up"
@@ -78,7 +80,8 @@ def init(
     order a rate that was tuned there is to be divided by three.
 
     Args:
-      params: the model's parameters; or their shapes, if nothing is trained in full.
+      params: the model's parameters, of which matrices may be quantised; or their shapes, if
+        nothing is trained in full.
       targets: the matrices to adapt: a shell pattern of their paths such as `"*/query/kernel"`, `*`
         also matching slashes, several of them, a function of the path, or a pytree of bools.
       rank: r.
@@ -102,9 +105,12 @@ def init(
     {'down': (6, 16, 2), 'up': (6, 2, 32)}
     """
     arguments.count("rank", rank)
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    adapted = list(itertools.compress(leaves, _flags("targets", targets, params)))
-    whole = list(itertools.compress(leaves, _flags("full", full, params)))
+    shapes = as_shapes(params)  # a quantised matrix is one leaf, as the floats would be
+    leaves = jax.tree_util.tree_leaves_with_path(shapes)
+    own = jax.tree_util.tree_leaves_with_path(params, is_leaf=is_quantised)
+    adapted = list(itertools.compress(leaves, _flags("targets", targets, shapes)))
+    whole = list(itertools.compress(own, _flags("full", full, shapes)))
+    whole = [(path, as_dense(leaf)) for path, leaf in whole]
     if not adapted and not whole:
         raise ValueError("targets and full choose no leaf of params, so nothing would be trained.")
     _check_trainable(adapted, whole, matrix_axes)
@@ -151,8 +157,10 @@ def adapt(
     """
 
     def adapted(params: PyTree, adapters: PyTree, *args: Any, **kwargs: Any) -> PyTree:
-        params, directions = _placed(params, adapters, matrix_axes)
+        params, directions = _placed(params, adapters, matrix_axes, scale)
         call = lambda params: function(params, *args, **kwargs)
+        if all(isinstance(own, Zero) for own in jax.tree.leaves(directions, is_leaf=_is_zero)):
+            return call(params)  # quantised matrices take the detour by themselves
         return evaluate(call, params, directions, scale)
 
     return adapted
@@ -171,7 +179,8 @@ def merge(
 
     Returns:
       A tree like `params`, of its dtypes: the sum is taken in float32 and rounded once. Leaves that
-      have no adapter are the same arrays.
+      have no adapter are the same arrays; a quantised matrix keeps its codes, with the factors
+      beside them.
 
     >>> params = {"kernel": jnp.zeros((2, 2), jnp.bfloat16)}
     >>> adapters = {"kernel": {"down": jnp.ones((2, 1)), "up": jnp.ones((1, 2))}}
@@ -179,7 +188,7 @@ def merge(
     Array([[3, 3],
            [3, 3]], dtype=bfloat16)
     """
-    params, directions = _placed(params, adapters, matrix_axes)
+    params, directions = _placed(params, adapters, matrix_axes, scale)
     merged = lambda leaf, own: leaf if isinstance(own, Zero) else _sum(leaf, own, scale)
     return jax.tree.map(merged, params, directions)
 
@@ -200,23 +209,35 @@ class _Trained(NamedTuple):
     value: Any = None
 
 
-def _placed(params: PyTree, adapters: PyTree, matrix_axes: AxesOf | None) -> tuple[PyTree, PyTree]:
-    """The parameters with the leaves that are trained in full, and a direction for each leaf."""
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+def _placed(
+    params: PyTree, adapters: PyTree, matrix_axes: AxesOf | None, scale: Scalar
+) -> tuple[PyTree, PyTree]:
+    """The parameters with the leaves that are trained in full, and a direction for each leaf.
+
+    A quantised matrix has none: it gets the factors themselves.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params, is_leaf=is_quantised)
     names = [noise.path_names(path) for path, _ in leaves]
     trained = _by_leaf(names, adapters)
     values, directions = [], []
     for name, (path, leaf) in zip(names, leaves, strict=True):
-        own = trained.get(name, _Trained())
+        own, shape = trained.get(name, _Trained()), as_shapes(leaf)
         if own.value is not None:
-            _check_shapes(name, own, {"value": jnp.shape(leaf)})
-            leaf = own.value.astype(jnp.result_type(leaf))
+            _check_shapes(name, own, {"value": jnp.shape(shape)})
+            leaf = own.value.astype(jnp.result_type(shape))
+        direction = None
+        if own.down is not None:
+            direction = _direction(name, own, view_of(path, shape, matrix_axes))
+        if direction is not None and is_quantised(leaf):
+            up = jnp.swapaxes(direction.left, -1, -2) * scale
+            leaf, direction = dataclasses.replace(leaf, down=direction.right, up=up), None
         values.append(leaf)
-        if own.down is None:
-            directions.append(Zero.like(leaf))
-        else:
-            directions.append(_direction(name, own, view_of(path, leaf, matrix_axes)))
+        directions.append(jax.tree.map(Zero.like, leaf) if direction is None else direction)
     return treedef.unflatten(values), treedef.unflatten(directions)
+
+
+def _is_zero(node: Any) -> bool:
+    return isinstance(node, Zero)
 
 
 def _direction(name: Names, own: _Trained, view: MatrixView) -> LowRank:

@@ -7,6 +7,7 @@
 * `one_sided`: one query a direction, compared with the loss at the parameters. ZO-Muon's.
 * `three_point`: a pair and the loss at the parameters, whose second difference is the curvature
   along the direction. HiZOO's.
+* `clipped`: any of these with a bound on its slopes. QZO's.
 
 A point of zero is the same for all directions: it is queried once a step and stands in every row.
 
@@ -18,8 +19,9 @@ step without it.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from loren_jax.arguments import positive
 from loren_jax.precision import wide
-from loren_jax.types import Coefficients, Scheme
+from loren_jax.types import Coefficients, Scalar, Scheme
 
 HUGE = 1e15
 """Losses beyond this are as good as infinite: divided by the perturbation scale, multiplied with
@@ -151,6 +153,39 @@ def three_point() -> Scheme:
         return Coefficients(slope=(plus - minus) / (2 * scale * used), score=score)
 
     return Scheme(points=(0.0, 1.0, -1.0), weigh=weigh)
+
+
+def clipped(scheme: Scheme, limit: Scalar | None) -> Scheme:
+    r"""A scheme whose slopes are bounded, so that one odd batch cannot throw the parameters off.
+
+    .. math:: c_k \leftarrow \max(-L / K, \min(L / K, c_k))
+
+    With one direction it is the slope along it, the projected gradient, that is bounded by L. The
+    estimate is biased where a bound is met.
+
+    Args:
+      scheme: the scheme.
+      limit: `L > 0`, in units of the loss by those of the parameters; None for no bound.
+
+    Returns:
+      A scheme with the same points, and the same score.
+
+    >>> clipped(two_sided(), 1.5).weigh(jnp.asarray([[3.0, 1.0]]), jnp.asarray(0.5)).slope
+    Array([1.5], dtype=float32)
+
+    References:
+      Quantized zeroth-order optimization (QZO), https://arxiv.org/abs/2505.13430
+    """
+    if limit is None:
+        return scheme
+    positive("max_slope", limit)
+
+    def weigh(losses: Float[Array, "K S"], scale: Float[Array, ""]) -> Coefficients:
+        found = scheme.weigh(losses, scale)
+        bound = jnp.asarray(limit / losses.shape[0], found.slope.dtype)
+        return found._replace(slope=jnp.clip(found.slope, -bound, bound))
+
+    return scheme._replace(weigh=weigh)
 
 
 def forward_passes(scheme: Scheme, num_directions: int) -> int:

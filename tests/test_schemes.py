@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loren_jax.schemes import (
+    clipped,
     forward_passes,
     leave_one_out,
     one_sided,
@@ -119,3 +120,17 @@ def test_three_points_give_slope_and_curvature():
 def test_forward_passes():
     cost = [forward_passes(s(), 3) for s in (leave_one_out, two_sided, one_sided, three_point)]
     assert cost == [3, 6, 4, 7]
+
+
+def test_clipped_slopes_are_bounded_and_small_ones_are_as_they_were():
+    losses, scale = jnp.asarray([[3.0, 1.0], [0.0, 4.0], [1.0, 1.5]]), jnp.asarray(0.5)
+    plain, bounded = two_sided(), clipped(two_sided(), 1.0)
+    made, score = bounded.weigh(losses, scale)
+    np.testing.assert_allclose(made, [1 / 3, -1 / 3, -0.5 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(score, plain.weigh(losses, scale).score)
+    np.testing.assert_array_equal(
+        clipped(plain, 100.0).weigh(losses, scale).slope, plain.weigh(losses, scale).slope
+    )
+    assert clipped(plain, None) is plain
+    with pytest.raises(ValueError, match="max_slope must be positive"):
+        clipped(plain, 0.0)

@@ -18,6 +18,7 @@ from loren_jax.models.families import family_of
 from loren_jax.models.network import NetworkConfig
 from loren_jax.models.tensor_names import stored_names
 from loren_jax.models.weights import WeightRow, WeightTable, flatten_params
+from loren_jax.quantised import as_dense
 
 _DOWN, _UP = "/down", "/up"
 _WRAPPER = "base_model.model."
@@ -109,7 +110,7 @@ Modules = Mapping[str, list[tuple[str, WeightRow, int]]]
 
 
 def _modules_of(table: WeightTable, params: Mapping[str, Any]) -> Modules:
-    shapes = {path: np.shape(leaf) for path, leaf in flatten_params(params).items()}
+    shapes = {path: leaf.shape for path, leaf in flatten_params(params).items()}
     found: dict[str, list[tuple[str, WeightRow, int]]] = {}
     for row in table.rows:
         for layer, name in enumerate(row.tensor_names(shapes[row.path])):
@@ -161,7 +162,8 @@ def _tensors_below(
     for own, tensors in modules.items():
         if f"{own}.".startswith(f"{module}."):
             for name, row, layer in tensors:
-                leaf = np.asarray(flat[row.path][layer] if row.stacked else flat[row.path])
+                whole = as_dense(flat[row.path])
+                leaf = np.asarray(whole[layer] if row.stacked else whole)
                 yield name, np.ascontiguousarray(leaf.T if row.transposed else leaf)
 
 

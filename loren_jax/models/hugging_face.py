@@ -42,10 +42,12 @@ from loren_jax.models.families import (
     model_type_of,
 )
 from loren_jax.models.gemma3 import text_part
+from loren_jax.models.low_bit import Storage
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.sentence_encoder import declared_pooling
 from loren_jax.models.tensor_names import stored_names
 from loren_jax.models.weights import ShardingOf, WeightTable, head_names, read_params, tensors_of
+from loren_jax.quantised import as_dense
 
 _OTHER_TASKS = ("ForTokenClassification", "ForMultipleChoice")
 _HEADS = ("classifier.*", "score.*")
@@ -59,6 +61,7 @@ def load_classifier(
     key: int | jax.Array = 0,
     dtype: DTypeLike = jnp.float32,
     sharding: ShardingOf | None = None,
+    storage: Storage | None = None,
 ) -> Classifier:
     """Reads a classifier, or a model of any other kind and gives it a new classification head.
 
@@ -72,6 +75,8 @@ def load_classifier(
         dtype: Element type of the parameters.
         sharding: ``(path, shape) -> NamedSharding`` of each parameter, for a model that no single
             device or host could hold; one device if left out.
+        storage: How matrices are kept that are not to be trained as floats: as a quantised file
+            has them, for example. By default all are floats.
 
     Returns:
         The classifier.
@@ -100,6 +105,7 @@ def load_classifier(
         dtype=dtype,
         head_key=key,
         sharding=sharding,
+        storage=storage,
     )
     return Classifier(config, apply_function(config), params, names)
 
@@ -168,7 +174,11 @@ def _label_names(raw: Mapping[str, Any], config: NetworkConfig) -> tuple[str, ..
 
 
 def load_language_model(
-    directory: str | Path, *, dtype: DTypeLike = jnp.float32, sharding: ShardingOf | None = None
+    directory: str | Path,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    sharding: ShardingOf | None = None,
+    storage: Storage | None = None,
 ) -> LanguageModel:
     """Reads a causal or masked language model.
 
@@ -176,6 +186,7 @@ def load_language_model(
         directory: A Hugging Face directory, or a file that is a whole model.
         dtype: Element type of the parameters.
         sharding: See ``load_classifier``.
+        storage: See ``load_classifier``.
 
     Returns:
         The language model.
@@ -185,7 +196,7 @@ def load_language_model(
         ValueError: If a file is damaged, the family or one of its options is not supported, or the
             tensors are not exactly the model's; a missing output layer is never drawn anew.
     """
-    config, params = _read_language_model(Path(directory), 2, dtype, sharding)
+    config, params = _read_language_model(Path(directory), 2, dtype, sharding, storage)
     return LanguageModel(config, apply_function(config), params)
 
 
@@ -196,6 +207,7 @@ def load_prompted(
     label_names: Sequence[str] | None = None,
     dtype: DTypeLike = jnp.float32,
     sharding: ShardingOf | None = None,
+    storage: Storage | None = None,
 ) -> Classifier:
     """Reads a language model as a classifier that answers a prompt with one of a few tokens.
 
@@ -205,6 +217,7 @@ def load_prompted(
         label_names: Names of the classes; ``LABEL_0`` and so on, if left out.
         dtype: Element type of the parameters.
         sharding: See ``load_classifier``.
+        storage: See ``load_classifier``.
 
     Returns:
         A classifier whose logits are the language model's logits of those tokens: of a causal model
@@ -216,14 +229,18 @@ def load_prompted(
             vocabulary, or the labels not as many different names.
     """
     num_labels = len(token_ids)
-    config, params = _read_language_model(Path(directory), num_labels, dtype, sharding)
+    config, params = _read_language_model(Path(directory), num_labels, dtype, sharding, storage)
     names = tuple(default_label_names(config) if label_names is None else label_names)
     _check_label_names(names, config)
     return Classifier(config, choice_function(config, token_ids), params, names)
 
 
 def _read_language_model(
-    directory: Path, num_labels: int, dtype: DTypeLike, sharding: ShardingOf | None
+    directory: Path,
+    num_labels: int,
+    dtype: DTypeLike,
+    sharding: ShardingOf | None,
+    storage: Storage | None,
 ) -> tuple[Any, dict[str, Any]]:
     raw = text_part(checkpoint_config(directory))
     family = family_described(raw)
@@ -232,8 +249,8 @@ def _read_language_model(
     raw = {"mask_token_id": mask_token_id(directory), **_with_padding(raw, directory, family)}
     config = family.config.from_hugging_face(raw, num_labels=num_labels, head="language_model")
     table = family.weight_table(config)
-    abstract = abstract_params(config)
-    return config, read_params(source, table, abstract, dtype=dtype, sharding=sharding)
+    where = {"sharding": sharding, "storage": storage}
+    return config, read_params(source, table, abstract_params(config), dtype=dtype, **where)
 
 
 def _with_padding(raw: Mapping[str, Any], directory: Path, family: Family) -> Mapping[str, Any]:
@@ -339,6 +356,7 @@ def _export(
     settings: Mapping[str, Any],
     overwrite: bool,
 ) -> Path:
+    params = as_dense(params)
     family = family_of(config)
     export = family.export(config)
     stale = {

@@ -96,7 +96,7 @@ class Embedding(nnx.Module):
         """Looks rows up."""
         table = self.embedding.get_value()
         if isinstance(table, Quantised):
-            return table.take(jnp.asarray(index)).rows()
+            return table.look_up(jnp.asarray(index))
         return jnp.take(self.embedding[...], index, axis=0)
 
     def logits(

@@ -20,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import TensorSource, read_part
+from loren_jax.models.low_bit import Storage, packed_leaf
 from loren_jax.models.tensor_names import stored_names
 
 Params = Mapping[str, Any]
@@ -254,6 +255,7 @@ def read_params(
     dtype: DTypeLike,
     head_key: int | jax.Array = 0,
     sharding: ShardingOf | None = None,
+    storage: Storage | None = None,
 ) -> dict[str, Any]:
     """Fills the parameters from a checkpoint, one tensor at a time.
 
@@ -265,11 +267,12 @@ def read_params(
     and no device ever has the whole model.
 
     `abstract` are the parameters' shapes, nested as the result will be; `head_key` is the seed or
-    key of a new head, used if the checkpoint has none.
+    key of a new head, used if the checkpoint has none; `storage` says which matrices stay in few
+    bits.
     """
     matched = match_tensors(source, table, abstract)
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
-    flat: dict[str, jax.Array] = {}
+    flat: dict[str, Any] = {}
     rngs = nnx.Rngs(head_key)
     for row in reversed(table.rows):  # heads first: an absent pooler does not change the head
         shape = shapes[row.path]
@@ -279,8 +282,15 @@ def read_params(
             leaf = new_head_leaf(row.path, shape, dtype=dtype, rngs=rngs)
             flat[row.path] = leaf if place is None else jax.device_put(leaf, place)
             continue
+        own = [matched[name] for name in names]
+        head = bool(table.head) and row.path.startswith(f"{table.head}/")
+        if storage is not None and not head and storage.packs(row.path, shape):
+            facts = {"path": row.path, "stacked": row.stacked, "transposed": row.transposed}
+            kept = packed_leaf(source, own, storage, **facts, dtype=dtype, place=place)
+            if kept is not None:
+                flat[row.path] = kept
+                continue
         if place is None and math.prod(shape) <= SMALL:
-            own = [matched[name] for name in names]
             flat[row.path] = _assembled(source, own, row, shape, dtype)
             continue
         leaf = jnp.zeros(shape, dtype, device=place)

@@ -10,8 +10,11 @@ from loren_jax import lora
 from loren_jax.directions.masked import matching
 from loren_jax.models import Classifier, LanguageModel, family_of
 from loren_jax.models.kernel_names import kernel_patterns
+from loren_jax.models.low_bit import SCALES, Storage
+from loren_jax.models.network import NetworkConfig
 from loren_jax.noise import leaf_paths
 from loren_jax.objectives.shared_config import ObjectiveConfig
+from loren_jax.quantised import as_shapes, is_frozen
 from loren_jax.types import PyTree
 
 HEAD = "head"
@@ -47,16 +50,19 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
     With `lora_rank`, these change nothing yet. A ValueError says where a pattern matches nothing,
     or a leaf that cannot be adapted.
     """
-    total = _size(model.params)
+    total = _size(as_shapes(model.params))
     chosen = config.trainable
-    if chosen is not None and HEAD in chosen:
-        if not (head := _head_patterns(model)):
-            raise ValueError(
-                f"trainable: {HEAD!r} is a classification head, which a language model has none of"
-            )
-        chosen = (*head, *(pattern for pattern in chosen if pattern != HEAD))
+    if chosen is None and config.quantise is not None and config.lora_rank is None:
+        chosen = (f"*/{SCALES}", *_head_patterns(model.config))
+    elif chosen is not None:
+        chosen = _without_short_names(chosen, model.config)
     if config.lora_rank is None:
         mask = matching(chosen or ("*",), model.params, "trainable")
+        if whole := [path for path in leaf_paths(model.params) if mask(path) and is_frozen(path)]:
+            raise ValueError(
+                f"trainable chooses {whole[0]}, a part of a quantised matrix that no step changes: "
+                f"give '*/{SCALES}', or a pattern of the matrix itself"
+            )
         return TrainableModel(
             params=model.params,
             apply=model.apply,
@@ -66,6 +72,7 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
             trained_parameters=_size(model.params, mask),
             parameters=total,
         )
+    merged = jax.jit(lambda params, adapters: lora.merge(params, adapters, scale=scale))
     scale = (config.lora_alpha or config.lora_rank) / config.lora_rank
     adapted, targets = lora.adapt(model.apply, scale=scale), _targets(config, model)
     try:
@@ -73,7 +80,7 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
             model.params,
             targets,
             rank=config.lora_rank,
-            full=_head_patterns(model) if chosen is None else chosen,
+            full=_head_patterns(model.config) if chosen is None else chosen,
             key=config.seed,
         )
     except ValueError as error:  # by the names of the options
@@ -84,7 +91,7 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
         apply=lambda adapters, ids, mask, types, base: adapted(base, adapters, ids, mask, types),
         frozen=(model.params,),
         mask=lambda path: True,
-        merge=jax.jit(lambda adapters: lora.merge(model.params, adapters, scale=scale)),
+        merge=lambda adapters: merged(model.params, adapters),
         trained_parameters=_size(adapters),
         parameters=total,
     )
@@ -93,16 +100,37 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
 def _targets(config: ObjectiveConfig, model: Classifier | LanguageModel) -> tuple[str, ...]:
     """Patterns of the matrices to adapt, of which the configuration may give short names."""
     try:
-        return kernel_patterns(model.config, config.lora_targets, leaf_paths(model.params))
+        paths = leaf_paths(as_shapes(model.params))
+        return kernel_patterns(model.config, config.lora_targets, paths)
     except ValueError as error:
         raise ValueError(f"lora_targets: {error}") from None
 
 
-def _head_patterns(model: Classifier | LanguageModel) -> tuple[str, ...]:
+def storage_of(config: ObjectiveConfig) -> Storage | None:
+    """How a model is read that a configuration trains; None for floats."""
+    if config.quantise is None:
+        return None
+    scales = () if config.lora_rank is not None else (f"*/{SCALES}",)
+    chosen = scales if config.trainable is None else config.trainable
+    return Storage(config.quantise, tuple(pattern for pattern in chosen if pattern != HEAD))
+
+
+def _without_short_names(chosen: tuple[str, ...], network: NetworkConfig) -> tuple[str, ...]:
+    """Patterns of paths alone."""
+    if HEAD not in chosen:
+        return chosen
+    if not (head := _head_patterns(network)):
+        raise ValueError(
+            f"trainable: {HEAD!r} is a classification head, which a language model has none of"
+        )
+    return (*head, *(pattern for pattern in chosen if pattern != HEAD))
+
+
+def _head_patterns(network: NetworkConfig) -> tuple[str, ...]:
     """Patterns of the classification head's parameters; none for a prompted model."""
-    if model.config.head != "classification":
+    if network.head != "classification":
         return ()
-    return (f"{family_of(model.config).weight_table(model.config).head}/*",)
+    return (f"{family_of(network).weight_table(network).head}/*",)
 
 
 def _size(params: PyTree, mask: Callable[[str], bool] = lambda path: True) -> int:

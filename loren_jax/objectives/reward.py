@@ -17,7 +17,7 @@ from loren_jax.models.decoding import Answers, Decoding, decode
 from loren_jax.models.generation import checked, left_padded, rounded
 from loren_jax.models.sampling import Sampling
 from loren_jax.models.weights import ShardingOf
-from loren_jax.objectives.adapters import trainable_model
+from loren_jax.objectives.adapters import storage_of, trainable_model
 from loren_jax.objectives.drift import Drift
 from loren_jax.objectives.judge import Judge
 from loren_jax.objectives.reward_config import RewardConfig
@@ -81,7 +81,9 @@ class Reward(ModelObjective):
         self._config, self._evaluation = config, evaluation
         source = locate(model_directory(config.model))
         splits = text_splits(config, answered=False)
-        model = causal_model(source, dtype=config.dtype, sharding=sharding)
+        model = causal_model(
+            source, dtype=config.dtype, sharding=sharding, storage=storage_of(config)
+        )
         room = _room(model.config.max_length, config.max_new_tokens)
         limit = length_limit(config.max_length, min(DEFAULT_MAX_LENGTH, room or sys.maxsize), room)
         reader = TextReader(source, template=config.template)

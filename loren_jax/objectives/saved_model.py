@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import open_checkpoint
+from loren_jax.checkpoints.gguf import GGUFFile
+from loren_jax.checkpoints.opening import locate_weights
 from loren_jax.models import (
     Classifier,
     export_classifier,
@@ -16,8 +18,10 @@ from loren_jax.models import (
     load_prompted,
 )
 from loren_jax.models.adapter_export import NoPlaceError, export_adapter
+from loren_jax.models.gguf_export import export_gguf
+from loren_jax.models.low_bit import Storage
 from loren_jax.models.network import NetworkConfig
-from loren_jax.objectives.adapters import TrainableModel
+from loren_jax.objectives.adapters import TrainableModel, storage_of
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.shared_config import ObjectiveConfig
 from loren_jax.reports.files import JOURNAL, MODEL, read_json, write_json
@@ -50,7 +54,12 @@ class Reader:
         return tokens
 
     def prompted_model(
-        self, label_names: tuple[str, ...], *, dtype: DTypeLike = "float32", sharding: Any = None
+        self,
+        label_names: tuple[str, ...],
+        *,
+        dtype: DTypeLike = "float32",
+        sharding: Any = None,
+        storage: Storage | None = None,
     ) -> Classifier:
         """A classifier whose logits are those of the answers, in the order of the classes.
 
@@ -64,9 +73,8 @@ class Reader:
                 f"({', '.join(label_names)})"
             )
         ids = answer_ids(self._tokenizer, self._prompt)
-        model = load_prompted(
-            self._source, ids, label_names=label_names, dtype=dtype, sharding=sharding
-        )
+        options = {"dtype": dtype, "sharding": sharding, "storage": storage}
+        model = load_prompted(self._source, ids, label_names=label_names, **options)
         answering = getattr(model.config, "mask_token_id", None)
         if answering != self._tokenizer.mask_token_id:
             raise ValueError(
@@ -137,6 +145,19 @@ class ModelObjective:
         if config.lora_rank is not None:
             _save_adapter(directory, config, source, network, trained, params)
 
+    def save_packed(self, path: Path, params: PyTree) -> None:
+        """Writes the GGUF that the model came from with what was trained of it, if it is one."""
+        config, source, network = self._base
+        if config.quantise != "file" or config.lora_rank is not None:
+            return
+        weights = locate_weights(source)
+        if weights.reader is not GGUFFile:
+            return
+        try:
+            export_gguf(path, weights.path, network, params)
+        except ValueError as error:
+            print(f"{path} is not written: {error}", file=sys.stderr)
+
 
 def _save_adapter(
     directory: Path,
@@ -187,15 +208,15 @@ def model_of(
 
     `sharding` says `(path, shape) -> NamedSharding` of its parameters; None for one device.
     """
+    options = {"dtype": config.dtype, "sharding": sharding, "storage": storage_of(config)}
     if config.prompt:
-        return reader.prompted_model(label_names, dtype=config.dtype, sharding=sharding)
+        return reader.prompted_model(label_names, **options)
     return load_classifier(
         source,
         num_labels=len(label_names),
         pooling=config.pooling,
         key=config.seed,
-        dtype=config.dtype,
-        sharding=sharding,
+        **options,
     )
 
 

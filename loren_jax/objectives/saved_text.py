@@ -10,6 +10,7 @@ from loren_jax.checkpoints import checkpoint_config
 from loren_jax.models import LanguageModel, export_language_model, load_language_model
 from loren_jax.models.decoder import Decoder
 from loren_jax.models.families import family_described, prediction_function
+from loren_jax.models.low_bit import Storage
 from loren_jax.models.network import NetworkConfig
 from loren_jax.models.weights import ShardingOf
 from loren_jax.objectives.text_config import TextConfig
@@ -59,12 +60,17 @@ def read_text_settings(directory: Path) -> dict[str, Any] | None:
 
 
 def causal_model(
-    source: Path, *, dtype: DTypeLike = "float32", sharding: ShardingOf | None = None
+    source: Path,
+    *,
+    dtype: DTypeLike = "float32",
+    sharding: ShardingOf | None = None,
+    storage: Storage | None = None,
 ) -> LanguageModel:
     """A causal language model whose `apply` predicts the tokens behind a few places.
 
-    `sharding` says `(path, shape) -> NamedSharding` of its parameters; None for one device. A
-    ValueError if it is an encoder, or anything else that does not predict the next token.
+    `sharding` says `(path, shape) -> NamedSharding` of its parameters; None for one device;
+    `storage` which of its matrices stay in few bits. A ValueError if it is an encoder, or anything
+    else that does not predict the next token.
     """
     family = family_described(checkpoint_config(source))
     if not issubclass(family.network, Decoder):
@@ -72,7 +78,7 @@ def causal_model(
             f"model: {source.name} is an encoder ({family.network.__name__}), which does not "
             "predict the next token; take a causal language model, such as SmolLM2, Llama or GPT-2"
         )
-    model = load_language_model(source, dtype=dtype, sharding=sharding)
+    model = load_language_model(source, dtype=dtype, sharding=sharding, storage=storage)
     return model._replace(apply=prediction_function(model.config))
 
 

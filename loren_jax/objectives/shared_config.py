@@ -31,6 +31,10 @@ class ObjectiveConfig:
         held_out_data: Where held-out examples come from; by default a part of the same data.
         columns: Column names of a TSV or CSV file without a header.
         dtype: Element type of the parameters. bfloat16 swallows small updates.
+        quantise: Keep what is not trained in few bits, which become floats where they are used:
+            matrices as the `file` has them, or packed when they are read: `int8` or `int4` in
+            blocks of 32, `bfloat16` or `float16`. What is trained stays float32: adapters, or what
+            `trainable` names, or without both the scales of the blocks (`*/scales`) and a head.
         lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
         lora_targets: With lora_rank, the matrices to adapt: names of modules, such as `query value`
             or `q_proj v_proj`, or patterns of paths.
@@ -56,6 +60,7 @@ class ObjectiveConfig:
     text_columns: tuple[str, ...] | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     trainable: tuple[str, ...] | None = None
+    quantise: Literal["file", "int8", "int4", "bfloat16", "float16"] | None = None
     lora_rank: int | None = None
     lora_targets: tuple[str, ...] = TARGETS
     lora_alpha: float | None = None
@@ -82,6 +87,11 @@ class ObjectiveConfig:
             )
         if self.lora_rank is None and self.lora_targets != TARGETS:
             raise ValueError("lora_targets chooses what to adapt: give lora_rank too.")
+        named = self.lora_rank is not None or self.trainable is not None
+        if self.quantise in ("bfloat16", "float16") and not named:
+            raise ValueError(
+                f"quantise {self.quantise} has no scales to train: give lora_rank or trainable."
+            )
         if self.lora_alpha is not None:
             positive("lora_alpha", self.lora_alpha)
             if self.lora_rank is None:

@@ -14,7 +14,7 @@ from loren_jax.evaluation import Sharded
 from loren_jax.losses import micro_batched
 from loren_jax.models import LanguageModel, locate
 from loren_jax.models.weights import ShardingOf
-from loren_jax.objectives.adapters import trainable_model
+from loren_jax.objectives.adapters import storage_of, trainable_model
 from loren_jax.objectives.saved_model import ModelObjective, model_directory
 from loren_jax.objectives.saved_text import (
     DEFAULT_MAX_LENGTH,
@@ -171,7 +171,8 @@ def _prepare(config: TextConfig, sharding: ShardingOf | None) -> _Prepared:
     source = locate(model_directory(config.model))
     splits = text_splits(config)
     reader = TextReader.of(source, config)
-    model = causal_model(source, dtype=config.dtype, sharding=sharding)
+    storage = storage_of(config)
+    model = causal_model(source, dtype=config.dtype, sharding=sharding, storage=storage)
     limit = length_limit(config.max_length, DEFAULT_MAX_LENGTH, model.config.max_length)
     found = [reader.rows(s, limit, model.config) for s in splits if s is not None]
     number = len(found[0].rows)

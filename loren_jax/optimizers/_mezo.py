@@ -6,7 +6,7 @@ from loren_jax.directions import isotropic
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry, rebuildable
-from loren_jax.schemes import two_sided
+from loren_jax.schemes import clipped, two_sided
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
 from loren_jax.types import Evaluation, RankOrSigns, Scalar, Seed
@@ -21,6 +21,7 @@ def mezo(
     momentum: Scalar | None = None,
     rank: RankOrSigns = "auto",
     weight_decay: Scalar = 0.0,
+    max_slope: Scalar | None = None,
     matrix_axes: AxesOf | None = None,
     chunk_size: int | None = None,
     evaluation: Evaluation | None = None,
@@ -54,6 +55,8 @@ def mezo(
         sides have 64 units or more, else None; `"signs"` for full ones of 1 and -1, which are
         drawn faster.
       weight_decay: decoupled, once a step.
+      max_slope: bound of the slope along each direction, in loss by unit of the parameters; None
+        for none. QZO, which trains the scales of quantised matrices, takes 100.
       matrix_axes: `(path, shape) -> MatrixAxes` for leaves whose axes Flax's names do not tell.
       chunk_size: forward passes that run at once; None for as many as memory allows.
       evaluation: how one query runs; None is `loren_jax.evaluation.perturbed`.
@@ -85,7 +88,13 @@ def mezo(
     """
     directions = isotropic(rank, matrix_axes)
     estimator = estimate(
-        directions, two_sided(), num_directions, perturbation_scale, chunk_size, evaluation, key
+        directions,
+        clipped(two_sided(), max_slope),
+        num_directions,
+        perturbation_scale,
+        chunk_size,
+        evaluation,
+        key,
     )
     return chain(estimator, descend(learning_rate, momentum=momentum, weight_decay=weight_decay))
 

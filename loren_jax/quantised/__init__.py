@@ -6,7 +6,7 @@ makes one of floats. Every other array of a model stays what it was.
 
 from loren_jax.quantised.absmax import quantised_rows
 from loren_jax.quantised.forms import FORMS, Form, common_form, form_numbered
-from loren_jax.quantised.matrix import Quantised, as_dense, as_shapes, is_quantised
+from loren_jax.quantised.matrix import Quantised, as_dense, as_shapes, is_frozen, is_quantised
 
 __all__ = [
     "FORMS",
@@ -16,6 +16,7 @@ __all__ = [
     "as_shapes",
     "common_form",
     "form_numbered",
+    "is_frozen",
     "is_quantised",
     "quantised_rows",
 ]

@@ -36,7 +36,9 @@ def quantised_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     if form.block == 1:
         import ml_dtypes
 
-        return form, {"codes": rows.astype(ml_dtypes.bfloat16 if kind == "bfloat16" else np.float16)}
+        return form, {
+            "codes": rows.astype(ml_dtypes.bfloat16 if kind == "bfloat16" else np.float16)
+        }
     blocks = rows.astype(np.float32).reshape(len(rows), -1, form.block)
     at = np.argmax(np.abs(blocks), axis=-1, keepdims=True)
     largest = np.take_along_axis(blocks, at, axis=-1)[..., 0]

@@ -78,6 +78,15 @@ def _q4_0(blocks: np.ndarray) -> Fields:
     return {"codes": _flat(blocks[..., 2:]), "scales": _halves(blocks, 0)}
 
 
+def _q4_1(blocks: np.ndarray) -> Fields:
+    # What is added there is taken off here.
+    return {
+        "codes": _flat(blocks[..., 4:]),
+        "scales": _halves(blocks, 0),
+        "minima": -_halves(blocks, 2),
+    }
+
+
 def _q4_k(blocks: np.ndarray) -> Fields:
     # Six bits each: four scales, four minima, and four of both whose high bits are with the first.
     first, second, both = (blocks[..., 4 + 4 * i : 8 + 4 * i] for i in range(3))
@@ -106,6 +115,7 @@ FORMS: Mapping[str, Form] = {
     for form in (
         Form("Q8_0", 8, block=32, group=32, size=34, split=_q8_0),
         Form("Q4_0", 2, block=32, group=32, size=18, nibbles=16, offset=8, split=_q4_0),
+        Form("Q4_1", 3, block=32, group=32, size=20, nibbles=16, split=_q4_1),
         Form("Q4_K", 12, block=256, group=32, size=144, nibbles=32, split=_q4_k),
         Form(
             *("Q6_K", 14),
@@ -134,7 +144,7 @@ def form_numbered(number: int) -> Form | None:
     """The form that GGUF counts so; None for one that is not among them.
 
     Example:
-        >>> form_numbered(8).name, form_numbered(3)
+        >>> form_numbered(8).name, form_numbered(6)
         ('Q8_0', None)
     """
     return _STORED.get(number)

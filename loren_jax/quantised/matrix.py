@@ -112,8 +112,18 @@ class Quantised:
         return jnp.swapaxes(rows, -1, -2) if self.kernel else rows
 
     def take(self, index: Int[Array, "..."]) -> "Quantised":
-        """Some rows; one that is not there is not a number."""
-        return self._each_row(lambda field: jnp.take(field, index, axis=0))
+        """Some rows of one matrix; one that is not there is not a number."""
+        taken = self._each_row(lambda field: jnp.take(field, index, axis=0))
+        if self.down is None:
+            return taken
+        return dataclasses.replace(taken, down=self.down, up=jnp.take(self.up, index, axis=1))
+
+    def look_up(self, index: Int[Array, "..."]) -> Float[Array, "... in"]:
+        """Some rows as floats, with what is added."""
+        taken = self.take(index)
+        if taken.down is None:
+            return taken.rows()
+        return taken.rows() + (jnp.moveaxis(taken.up, 0, -1) @ taken.down.T).astype(self.dtype)
 
     def product(self, x: Float[Array, "... in"], *, wide: bool = False) -> Float[Array, "... out"]:
         """`x @ W`, of one matrix; no more than `AT_ONCE` of its numbers are floats at a time.
@@ -145,7 +155,7 @@ class Quantised:
         return made + detour.astype(out)
 
     def _each_row(self, change: Any) -> "Quantised":
-        """With a change to all that has rows; of what is added only a kernel's is kept."""
+        """With a change to all that has rows, and nothing added."""
         own = {n: getattr(self, n) for n in FIELDS[:-2] if getattr(self, n) is not None}
         changed = {name: change(field) for name, field in own.items()}
         return dataclasses.replace(self, **changed, down=None, up=None)
@@ -174,6 +184,16 @@ def is_quantised(leaf: Any) -> bool:
     return isinstance(leaf, Quantised)
 
 
+def is_frozen(path: str) -> bool:
+    """Whether a leaf of this path is a part of a quantised matrix that no step is to change.
+
+    >>> is_frozen("layers/up/kernel/codes"), is_frozen("layers/up/kernel/scales")
+    (True, False)
+    """
+    above, _, name = path.rpartition("/")
+    return name in FIELDS and name not in ("scales", "down", "up") and "/" in above
+
+
 def as_shapes(params: PyTree) -> PyTree:
     """Parameters with the shape and type alone of every quantised matrix, which is one leaf then.
 
@@ -195,9 +215,7 @@ def as_dense(params: PyTree) -> PyTree:
     >>> float(as_dense({"table": table})["table"][0, 0])
     2.0
     """
-    return jax.tree.map(
-        lambda x: _dense(x) if is_quantised(x) else x, params, is_leaf=is_quantised
-    )
+    return jax.tree.map(lambda x: _dense(x) if is_quantised(x) else x, params, is_leaf=is_quantised)
 
 
 @jax.jit

@@ -191,7 +191,7 @@ def scores_text(scores: Mapping[str, Any]) -> str:
 
 def _written(directory: Path) -> list[str]:
     names = (
-        *(files.MODEL, files.ADAPTER, files.METRICS, files.JOURNAL, files.FACTORS),
+        *(files.MODEL, files.ADAPTER, files.PACKED, files.METRICS, files.JOURNAL, files.FACTORS),
         *(files.CURVE, files.ANSWERS, files.SUMMARY, files.CONFIG),
     )
     folder = lambda name: f"{name}/" if (directory / name).is_dir() else name

@@ -17,6 +17,7 @@ from loren_jax.reports.files import (
     JOURNAL,
     METRICS,
     MODEL,
+    PACKED,
     SUMMARY,
     TENSORBOARD,
     WANDB,
@@ -29,7 +30,7 @@ except ImportError:  # Windows has the journal's own check alone
 
 LOCK = ".lock"
 _FOLDERS = (MODEL, ADAPTER, CHECKPOINTS, "keyframes", TENSORBOARD, WANDB)
-_FILES = (CONFIG, JOURNAL, FACTORS, SUMMARY, ANSWERS, CURVE, METRICS)
+_FILES = (PACKED, CONFIG, JOURNAL, FACTORS, SUMMARY, ANSWERS, CURVE, METRICS)
 
 
 class InUseError(OSError):

@@ -33,7 +33,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         "columns data_dir protocol dev_examples",
     ),
     "model": (
-        "model trainable lora_rank prompt",
+        "model trainable lora_rank prompt quantise",
         "lora_targets lora_alpha template words pooling dtype input_directions input_power",
     ),
     "training": (
@@ -50,7 +50,7 @@ TEXT_GROUPS: Mapping[str, tuple[str, str]] = {
         "data text_columns held_out_data train_examples held_out_examples max_length template",
         "columns loss_on long packed buckets dev_examples",
     ),
-    "model": ("model trainable lora_rank", "lora_targets lora_alpha dtype"),
+    "model": ("model trainable lora_rank quantise", "lora_targets lora_alpha dtype"),
     "training": (
         "steps epochs batch_size schedule eval_every keep patience generate seed seeds",
         "max_new_tokens warmup_steps micro_batch_size eval_batch_size max_nonfinite_steps",
@@ -77,7 +77,9 @@ REWARD_GROUPS: Mapping[str, tuple[str, str]] = {
 _GROUPS = {"classification": GROUPS, "text": TEXT_GROUPS, "reward": REWARD_GROUPS}
 DEFAULT_OPTIMIZER = "loren"
 DEFAULT_OBJECTIVE = "classification"
-_OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "input_directions"}
+_OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "input_directions"} | {
+    "quantise"
+}
 """Options beside which there is no recipe."""
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from loren_jax import journal
 from loren_jax.models import Classifier, LanguageModel, locate
-from loren_jax.objectives.adapters import TrainableModel, trainable_model
+from loren_jax.objectives.adapters import TrainableModel, storage_of, trainable_model
 from loren_jax.objectives.saved_model import Origin, Reader, model_directory, model_of, save_model
 from loren_jax.objectives.saved_text import TextOrigin, causal_model, save_text_model
+from loren_jax.quantised import as_dense
 from loren_jax.reports import files
 from loren_jax.reports.model_card import write_card
 from loren_jax.tasks import Prompt
@@ -92,7 +93,7 @@ def _model_of(
 ) -> tuple[Classifier | LanguageModel, Origin | TextOrigin]:
     """The model that a run began with, and what a saved one must tell."""
     if not isinstance(config, TrainConfig):
-        model = causal_model(source, dtype=config.dtype)
+        model = causal_model(source, dtype=config.dtype, storage=storage_of(config))
         told = (run[name] for name in ("template", "loss_on", "max_length"))
         return model, TextOrigin(source, model.config, *told)
     names = tuple(run["label_names"])
@@ -132,7 +133,9 @@ def verify(path: Path, base: str | None = None) -> Verification:
         text = isinstance(rebuilt.origin, TextOrigin)
         own = causal_model(saved, dtype=dtype) if text else opened(str(saved), dtype)[0]
         found = _leaves(own.params)
-        difference = _largest_difference(found, _leaves(rebuilt.trainable.merge(again.params)))
+        difference = _largest_difference(
+            found, _leaves(as_dense(rebuilt.trainable.merge(again.params)))
+        )
     return Verification(
         steps=recorded.steps,
         leftover=recorded.leftover,

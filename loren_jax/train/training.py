@@ -261,6 +261,11 @@ def _prepared(
 ) -> tuple[Run, Any]:
     """The run of a configuration, and its objective."""
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
+    if config.quantise is not None and devices.evaluation.mesh.shape["model"] > 1:
+        raise ValueError(
+            f"quantise {config.quantise} keeps every matrix whole on each device: leave the axis "
+            "model out of mesh, or quantise away"
+        )
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.follows_inputs:
         raise ValueError(
@@ -306,6 +311,7 @@ def _run(
         if processes.first():
             objective.save(config.directory / files.MODEL, merged)
             objective.save_adapter(config.directory / files.ADAPTER, trained, merged)
+            objective.save_packed(config.directory / files.PACKED, merged)
         return {}
 
     def passes(step: int) -> int:

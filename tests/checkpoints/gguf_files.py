@@ -66,11 +66,13 @@ def write_gguf(
     texts=(),
     ids=(),
     lists=TOKENS,
+    packed=(),
 ):
     """Writes the file; norms and `rope_freqs.weight` stay float32.
 
     `numbers` and `texts` are further entries of the metadata, for all keys of `numbers` after
-    `llama.`, as `ids` and `lists` are of the tokenizer.
+    `llama.`, as `ids` and `lists` are of the tokenizer; `packed` has the name of the packing and
+    the blocks of tensors that are packed already.
     """
     gguf = pytest.importorskip("gguf", reason="needs the package gguf")
     writer = gguf.GGUFWriter(path, family)
@@ -86,7 +88,11 @@ def write_gguf(
     writer.add_bool("tokenizer.ggml.add_bos_token", False)
     kind = gguf.GGMLQuantizationType[packing]
     for name, tensor in (stored_tensors() if tensors is None else tensors).items():
-        if tensor.ndim == 1 or packing == "F32":
+        if name in dict(packed):
+            own, blocks = dict(packed)[name]
+            rows = blocks.reshape(len(blocks), -1)
+            writer.add_tensor(name, rows, raw_dtype=gguf.GGMLQuantizationType[own])
+        elif tensor.ndim == 1 or packing == "F32":
             writer.add_tensor(name, tensor)
         elif packing == "F16":
             writer.add_tensor(name, tensor.astype(np.float16))

@@ -5,22 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quantised.block_draws import blocks_of
 
 from loren_jax.quantised import FORMS, Quantised, common_form, form_numbered, quantised_rows
 from loren_jax.quantised.forms import converted
 
-STORED = ["Q8_0", "Q4_0", "Q4_K", "Q6_K"]
-
-
-def blocks_of(name, rows=6, blocks=3, seed=0):
-    """Random bytes whose scales are finite."""
-    form = FORMS[name]
-    drawn = np.random.default_rng(seed).integers(0, 256, (rows, blocks, form.size), np.uint8)
-    halves = np.random.default_rng(seed + 1).normal(0, 0.02, (rows, blocks)).astype("<f2")
-    made = form.with_scales(drawn, halves)
-    if name == "Q4_K":
-        made[..., 2:4] = halves[..., None].view(np.uint8)
-    return made
+STORED = ["Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"]
 
 
 def expected(name, blocks):

@@ -1,5 +1,7 @@
 """A quantised matrix is multiplied, looked up and adapted as the floats that it stands for."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,8 +40,20 @@ def test_a_product_in_bfloat16_is_wide_where_that_is_asked_for():
 def test_rows_are_looked_up_and_one_that_is_not_there_is_no_number(kind):
     table = drawn(kind, kernel=False)
     index = jnp.array([[3, 0], [23, 3]])
-    np.testing.assert_array_equal(table.take(index).rows(), table.to_dense()[index])
-    assert np.all(np.isnan(table.take(jnp.array([24])).rows()))
+    np.testing.assert_array_equal(table.look_up(index), table.to_dense()[index])
+    assert np.all(np.isnan(table.look_up(jnp.array([24]))))
+
+
+def test_what_is_added_is_in_the_product_in_the_rows_and_in_the_floats():
+    factors = np.random.default_rng(2).normal(size=(2, 64, 24)).astype(np.float32)
+    down, up = jnp.asarray(factors[0, :, :3]), jnp.asarray(factors[1, :3])
+    table = dataclasses.replace(drawn(kernel=False), down=down, up=up)
+    close = lambda made, expected: np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
+    close(table.to_dense(), drawn(kernel=False).to_dense() + (down @ up).T)
+    index = jnp.array([[3, 0], [23, 3]])
+    close(table.look_up(index), table.to_dense()[index])
+    close(table.product(X), X @ table.to_dense().T)
+    close(table.take(index[0]).product(X), (X @ table.to_dense().T)[..., index[0]])
 
 
 def test_leaves_have_names_below_the_matrix_and_shapes_count_it_as_one():

@@ -11,6 +11,7 @@ import numpy as np
 from loren_jax.checkpoints.gguf.architectures import Architecture, architecture_of
 from loren_jax.checkpoints.gguf.config import ROPE_FACTORS, head_counts
 from loren_jax.checkpoints.gguf.header import BlockTensor, GGUFHeader, read_gguf_header
+from loren_jax.quantised import FORMS
 
 PLAIN = {0: ("F32", np.dtype("<f4")), 1: ("F16", np.dtype("<f2"))}
 """Packings that are arrays already; all others are dequantised to F32."""
@@ -62,12 +63,49 @@ class GGUFFile:
         kind = self._stored[name][1].kind
         return PLAIN[kind][0] if kind in PLAIN else "F32"
 
+    def packing(self, name: str) -> str:
+        """How one tensor is packed, by GGUF's name for it, for example ``Q4_K``."""
+        kind = self._stored[name][1].kind
+        if kind in PLAIN:
+            return PLAIN[kind][0]
+        return _quantisation(self.name).GGMLQuantizationType(kind).name
+
+    def place(self, name: str) -> tuple[int, tuple[int, ...]]:
+        """Where the bytes of one tensor begin, and their shape: rows by bytes of a row."""
+        stored, tensor = self._stored[name]
+        return tensor.offset, self._sizes[stored]
+
+    def turned(self, name: str) -> int | None:
+        """Heads whose features stand in the file in another order than here; see ``half_split``."""
+        stored = self._stored[name][0]
+        for part, heads in zip(("attn_q", "attn_k"), self._heads, strict=True):
+            if f".{part}." in stored and self._architecture.interleaved:
+                return heads
+        return None
+
+    def norm_excess(self, name: str) -> float:
+        """By how much the numbers in the file exceed those that are read."""
+        norm = self._stored[name][0].endswith("_norm.weight")
+        return self._architecture.norm_excess if norm else 0.0
+
+    def blocks(self, name: str) -> np.ndarray:
+        """The packed bytes of one matrix, ``(rows, blocks, bytes)``, in the order of its rows.
+
+        It must be packed in one of the forms of ``loren_jax.quantised``.
+        """
+        form, heads = FORMS[self.packing(name)], self.turned(name)
+        rows = self._raw(name)
+        rows = rows.reshape(len(rows), -1, form.size)
+        return rows if heads is None else half_split(rows, heads)
+
+    def _raw(self, name: str) -> np.ndarray:
+        start, shape = self.place(name)
+        return self._bytes[start : start + math.prod(shape)].reshape(shape)
+
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
         stored, tensor = self._stored[name]
-        shape = self._sizes[stored]
-        start = tensor.offset
-        blocks = self._bytes[start : start + math.prod(shape)].reshape(shape)
+        blocks, heads = self._raw(name), self.turned(name)
         if tensor.kind in PLAIN:
             rows = np.array(blocks).view(PLAIN[tensor.kind][1]).reshape(tensor.shape)
         else:
@@ -80,12 +118,9 @@ class GGUFFile:
                     f"{self.name}: tensor {stored!r} is packed as {packing.name}, which the "
                     "package gguf cannot unpack; take another quantisation of the model"
                 ) from error
-        if stored.endswith("_norm.weight"):
-            return rows - np.float32(self._architecture.norm_excess)
-        for part, heads in zip(("attn_q", "attn_k"), self._heads, strict=True):
-            if f".{part}." in stored and self._architecture.interleaved:
-                return half_split(rows, heads)
-        return rows
+        if excess := self.norm_excess(name):
+            return rows - np.float32(excess)
+        return rows if heads is None else half_split(rows, heads)
 
 
 def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
@@ -99,6 +134,17 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
         [0, 1, 10, 11, 2, 3, 12, 13]
     """
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
+    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
+
+
+def neighbours(rows: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of ``half_split``: the rows as GGUF has them.
+
+    Example:
+        >>> neighbours(np.array([0, 1, 10, 11, 2, 3, 12, 13]), heads=2).tolist()
+        [0, 10, 1, 11, 2, 12, 3, 13]
+    """
+    pairs = rows.reshape(heads, 2, -1, *rows.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
 
 

@@ -145,6 +145,11 @@ class RunConfig(Generic[Options], _Asked):
         """
         config, options = self, self.optimizer
         if options.learning_rate is None:  # pyrefly: ignore[missing-attribute]
+            if self.quantise is not None and self.lora_rank is None:
+                raise ValueError(
+                    "learning_rate is not given, and for the scales of quantised matrices no first "
+                    "guess was measured: give one, such as 1e-7 with a perturbation_scale of 1e-4"
+                )
             rate = starting_rate(self.method, trained_parameters, self.OBJECTIVE)
             print(f"no --learning-rate is given; a first guess is {rate:g}", file=sys.stderr)
             options = dataclasses.replace(options, learning_rate=rate)  # pyrefly: ignore

@@ -35,7 +35,7 @@ class GGUFFile:
         header = read_gguf_header(path)
         self._architecture = architecture_of(header)
         self._heads = head_counts(header)
-        self._bytes = np.memmap(path, np.uint8, "r")
+        size = path.stat().st_size
         self._stored = {}
         self._sizes = {}
         for stored, tensor in header.tensors.items():
@@ -44,7 +44,7 @@ class GGUFFile:
             name = _hugging_face_name(header, self._architecture, stored)
             self._stored[name] = (stored, tensor)
             self._sizes[stored] = _byte_shape(header, stored, tensor)
-            if tensor.offset + math.prod(self._sizes[stored]) > self._bytes.size:
+            if tensor.offset + math.prod(self._sizes[stored]) > size:
                 raise ValueError(
                     f"{path} is damaged or incomplete: tensor {stored!r} ends beyond the file; "
                     "delete it and fetch it again"
@@ -100,14 +100,15 @@ class GGUFFile:
 
     def _raw(self, name: str) -> np.ndarray:
         start, shape = self.place(name)
-        return self._bytes[start : start + math.prod(shape)].reshape(shape)
+        # Read and not mapped: what is mapped counts as the process's memory as long as it is.
+        return np.fromfile(self.name, np.uint8, math.prod(shape), offset=start).reshape(shape)
 
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
         stored, tensor = self._stored[name]
         blocks, heads = self._raw(name), self.turned(name)
         if tensor.kind in PLAIN:
-            rows = np.array(blocks).view(PLAIN[tensor.kind][1]).reshape(tensor.shape)
+            rows = blocks.view(PLAIN[tensor.kind][1]).reshape(tensor.shape)
         else:
             gguf = _quantisation(self.name)
             packing = gguf.GGMLQuantizationType(tensor.kind)

@@ -1,0 +1,289 @@
+"""Training beside weights of 4 bits: memory, seconds a step, and what is learned.
+
+    python benchmarks/low_bit.py llama                      # a minute: it only compiles
+    python benchmarks/low_bit.py memory --model-file FILE   # a minute
+    python benchmarks/low_bit.py time --model-file FILE     # three minutes
+    python benchmarks/low_bit.py loss --model-file FILE --data-dir DIR [--seed 0] [--way scales]
+
+`llama`: temporary memory of a step of Llama-3-8B, packed as int4, on abstract arrays, in units of
+the packed parameters. The others train SmolLM2-135M from its 4-bit GGUF (98.4 MB) on SST-2 by a
+prompt: the base in 4 bits beside float32 adapters, the scales of its blocks (QZO), and what the
+same model does as float32, all of it or adapters. `memory` is a process's own: what it has at most
+after its imports. `loss` takes 60 steps, and adds its rows to `results/low_bit_loss.jsonl`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from record import RESULTS, save, table
+
+import loren_jax
+from loren_jax import lora
+from loren_jax.models import FAMILIES, choice_function, span_loss
+from loren_jax.models.families import abstract_params, apply_function
+from loren_jax.models.hugging_face import load_prompted
+from loren_jax.models.low_bit import Storage
+from loren_jax.models.weights import flatten_params, unflatten_params
+from loren_jax.objectives import cross_entropy
+from loren_jax.parts import trained
+from loren_jax.quantised import FORMS, Quantised
+
+WAYS = {
+    "float32": {"learning_rate": 1e-6, "perturbation_scale": 1e-3},
+    "adapters": {"learning_rate": 1e-4, "perturbation_scale": 1e-2, "lora_rank": 8},
+    "4 bits, adapters": {
+        **{"learning_rate": 1e-4, "perturbation_scale": 1e-2, "lora_rank": 8},
+        "quantise": "file",
+    },
+    "4 bits, scales": {
+        **{"learning_rate": 1e-7, "perturbation_scale": 1e-4, "quantise": "file"},
+        "max_slope": 100.0,
+    },
+}
+"""What is trained, and with which numbers of MeZO."""
+DIRECTIONS, BATCH, LENGTH, STEPS, TARGETS = 2, 8, 64, 60, "*/attention/*/kernel"
+CONFIGS = Path(__file__).parents[1] / "tests" / "models" / "paper_configs.json"
+
+
+def packed(config: Any, dtype: str, wide: bool) -> dict[str, Any]:
+    """Shapes of parameters whose matrices are packed as int4."""
+    storage, form = Storage("int4"), FORMS["Q4_0"]
+
+    def leaf(path: str, array: Any) -> Any:
+        if not storage.packs(path, array.shape):
+            return jax.ShapeDtypeStruct(array.shape, dtype)
+        kernel = path.endswith("/kernel")
+        *stack, rows, fan_in = array.shape
+        rows, fan_in = (fan_in, rows) if kernel else (rows, fan_in)
+        at = jax.ShapeDtypeStruct
+        return Quantised(
+            codes=at((*stack, rows, fan_in // 2), jnp.uint8),
+            scales=at((*stack, rows, fan_in // form.block), jnp.float32 if wide else jnp.float16),
+            name="Q4_0",
+            dtype=dtype,
+            kernel=kernel,
+        )
+
+    shapes = flatten_params(abstract_params(config))
+    return unflatten_params({path: leaf(path, array) for path, array in shapes.items()})
+
+
+def nbytes(tree: Any) -> int:
+    """Of all arrays, or of their shapes."""
+    return sum(leaf.size * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def llama(arguments: argparse.Namespace) -> None:
+    """Compiles the steps of Llama-3-8B."""
+    raw, rows = json.loads(CONFIGS.read_text())["Llama-3-8B"], []
+    make = FAMILIES[raw["model_type"]].config.from_hugging_face
+    config = make(raw, num_labels=2, head="language_model")
+    tokens = jax.ShapeDtypeStruct((2, 128), jnp.int32)
+    answers = choice_function(config, [1, 2])
+    losses = {
+        "a prompt's answers": lambda params, ids: jnp.mean(
+            cross_entropy(answers(params, ids, jnp.ones_like(ids)), ids[:, 0] % 2)
+        ),
+        "tokens": lambda params, ids: span_loss(
+            apply_function(config)(params, ids, jnp.ones_like(ids)), ids, jnp.ones_like(ids)
+        ),
+    }
+    for name, loss in losses.items():
+        for way in ("adapters", "scales"):
+            params = packed(config, "bfloat16", wide=way == "scales")
+            size = nbytes(params)
+            optimizer = loren_jax.loren(1e-6, rank=1, num_directions=6, chunk_size=1, momentum=None)
+            if way == "adapters":
+                make_adapters = lambda: lora.init(params, TARGETS, rank=1)  # noqa: B023
+                own, adapted = jax.eval_shape(make_adapters), lora.adapt(loss)
+                step = lambda own, ids, base: adapted(base, own, ids)  # noqa: B023
+                given = (own, tokens, params)
+            else:
+                optimizer = trained(optimizer, lambda path: path.endswith("/scales"))
+                own, step, given = params, loss, (params, tokens)
+            state = jax.eval_shape(optimizer.init, own)
+            compiled = loren_jax.train_step(step, optimizer).lower(own, state, *given[1:]).compile()
+            found = compiled.memory_analysis().temp_size_in_bytes
+            rows.append(
+                {
+                    "trained": way,
+                    "loss": name,
+                    "packed MB": round(size / 1e6),
+                    "temporary MB": round(found / 1e6),
+                    "temporary / packed": round(found / size, 4),
+                }
+            )
+            print(table(rows[-1:]), flush=True)
+    print(table(rows), save("low_bit_llama", rows), sep="\n")
+
+
+def objective(way: str, path: Path) -> tuple[Any, ...]:
+    """Trained parameters, loss of them and of what is frozen, optimiser."""
+    options = WAYS[way]
+    scales = way.endswith("scales")
+    storage = Storage("file", ("*/scales",) if scales else ()) if "quantise" in options else None
+    model = load_prompted(path, [100, 200], storage=storage)
+    loss = lambda params, ids: jnp.mean(
+        cross_entropy(model.apply(params, ids, jnp.ones_like(ids)), ids[:, 0] % 2)
+    )
+    knobs = {n: options[n] for n in ("perturbation_scale", "max_slope") if n in options}
+    made = loren_jax.mezo(options["learning_rate"], num_directions=DIRECTIONS, **knobs)
+    optimizer = trained(made, (lambda path: path.endswith("/scales")) if scales else None)
+    if "lora_rank" not in options:
+        return model.params, loss, optimizer, ()
+    adapters = lora.init(model.params, TARGETS, rank=options["lora_rank"])
+    adapted = lora.adapt(loss)
+    return adapters, lambda own, ids, base: adapted(base, own, ids), optimizer, (model.params,)
+
+
+def status(name: str) -> int:
+    """A count of bytes that the system keeps of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def steps_of(way: str, path: Path, count: int) -> dict[str, Any]:
+    """Memory and median seconds of a step."""
+    jax.block_until_ready(jax.jit(lambda x: x @ x)(jnp.ones((8, 8))))
+    before = status("VmRSS")
+    params, loss, optimizer, frozen = objective(way, path)
+    ids = jnp.asarray(np.random.default_rng(0).integers(2, 9000, (BATCH, LENGTH)), jnp.int32)
+    size, loaded = nbytes((params, frozen)), status("VmHWM") - before
+    state = optimizer.init(params)
+    step = loren_jax.train_step(loss, optimizer).lower(params, state, ids, *frozen).compile()
+    seconds = []
+    for _ in range(count):
+        start = time.perf_counter()
+        params, state = jax.block_until_ready(step(params, state, ids, *frozen))
+        seconds.append(time.perf_counter() - start)
+    mega = lambda number: round(number / 1e6, 1)
+    return {
+        "way": way,
+        "file MB": mega(path.stat().st_size),
+        "parameters MB": mega(size),
+        "temporary MB": mega(step.memory_analysis().temp_size_in_bytes),
+        "process, loaded MB": mega(loaded),
+        "process, at most MB": mega(status("VmHWM") - before),
+        "seconds": round(float(np.median(seconds[1:])), 3),
+    }
+
+
+def adam(path: Path) -> dict[str, Any]:
+    """What a step of Adam needs, as it is planned; it is not run."""
+    model = load_prompted(path, [100, 200])
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), model.params)
+    ids, optimizer = jax.ShapeDtypeStruct((BATCH, LENGTH), jnp.int32), optax.adam(1e-5)
+
+    def step(params, state, ids):
+        loss = lambda params: jnp.mean(
+            cross_entropy(model.apply(params, ids, jnp.ones_like(ids)), ids[:, 0] % 2)
+        )
+        updates, state = optimizer.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    state = jax.eval_shape(optimizer.init, shapes)
+    planned = jax.jit(step, donate_argnums=(0, 1)).lower(shapes, state, ids).compile()
+    temporary = planned.memory_analysis().temp_size_in_bytes
+    return {
+        "parameters MB": round(nbytes(shapes) / 1e6),
+        "state MB": round(nbytes(state) / 1e6),
+        "temporary MB": round(temporary / 1e6),
+        "together MB": round((nbytes((shapes, state)) + temporary) / 1e6),
+    }
+
+
+def measured(arguments: argparse.Namespace) -> None:
+    """Each way in a process of its own, as a process's peak never falls."""
+    name = arguments.what
+    count = 3 if name == "memory" else 8
+    call = [sys.executable, __file__, "one", "--model-file", str(arguments.model_file)]
+    rows = []
+    for way in WAYS:
+        done = subprocess.run(
+            [*call, "--way", way, "--steps", str(count)], check=True, stdout=subprocess.PIPE
+        )
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+    facts = {"batch": [BATCH, LENGTH], "forward_passes": 2 * DIRECTIONS}
+    if name == "memory":
+        facts["adam"] = adam(arguments.model_file)
+        print(facts["adam"])
+    print(table(rows), save(f"low_bit_{name}", rows, **facts), sep="\n")
+
+
+def loss(arguments: argparse.Namespace) -> None:
+    """Trains, and notes the loss of held-out texts before and after."""
+    from loren_jax.train import OPTIONS, TrainConfig, train  # not before JAX is to start
+
+    options = dict(WAYS[arguments.way])
+    knobs = ("learning_rate", "perturbation_scale", "max_slope")
+    if arguments.rate is not None:
+        options["learning_rate"] = arguments.rate
+    own = {name: options.pop(name) for name in knobs if name in options}
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            model=str(arguments.model_file),
+            data="sst2",
+            data_dir=arguments.data_dir,
+            prompt=True,
+            optimizer=OPTIONS["mezo"](num_directions=DIRECTIONS, **own),
+            output=Path(folder) / "run",
+            steps=STEPS,
+            eval_every=STEPS,
+            batch_size=BATCH,
+            max_length=LENGTH,
+            train_examples=512,
+            dev_examples=128,
+            held_out_examples=1,
+            seed=arguments.seed,
+            **options,
+        )
+        summary = train(config).summary.as_json()
+        lines = map(json.loads, (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines())
+        before, after = [line for line in lines if line["event"] == "evaluation"]
+    row = {
+        "way": arguments.way,
+        "seed": arguments.seed,
+        "learning_rate": own["learning_rate"],
+        "loss before": round(before["loss"], 4),
+        "loss after": round(after["loss"], 4),
+        "accuracy before": round(before["accuracy"], 4),
+        "accuracy after": round(after["accuracy"], 4),
+        "training seconds": summary["training_seconds"],
+    }
+    print(table([row]))
+    with (RESULTS / "low_bit_loss.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def one(arguments: argparse.Namespace) -> None:
+    """One way in this process."""
+    print(json.dumps(steps_of(arguments.way, arguments.model_file, arguments.steps)))
+
+
+def main() -> None:
+    """Measures what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = {"llama": llama, "memory": measured, "time": measured, "loss": loss, "one": one}
+    parser.add_argument("what", choices=parts)
+    parser.add_argument("--model-file", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--way", choices=WAYS, default="4 bits, scales")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rate", type=float)
+    arguments = parser.parse_args()
+    parts[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,8 @@ from loren_jax.models.low_bit import Storage
 from loren_jax.models.weights import flatten_params, unflatten_params
 from loren_jax.objectives import cross_entropy
 from loren_jax.parts import trained
-from loren_jax.quantised import FORMS, Quantised
+from loren_jax.quantised import Quantised
+from loren_jax.quantised.forms import FORMS
 
 WAYS = {
     "float32": {"learning_rate": 1e-6, "perturbation_scale": 1e-3},
@@ -51,7 +52,7 @@ WAYS = {
     },
 }
 """What is trained, and with which numbers of MeZO."""
-DIRECTIONS, BATCH, LENGTH, STEPS, TARGETS = 2, 8, 64, 60, "*/attention/*/kernel"
+DIRECTIONS, BATCH, LENGTH, STEPS, TARGETS = 1, 8, 32, 60, "*/attention/*/kernel"
 CONFIGS = Path(__file__).parents[1] / "tests" / "models" / "paper_configs.json"
 
 
@@ -242,7 +243,8 @@ def loss(arguments: argparse.Namespace) -> None:
             batch_size=BATCH,
             max_length=LENGTH,
             train_examples=512,
-            dev_examples=128,
+            dev_examples=96,
+            eval_batch_size=32,
             held_out_examples=1,
             seed=arguments.seed,
             **options,

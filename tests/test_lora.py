@@ -13,7 +13,8 @@ from loren_jax import diagnostics, lora, loren, mezo, noise
 from loren_jax.directions import attention_axes, rank_one, sampling
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.parts import trained
-from loren_jax.quantised import Quantised, as_dense, is_quantised, quantised_rows
+from loren_jax.quantised import Quantised, as_dense, is_quantised
+from loren_jax.quantised.absmax import quantised_rows
 
 LAYERS, WIDTH, VOCABULARY, RANK, SCALE = 3, 8, 11, 2, 0.5
 TOKENS = jnp.asarray([[0, 3, 7, 1], [1, 1, 2, 5]])

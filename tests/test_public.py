@@ -13,8 +13,8 @@ PINNED = Path(__file__).with_name("public_names.txt")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "public.md"
 PACKAGES = (
     "", "diagnostics", "directions", "directions.structured", "estimators", "evaluation", "journal",
-    "losses", "optimizers", "transforms", "checkpoints", "models", "objectives", "reports", "runs",
-    "tasks", "train",
+    "losses", "optimizers", "quantised", "transforms", "checkpoints", "models", "objectives",
+    "reports", "runs", "tasks", "train",
 )  # fmt: skip
 MODULES = ("frameworks", "inputs", "lora", "parts", "schemes", "types")
 

@@ -27,6 +27,7 @@ from loren_jax.models.families import (
 from loren_jax.models.gemma2 import Gemma2Config, Gemma2Network
 from loren_jax.models.gemma3 import Gemma3TextConfig, Gemma3TextNetwork
 from loren_jax.models.generation import Generated, generate
+from loren_jax.models.gguf_export import export_gguf
 from loren_jax.models.gpt2 import GPT2Config, GPT2Network
 from loren_jax.models.hugging_face import (
     export_classifier,
@@ -37,6 +38,7 @@ from loren_jax.models.hugging_face import (
 )
 from loren_jax.models.llama import LlamaConfig, LlamaNetwork
 from loren_jax.models.location import locate
+from loren_jax.models.low_bit import Storage
 from loren_jax.models.mistral import MistralConfig, MistralNetwork
 from loren_jax.models.modernbert import ModernBertConfig, ModernBertNetwork
 from loren_jax.models.network import Export, Family
@@ -56,8 +58,8 @@ __all__ = [
     "LanguageModel", "LlamaConfig", "LlamaNetwork", "MistralConfig", "MistralNetwork",
     "ModernBertConfig", "ModernBertNetwork", "OPTConfig", "OPTNetwork", "Qwen2Config",
     "Qwen2Network", "Qwen3Config", "Qwen3Network", "RobertaConfig", "RobertaNetwork", "Sampling",
-    "SmolLM3Config", "SmolLM3Network", "WeightRow", "WeightTable", "apply_function", "bind",
-    "choice_function", "decode", "export_classifier", "export_language_model", "family_of",
-    "generate", "init_params", "load_classifier", "load_language_model", "load_prompted", "locate",
-    "span_loss", "tensor_parallel",
+    "SmolLM3Config", "SmolLM3Network", "Storage", "WeightRow", "WeightTable", "apply_function",
+    "bind", "choice_function", "decode", "export_classifier", "export_gguf",
+    "export_language_model", "family_of", "generate", "init_params", "load_classifier",
+    "load_language_model", "load_prompted", "locate", "span_loss", "tensor_parallel",
 ]  # fmt: skip

@@ -15,8 +15,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import TensorSource
-from loren_jax.quantised import FORMS, Form, Quantised, common_form, quantised_rows
-from loren_jax.quantised.forms import Fields, converted
+from loren_jax.quantised import Quantised
+from loren_jax.quantised.absmax import quantised_rows
+from loren_jax.quantised.forms import FORMS, Fields, Form, common_form, converted
 
 Kind = Literal["file", "int8", "int4", "bfloat16", "float16"]
 KINDS: tuple[str, ...] = get_args(Kind)

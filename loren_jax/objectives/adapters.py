@@ -14,7 +14,8 @@ from loren_jax.models.low_bit import SCALES, Storage
 from loren_jax.models.network import NetworkConfig
 from loren_jax.noise import leaf_paths
 from loren_jax.objectives.shared_config import ObjectiveConfig
-from loren_jax.quantised import as_shapes, is_frozen
+from loren_jax.quantised import as_shapes
+from loren_jax.quantised.matrix import is_frozen
 from loren_jax.types import PyTree
 
 HEAD = "head"

@@ -1,8 +1,11 @@
 """Floats to codes: the largest number of a block decides its scale."""
 
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from loren_jax.quantised.forms import FORMS, Fields, Form
+from loren_jax.quantised.matrix import Quantised
 
 FORM_OF = {"int8": "Q8_0", "int4": "Q4_0", "bfloat16": "BF16", "float16": "F16"}
 """What a user asks for -> the form that it is packed in."""
@@ -57,3 +60,40 @@ def quantised_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     codes = np.clip(np.rint(ratios) + form.offset, 0, 15).astype(np.uint8)
     low, high = codes[..., : form.nibbles], codes[..., form.nibbles :]
     return form, {"codes": (low | high << 4).reshape(len(rows), -1), "scales": scales}
+
+
+def quantise(
+    weight: ArrayLike, kind: str, *, kernel: bool = True, dtype: str = "float32"
+) -> Quantised:
+    """Packs a matrix, or a stack of them.
+
+    Args:
+        weight: Kernels `(*stack, fan_in, fan_out)`, or a table `(rows, fan_in)`; of int8 and int4
+            with a fan-in that is a multiple of 32.
+        kind: `int8`, `int4`, `bfloat16` or `float16`.
+        kernel: Whether these are kernels.
+        dtype: Element type of the floats that they become.
+
+    Returns:
+        The packed matrix, whose scales are of half precision.
+
+    Raises:
+        ValueError: Another kind, a fan-in that no blocks divide, or a number that none can hold.
+
+    Example:
+        >>> made = quantise(np.eye(32), "int8")
+        >>> made.shape, made.codes.dtype.name, float(made.to_dense()[3, 3].round(3))
+        ((32, 32), 'int8', 1.0)
+    """
+    if kind not in FORM_OF:
+        raise ValueError(f"kind must be one of {', '.join(FORM_OF)}, got {kind!r}")
+    values = np.asarray(weight)
+    rows = np.swapaxes(values, -1, -2) if kernel else values
+    if rows.shape[-1] % FORMS[FORM_OF[kind]].block:
+        raise ValueError(
+            f"weight has the shape {values.shape}, whose fan-in {rows.shape[-1]} is no multiple of "
+            f"{FORMS[FORM_OF[kind]].block}, the block of {kind}: give bfloat16 or float16"
+        )
+    form, fields = quantised_rows(rows.reshape(-1, rows.shape[-1]), kind)
+    arrays = {n: jnp.asarray(x).reshape(*rows.shape[:-1], -1) for n, x in fields.items()}
+    return Quantised(**arrays, name=form.name, dtype=dtype, kernel=kernel)

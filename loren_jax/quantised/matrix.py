@@ -44,7 +44,7 @@ class Quantised:
             not a table of rows.
 
     >>> import numpy as np
-    >>> from loren_jax.quantised import quantised_rows
+    >>> from loren_jax.quantised.absmax import quantised_rows
     >>> form, fields = quantised_rows(np.eye(2, 32), "int8")
     >>> matrix = Quantised(**{n: jnp.asarray(x) for n, x in fields.items()}, name=form.name)
     >>> matrix.shape, float(matrix.to_dense()[1, 1].round(3))
@@ -180,7 +180,14 @@ def _spread(packed: Array, width: int, shifts: tuple[int, ...], mask: int) -> Ar
 
 
 def is_quantised(leaf: Any) -> bool:
-    """Whether something is a quantised matrix; to be `is_leaf` of a map over parameters."""
+    """Whether something is a quantised matrix; to be `is_leaf` of a map over parameters.
+
+    Args:
+      leaf: anything.
+
+    Returns:
+      Whether it is one.
+    """
     return isinstance(leaf, Quantised)
 
 
@@ -197,6 +204,12 @@ def is_frozen(path: str) -> bool:
 def as_shapes(params: PyTree) -> PyTree:
     """Parameters with the shape and type alone of every quantised matrix, which is one leaf then.
 
+    Args:
+      params: any tree.
+
+    Returns:
+      The tree; its other leaves are the same ones.
+
     >>> table = Quantised(jnp.ones((4, 32), jnp.int8), jnp.ones((4, 1)), kernel=False)
     >>> as_shapes({"table": table, "bias": jnp.ones(4)})["table"].shape
     (4, 32)
@@ -209,7 +222,13 @@ def as_shapes(params: PyTree) -> PyTree:
 
 
 def as_dense(params: PyTree) -> PyTree:
-    """Parameters with an array in place of every quantised matrix; other leaves are the same ones.
+    """Parameters with an array in place of every quantised matrix.
+
+    Args:
+      params: any tree.
+
+    Returns:
+      The tree; its other leaves are the same ones.
 
     >>> table = Quantised(jnp.ones((4, 32), jnp.int8), jnp.full((4, 1), 2.0), kernel=False)
     >>> float(as_dense({"table": table})["table"][0, 0])

@@ -12,7 +12,8 @@ from loren_jax.models import load_classifier, load_language_model, load_prompted
 from loren_jax.models.low_bit import Storage
 from loren_jax.models.weights import flatten_params
 from loren_jax.noise import leaf_paths
-from loren_jax.quantised import FORMS, Quantised, as_dense
+from loren_jax.quantised import Quantised, as_dense
+from loren_jax.quantised.forms import FORMS
 
 IDS = np.array([[1, 4, 5, 6, 2], [1, 7, 8, 9, 10]])
 MASK = np.ones_like(IDS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from loren_jax.quantised import FORMS
+from loren_jax.quantised.forms import FORMS
 
 
 def blocks_of(name, rows=6, blocks=3, seed=0):

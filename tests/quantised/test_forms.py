@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from quantised.block_draws import blocks_of
 
-from loren_jax.quantised import FORMS, Quantised, common_form, form_numbered, quantised_rows
-from loren_jax.quantised.forms import converted
+from loren_jax.quantised import Quantised
+from loren_jax.quantised.absmax import quantised_rows
+from loren_jax.quantised.forms import FORMS, common_form, converted, form_numbered
 
 STORED = ["Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from loren_jax.noise import leaf_paths
-from loren_jax.quantised import Quantised, as_dense, as_shapes, matrix, quantised_rows
+from loren_jax.quantised import Quantised, as_dense, as_shapes, matrix, quantise
+from loren_jax.quantised.absmax import quantised_rows
 
 
 def drawn(kind="int4", rows=24, width=64, *, kernel=True, dtype="float32"):
@@ -72,3 +73,22 @@ def test_a_stack_is_cut_into_its_layers_by_a_scan():
     assert stack.shape == (2, 64, 24)
     by_layer = jax.lax.scan(lambda _, layer: (None, layer.product(X)), None, stack)[1]
     np.testing.assert_allclose(by_layer[1], one.product(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_stacks_of_floats_are_packed_matrix_by_matrix(kernel):
+    weight = np.random.default_rng(4).normal(size=(3, 64, 32)).astype(np.float32)
+    made = quantise(weight, "int8", kernel=kernel, dtype="bfloat16")
+    assert (made.shape, made.dtype) == (weight.shape, "bfloat16")
+    np.testing.assert_allclose(made.to_dense().astype(np.float32), weight, atol=0.05)
+    one = quantise(weight[1], "int8", kernel=kernel)
+    np.testing.assert_array_equal(made.codes[1], one.codes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "words"),
+    [("int3", 32, "kind must be one of int8"), ("int4", 48, "fan-in 48 is no multiple of 32")],
+)
+def test_what_cannot_be_packed_is_refused(kind, width, words):
+    with pytest.raises(ValueError, match=words):
+        quantise(np.zeros((width, 4)), kind)

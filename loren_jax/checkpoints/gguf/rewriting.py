@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from loren_jax.checkpoints.gguf.tensors import PLAIN, GGUFFile, neighbours
-from loren_jax.quantised import FORMS
+from loren_jax.quantised.forms import FORMS
 
 _PLAIN = dict(PLAIN.values())
 

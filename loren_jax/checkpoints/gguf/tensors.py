@@ -11,7 +11,7 @@ import numpy as np
 from loren_jax.checkpoints.gguf.architectures import Architecture, architecture_of
 from loren_jax.checkpoints.gguf.config import ROPE_FACTORS, head_counts
 from loren_jax.checkpoints.gguf.header import BlockTensor, GGUFHeader, read_gguf_header
-from loren_jax.quantised import FORMS
+from loren_jax.quantised.forms import FORMS
 
 PLAIN = {0: ("F32", np.dtype("<f4")), 1: ("F16", np.dtype("<f2"))}
 """Packings that are arrays already; all others are dequantised to F32."""

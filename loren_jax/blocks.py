@@ -22,6 +22,7 @@ from loren_jax.estimators.auxiliary import replace_aux
 from loren_jax.estimators.update_arguments import require_one, require_params, require_spelling
 from loren_jax.evaluation._perturbed.one_layer import put_layer
 from loren_jax.evaluation._sharded.layout import layers_of
+from loren_jax.losses._per_example import behind
 from loren_jax.parts import Part
 from loren_jax.transformation import Update, ZerothOrder, form
 from loren_jax.types import Mask, PyTree
@@ -220,7 +221,7 @@ class _Blockwise:
 
     def probe(self, part, state, params, value_fn, has_aux):
         """Losses and auxiliary outputs; the rest of the step is not used, so it is left out."""
-        loss = lambda some: value_fn(part.put(params, some))
+        loss = behind(value_fn, lambda some: part.put(params, some))
         some = part.take(params)
         _, after = self.optimizer.update(None, state.inner, some, value_fn=loss, has_aux=has_aux)
         return optax.tree.get(after, "losses"), optax.tree.get(after, "aux")

@@ -13,6 +13,7 @@ import optax
 
 from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.structured import Zero
+from loren_jax.losses._per_example import behind
 from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import Mask, PyTree
 from loren_jax.updates import no_update
@@ -102,7 +103,7 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
     def of_part(params: PyTree, given: dict[str, Any]) -> tuple[Part, dict[str, Any]]:
         """The part, and the arguments of a step with functions of it in place of all."""
         part = masked(mask, params)
-        of_some = lambda function: lambda some: function(part.put(params, some))
+        of_some = lambda function: behind(function, lambda some: part.put(params, some))
         wrap = {n: of_some(f) for n, f in given.items() if n in FUNCTIONS and callable(f)}
         return part, given | wrap
 
@@ -187,4 +188,4 @@ def completed(value_fn: Callable[[PyTree], Any], params: PyTree) -> Callable[[Py
     """
     masked = lambda node: isinstance(node, optax.MaskedNode)
     fill = lambda some, leaf: leaf if masked(some) else some
-    return lambda some: value_fn(jax.tree.map(fill, some, params, is_leaf=masked))
+    return behind(value_fn, lambda some: jax.tree.map(fill, some, params, is_leaf=masked))

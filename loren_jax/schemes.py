@@ -8,6 +8,8 @@
 * `three_point`: a pair and the loss at the parameters, whose second difference is the curvature
   along the direction. HiZOO's.
 * `clipped`: any of these with a bound on its slopes. QZO's.
+* `scaled_one_sided`, `scaled_two_sided`: the same, their slopes divided by the spread of a step's.
+  FZOO's and GRZO's.
 
 A point of zero is the same for all directions: it is queried once a step and stands in every row.
 
@@ -188,6 +190,47 @@ def clipped(scheme: Scheme, limit: Scalar | None) -> Scheme:
     return scheme._replace(weigh=weigh)
 
 
+def scaled_one_sided() -> Scheme:
+    r"""`one_sided` slopes, divided by their standard deviation within the step.
+
+    .. math:: c_k = \frac{f(x + \varepsilon u_k) - f(x)}{K \sigma}, \qquad
+        \sigma^2 = \frac{1}{K} \sum_j \Big( f_j - \frac{1}{K} \sum_i f_i \Big)^2
+
+    Neither the scale of the loss nor that of the perturbation changes a step then: how long it is
+    the learning rate alone says. Where all losses are one number every weight is zero.
+
+    Returns:
+      A scheme with the points 0 and 1; it needs two directions.
+
+    >>> losses = jnp.asarray([[1.0, 2.0], [1.0, 0.0]])
+    >>> [scaled_one_sided().weigh(c * losses, jnp.asarray(0.5)).slope for c in (1, 9)]
+    [Array([ 0.5, -0.5], dtype=float32), Array([ 0.5, -0.5], dtype=float32)]
+
+    References:
+      FZOO, https://arxiv.org/abs/2506.09034
+    """
+    return _scaled(one_sided())
+
+
+def scaled_two_sided() -> Scheme:
+    r"""`two_sided` slopes, divided by their standard deviation within the step.
+
+    .. math:: c_k = \frac{d_k}{K \sigma}, \qquad
+        d_k = \tfrac{1}{2} \big( f(x + \varepsilon u_k) - f(x - \varepsilon u_k) \big), \qquad
+        \sigma^2 = \frac{1}{K} \sum_j \Big( d_j - \frac{1}{K} \sum_i d_i \Big)^2
+
+    Returns:
+      A scheme with the points 1 and -1; it needs two directions.
+
+    >>> scaled_two_sided().weigh(jnp.asarray([[3.0, 1.0], [1.0, 3.0]]), jnp.asarray(0.5)).slope
+    Array([ 0.5, -0.5], dtype=float32)
+
+    References:
+      GRZO, https://arxiv.org/abs/2606.02857
+    """
+    return _scaled(two_sided())
+
+
 def forward_passes(scheme: Scheme, num_directions: int) -> int:
     """Forward passes of a step.
 
@@ -222,3 +265,19 @@ def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:
     values = jnp.where(finite, losses - pivot, 0.0)
     mean = jnp.sum(values) / jnp.maximum(number, 1)
     return jnp.where(finite, values - mean, 0.0) / jnp.maximum(number - 1, 1)
+
+
+def _scaled(scheme: Scheme) -> Scheme:
+    """The scheme, its slopes divided by their standard deviation."""
+
+    def weigh(losses: Float[Array, "K S"], scale: Float[Array, ""]) -> Coefficients:
+        slope, score = scheme.weigh(losses, scale)
+        used = jnp.all(usable(losses), -1)
+        number = jnp.maximum(jnp.sum(used), 1)
+        apart = jnp.where(used, slope - jnp.sum(slope) / number, 0.0)
+        spread = jnp.sqrt(jnp.sum(apart**2) / number)
+        known = spread > 0
+        slope = jnp.where(known, slope / (number * jnp.where(known, spread, 1.0)), 0.0)
+        return Coefficients(slope=slope, score=score)
+
+    return Scheme(scheme.points, weigh, max(2, scheme.min_directions))

@@ -75,6 +75,8 @@ METHODS = {
     "subzero": Method(loren_jax.subzero, 0.05, LAZY, unbiased=True, same_subspace=True),
     "tezo": Method(loren_jax.tezo, 0.03, {"rank": 2, "momentum": 0.9}, same_subspace=True),
     "r_adazo": Method(loren_jax.r_adazo, 0.001, {}, same_subspace=True),
+    "fzoo": Method(loren_jax.fzoo, 0.01, {"num_directions": 4}),
+    "grzo": Method(loren_jax.grzo, 0.01, {"num_directions": 3}),
     "kerzoo": Method(loren_jax.kerzoo, 0.05, {"num_directions": 4}, unbiased=True),
 }
 """By a method's name, or that and a word."""

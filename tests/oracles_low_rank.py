@@ -47,12 +47,12 @@ def factors(direction):
     return [tuple(x[:, layer] for x in flat) for layer in range(flat[0].shape[1])]
 
 
-def follow(tx, directions, oracle, slopes, *, number, steps):
+def follow(tx, directions, oracle, slopes, *, number, steps, weigh=None):
     """Runs `tx` and the oracle side by side, comparing losses and parameters at every step.
 
     `oracle(step, name, layer, x, y, slopes, state)` is the new x of one matrix or vector, where `y`
     is the `(left, right)` of the evaluated directions or their arrays, and `state` is the
-    directions' state in this step.
+    directions' state in this step. `weigh` makes the slopes, if not `slopes` itself does.
     """
     points = {two_sided: (1.0, -1.0), one_sided: (0.0, 1.0)}[slopes]
     params, state = PARAMS, tx.init(PARAMS)
@@ -65,7 +65,7 @@ def follow(tx, directions, oracle, slopes, *, number, steps):
         updates, state = update(state, params)
         losses = np.asarray(optax.tree.get(state, "losses"), np.float64)
         np.testing.assert_allclose(losses, queried(x, y, points), atol=2e-6, err_msg=f"step {step}")
-        c = slopes(losses)
+        c = (weigh or slopes)(losses)
         for name, layers in x.items():
             x[name] = [
                 oracle(step, name, layer, one, y[name][layer], c, learned)

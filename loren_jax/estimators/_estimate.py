@@ -21,12 +21,15 @@ from loren_jax.estimators.update_arguments import (
     require_no_updates,
     require_one,
     require_params,
+    require_rows,
     require_spelling,
 )
 from loren_jax.evaluation._materialised import displaced
 from loren_jax.evaluation._perturbed import perturbed
 from loren_jax.evaluation._sharded.layout import layout_of
 from loren_jax.evaluation.queries import evaluate_queries
+from loren_jax.evaluation.rows import evaluate_rows
+from loren_jax.losses._per_example import Rows
 from loren_jax.losses.loss_function import loss_and_aux
 from loren_jax.precision import loss_dtype
 from loren_jax.transformation import Update, ZerothOrder
@@ -165,16 +168,7 @@ class _Estimate:
         with layout.context():
             described, learned, drawn, axes = self.draw(state, params, layout)
             if value_fn is not None:
-                queried, aux = evaluate_queries(
-                    loss_and_aux(value_fn, has_aux),
-                    params,
-                    drawn,
-                    points=self.scheme.points,
-                    scale=scale,
-                    evaluation=self.evaluation or perturbed,
-                    chunk_size=self.chunk_size,
-                    axes=axes,
-                )
+                queried, aux = self.query(value_fn, has_aux, params, drawn, axes, scale)
                 # A replay gets them as numbers: no sum of the loss may be fused with what follows.
                 losses = apart(lambda: queried, queried)
             losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
@@ -185,6 +179,16 @@ class _Estimate:
             total, learned = absorb(learned, described, drawn, coefficients, into)
             total, learned = layout.placed(total), layout.learned(learned, params)
         return total, _next(state, learned, losses, aux)
+
+    def query(self, value_fn, has_aux, params, drawn, axes, scale):
+        """The losses of the step and what else the loss returns."""
+        how = {"points": self.scheme.points, "scale": scale, "chunk_size": self.chunk_size}
+        how |= {"evaluation": self.evaluation or perturbed, "axes": axes}
+        if not isinstance(value_fn, Rows):
+            return evaluate_queries(loss_and_aux(value_fn, has_aux), params, drawn, **how)
+        require_rows(value_fn.number, self.num_directions, self.scheme)
+        of_row = lambda number: loss_and_aux(value_fn.of_row(number), has_aux)
+        return evaluate_rows(of_row, value_fn.number, params, drawn, **how)
 
     def ask(self, params, state, direction, point):
         """The parameters at which one loss is asked for."""

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from loren_jax.precision import loss_dtype
-from loren_jax.types import PyTree
+from loren_jax.types import PyTree, Scheme
 
 NAMES = ("value_fn", "losses", "has_aux", "full_value_fn")
 OF_OPTAX = ("value", "grad", "loss")
@@ -64,6 +64,20 @@ def require_no_updates(updates: PyTree) -> None:
         warnings.warn(message, stacklevel=4)
     elif any(np.any(np.asarray(leaf)) for leaf in leaves):
         raise ValueError(message)
+
+
+def require_rows(rows: int, num_directions: int, scheme: Scheme) -> None:
+    """Raises unless each row can have a direction of its own."""
+    if scheme.points.count(1.0) == len(scheme.points):
+        raise ValueError(
+            "per_example: this scheme compares directions with each other, which are of different "
+            "rows: take one with pairs or a centre, such as mezo or grzo."
+        )
+    if rows != num_directions:
+        raise ValueError(
+            f"per_example: num_directions is {num_directions}, but the batch has {rows} rows, each "
+            f"with a direction of its own: set num_directions={rows}."
+        )
 
 
 def of_shape(losses: ArrayLike, shape: tuple[int, int]) -> jax.Array:

@@ -63,7 +63,7 @@ def evaluate_queries(
             def run(i):
                 return query.run(_some(directions, axes, i // len(away)), multiples[i % len(away)])
 
-            return _map(run, numbers, chunk)
+            return mapped_over(run, numbers, chunk)
 
         def by_direction(pairs):
             return jax.tree.map(lambda x: x.reshape(-1, len(away), *x.shape[1:]), pairs)
@@ -75,9 +75,11 @@ def evaluate_queries(
                 return by_direction(of_pairs(pairs.reshape(-1)))
 
             def evaluate_direction(direction):
-                return _map(lambda multiple: query.run(direction, multiple), multiples, chunk)
+                return mapped_over(
+                    lambda multiple: query.run(direction, multiple), multiples, chunk
+                )
 
-            return _map(evaluate_direction, directions, chunk // len(away), axes)
+            return mapped_over(evaluate_direction, directions, chunk // len(away), axes)
 
         if query.spread is None:
             return of_directions(directions, jnp.arange(number))
@@ -131,11 +133,20 @@ def _default_chunk_size(
     return points if layers and points * own <= room else 1
 
 
-def _map(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> PyTree:
+def mapped_over(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> PyTree:
     """`fn` over the leading axis of those `xs` that have one: one by one, all, or in between.
 
     One by one means without `vmap`, which not every function takes, and under which a branch
     becomes a choice between both.
+
+    Args:
+      fn: of a tree like `xs` without that axis.
+      xs: a pytree of arrays.
+      batch_size: how many run together.
+      axes: as `vmap`'s `in_axes`: 0 or None for each array.
+
+    Returns:
+      What `fn` returns, with the axis in front.
     """
     number = _length(xs, axes)
     if batch_size >= number > 1:

@@ -48,7 +48,7 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
     (3.0, 3.0)
     """
     arguments.count("size", size)
-    rows = _rows(batch)
+    rows = rows_of(batch)
     full, rest = divmod(rows, size)
 
     def value_fn(params: PyTree) -> Loss:
@@ -70,7 +70,7 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
     return value_fn
 
 
-def _rows(batch: PyTree) -> int:
+def rows_of(batch: PyTree) -> int:
     """The common length of the leading axes."""
     shapes = {
         jax.tree_util.keystr(path): jnp.shape(leaf)

@@ -1,23 +1,25 @@
 """The methods, one file each: points of directions x scheme x evaluation, and an Optax chain.
 
-================  ===============================  ===============  ==========================
-method            directions                       scheme           after
-================  ===============================  ===============  ==========================
-`loren`           learned rank-one covariance      `leave_one_out`  momentum, learning rate
-`input_subspace`  along the inputs of each matrix  `leave_one_out`  momentum, learning rate
-`mezo`            isotropic                        `two_sided`      momentum, learning rate
-`mezo_adam`       isotropic                        `two_sided`      Adam, learning rate
-`mezo_svrg`       isotropic                        `two_sided`      control variate, two rates
-`mezo_bcd`        isotropic, one block a step      `two_sided`      learning rate
-`lozo`            low rank, one factor kept        `two_sided`      learning rate
-`lozo_m`          low rank, one factor kept        `two_sided`      momentum, learning rate
-`hizoo`           learned diagonal covariance      `three_point`    learning rate
-`zo_muon`         random subspace of the outputs   `one_sided`      orthogonalised, two rates
-`subzero`         random subspaces of both sides   `two_sided`      learning rate
-`tezo`            sums of fixed rank-one matrices  `two_sided`      momentum, learning rate
-`r_adazo`         isotropic                        `two_sided`      AdaZO, learning rate
-`kerzoo`          isotropic, random radius         `two_sided`      learning rate
-================  ===============================  ===============  ==========================
+================  ===============================  ==================  ==========================
+method            directions                       scheme              after
+================  ===============================  ==================  ==========================
+`loren`           learned rank-one covariance      `leave_one_out`     momentum, learning rate
+`input_subspace`  along the inputs of each matrix  `leave_one_out`     momentum, learning rate
+`mezo`            isotropic                        `two_sided`         momentum, learning rate
+`mezo_adam`       isotropic                        `two_sided`         Adam, learning rate
+`mezo_svrg`       isotropic                        `two_sided`         control variate, two rates
+`mezo_bcd`        isotropic, one block a step      `two_sided`         learning rate
+`lozo`            low rank, one factor kept        `two_sided`         learning rate
+`lozo_m`          low rank, one factor kept        `two_sided`         momentum, learning rate
+`hizoo`           learned diagonal covariance      `three_point`       learning rate
+`zo_muon`         random subspace of the outputs   `one_sided`         orthogonalised, two rates
+`subzero`         random subspaces of both sides   `two_sided`         learning rate
+`tezo`            sums of fixed rank-one matrices  `two_sided`         momentum, learning rate
+`r_adazo`         isotropic                        `two_sided`         AdaZO, learning rate
+`kerzoo`          isotropic, random radius         `two_sided`         learning rate
+`fzoo`            isotropic, of signs              `scaled_one_sided`  momentum, learning rate
+`grzo`            isotropic, one for each example  `scaled_two_sided`  momentum, learning rate
+================  ===============================  ==================  ==========================
 
 **How to add a method** is two files: its own, and this one.
 
@@ -45,6 +47,8 @@ method            directions                       scheme           after
 from collections.abc import Mapping
 from typing import Any
 
+from loren_jax.optimizers._fzoo import FZOO, fzoo
+from loren_jax.optimizers._grzo import GRZO, grzo
 from loren_jax.optimizers._hizoo import HIZOO, hizoo
 from loren_jax.optimizers._input_subspace import INPUT_SUBSPACE, input_subspace
 from loren_jax.optimizers._kerzoo import KERZOO, kerzoo
@@ -61,13 +65,13 @@ from loren_jax.optimizers._zo_muon import ZO_MUON, zo_muon
 from loren_jax.optimizers.entry import Entry
 
 __all__ = [
-    "hizoo", "input_subspace", "kerzoo", "loren", "lozo", "lozo_m", "mezo", "mezo_adam", "mezo_bcd",
-    "mezo_svrg", "published", "r_adazo", "subzero", "tezo", "zo_muon",
+    "fzoo", "grzo", "hizoo", "input_subspace", "kerzoo", "loren", "lozo", "lozo_m", "mezo",
+    "mezo_adam", "mezo_bcd", "mezo_svrg", "published", "r_adazo", "subzero", "tezo", "zo_muon",
 ]  # fmt: skip
 
 _ENTRIES = (
     LOREN, INPUT_SUBSPACE, MEZO, MEZO_ADAM, MEZO_SVRG, MEZO_BCD, LOZO, LOZO_M, HIZOO, ZO_MUON,
-    SUBZERO, TEZO, R_ADAZO, KERZOO,
+    SUBZERO, TEZO, R_ADAZO, KERZOO, FZOO, GRZO,
 )  # fmt: skip
 METHODS: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 """The table of all methods, by name, in the order in which it is shown."""

@@ -6,6 +6,7 @@ Two are for those who keep the losses: a replay runs the second alone, for the s
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
 from loren_jax.evaluation._perturbed.query import Built, listening
 from loren_jax.evaluation._sharded import automatic
+from loren_jax.losses._per_example import bound, require_separable
 from loren_jax.transforms.programs import applied, compiled_absorb, probe
 from loren_jax.types import PyTree
 
@@ -76,9 +78,9 @@ def train_step(
     whole = {} if full_loss is None else {"full_value_fn": full_loss}
 
     def functions(*batch: PyTree) -> dict[str, Any]:
-        return {"value_fn": lambda params: loss(params, *batch)} | whole
+        return {"value_fn": bound(loss, *batch)} | whole
 
-    return TrainStep(functions, optimizer, has_aux)
+    return TrainStep(functions, optimizer, has_aux, partial(require_separable, loss))
 
 
 class TrainStep:
@@ -89,6 +91,7 @@ class TrainStep:
         optimiser needs that.
       optimizer: see `train_step`.
       has_aux: whether the functions return `(scalar, aux)`.
+      check: `(params, *batch)`, called before the first step.
 
     Attributes:
       probe: `(params, state, *batch) -> losses`, all forward passes of the step, compiled; with
@@ -104,6 +107,7 @@ class TrainStep:
         functions: Callable[..., dict[str, Any]],
         optimizer: optax.GradientTransformationExtraArgs,
         has_aux: bool = False,
+        check: Callable[..., None] | None = None,
     ):
         aux = {"has_aux": True} if has_aux else {}
         apply = applied(optimizer)
@@ -118,7 +122,7 @@ class TrainStep:
         self.absorb = compiled_absorb(optimizer)
         self.compiled = jax.jit(automatic(step), donate_argnums=(0, 1))
         self._functions, self._has_aux, self._started = functions, has_aux, False
-        self._warned = False
+        self._warned, self._check = False, check
 
     def __call__(self, params: PyTree, state: PyTree, *batch: PyTree) -> tuple[PyTree, PyTree]:
         """One step.
@@ -138,6 +142,8 @@ class TrainStep:
         try:
             if self._warned:
                 return self.compiled(params, state, *batch)
+            if self._check is not None:
+                self._check(params, *batch)
             with listening() as built:
                 after = self.compiled(params, state, *batch)
             self._warned = True

@@ -47,6 +47,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # the docstrings say what arguments are, with their units
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # shapes such as `*stack` are no reStructuredText
 napoleon_use_rtype = False
 napoleon_use_admonition_for_examples = False
 

@@ -22,9 +22,10 @@ from loren_jax.directions.masked import resolve_mask
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.structured import LowRank, Zero
 from loren_jax.evaluation._perturbed.interpreter import Interpreter, bind
-from loren_jax.evaluation._perturbed.leaves import RIGHT, Factored, is_perturbed
+from loren_jax.evaluation._perturbed.leaves import RIGHT as _RIGHT
+from loren_jax.evaluation._perturbed.leaves import Factored, is_perturbed
 from loren_jax.evaluation._perturbed.query import interpret
-from loren_jax.evaluation._perturbed.rules import RULES
+from loren_jax.evaluation._perturbed.rules import RULES as _RULES
 from loren_jax.types import Leaf, Mask, PyTree
 
 ROWS = 1024
@@ -133,7 +134,7 @@ def _watching(
                 return NotImplemented
             contracted, lead = equation.params["dimension_numbers"]
             summed = {leaf.labels[i] for i in contracted[side]}
-            if summed == {RIGHT} and not lead[side]:
+            if summed == {_RIGHT} and not lead[side]:
                 rows = _rows(jnp.asarray(x), contracted[1 - side], weights(batch), kept)
                 layer = leaf.right[(0,) * leaf.right.ndim]
                 io_callback(lambda i, x: keep(leaf.name, i, x), None, layer, rows)
@@ -141,7 +142,7 @@ def _watching(
             return bind(equation, pair)
 
         closed = jax.make_jaxpr(lambda params: value_fn(params, batch))(params)
-        interpreter = Interpreter(RULES | {"dot_general": dot_general})
+        interpreter = Interpreter(_RULES | {"dot_general": dot_general})
         return interpret(closed, params, marked, jnp.float32(1), interpreter)
 
     return watch

@@ -55,7 +55,10 @@ from loren_jax.evaluation._perturbed.function import evaluate
 from loren_jax.quantised import as_dense, as_shapes, is_quantised
 from loren_jax.types import Mask, PyTree, Scalar, Seed
 
-DOWN, UP = "down", "up"
+DOWN = "down"
+"""The name of an adapter's factor on the side of the inputs."""
+UP = "up"
+"""The name of an adapter's factor on the side of the outputs."""
 
 Names = tuple[str, ...]
 

@@ -19,6 +19,7 @@ from loren_jax.types import Mask, PyTree
 from loren_jax.updates import no_update
 
 FUNCTIONS = ("value_fn", "full_value_fn")
+"""What `update` may be given that is a function of the parameters."""
 
 
 class Part(NamedTuple):

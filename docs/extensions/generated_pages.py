@@ -7,6 +7,8 @@ are; a name or a method that comes or goes needs no edit here. The pages are wri
 
 import importlib
 import inspect
+import sys
+import textwrap
 import types
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 
 from loren_jax.optimizers import METHODS
 from loren_jax.optimizers.entry import Entry
@@ -106,7 +109,19 @@ def _directive(place: str, value: Any) -> str:
         return f".. autoclass:: {place}\n   :members:"
     if inspect.isroutine(value) or hasattr(value, "__wrapped__"):
         return f".. autofunction:: {place}"
-    return f".. autodata:: {place}\n   :no-value:"
+    words = textwrap.indent(_said_of(place, value), "   ")
+    return f".. py:data:: {place}\n\n{words}"
+
+
+def _said_of(place: str, value: Any) -> str:
+    """The text below a constant, in the module of ours that sets it."""
+    name = place.rpartition(".")[2]
+    for module, found in sorted(sys.modules.items()):
+        if module.startswith("loren_jax") and getattr(found, name, None) is value:
+            said = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", name))
+            if said:
+                return "\n".join(said)
+    raise LookupError(f"{place} is public and has no text below it: say what it is")
 
 
 def _shared(value: Any) -> bool:

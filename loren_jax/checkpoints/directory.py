@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 CONFIG = "config.json"
+"""The file of a model directory that says which model it is."""
 WEIGHTS = "model.safetensors"
 # As PEFT names them.
 ADAPTER_CONFIG = "adapter_config.json"

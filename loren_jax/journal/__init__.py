@@ -2,7 +2,7 @@
 
 A step of a zeroth-order method is determined by the parameters, the optimiser's state and its
 losses. So the parameters that a run began with and the losses of its steps are the run: from them
-`replay` makes the parameters after any step, without data and without a forward pass.
+`replay` makes the parameters after any step, without data and without a forward pass::
 
     method = journal.Method("loren", {"learning_rate": 1e-4, "rank": 1}, seed=0)
     step = loren_jax.train_step(loss, method.build())

@@ -35,7 +35,7 @@ class ClassificationConfig(ObjectiveConfig):
         template: With prompt, a template like '{sentence} It was {answer}.', instead of the task's.
         words: With prompt, the answer of every class, in the order of the labels.
         pooling: How tokens become one vector: `cls`, `mean` or `last`; by default the model's own.
-        trainable: Patterns of the parameters to train, such as 'layers/*/bias', or `head` for the
+        trainable: Patterns of the parameters to train, such as `layers/*/bias`, or `head` for the
             classification head; the rest is frozen. By default all; with adapters the head alone.
         input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
             along so many principal directions of their inputs, found on the training texts before

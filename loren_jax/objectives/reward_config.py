@@ -46,7 +46,7 @@ class RewardConfig(ObjectiveConfig):
             models the best is kept, and the best few vote. It cannot be gone on with.
         voters: Of the baseline, so many vote.
         reward_seconds: A reward may take so long; one that takes longer has none, and is counted.
-        trainable: Patterns of the parameters to train, such as 'layers/*/bias'; the rest is frozen.
+        trainable: Patterns of the parameters to train, such as `layers/*/bias`; the rest is frozen.
             By default all.
     """
 

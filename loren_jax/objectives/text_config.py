@@ -37,7 +37,7 @@ class TextConfig(ObjectiveConfig):
         generate: So many held-out prompts are answered at each evaluation, and compared with their
             completions.
         max_new_tokens: With generate, longest answer in tokens.
-        trainable: Patterns of the parameters to train, such as 'layers/*/bias'; the rest is frozen.
+        trainable: Patterns of the parameters to train, such as `layers/*/bias`; the rest is frozen.
             By default all.
     """
 

@@ -31,7 +31,7 @@ class Seeded(Direction):
     needs, or a block of columns of a kernel, and never more than a block is held.
 
     Attributes:
-      keys: `(*stack,)` typed keys.
+      keys: typed keys, one for each matrix of the stack.
       covariance: of the fan-in vectors, over the same stack; None for isotropic noise.
       view: the leaf's matrix view.
       std: factor of each entry, an array of the leaf's shape, float32 at least; None for one.

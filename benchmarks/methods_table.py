@@ -1,4 +1,4 @@
-"""Writes the table of methods into README.md and the docstring of `loren_jax.optimizers`.
+"""Writes the table of methods into README.md, docs/methods.md and the docstring of `loren_jax.optimizers`.
 
     python benchmarks/methods_table.py
 
@@ -38,6 +38,7 @@ def for_docstring(entries: Sequence[Entry]) -> str:
 
 PLACES = {
     "README.md": (r"(?<=\n\n)\| optimiser \|.*?\n(?=\n)", for_readme),
+    "docs/methods.md": (r"(?<=\n\n)\| optimiser \|.*?\n(?=\n)", for_readme),
     "loren_jax/optimizers/__init__.py": (r"(?<=\n\n)=+ .*?\n(?=\n)", for_docstring),
 }
 """By file: where the table stands, and what makes it."""
@@ -71,7 +72,7 @@ def _linked(reference: str) -> str:
 
 
 def main() -> None:
-    """Writes both tables."""
+    """Writes all of them."""
     for place in PLACES:
         path = ROOT / place
         path.write_text(written(place, path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,14 +3,15 @@
     python benchmarks/tables.py
 
 reads `results/{queries_to_target,ablations,defaults,peers}.jsonl` and writes `.md` and `.png`
-beside them, and the tables that the README shows of them.
+beside them, the tables that `docs/evidence.md` shows of them, and README's picture.
 """
 
 from evidence.ablation_tables import ablations
 from evidence.defaults_tables import defaults
+from evidence.page_tables import filled
 from evidence.peer_tables import peers
-from evidence.queries_tables import queries_to_target
-from evidence.readme_tables import filled
+from evidence.pictures import draw_peers
+from evidence.queries_tables import by_task, queries_to_target
 from evidence.rows import Rows
 from record import RESULTS
 
@@ -30,8 +31,11 @@ def main() -> None:
             text = make(Rows(path))
             path.with_suffix(".md").write_text(text + "\n")
             print(text, end="\n\n")
-    readme = RESULTS.parents[1] / "README.md"
-    readme.write_text(filled(readme.read_text(), Rows(RESULTS / "queries_to_target.jsonl")))
+    rows, docs = Rows(RESULTS / "queries_to_target.jsonl"), RESULTS.parents[1] / "docs"
+    page = docs / "evidence.md"
+    page.write_text(filled(page.read_text(), rows))
+    costs = Rows(RESULTS / "peers.jsonl").where(kind="cost")
+    draw_peers(costs, by_task(rows)["sst2, head"], docs / "pictures" / "peers.svg")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from documents import pages
 
 import loren_jax
 
@@ -121,12 +122,13 @@ def test_the_configuration_passes_through_few_files():
     assert len(touching) <= 15, touching
 
 
-def test_everything_that_the_readme_names_is_there_after_the_import():
+def test_everything_that_the_pages_name_is_there_after_the_import():
     """In a process of its own: another test's import would make a submodule appear."""
-    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
-    named = sorted(set(re.findall(r"`(loren_jax(?:\.\w+)+)", readme)))
+    text = "".join(path.read_text(encoding="utf-8") for path in pages().values())
+    named = sorted(set(re.findall(r"`(loren_jax(?:\.\w+)+)", text)))
     # What only the commands need is imported by its own name.
-    named = [n for n in named if n.split(".")[1] not in ("checkpoints", "models", "tasks", "train")]
+    own = ("checkpoints", "models", "objectives", "reports", "runs", "tasks", "train", "types")
+    named = [n for n in named if n.split(".")[1] not in own]
     assert {"loren_jax.diagnostics.VitalSigns", "loren_jax.diagnostics.materialised"} <= set(named)
     code = f"import loren_jax; print([eval(name) and None for name in {named!r}])"
     subprocess.run([sys.executable, "-c", code], check=True)

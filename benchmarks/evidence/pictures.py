@@ -49,6 +49,56 @@ def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) 
     figure.savefig(path, dpi=130)
 
 
+PEERS = ("LOREN, rank 1", "MeZO, rank 1", "LOREN, Gaussian", "MeZO, Gaussian", "evosax Open-ES")
+PEERS += ("evosax SNES", "Adam, gradients")
+CURVES = {"adamw, gradients": "AdamW, gradients", "loren": "LOREN", "mezo": "MeZO"}
+
+
+def draw_peers(
+    costs: list[dict[str, Any]], curves: dict[str, list[dict[str, Any]]], path: Path
+) -> None:
+    """What README opens with: time and memory of a step beside others, and one curve.
+
+    Args:
+      costs: rows of `peers.py cost`, of one size.
+      curves: method -> rows of its seeds, of one task.
+      path: of the SVG.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.1), layout="constrained")
+    FigureCanvasSVG(figure)
+    time, memory, curve = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+    rows = {row["method"]: row for row in costs}
+    names = [name for name in PEERS[::-1] if name in rows]
+    colors = ["C0" if name.startswith(("LOREN", "MeZO")) else "#999999" for name in names]
+    for axes, column, title in (
+        (time, "times the passes", "time a step / six forward passes"),
+        (memory, "temporary / parameters", "temporary memory / parameters"),
+    ):
+        values = [rows[name][column] for name in names]
+        axes.barh(names, values, color=colors)
+        for place, value in enumerate(values):
+            axes.text(value, place, f" {value:.2g}", va="center", fontsize=8)
+        axes.set_title(title, fontsize=10)
+        axes.margins(x=0.15)
+    memory.set_xscale("log")
+    memory.set_xlim(right=200)
+    memory.set_yticklabels([])
+    for number, (name, shown) in enumerate(CURVES.items()):
+        _line(curve, name, curves[name], number)
+        curve.lines[-1].set_label(shown)
+    curve.set_title("MiniLM's head on SST-2: dev loss", fontsize=10)
+    curve.set_xlabel("forward passes (a gradient counts as three)")
+    curve.legend(frameon=False, fontsize=8)
+    for axes in (time, memory, curve):
+        axes.spines[["top", "right"]].set_visible(False)
+    with matplotlib.rc_context({"svg.hashsalt": "peers"}):  # the same picture, the same bytes
+        figure.savefig(path, metadata={"Date": None})
+
+
 def _line(axes: Any, name: str, rows: list[dict[str, Any]], number: int) -> None:
     passes, mean = np.array(rows[0]["passes"]), mean_curve(rows)
     spread = np.std([np.array(row["dev loss"], float) for row in rows], 0, ddof=1)

@@ -1,4 +1,4 @@
-"""The README shows what was measured, and says so where it stands."""
+"""The page of evidence shows what was measured, and says so where it stands."""
 
 import sys
 from pathlib import Path
@@ -10,23 +10,23 @@ ROOT = Path(__file__).resolve().parents[2]
 # For these imports alone: benchmarks has modules with the names of folders of the tests.
 with pytest.MonkeyPatch.context() as patch:
     patch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
-    from evidence.readme_tables import EXCERPTS, filled
+    from evidence.page_tables import EXCERPTS, filled
     from evidence.rows import Rows
 
 ROWS = Rows(ROOT / "benchmarks" / "results" / "queries_to_target.jsonl")
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_has_the_tables_that_the_rows_give():
-    assert filled(README, ROWS) == README
+def test_the_page_has_the_tables_that_the_rows_give():
+    assert filled(PAGE, ROWS) == PAGE
 
 
 @pytest.mark.parametrize("name", EXCERPTS)
 def test_a_figure_that_was_changed_by_hand_is_put_right(name):
     mark = f"<!-- end of {name} -->"
-    assert filled(README.replace(mark, f"| 0.99 |\n{mark}"), ROWS) == README
+    assert filled(PAGE.replace(mark, f"| 0.99 |\n{mark}"), ROWS) == PAGE
 
 
 def test_a_missing_mark_is_named():
     with pytest.raises(ValueError, match="end of race"):
-        filled(README.replace("<!-- end of race -->", ""), ROWS)
+        filled(PAGE.replace("<!-- end of race -->", ""), ROWS)

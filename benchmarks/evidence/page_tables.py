@@ -1,4 +1,4 @@
-"""The evidence that the README shows: tables between marks, written from the rows.
+"""The evidence that `docs/evidence.md` shows: tables between marks, written from the rows.
 
 A table named NAME stands between the lines `<!-- NAME: made by benchmarks/tables.py -->` and
 `<!-- end of NAME -->`.
@@ -18,7 +18,7 @@ class Excerpt(NamedTuple):
 
     Attributes:
       task: whose table.
-      methods: the lines, `method -> how the README names it`.
+      methods: the lines, `method -> how the page names it`.
       columns: starts of the columns' names.
     """
 
@@ -63,11 +63,11 @@ EXCERPTS = {
 }
 
 
-def filled(readme: str, rows: Rows) -> str:
-    """The README with its tables as the rows have them.
+def filled(page: str, rows: Rows) -> str:
+    """The page with its tables as the rows have them.
 
     Args:
-      readme: its text.
+      page: its text.
       rows: of `queries_to_target.py`.
 
     Returns:
@@ -79,12 +79,12 @@ def filled(readme: str, rows: Rows) -> str:
     runs = by_task(rows)
     for name, excerpt in EXCERPTS.items():
         first, last = f"<!-- {name}: made by benchmarks/tables.py -->", f"<!-- end of {name} -->"
-        if first not in readme or last not in readme:
-            raise ValueError(f"README.md needs the lines {first!r} and {last!r}")
+        if first not in page or last not in page:
+            raise ValueError(f"docs/evidence.md needs the lines {first!r} and {last!r}")
         whole = f"{first}\n\n{markdown(_lines(table_of(runs[excerpt.task]), excerpt))}\n\n{last}"
         between = re.compile(f"{re.escape(first)}.*?{re.escape(last)}", re.DOTALL)
-        readme = between.sub(lambda _, whole=whole: whole, readme)
-    return readme
+        page = between.sub(lambda _, whole=whole: whole, page)
+    return page
 
 
 def _lines(table: Sequence[Row], excerpt: Excerpt) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Writes the table of methods into README.md, docs/methods.md and the docstring of `loren_jax.optimizers`.
+"""Writes the table of methods into README, docs and the docstring of `loren_jax.optimizers`.
 
     python benchmarks/methods_table.py
 
@@ -26,6 +26,11 @@ def for_readme(entries: Sequence[Entry]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def for_docs(entries: Sequence[Entry]) -> str:
+    """The same table for the site, where the research log is a page."""
+    return for_readme(entries).replace("(benchmarks/RESEARCH.md)", "(research.md)")
+
+
 def for_docstring(entries: Sequence[Entry]) -> str:
     """The table in reStructuredText, without what is in the commands' table."""
     rows = [("method", "directions", "scheme", "after")]
@@ -38,7 +43,7 @@ def for_docstring(entries: Sequence[Entry]) -> str:
 
 PLACES = {
     "README.md": (r"(?<=\n\n)\| optimiser \|.*?\n(?=\n)", for_readme),
-    "docs/methods.md": (r"(?<=\n\n)\| optimiser \|.*?\n(?=\n)", for_readme),
+    "docs/methods.md": (r"(?<=\n\n)\| optimiser \|.*?\n(?=\n)", for_docs),
     "loren_jax/optimizers/__init__.py": (r"(?<=\n\n)=+ .*?\n(?=\n)", for_docstring),
 }
 """By file: where the table stands, and what makes it."""

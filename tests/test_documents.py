@@ -11,11 +11,13 @@ import quickstart
 from documents import ROOT, blocks, links, pages
 from tiny_text import CHATML, write_decoder
 
-LANGUAGES = {"python", "sh", "text", "{eval-rst}", "{include} ../benchmarks/README.md"}
+LANGUAGES = {"python", "sh", "text", "{eval-rst}"}
 ELSEWHERE = {"git clone REPOSITORY": "installs, from where only its reader knows"}
 """Shell blocks that are not run here, by their first words, and why."""
 COMMANDS = [page for page in pages() if any(b.language == "sh" for b in blocks(page))]
-PYTHON = [p for p in pages() if p not in COMMANDS and any(b.language == "python" for b in blocks(p))]
+PYTHON = [
+    p for p in pages() if p not in COMMANDS and any(b.language == "python" for b in blocks(p))
+]
 
 
 def on_the_hub(home, name, directory):

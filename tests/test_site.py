@@ -99,7 +99,7 @@ def test_a_page_is_shown_by_a_browser(site, browser, name):
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("request", lambda request: request.url.startswith("http") and told.append(request.url))
     page.goto((site / f"{name}.html").as_uri())
-    assert page.locator("h1").first.is_visible()
+    assert page.locator("article h1").first.is_visible()
     pictures = page.locator("article img")
     for number in range(pictures.count()):
         assert pictures.nth(number).evaluate("image => image.naturalWidth") > 0

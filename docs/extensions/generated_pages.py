@@ -53,12 +53,14 @@ def module_page(module: str, names: Sequence[str], home: Mapping[int, str]) -> s
     described, elsewhere = [], []
     for name in names:
         value, place = getattr(found, name), f"{module}.{name}"
-        if isinstance(value, types.ModuleType):
+        if isinstance(value, types.ModuleType) and place not in public_names():
+            described.append(f".. automodule:: {place}\n   :members:")
+        elif isinstance(value, types.ModuleType):
             elsewhere.append(f"* :py:mod:`{place}`: {_first_line(value)}")
         elif home.get(id(value), place) != place:
             there = home[id(value)]
             elsewhere.append(f"* :py:obj:`{name} <{there}>`: {_first_line(value)}")
-            described.append(f".. py:data:: {place}\n   :no-typesetting:")
+            described.append(f".. py:data:: {name}\n   :no-typesetting:")
         else:
             described.append(_directive(place, value))
     parts = [f"# `{module}`", "```{eval-rst}", f".. automodule:: {module}\n   :no-members:"]
@@ -110,7 +112,7 @@ def _directive(place: str, value: Any) -> str:
     if inspect.isroutine(value) or hasattr(value, "__wrapped__"):
         return f".. autofunction:: {place}"
     words = textwrap.indent(_said_of(place, value), "   ")
-    return f".. py:data:: {place}\n\n{words}"
+    return f".. py:data:: {place.rpartition('.')[2]}\n\n{words}"
 
 
 def _said_of(place: str, value: Any) -> str:

@@ -1,6 +1,6 @@
 """Writes the table of methods into README, docs and the docstring of `loren_jax.optimizers`.
 
-    python benchmarks/methods_table.py
+    python -m benchmarks methods_table
 
 The words are those of `loren_jax.optimizers.METHODS`, which each method's own file has.
 """

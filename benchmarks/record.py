@@ -5,7 +5,6 @@ latest of each.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ def save(name: str, rows: Sequence[dict[str, Any]], **facts: Any) -> Path:
 
 def command() -> str:
     """The command that runs, its folders of data and files by their names alone."""
-    words = ["python", os.path.relpath(sys.argv[0])]
+    words = ["python", sys.argv[0]]  # `-m benchmarks NAME`, as the runner has it
     for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False):
         names = {"--data-dir": "DIR", "--cache": "FILE", "--against": "CHECKOUT"}
         words.append(names.get(before, word))

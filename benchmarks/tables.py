@@ -1,19 +1,20 @@
 """Makes the tables and pictures of the evidence from its rows, and prints the tables.
 
-    python benchmarks/tables.py
+    python -m benchmarks tables
 
 reads `results/{queries_to_target,ablations,defaults,peers}.jsonl` and writes `.md` and `.png`
 beside them, the tables that `docs/evidence.md` shows of them, and README's picture.
 """
 
-from evidence.ablation_tables import ablations
-from evidence.defaults_tables import defaults
-from evidence.page_tables import filled
-from evidence.peer_tables import peers
-from evidence.pictures import draw_peers
-from evidence.queries_tables import by_task, queries_to_target
-from evidence.rows import Rows
-from record import RESULTS
+from benchmarks.catalogue import listed
+from benchmarks.evidence.ablation_tables import ablations
+from benchmarks.evidence.defaults_tables import defaults
+from benchmarks.evidence.page_tables import filled
+from benchmarks.evidence.peer_tables import peers
+from benchmarks.evidence.pictures import draw_peers
+from benchmarks.evidence.queries_tables import by_task, queries_to_target
+from benchmarks.evidence.rows import Rows
+from benchmarks.record import RESULTS
 
 
 def main() -> None:
@@ -35,7 +36,16 @@ def main() -> None:
     page = docs / "evidence.md"
     page.write_text(filled(page.read_text(), rows))
     costs = Rows(RESULTS / "peers.jsonl").where(kind="cost")
+    index = RESULTS.parent / "README.md"
+    index.write_text(catalogued(index.read_text()))
     draw_peers(costs, by_task(rows)["sst2, head"], docs / "pictures" / "peers.svg")
+
+
+def catalogued(text: str) -> str:
+    """The index with its table as the catalogue has it."""
+    first, last = "<!-- list: made by python -m benchmarks tables -->", "<!-- end of list -->"
+    before, _, rest = text.partition(first)
+    return f"{before}{first}\n\n{listed()}\n\n{last}{rest.partition(last)[2]}"
 
 
 if __name__ == "__main__":

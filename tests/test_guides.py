@@ -1,15 +1,14 @@
 """What README and the guides show does what they say."""
 
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from documents import ROOT, pages, python_blocks
+from documents import pages, python_blocks
 from flax import nnx
 
 import loren_jax
+from benchmarks.evidence import low_precision
 from loren_jax import journal
 
 BLOCKS = python_blocks()
@@ -107,14 +106,9 @@ def test_an_nnx_optimizer(pasted, own):
 
 
 def test_the_default_finds_slopes_in_bfloat16_and_copies_do_not():
-    spec = importlib.util.spec_from_file_location(
-        "low_precision", ROOT / "benchmarks" / "low_precision.py"
-    )
-    measured = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(measured)
-    exact = measured.exact_slopes()
-    copies = measured.found_slopes(jnp.bfloat16, loren_jax.evaluation.materialised)
-    default = measured.found_slopes(jnp.bfloat16)
+    exact = low_precision.exact_slopes()
+    copies = low_precision.found_slopes(jnp.bfloat16, loren_jax.evaluation.materialised)
+    default = low_precision.found_slopes(jnp.bfloat16)
     assert np.abs(default / exact - 1).max() < 0.02
     assert np.abs(copies / exact - 1).min() > 0.1
     page = pages()["docs/guides/memory.md"].read_text(encoding="utf-8")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import product
 from statistics import fmean
 
-from evidence.rows import Rows
-from evidence.tables import Row, contrast, finite, markdown, spread
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tables import Row, contrast, finite, markdown, spread
 
 CELL = {
     "covariance": "isotropic", "momentum": 0.0, "scheme": "leave-one-out",

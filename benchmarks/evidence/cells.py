@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import loren_jax
-from evidence.methods import Method
-from evidence.tiled import tiled
+from benchmarks.evidence.methods import Method
+from benchmarks.evidence.tiled import tiled
 from loren_jax import directions, schemes
 from loren_jax.journal.earlier import DEFAULTS
 from loren_jax.transforms import chain, descend

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Iterator
 
 import loren_jax
-from evidence.rows import Rows
-from evidence.tables import Row, contrast, markdown, spread
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tables import Row, contrast, markdown, spread
 from loren_jax.journal.earlier import DEFAULTS
 
 SIGNATURES: dict[tuple[str, str], str] = {

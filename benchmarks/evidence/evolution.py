@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from evidence.methods import Method
+from benchmarks.evidence.methods import Method
 
 POPULATION = 6
 

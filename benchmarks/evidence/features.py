@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fetched import RUNS
 
+from benchmarks.fetched import RUNS
 from loren_jax.models import bind
 from loren_jax.tasks import open_tokenizer
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from evidence.queries_tables import by_task, table_of
-from evidence.rows import Rows
-from evidence.tables import Row, markdown
+from benchmarks.evidence.queries_tables import by_task, table_of
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tables import Row, markdown
 
 
 class Excerpt(NamedTuple):

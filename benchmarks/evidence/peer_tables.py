@@ -1,7 +1,7 @@
 """Tables of `peers.py`."""
 
-from evidence.rows import Rows
-from evidence.tables import markdown, spread
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tables import markdown, spread
 
 
 def peers(rows: Rows) -> str:

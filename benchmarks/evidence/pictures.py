@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence.tables import mean_curve
+from benchmarks.evidence.tables import mean_curve
 
 _LEADING = ("loren", "mezo", "zo_muon", "mezo_adam", "lozo", "hizoo", "loren, along the inputs")
 _COLUMNS = 3

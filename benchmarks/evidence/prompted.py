@@ -17,10 +17,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fetched import RUNS, smollm2
 from flax import nnx
 
-from evidence.tasks import Task, blocks, classification, division, division_facts, metric_of
+from benchmarks.evidence.tasks import (
+    Task,
+    blocks,
+    classification,
+    division,
+    division_facts,
+    metric_of,
+)
+from benchmarks.fetched import RUNS, smollm2
 from loren_jax.models import Classifier, bind, load_prompted
 from loren_jax.models.cache import Places
 from loren_jax.models.decoder import last_true

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence.pictures import draw_curves
-from evidence.rows import Rows
-from evidence.tables import (
+from benchmarks.evidence.pictures import draw_curves
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tables import (
     Row,
     common_level,
     contrast,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import command
 
+from benchmarks.record import command
 from loren_jax.runs.environment import environment
 
 

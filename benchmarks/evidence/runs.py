@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from evidence.methods import Method
-from evidence.tasks import Task, take
+from benchmarks.evidence.methods import Method
+from benchmarks.evidence.tasks import Task, take
 from loren_jax.transformation import form
 
 

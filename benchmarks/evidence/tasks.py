@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import llama2c
 import numpy as np
-from fetched import minilm
 
-from evidence.features import features_of
+from benchmarks.evidence import llama2c
+from benchmarks.evidence.features import features_of
+from benchmarks.fetched import minilm
 from loren_jax.models import (
     apply_function,
     load_classifier,

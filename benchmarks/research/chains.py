@@ -23,16 +23,15 @@ their mean label, so that no run has to unlearn the model's preference for one o
 
 `--model-file` takes the language model of `queries_to_target.py language` instead.
 
-    python benchmarks/research/chains.py --data-dir DIR
-    python benchmarks/research/chains.py --data-dir DIR --model-file stories260K.bin
+    python -m benchmarks chains --data-dir DIR
+    python -m benchmarks chains --data-dir DIR --model-file stories260K.bin
         --chains nothing orthogonalised standardised
-    python benchmarks/research/chains.py --data-dir DIR --calibrated --chains nothing standardised
+    python -m benchmarks chains --data-dir DIR --calibrated --chains nothing standardised
 """
 
 import argparse
 import functools
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -42,19 +41,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from prompted_inputs import prior_bias
-
-sys.path.append(str(Path(__file__).parents[1]))
-from evidence.methods import Method, along_inputs
-from evidence.prompted import prompted, prompted_task
-from evidence.rows import Rows, rounded
-from evidence.runs import alone
-from evidence.tables import Row, contrast, markdown, spread
-from evidence.tasks import Task, classification, language_task
-from evidence.tuning import choose, fine_rate
-from record import RESULTS
 
 import loren_jax
+from benchmarks.evidence.methods import Method, along_inputs
+from benchmarks.evidence.prompted import prompted, prompted_task
+from benchmarks.evidence.rows import Rows, rounded
+from benchmarks.evidence.runs import alone
+from benchmarks.evidence.tables import Row, contrast, markdown, spread
+from benchmarks.evidence.tasks import Task, classification, language_task
+from benchmarks.evidence.tuning import choose, fine_rate
+from benchmarks.record import RESULTS
+from benchmarks.research.prompted_inputs import prior_bias
 from loren_jax.directions import spanned
 from loren_jax.directions.orthogonal import newton_schulz
 from loren_jax.schemes import leave_one_out

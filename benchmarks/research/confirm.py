@@ -7,8 +7,8 @@ directions that the inputs of every matrix vary along: four forward passes more,
 With `--tuning-seed` the rate is chosen first: of those given, the one with the least mean dev loss
 on that seed; while it is the first or the last, the range is extended by its own ratio.
 
-    python benchmarks/research/confirm.py --data-dir DIR --method mezo --rates 1e-3 --seeds 0
-    python benchmarks/research/confirm.py --data-dir DIR --trained tail --method inputs \
+    python -m benchmarks confirm --data-dir DIR --method mezo --rates 1e-3 --seeds 0
+    python -m benchmarks confirm --data-dir DIR --trained tail --method inputs \
         --rates 6e-3 1.2e-2 2.4e-2 --tuning-seed 100 --seeds 0 1 2 3 4
 """
 
@@ -17,21 +17,18 @@ import fcntl
 import itertools
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import problem as problems
 
 import loren_jax
+from benchmarks.record import RESULTS, save
+from benchmarks.research import problem as problems
 from loren_jax.inputs import input_factors
 from loren_jax.tasks import batch_indices
-
-sys.path.append(str(Path(__file__).parents[1]))
-from record import RESULTS, save
 
 BATCH, FACTOR_ROWS = 16, 64
 SCORED = 120

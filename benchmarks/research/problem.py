@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fetched import minilm
 from jax.flatten_util import ravel_pytree
 
+from benchmarks.fetched import minilm
 from loren_jax.models import bind, load_classifier
 from loren_jax.models.layers import padding_mask, scanned
 from loren_jax.objectives import cross_entropy

@@ -6,11 +6,10 @@ signal is that. Along the principal directions of a matrix's inputs: G, the squa
 (unbiased), and S, the mean square of one example's. A covariance with weights q gains
 (qG)^2 / (qS)^2 relative to equal ones; see RESEARCH.md.
 
-    python benchmarks/research/prompted_inputs.py --data-dir DIR
+    python -m benchmarks prompted_inputs --data-dir DIR
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
-from evidence.prompted import prompted, prompted_task
-from record import save, table
-
+from benchmarks.evidence.prompted import prompted, prompted_task
+from benchmarks.record import save, table
 from loren_jax.objectives import cross_entropy
 
 MATRICES = ("output", "gate", "up", "down")

@@ -37,7 +37,7 @@ method            directions                       scheme              after
    it is a float, as `optax.inject_hyperparams` makes arrays of them) and its words in `Args`,
    which the command line's options are made of. Behind it its `Entry`.
 4. Here: an import, its `Entry` in `METHODS` and its name in `__all__`. The package then exports
-   it, the command line has it with its options, and `python benchmarks/methods_table.py` writes it
+   it, the command line has it with its options, and `python -m benchmarks methods_table` writes it
    into README and the table above.
 5. A row of `tests/methods.py`: the contract suite then runs on it; beside it its float64 oracle.
 

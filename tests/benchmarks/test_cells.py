@@ -1,8 +1,5 @@
 """LOREN with another covariance, as the ablations compose it."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +7,9 @@ import optax
 import oracles
 import pytest
 
+from benchmarks.evidence.cells import ABLATED, ablated
 from loren_jax import noise
 from loren_jax.directions import isotropic
-
-BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-
-# For this import alone: benchmarks has modules with the names of folders of the tests.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, BENCHMARKS])
-    from evidence.cells import ABLATED, ablated
 
 PARAMS = {"kernel": jnp.cos(jnp.arange(20.0)).reshape(4, 5)}
 LOSSES = jnp.arange(6.0)[:, None]

@@ -1,7 +1,6 @@
 """The harness that tries other people's code: what it finds, says and counts."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import jax
@@ -9,15 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "compatibility"
+from benchmarks.evidence.compatibility import comparison, page
+from benchmarks.evidence.compatibility.cases import Case, Cases
 
-# For this import alone: benchmarks has modules with the names of folders of the tests.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, str(FOLDER)])
-    import comparison
-    import page
-    from cases import Case, Cases
-
+OPERATIONS = Path(comparison.__file__).parent / "operations"
 X = jnp.cos(jnp.arange(32.0)).reshape(4, 8)
 W = {"w": jnp.sin(jnp.arange(64.0)).reshape(8, 8)}
 
@@ -99,10 +93,9 @@ def test_the_page_counts_what_failed_what_differs_and_what_is_built():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(p.stem for p in (FOLDER / "operations").glob("*.py")))
+@pytest.mark.parametrize("name", sorted(p.stem for p in OPERATIONS.glob("*.py")))
 def test_every_operation_is_a_scalar_loss(name, monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    cases = importlib.import_module(f"operations.{name}").cases
+    cases = importlib.import_module(f"{comparison.__package__}.operations.{name}").cases
     assert cases.all
     with jax.numpy_rank_promotion("allow"):
         for case in cases.all:

@@ -1,19 +1,18 @@
 """What the tables of the benchmarks rest on: the choice of a rate, targets, comparisons, rows."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-
-# For these imports alone: benchmarks has modules with the names of folders of the tests.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, BENCHMARKS])
-    from evidence.rows import Rows
-    from evidence.tables import common_level, contrast, fall_target, markdown, passes_to, spread
-    from evidence.tuning import choose, grid, rate
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tables import (
+    common_level,
+    contrast,
+    fall_target,
+    markdown,
+    passes_to,
+    spread,
+)
+from benchmarks.evidence.tuning import choose, grid, rate
 
 
 def test_the_grid_has_two_rates_a_decade():

@@ -1,21 +1,16 @@
 """A model of llama2.c becomes a directory that computes and segments as llama2.c does."""
 
 import struct
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.evidence.llama2c import convert
 from loren_jax.checkpoints import checkpoint_config, checkpoint_tokenizer, open_checkpoint
 from loren_jax.checkpoints.gguf.tensors import half_split
 from loren_jax.models import generate, load_language_model, span_loss
-
-# For this import alone: benchmarks has modules with the names of folders of the tests.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, str(Path(__file__).resolve().parents[2] / "benchmarks")])
-    from llama2c import convert
 
 WIDTH, HIDDEN, LAYERS, HEADS, KEY_HEADS, LENGTH = 8, 12, 2, 2, 1, 6
 PIECES = ["<unk>", "\n<s>\n", "\n</s>\n", *(f"<0x{byte:02X}>" for byte in range(256))]

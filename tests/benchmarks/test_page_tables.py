@@ -1,17 +1,14 @@
 """The page of evidence shows what was measured, and says so where it stands."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.evidence.page_tables import EXCERPTS, filled
+from benchmarks.evidence.rows import Rows
+
 ROOT = Path(__file__).resolve().parents[2]
 
-# For these imports alone: benchmarks has modules with the names of folders of the tests.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
-    from evidence.page_tables import EXCERPTS, filled
-    from evidence.rows import Rows
 
 ROWS = Rows(ROOT / "benchmarks" / "results" / "queries_to_target.jsonl")
 PAGE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")

@@ -1,24 +1,15 @@
 """One rank-one term for a whole matrix, against its dense covariance."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
 
+from benchmarks.evidence.tiled import tiled
 from loren_jax import noise
 from loren_jax.directions import rank_one
 from loren_jax.types import Coefficients
-
-BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-
-# For this import alone: benchmarks has modules with the names of folders of the tests.
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, BENCHMARKS])
-    from evidence.tiled import tiled
 
 DAMPING, NU, K = 0.2, 0.1, 3
 SHAPES = {"kernel": (4, 3), "embedding": (5, 4), "bias": (4,)}

@@ -1,0 +1,1 @@
+"""What is still open, and what the documentation quotes."""

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 after an error, of which one line on standard error tells; 130 if a
         signal ended the run early. With LOREN_JAX_TRACEBACK=1 an error shows its traceback too.
     """
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would deplore a missing torch
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about a missing torch
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if arguments == ["--version"]:
         print(f"loren-jax {installed('loren-jax')}, jax {installed('jax')}")
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("loren-jax: interrupted before there was anything to keep", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has had enough of it
+    except BrokenPipeError:  # the reader of the output closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except _EXPECTED as error:

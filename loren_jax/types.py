@@ -165,7 +165,7 @@ class DrawFn(Protocol):
 class AbsorbFn(Protocol):
     """The estimate and what is learned, from coefficients alone.
 
-    One call does both, because for seeded noise the dear part of either is to draw it again.
+    One call does both, because for seeded noise drawing it again is most of the cost of either.
     """
 
     def __call__(

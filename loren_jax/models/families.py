@@ -297,7 +297,7 @@ def init_params(
 
 
 def default_label_names(config: NetworkConfig) -> tuple[str, ...]:
-    """Hugging Face's names for labels that nobody named."""
+    """Hugging Face's names for labels without names."""
     return tuple(f"LABEL_{i}" for i in range(config.num_labels))
 
 

@@ -10,7 +10,7 @@ from loren_jax.tasks import Examples
 
 
 def nameless(label_names: Sequence[str]) -> bool:
-    """Whether these are the names that Hugging Face gives to classes that nobody named.
+    """Whether these are the names that Hugging Face gives to classes without names.
 
     Example:
         >>> nameless(["LABEL_0", "LABEL_1"]), nameless(["bad", "good"])
@@ -47,7 +47,7 @@ def in_heads_order(names: Sequence[str], head: Sequence[str]) -> tuple[str, ...]
 def relabel(examples: Examples, label_names: Sequence[str]) -> Examples:
     """The examples with their classes numbered as in `label_names`, a model's, in any case.
 
-    Where these are as many as the data's and nobody named them, the order is the data's. A
+    Where these are as many as the data's and have no names of their own, the order is the data's. A
     ValueError if a class occurs that the model does not have.
 
     Example:

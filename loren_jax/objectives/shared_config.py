@@ -122,7 +122,7 @@ def meant(name: str, text: str) -> str:
 def take_plain(config: Any) -> None:
     """Takes text where a path is meant, and one word where several may be; refuses what is no text.
 
-    As the command line does, which knows the types; whoever calls from Python writes what reads
+    As the command line does, which knows the types; a caller in Python writes what reads
     best. The configuration, which is being made, is changed.
     """
     for name, field in type(config).__dataclass_fields__.items():

@@ -38,7 +38,7 @@ method            directions                       scheme              after
    which the command line's options are made of. Behind it its `Entry`.
 4. Here: an import, its `Entry` in `METHODS` and its name in `__all__`. The package then exports
    it, the command line has it with its options, and `python -m benchmarks methods_table` writes it
-   into README and the table above.
+   into README, docs and the table above.
 5. A row of `tests/methods.py`: the contract suite then runs on it; beside it its float64 oracle.
 
 `tests/optimizers/test_adding_a_method.py` does it for a toy.

@@ -44,7 +44,7 @@ def joined(
     """The processes of a run, for as long as it takes.
 
     Must be entered before anything asks JAX for a device. Where this process fails it ends without
-    JAX's farewell, which would wait for the others; they end when its heartbeat is missed. The
+    JAX's shutdown, which would wait for the others; they end when its heartbeat is missed. The
     coordinator is `HOST:PORT` of process 0, None where the cluster knows all three; the run ends
     on all after so many seconds of silence of one.
     """

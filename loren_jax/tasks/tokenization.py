@@ -107,7 +107,7 @@ def padding_token_id(tokenizer: Any) -> int:
         f"{tokenizer.eos_token!r}",
         file=sys.stderr,
     )
-    # Said once: whoever asks this tokenizer again gets the same answer.
+    # Said once: every later call gets the same answer.
     tokenizer.pad_token = tokenizer.eos_token
     return tokenizer.eos_token_id
 

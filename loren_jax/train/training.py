@@ -75,7 +75,7 @@ def train(
     """
     if config.seeds is not None:
         raise ValueError("seeds asks for several runs: call train_seeds, or give seed instead")
-    # Before anything dear is done; the run itself looks again, with the directory locked.
+    # Before anything expensive is done; the run itself looks again, with the directory locked.
     processes.told(lambda: require_free(config.directory, overwrite=config.overwrite))
     return _train(config, sizes, label, callbacks, goes_on=False)
 
@@ -241,7 +241,7 @@ def _train(
     goes_on: bool,
     share: float = 1.0,
 ) -> RunResult:
-    # Before anything dear is done: a package may be absent.
+    # Before anything expensive is done: a package may be absent.
     make = lambda: [TRACKERS[name](config.directory) for name in config.report_to]
     trackers: list[Callback] = []
     processes.told(lambda: trackers.extend(make()))

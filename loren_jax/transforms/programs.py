@@ -1,6 +1,6 @@
 """The programs that a step is made of: *probe* needs the model, *absorb* the losses alone.
 
-Compiled apart, they are the same two programs whoever calls them: a training loop, a replay from a
+Compiled apart, they are the same two programs for every caller: a training loop, a replay from a
 journal, a process that never sees the data. That is what makes a replay give the same bits: one
 program for both could round otherwise where other things are fused with it.
 """

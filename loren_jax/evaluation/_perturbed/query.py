@@ -87,7 +87,7 @@ def interpret(
       params: the parameters.
       directions: a direction for each leaf.
       scale: perturbation scale times the scheme's point.
-      interpreter: with other rules, or with an ear for materialised leaves.
+      interpreter: with other rules, or one that is told of materialised leaves.
       name: of the function, for the error where it uses nothing that is perturbed.
     """
     leaves, treedef = jax.tree.flatten(params)

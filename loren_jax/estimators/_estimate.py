@@ -182,7 +182,8 @@ class _Estimate:
 
     def query(self, value_fn, has_aux, params, drawn, axes, scale):
         """The losses of the step and what else the loss returns."""
-        how = {"points": self.scheme.points, "scale": scale, "chunk_size": self.chunk_size}
+        how: dict[str, Any] = {"points": self.scheme.points, "scale": scale}
+        how |= {"chunk_size": self.chunk_size}
         how |= {"evaluation": self.evaluation or perturbed, "axes": axes}
         if not isinstance(value_fn, Rows):
             return evaluate_queries(loss_and_aux(value_fn, has_aux), params, drawn, **how)

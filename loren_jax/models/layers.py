@@ -57,7 +57,8 @@ def layer_norm(
         epsilon=epsilon,
         use_scale=affine,
         use_bias=affine and bias,
-        # Two passes over the row: the one-pass variance cancels, which shows when losses are compared.
+        # Two passes over the row: the variance of one pass cancels, which shows when losses are
+        # compared.
         use_fast_variance=False,
         rngs=rngs,
     )

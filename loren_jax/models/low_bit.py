@@ -99,8 +99,11 @@ def packed_leaf(
         )
         form = form or own
         for field, values in converted(own, fields, form).items():
+            dtype_of = np.float32 if wide and field == SCALES else values.dtype
+            if not stacked:  # no copy of what may be the largest leaf
+                parts[field] = values.astype(dtype_of, copy=False)[None]
+                continue
             if layer == 0:
-                dtype_of = np.float32 if wide and field == SCALES else values.dtype
                 parts[field] = np.empty((len(names), *values.shape), dtype_of)
             parts[field][layer] = values
     assert form is not None

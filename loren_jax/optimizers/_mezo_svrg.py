@@ -54,8 +54,8 @@ def mezo_svrg(
     Costs 2 K full passes on every q-th step and 4 K minibatch passes on the others; with
     minibatches of a share s of the data that is `2 K (1 + 2 (q - 1) s) / q` full passes a step.
     State: 2 N numbers for N trained parameters, the snapshot in their dtypes and the full estimate
-    in float32. Where a pass over all data is too expensive, give a large fixed part of it as the full
-    loss.
+    in float32. Where a pass over all data is too expensive, give a large fixed part of it as the
+    full loss.
 
     Published settings for RoBERTa-large on 512 examples: q = 2, minibatches of 64,
     `perturbation_scale` 1e-3, `eta_1` in {1e-4, 1e-5}, `eta_2` in {1e-5, 1e-6}.

@@ -31,7 +31,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from evidence.reward_tables import rewards
+from evidence.reward_tables import rewards as reward_table
 from evidence.rows import Rows
 from fetched import RUNS, reviews, smollm2
 from record import RESULTS
@@ -137,7 +137,7 @@ TASKS = {
         "length:1",
         CHAT,
         prompts=4,
-        steps=12,
+        steps=18,
         scale=2e-3,
         grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
         looks=2,
@@ -179,7 +179,7 @@ def run(
     options, prompts = optimizer(task, method, rate)
     with _stopped(seconds):
         if method not in SEARCHES and (output / "config.json").is_file():
-            result = resume(output)
+            result = resume(output, steps=task.steps)
         else:
             config = TrainRewardConfig(
                 optimizer=options,
@@ -286,8 +286,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = Rows(FILE)
     if options.what == "table":
-        FILE.with_suffix(".md").write_text(rewards(rows) + "\n")
-        print(rewards(rows))
+        FILE.with_suffix(".md").write_text(reward_table(rows) + "\n")
+        print(reward_table(rows))
         return
     source = options.stories if options.what == "style" else str(smollm2())
     for _ in range(options.runs):

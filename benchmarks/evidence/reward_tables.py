@@ -1,6 +1,6 @@
 """Tables of what language models learned from rewards."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,25 @@ from evidence.rows import Rows
 def rewards(rows: Rows) -> str:
     """All tables, as Markdown."""
     tasks = dict.fromkeys(row["task"] for row in rows if row.get("kind") == "learning")
-    return "\n\n".join(["# Rewards", *(_learning(rows, task) for task in tasks)])
+    parts = [_learning(rows, task) for task in tasks]
+    if noise := rows.where(kind="noise"):
+        parts.append(_noise(noise))
+    return "\n\n".join(["# Rewards", *parts])
+
+
+def _noise(rows: Sequence[dict[str, Any]]) -> str:
+    """What the same noise for all queries gains; see `reward_noise.py`."""
+    lines = [
+        "## stories260K: variance of a model's fitness under independent noise, over that under "
+        "common noise",
+        "",
+        "| perturbation scale | gain | signal / noise of a step |",
+        "|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: row["scale"]):
+        gain = f"{row['gain']:.2f} ± {row['error']:.2f}"
+        lines.append(f"| {row['scale']:g} | {gain} | {row['signal / noise']:.2f} |")
+    return "\n".join(lines)
 
 
 def _learning(rows: Rows, task: str) -> str:

@@ -3,8 +3,9 @@
     python killed.py RUN KIND:NUMBER ...
 
 Each KIND says where: `append`, with half a record written, `checkpoint`, somewhere inside of
-writing one, `between` steps, or `never`; NUMBER is how many calls of the sort, or milliseconds,
-pass before. It prints how often it was killed until the run was complete.
+writing one, `between` steps, half-way through `judging` answers, or `never`; NUMBER is how many
+calls of the sort, or milliseconds, pass before. It prints how often it was killed until the run was
+complete.
 """
 
 import os
@@ -58,6 +59,21 @@ def die_between(milliseconds):
     Loop.run = timed
 
 
+def die_while_judging(number):
+    from loren_jax.objectives.judge import Judge
+
+    judge, calls = Judge.__call__, [0]
+
+    def half(self, prompts, answers, examples):
+        calls[0] += 1
+        if calls[0] > number:
+            judge(self, *(part[: len(part) // 2] for part in (prompts, answers, examples)))
+            die()
+        return judge(self, prompts, answers, examples)
+
+    Judge.__call__ = half
+
+
 def attempt(directory, kind, number):
     """Resumes in a child of its own; how that ended."""
     child = os.fork()
@@ -79,6 +95,7 @@ DEATHS = {
     "append": die_inside_an_append,
     "checkpoint": die_inside_a_checkpoint,
     "between": die_between,
+    "judging": die_while_judging,
 }
 
 

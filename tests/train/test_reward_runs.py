@@ -3,13 +3,18 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from stopped_runs import KILLED, facts, stopped
 from tiny_text import write_decoder, write_dialogues
 
 from loren_jax import journal
 from loren_jax.cli import main
+from loren_jax.reports import read_metrics
 from loren_jax.reports.summary import summary_text
 from loren_jax.train import LorenOptions, TrainRewardConfig, resume, train
 from loren_jax.train.config import config_from_json
@@ -96,6 +101,31 @@ def test_a_run_that_paused_ends_in_the_same_bits(whole, config, tmp_path):
     np.testing.assert_array_equal(losses(tmp_path / "run"), losses(config.directory))
     model = "model/model.safetensors"
     assert (tmp_path / "run" / model).read_bytes() == (config.directory / model).read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_step_it_ends_in_the_same_bits(whole, config, tmp_path):
+    directory = stopped(config, tmp_path / "run", 1)
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    moments = ["judging:0", "judging:1", "append:1", "between:50", "judging:2", "never:0"]
+    result = subprocess.run(
+        [sys.executable, KILLED, directory, *moments],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout.split()[-1]) >= 3
+    # What was counted of the answers in training is of the process that judged them.
+    assert facts(directory)[:2] == facts(whole.directory)[:2]
+    scores = [
+        [e["reward"] for e in read_metrics(d) if e["event"] == "evaluation"]
+        for d in (directory, whole.directory)
+    ]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from loren_jax.models.sampling import Sampling
 from loren_jax.objectives.shared_config import HELD_OUT, MODEL, ObjectiveConfig
 from loren_jax.tasks import TASKS
 
+VOTERS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig(ObjectiveConfig):
@@ -64,7 +66,7 @@ class RewardConfig(ObjectiveConfig):
     compared: Literal["std", "rank", "plain"] = "std"
     anchored_weight_decay: float | None = None
     baseline: Literal["best-of"] | None = None
-    voters: int = 5
+    voters: int = VOTERS
     reward_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -82,3 +84,10 @@ class RewardConfig(ObjectiveConfig):
             )
         if self.micro_batch_size is not None:
             raise ValueError("micro_batch_size has no effect on a reward: lower batch_size.")
+        if self.baseline is None and self.voters != VOTERS:
+            raise ValueError("voters vote where nothing is trained: give baseline best-of too.")
+        if self.baseline is not None and (self.keep == "best" or self.anchored_weight_decay):
+            raise ValueError(
+                "baseline best-of trains nothing: leave keep, patience and anchored_weight_decay "
+                "away."
+            )

@@ -240,6 +240,13 @@ class TrainRewardConfig(RunConfig[Options], RewardConfig):
             config = dataclasses.replace(config, optimizer=options)
         return config
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.baseline is not None and self.report_to:
+            raise ValueError(
+                "baseline best-of takes no steps that could be shown: leave report_to away."
+            )
+
     def as_json(self) -> dict[str, Any]:
         """See `RunConfig`; with the objective's name, which a classification leaves out."""
         values = {"objective": self.OBJECTIVE, **super().as_json()}

@@ -215,6 +215,10 @@ def test_adapters_and_pairs(config, tmp_path):
         ({"micro_batch_size": 2}, "micro_batch_size has no effect on a reward"),
         ({"batch_size": 100}, "there are only 48 prompts to train on"),
         ({"data": "sst2"}, "data is the task sst2"),
+        ({"voters": 3}, "voters vote where nothing is trained"),
+        ({"baseline": "best-of", "keep": "best"}, "baseline best-of trains nothing"),
+        ({"baseline": "best-of", "report_to": ("wandb",)}, "leave report_to away"),
+        ({"anchored_weight_decay": 1.0}, "anchored_weight_decay must be at least 0 and below 1"),
     ],
 )
 def test_what_cannot_be_is_said(config, changes, message, tmp_path):

@@ -17,7 +17,7 @@ from loren_jax.models import load_language_model
 from loren_jax.models.low_bit import Storage
 from loren_jax.models.weights import flatten_params
 from loren_jax.quantised import Quantised, as_dense
-from loren_jax.train import OPTIONS, TrainTextConfig, resume, train
+from loren_jax.train import OPTIONS, TrainRewardConfig, TrainTextConfig, resume, train
 from loren_jax.train.reconstruction import export_step, verify
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64}
@@ -203,3 +203,26 @@ def test_other_methods_train_scales_and_leave_codes_alone(name, files, tmp_path)
     for code, a, b in zip(codes, before, after, strict=True):
         if code:
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"lora_rank": 1}])
+def test_answers_of_a_packed_model_are_rewarded(more, files, tmp_path):
+    config = TrainRewardConfig(
+        optimizer=OPTIONS["loren"](
+            learning_rate=1e-3, perturbation_scale=0.03, num_directions=3, rank=1
+        ),
+        model=str(files[0]),
+        data=str(files[1]),
+        reward="f1",
+        quantise="file",
+        output=tmp_path / "run",
+        batch_size=4,
+        max_new_tokens=6,
+        temperature=1.0,
+        steps=2,
+        eval_every=2,
+        **more,
+    )
+    assert 0 <= train(config).summary.after["reward"] <= 1
+    assert verify(config.output).same

@@ -8,11 +8,13 @@ from checkpoints.gguf_files import SHAPES, write_gguf
 from models.tiny_checkpoints import TinyCheckpoint
 from quantised.block_draws import blocks_of
 
+from loren_jax import lora, loren, train_step
 from loren_jax.models import load_classifier, load_language_model, load_prompted
 from loren_jax.models.low_bit import Storage
 from loren_jax.models.weights import flatten_params
 from loren_jax.noise import leaf_paths
-from loren_jax.quantised import Quantised, as_dense
+from loren_jax.parts import trained
+from loren_jax.quantised import Quantised, as_dense, as_shapes
 from loren_jax.quantised.forms import FORMS
 
 IDS = np.array([[1, 4, 5, 6, 2], [1, 7, 8, 9, 10]])
@@ -160,3 +162,37 @@ def test_answers_by_a_few_tokens_look_up_rows_of_codes(tmp_path):
     program = jax.jit(own.apply).lower(own.params, IDS, MASK).compile()
     layer = sum(leaf[0].size for leaf in jax.tree.leaves(floats.params["layers"]))
     assert program.memory_analysis().temp_size_in_bytes < 1.1 * 4 * layer
+
+
+def temporary_of_a_step(path, way):
+    """Bytes of a step of two queries, one after the other, and those of one layer in floats."""
+    storage = Storage("int4", ("*/scales",) if way == "scales" else ())
+    model = load_language_model(path, storage=storage)
+    loss = lambda params, ids: jnp.mean(model.apply(params, ids, jnp.ones_like(ids)) ** 2)
+    optimizer, own, frozen = loren(0.1, rank=1, num_directions=2, chunk_size=1), model.params, ()
+    if way == "scales":
+        optimizer = trained(optimizer, lambda path: path.endswith("/scales"))
+    else:
+        own, frozen = lora.init(model.params, "layers/*/kernel", rank=1), (model.params,)
+        adapted = lora.adapt(loss)
+        loss = lambda own, ids, base: adapted(base, own, ids)
+    state = optimizer.init(own)
+    step = train_step(loss, optimizer).lower(own, state, jnp.asarray(IDS), *frozen).compile()
+    layers = as_shapes(model.params["layers"])
+    layer = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(layers))
+    return step.memory_analysis().temp_size_in_bytes, 4 * layer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["scales", "adapters"])
+def test_a_step_needs_one_layer_of_floats_whatever_the_depth(way, tmp_path):
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 2}
+    raw = {"model_type": "llama", "vocab_size": 40, **sizes}
+    found = []
+    for depth in (2, 8):
+        checkpoint = TinyCheckpoint(raw, head="language_model", num_hidden_layers=depth)
+        found.append(temporary_of_a_step(checkpoint.write(tmp_path / str(depth)), way))
+    (shallow, layer), (deep, _) = found
+    assert shallow < 1.6 * layer
+    # What is drawn for the trained leaves grows, no float of a matrix does.
+    assert deep - shallow < 0.5 * layer

@@ -51,6 +51,16 @@ ALL = (
     ),
     Benchmark("generation", "speed", "tokens a second", "generation*.json", "minutes"),
     Benchmark(
+        "low_bit", "speed", "training beside weights of 4 bits", "low_bit_*", "minutes a part"
+    ),
+    Benchmark(
+        "reward_speed",
+        "speed",
+        "a step on a reward, beside generation",
+        "reward_speed*.json",
+        "minutes",
+    ),
+    Benchmark(
         "scaling", "speed", "virtual devices, and clusters on paper", "scaling*.json", "10 minutes"
     ),
     Benchmark(
@@ -74,6 +84,9 @@ ALL = (
         "defaults", "evidence", "every default against its neighbours", "defaults.jsonl", RESUMES
     ),
     Benchmark("peers", "evidence", "beside evosax and gradients", "peers.jsonl", RESUMES),
+    Benchmark(
+        "rewards", "evidence", "language models that learn from rewards", "rewards.*", RESUMES
+    ),
     Benchmark("frozen_probe", "evidence", "logistic regression on the same features", "a table"),
     Benchmark(
         "gradient_quality",

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from evidence.rows import Rows
+
+from benchmarks.evidence.rows import Rows
 
 
 def rewards(rows: Rows) -> str:

@@ -1,7 +1,7 @@
 """What a step on a reward costs beside plain generation of as many answers by one model.
 
-    python benchmarks/reward_speed.py                # SmolLM2-135M, minutes
-    python benchmarks/reward_speed.py stories260K    # a directory, as llama2c.py writes it
+    python -m benchmarks reward_speed                # SmolLM2-135M, minutes
+    python -m benchmarks reward_speed stories260K    # a directory, as llama2c.py writes it
 
 A step is all of it: K perturbed models (LOREN, rank 1) answer the same B prompts, their tokens come
 to the host and become text, processes judge the text, rewards become losses, losses the update.
@@ -22,11 +22,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fetched import smollm2
-from record import save, table
-from timers import Timers
 
 import loren_jax
+from benchmarks.fetched import smollm2
+from benchmarks.record import save, table
+from benchmarks.timers import Timers
 from loren_jax.checkpoints import checkpoint_tokenizer
 from loren_jax.models import Decoding, LanguageModel, decode, load_language_model, locate
 from loren_jax.objectives.judge import Judge

@@ -1,9 +1,9 @@
 """Training beside weights of 4 bits: memory, seconds a step, and what is learned.
 
-    python benchmarks/low_bit.py llama                      # a minute: it only compiles
-    python benchmarks/low_bit.py memory --model-file FILE   # a minute
-    python benchmarks/low_bit.py time --model-file FILE     # three minutes
-    python benchmarks/low_bit.py loss --model-file FILE --data-dir DIR [--seed 0] [--way scales]
+    python -m benchmarks low_bit llama                      # a minute: it only compiles
+    python -m benchmarks low_bit memory --model-file FILE   # a minute
+    python -m benchmarks low_bit time --model-file FILE     # three minutes
+    python -m benchmarks low_bit loss --model-file FILE --data-dir DIR [--seed 0] [--way scales]
 
 `llama`: temporary memory of a step of Llama-3-8B, packed as int4, on abstract arrays, in units of
 the packed parameters. The others train SmolLM2-135M from its 4-bit GGUF (98.4 MB) on SST-2 by a
@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from record import RESULTS, save, table
 
 import loren_jax
+from benchmarks.record import RESULTS, save, table
 from loren_jax import lora
 from loren_jax.models import FAMILIES, choice_function, span_loss
 from loren_jax.models.families import abstract_params, apply_function
@@ -55,7 +55,7 @@ WAYS = {
 }
 """What is trained, and with which numbers of MeZO."""
 DIRECTIONS, BATCH, LENGTH, STEPS, TARGETS = 1, 8, 32, 60, "*/attention/*/kernel"
-CONFIGS = Path(__file__).parents[1] / "tests" / "models" / "paper_configs.json"
+CONFIGS = Path(__file__).parents[2] / "tests" / "models" / "paper_configs.json"
 
 
 def packed(config: Any, dtype: str, wide: bool) -> dict[str, Any]:
@@ -209,7 +209,15 @@ def measured(arguments: argparse.Namespace) -> None:
     """Each way in a process of its own, as a process's peak never falls."""
     name = arguments.what
     count = 3 if name == "memory" else 8
-    call = [sys.executable, __file__, "one", "--model-file", str(arguments.model_file)]
+    call = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "low_bit",
+        "one",
+        "--model-file",
+        str(arguments.model_file),
+    ]
     rows = []
     for way in WAYS:
         with tempfile.TemporaryDirectory() as cache:

@@ -13,9 +13,9 @@ model's greedy answers to prompts that are never trained on, and ends with the t
 them stands the best of many models that LOREN would ask, at its scale and at thrice that, for as
 many answers, and the vote of the best five.
 
-    python benchmarks/rewards.py style --stories stories260K     # as llama2c.py writes it
-    python benchmarks/rewards.py brevity --seconds 200           # again and again, until it is done
-    python benchmarks/rewards.py table
+    python -m benchmarks rewards style --stories stories260K     # as llama2c.py writes it
+    python -m benchmarks rewards brevity --seconds 200           # again and again, until it is done
+    python -m benchmarks rewards table
 
 A call takes up what the last one left: runs go on where they stopped (`--seconds`), rows that are
 there are not made again. Speed and memory are in `reward_speed.py`.
@@ -31,11 +31,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from evidence.reward_tables import rewards as reward_table
-from evidence.rows import Rows
-from fetched import RUNS, reviews, smollm2
-from record import RESULTS
-
+from benchmarks.evidence.reward_tables import rewards as reward_table
+from benchmarks.evidence.rows import Rows
+from benchmarks.fetched import RUNS, reviews, smollm2
+from benchmarks.record import RESULTS
 from loren_jax.reports import read_metrics
 from loren_jax.tasks.countdown import puzzles
 from loren_jax.train import LorenOptions, MezoOptions, TrainRewardConfig, resume, train

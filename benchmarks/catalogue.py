@@ -87,6 +87,7 @@ ALL = (
     Benchmark(
         "rewards", "evidence", "language models that learn from rewards", "rewards.*", RESUMES
     ),
+    Benchmark("reward_noise", "evidence", "what common sampling noise gains", "rows of rewards.*"),
     Benchmark("frozen_probe", "evidence", "logistic regression on the same features", "a table"),
     Benchmark(
         "gradient_quality",

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from test_readme import BLOCKS, ROOT
+from documents import ROOT, blocks
 
 NAMES = """
 from typing import Any
@@ -102,8 +102,10 @@ def checked(command, folder):
 
 @pytest.mark.parametrize("checker", [pyrefly, pyright])
 def test_the_readme_type_checks(checker, tmp_path):
-    for number, block in enumerate(BLOCKS):
-        (tmp_path / f"block_{number}.py").write_text(block)
+    found = [block.text for block in blocks("README.md") if block.language == "python"]
+    assert found
+    for number, text in enumerate(found):
+        (tmp_path / f"block_{number}.py").write_text(text)
     assert checker(tmp_path) == []
 
 

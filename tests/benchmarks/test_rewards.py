@@ -1,15 +1,8 @@
 """The benchmark of rewards: fair shares, and tables of its rows."""
 
-import sys
-from pathlib import Path
-
-import pytest
-
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, "path", [*sys.path, str(Path(__file__).resolve().parents[2] / "benchmarks")])
-    import rewards
-    from evidence.reward_tables import mean_text
-    from evidence.rows import Rows
+from benchmarks.evidence import rewards
+from benchmarks.evidence.reward_tables import mean_text
+from benchmarks.evidence.rows import Rows
 
 
 def test_every_method_has_as_many_answers_a_step():

@@ -1,6 +1,6 @@
 """What it gains that all queries of a step draw their answers with the same noise.
 
-    python benchmarks/reward_noise.py stories260K    # as llama2c.py writes it
+    python -m benchmarks reward_noise stories260K    # as llama2c.py writes it
 
 K perturbed models answer the same B prompts under each of R noises, at temperature one; the reward
 is the share of an answer's words that have three letters or fewer. The fitness of a model is its
@@ -21,11 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from evidence.rows import Rows
-from record import table
-from rewards import FILE, stories
 
 import loren_jax
+from benchmarks.evidence.rewards import FILE, stories
+from benchmarks.evidence.rows import Rows
+from benchmarks.record import table
 from loren_jax.checkpoints import checkpoint_tokenizer
 from loren_jax.models import Decoding, LanguageModel, decode, load_language_model, locate
 from loren_jax.models.generation import left_padded

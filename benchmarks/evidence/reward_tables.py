@@ -40,8 +40,8 @@ def _learning(rows: Rows, task: str) -> str:
         f"## {task}: mean reward of greedy answers to held-out prompts, {found[0]['answers']:,} "
         "answers in training",
         "",
-        "| | rate | runs | untrained | trained | vote | tied | minutes |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | rate | runs | untrained | trained | vote | answers to 0.8 | tied | minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for method in dict.fromkeys(row["method"] for row in found):
         own = [row for row in found if row["method"] == method]
@@ -52,11 +52,25 @@ def _learning(rows: Rows, task: str) -> str:
             mean_text(row["before"] for row in own),
             mean_text(row["after"] for row in own),
             "" if own[0].get("vote") is None else mean_text(row["vote"] for row in own),
+            _answers_to(own, 0.8),
             "" if own[0]["tied"] is None else f"{np.mean([row['tied'] for row in own]):.2f}",
             f"{np.mean([row['seconds'] for row in own]) / 60:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _answers_to(rows: Sequence[dict[str, Any]], reward: float) -> str:
+    """The answers in training after which an evaluation first had a reward, the mean of the runs.
+
+    How many of them came that far stands behind, if not all did.
+    """
+    reached = [[at for at, value in row["curve"] if value >= reward] for row in rows]
+    first = [points[0] for points in reached if points]
+    if not first:
+        return "never"
+    share = "" if len(first) == len(rows) else f" ({len(first)} of {len(rows)})"
+    return f"{np.mean(first):,.0f}{share}"
 
 
 def mean_text(values: Iterable[Any]) -> str:

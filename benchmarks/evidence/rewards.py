@@ -7,8 +7,9 @@
   and 1 more if it is right.
 
 The methods have the same rollouts: LOREN asks 16 models some prompts, pairs ask 8 models and their
-mirror images as many, MeZO asks one pair eight times as many. All perturb by rank 1. Of a
-grid of rates the best by one run of another seed is taken. Each run begins with the untrained
+mirror images as many, MeZO asks one pair eight times as many. All perturb by rank 1. In style the
+rate of each is the best of a grid by one run of another seed; SmolLM2 has one rate, which LOREN was
+seen to learn with, and of which MeZO has a third, as in style. Each run begins with the untrained
 model's greedy answers to prompts that are never trained on, and ends with the trained one's. Beside
 them stands the best of many models that LOREN would ask, at its scale and at thrice that, for as
 many answers, and the vote of the best five.
@@ -18,7 +19,8 @@ many answers, and the vote of the best five.
     python -m benchmarks rewards table
 
 A call takes up what the last one left: runs go on where they stopped (`--seconds`), rows that are
-there are not made again. Speed and memory are in `reward_speed.py`.
+there are not made again. Speed and memory are in `reward_speed.py`, what common noise gains in
+`reward_noise.py`.
 """
 
 import argparse
@@ -99,8 +101,8 @@ def stories() -> list[dict[str, Any]]:
 def questions() -> list[dict[str, Any]]:
     """Short reviews with what is asked about them."""
     lines = [line.split("\t") for line in reviews(RUNS).read_text().splitlines()[1:]]
-    short = [text for text, _ in lines if 10 <= len(text) <= 28]
-    system = {"role": "system", "content": "One word."}
+    short = [text for text, _ in lines if 10 <= len(text) <= 24]
+    system = {"role": "system", "content": "Answer in one word."}
     asked = lambda text: {"role": "user", "content": f"{text} Positive or negative?"}
     return [{"messages": [system, asked(text)]} for text in short]
 
@@ -136,10 +138,10 @@ TASKS = {
         "length:1",
         CHAT,
         prompts=4,
-        steps=18,
+        steps=10,
         scale=2e-3,
-        grid={"LOREN": (1e-5,), "pairs": (1e-5,), "MeZO": (3e-6,)},
-        looks=2,
+        grid={"LOREN": (4e-5,), "pairs": (4e-5,), "MeZO": (1.3e-5,)},
+        looks=1,
     ),
     "countdown": Task(
         games,

@@ -33,11 +33,21 @@ def test_tables_leave_out_the_runs_that_chose_a_rate(tmp_path):
     common = {"kind": "learning", "task": "style", "method": "pairs", "rate": 0.1, "answers": 1280}
     numbers = {"before": 0.1, "tied": 0.5, "vote": None, "seconds": 60.0}
     for seed, after in ((0, 0.5), (1, 0.7), (rewards.TUNING, 0.0)):
-        rows.add({**common, **numbers, "seed": seed, "after": after})
+        rows.add(
+            {
+                **common,
+                **numbers,
+                "seed": seed,
+                "after": after,
+                "curve": [[0, 0.1], [640, after + 0.2]],
+            }
+        )
     rows.add({"kind": "noise", "scale": 0.01, "gain": 4.0, "error": 0.5, "signal / noise": 2.0})
     text = rewards.reward_table(rows)
     assert "1,280 answers" in text
-    assert "| pairs | 0.1 | 2 | 0.100 ± 0.000 | 0.600 ± 0.100 |  | 0.50 | 1.0 |" in text
+    assert (
+        "| pairs | 0.1 | 2 | 0.100 ± 0.000 | 0.600 ± 0.100 |  | 640 (1 of 2) | 0.50 | 1.0 |" in text
+    )
     assert "| 0.01 | 4.00 ± 0.50 | 2.00 |" in text
 
 

@@ -47,7 +47,7 @@ def command() -> str:
     words = ["python", sys.argv[0]]  # `-m benchmarks NAME`, as the runner has it
     for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False):
         names = {"--data-dir": "DIR", "--cache": "FILE", "--against": "CHECKOUT"}
-        words.append(names.get(before, Path(word).name if os.path.isabs(word) else word))
+        words.append(names.get(before, Path(word).name if Path(word).is_absolute() else word))
         if before == "--model-file":
             words[-1] = Path(word).name
     return " ".join(words)

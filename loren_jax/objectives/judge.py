@@ -95,11 +95,18 @@ class Judge:
                 failures[failure] += 1
 
         while waiting or busy:
-            for worker in self._workers:
+            for worker in [*self._workers]:
                 if waiting and worker not in busy:
                     number, call = waiting.pop()
-                    worker.connection.send(call)
+                    try:
+                        worker.connection.send(call)
+                    except OSError:  # somebody has ended it meanwhile
+                        waiting.append((number, call))
+                        self._replace(worker)
+                        continue
                     busy[worker] = number, time.monotonic() + self._seconds
+            if not busy:
+                continue
             by_connection = {worker.connection: worker for worker in busy}
             left = min(end for _, end in busy.values()) - time.monotonic()
             for told in multiprocessing.connection.wait([*by_connection], max(left, 0)):
@@ -169,6 +176,9 @@ class _Worker:
 
 def _judged(name: str, connection: Any) -> None:
     """What a process does until its pipe is closed."""
+    if hasattr(os, "setsid"):
+        # Ctrl-C is for the run, which ends when the step is done; a terminal tells the whole group.
+        os.setsid()
     try:
         reward = reward_named(name)
     except Exception as error:

@@ -2,6 +2,8 @@
 
 import gc
 import math
+import os
+import signal
 import time
 
 import numpy as np
@@ -95,3 +97,16 @@ def test_nothing_is_left_of_a_judge_that_is_forgotten():
     del judge
     gc.collect()
     assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.skipif(not hasattr(os, "setsid"), reason="needs groups of processes")
+def test_ctrl_c_is_for_the_run_and_a_process_that_is_gone_is_replaced():
+    with Judge("length:1", workers=1) as judge:
+        process = judge._workers[0]._process
+        assert os.getpgid(process.pid) != os.getpgid(0)  # which a terminal tells alone
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        verdicts = judge(["", ""], ["yes", "well, yes"], [{}, {}])
+        assert judge._workers[0]._process.pid != process.pid
+    assert verdicts.rewards.tolist() == [1.0, 0.5]
+    assert verdicts.failures == {}

@@ -124,7 +124,9 @@ def _fields(
         except ValueError as error:
             raise ValueError(f"{source.name}: tensor {name!r}: {error}") from error
     elif FORMS[packing].block == 1:
-        form, fields = FORMS[packing], {"codes": turned(source.read(name))}
+        codes = turned(source.read(name))
+        bits = codes.view(np.uint16) if packing == "BF16" else codes
+        form, fields = FORMS[packing], {"codes": bits}
     else:
         form = FORMS[packing]
         fields = form.fields(source.blocks(name))  # pyrefly: ignore[missing-attribute]

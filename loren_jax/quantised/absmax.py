@@ -37,11 +37,9 @@ def quantised_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     """
     form = FORMS[FORM_OF[kind]]
     if form.block == 1:
-        import ml_dtypes
-
-        return form, {
-            "codes": rows.astype(ml_dtypes.bfloat16 if kind == "bfloat16" else np.float16)
-        }
+        if kind == "float16":
+            return form, {"codes": rows.astype(np.float16)}
+        return form, {"codes": rows.astype(jnp.bfloat16).view(np.uint16)}
     blocks = rows.astype(np.float32).reshape(len(rows), -1, form.block)
     at = np.argmax(np.abs(blocks), axis=-1, keepdims=True)
     largest = np.take_along_axis(blocks, at, axis=-1)[..., 0]

@@ -130,7 +130,7 @@ FORMS: Mapping[str, Form] = {
         ),
         # Of layers of which some are Q4_K and some Q6_K: both, to the bit, in a byte a code.
         Form("K8", None, block=256, group=16),
-        # Floats of fewer bits, which are their own codes.
+        # Floats of fewer bits, which are their own codes; of bfloat16 the bits.
         Form("BF16", None, block=1, group=1),
         Form("F16", None, block=1, group=1),
     )

@@ -88,7 +88,7 @@ class Quantised:
         """All rows as floats, without what is added."""
         stack, form = self.codes.shape[:-1], self.form
         if self.scales is None:
-            return self.codes.astype(self.dtype)
+            return _floats(self.codes).astype(self.dtype)
         blocks, groups = form.block // form.group, self.fan_in // form.group
         level = lambda outer, inner: (
             outer.astype(jnp.float32)
@@ -159,6 +159,17 @@ class Quantised:
         own = {n: getattr(self, n) for n in FIELDS[:-2] if getattr(self, n) is not None}
         changed = {name: change(field) for name, field in own.items()}
         return dataclasses.replace(self, **changed, down=None, up=None)
+
+
+def _floats(codes: Array) -> Array:
+    """Codes that are floats of 16 bits; those of bfloat16 lie as the bits that they are.
+
+    Whatever is done to a bfloat16 array, a CPU does in float32, and XLA converts it beforehand:
+    with a stack of layers that is a copy of all.
+    """
+    if codes.dtype != jnp.uint16:
+        return codes
+    return jax.lax.bitcast_convert_type(codes.astype(jnp.uint32) << 16, jnp.float32)
 
 
 def _integers(form: Form, codes: Array, high: Array | None) -> Float[Array, "*stack in"]:

@@ -50,6 +50,12 @@ def write_large(path, packings):
     return write_gguf(path, numbers=numbers, tensors=large_tensors(), packed=packings)
 
 
+def wide_config(model_type):
+    """Of a model whose matrices are multiples of a block."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    return {"model_type": model_type, "vocab_size": 40, "num_hidden_layers": 2, **sizes}
+
+
 def both(path, storage):
     """The model in few bits, and the one of the same numbers as floats."""
     own = load_language_model(path, storage=storage)
@@ -60,6 +66,16 @@ def require_same_logits(own, floats, **tolerance):
     given = (IDS, MASK)
     made, expected = (jax.jit(model.apply)(model.params, *given) for model in (own, floats))
     np.testing.assert_allclose(made, expected, **{"rtol": 1e-4, "atol": 1e-4, **tolerance})
+
+
+def test_a_file_of_bfloat16_stays_as_it_is(tmp_path):
+    tensors = TinyCheckpoint(wide_config("llama"), head="language_model")
+    tensors.tensors = {n: x.astype(jnp.bfloat16) for n, x in tensors.tensors.items()}
+    path = tensors.write(tmp_path / "model")
+    own, _ = both(path, Storage("file"))
+    assert own.params["layers"]["up"]["kernel"].name == "BF16"
+    floats = load_language_model(path)
+    jax.tree.map(np.testing.assert_array_equal, as_dense(own.params), floats.params)
 
 
 @pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"])
@@ -116,20 +132,13 @@ def test_a_scale_that_is_not_finite_and_a_file_that_is_cut_never_train(tmp_path)
         load_language_model(path, storage=Storage("file"))
 
 
-def wide_checkpoint(directory, model_type="llama", **more):
-    """A model whose matrices are multiples of a block."""
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-    raw = {"model_type": model_type, "vocab_size": 40, "num_hidden_layers": 2, **sizes}
-    return TinyCheckpoint(raw, **more).write(directory)
-
-
 @pytest.mark.parametrize("kind", ["int8", "int4", "bfloat16", "float16"])
 @pytest.mark.parametrize("model_type", ["llama", "gpt2", "bert"])
 def test_floats_are_packed_when_they_are_read(kind, model_type, tmp_path):
     more = {"head": "language_model"} if model_type != "bert" else {"pooling": "mean"}
     if model_type == "gpt2":
         more |= {"n_embd": 32, "n_head": 2, "n_layer": 2, "n_inner": 64, "n_positions": 16}
-    path = wide_checkpoint(tmp_path / "model", model_type, **more)
+    path = TinyCheckpoint(wide_config(model_type), **more).write(tmp_path / "model")
     load = load_classifier if model_type == "bert" else load_language_model
     own = load(path, storage=Storage(kind, ("classifier/*",)))
     kept = {p: x for p, x in flatten_params(own.params).items() if isinstance(x, Quantised)}
@@ -164,9 +173,9 @@ def test_answers_by_a_few_tokens_look_up_rows_of_codes(tmp_path):
     assert program.memory_analysis().temp_size_in_bytes < 1.1 * 4 * layer
 
 
-def temporary_of_a_step(path, way):
+def temporary_of_a_step(path, way, kind):
     """Bytes of a step of two queries, one after the other, and those of one layer in floats."""
-    storage = Storage("int4", ("*/scales",) if way == "scales" else ())
+    storage = Storage(kind, ("*/scales",) if way == "scales" else ())
     model = load_language_model(path, storage=storage)
     loss = lambda params, ids: jnp.mean(model.apply(params, ids, jnp.ones_like(ids)) ** 2)
     optimizer, own, frozen = loren(0.1, rank=1, num_directions=2, chunk_size=1), model.params, ()
@@ -184,14 +193,18 @@ def temporary_of_a_step(path, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["scales", "adapters"])
-def test_a_step_needs_one_layer_of_floats_whatever_the_depth(way, tmp_path):
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [("scales", "int4"), ("adapters", "int4"), ("adapters", "int8"), ("adapters", "bfloat16")],
+)
+def test_a_step_needs_one_layer_of_floats_whatever_the_depth(way, kind, tmp_path):
     sizes = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 2}
     raw = {"model_type": "llama", "vocab_size": 40, **sizes}
     found = []
     for depth in (2, 8):
         checkpoint = TinyCheckpoint(raw, head="language_model", num_hidden_layers=depth)
-        found.append(temporary_of_a_step(checkpoint.write(tmp_path / str(depth)), way))
+        path = checkpoint.write(tmp_path / str(depth))
+        found.append(temporary_of_a_step(path, way, kind))
     (shallow, layer), (deep, _) = found
     assert shallow < 1.6 * layer
     # What is drawn for the trained leaves grows, no float of a matrix does.

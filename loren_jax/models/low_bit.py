@@ -130,7 +130,7 @@ def _fields(
     else:
         form = FORMS[packing]
         fields = form.fields(source.blocks(name))  # pyrefly: ignore[missing-attribute]
-    if not np.all(np.isfinite(fields.get(SCALES, np.zeros(0)))):
+    if not all(np.all(np.isfinite(fields[n])) for n in (SCALES, "minima") if n in fields):
         raise ValueError(
             f"{source.name} is damaged: tensor {name!r} has a scale that is not finite; fetch it "
             "again"

@@ -120,10 +120,11 @@ def test_an_unknown_packing_and_layers_without_a_common_form_are_refused_by_name
         load_language_model(two, storage=Storage("file"))
 
 
-def test_a_scale_that_is_not_finite_and_a_file_that_is_cut_never_train(tmp_path):
-    packings = packed("Q8_0", large_tensors())
+@pytest.mark.parametrize(("name", "at"), [("Q8_0", 0), ("Q4_1", 2), ("Q6_K", 208)])
+def test_a_scale_that_is_not_finite_and_a_file_that_is_cut_never_train(name, at, tmp_path):
+    packings = packed(name, large_tensors())
     blocks = packings["blk.1.ffn_up.weight"][1]
-    blocks[3, 1, :2] = np.array([np.nan], "<f2").view(np.uint8)
+    blocks[3, 0, at : at + 2] = np.array([np.nan], "<f2").view(np.uint8)
     path = write_large(tmp_path / "model.gguf", packings)
     with pytest.raises(ValueError, match=r"1\.mlp\.up_proj\.weight' has a scale that is not fin"):
         load_language_model(path, storage=Storage("file"))

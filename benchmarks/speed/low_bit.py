@@ -26,6 +26,12 @@ process's memory beside 4 bits is the compiler's; `again` has none of that.
     Llama-3-8B, int4: temporary / packed parameters, six queries one after the other, 2 x 128 tokens
     adapters of rank 1   0.041 of a prompt's answers, 0.070 of all tokens
     scales               0.057 of a prompt's answers, 0.083 of all tokens
+
+    Held-out loss of 96 texts before and after 60 steps, seed 0, untuned rates
+    float32              0.987 0.958
+    adapters             0.987 0.976
+    4 bits, adapters     0.987 0.976
+    4 bits, scales       0.987 0.614
 """
 
 import argparse

@@ -41,6 +41,7 @@ LAYERS = [
     "parts",
     "blocks",
     "optimizers",
+    "pacing",
     "diagnostics",
     "journal",
     "reports",

@@ -198,7 +198,7 @@ def _computed(model: Classifier, ids: np.ndarray, mask: np.ndarray) -> dict[str,
 def _last_token(config: Any, params: Any, ids: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
     below = {**params, "layers": jax.tree.map(lambda x: x[:-1], params["layers"])}
     model, last = bind(config, below), _last_layer(config, params)
-    angles = model.rotary.angles(np.arange(ids.shape[1]), model.head_size)
+    angles = config.rotary.angles(np.arange(ids.shape[1]), config.head_size)
     x_NxTxD = scanned(model.layers, model.word(ids), Places.whole(mask).mask(), angles)
     attention, normed = last.attention, last.attention_norm(x_NxTxD)
     query, key = (rotate(f(normed), angles) for f in (attention.query, attention.key))

@@ -1,5 +1,6 @@
 """An optimiser as a few words and numbers, from which it is built again."""
 
+import functools
 import importlib
 import inspect
 import os
@@ -13,6 +14,7 @@ from loren_jax.evaluation._axes import UsedAxes
 from loren_jax.journal import earlier, schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
+from loren_jax.pacing import RATES, automatic
 from loren_jax.parts import trained
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import anchored
@@ -34,7 +36,8 @@ class Method:
         allowed (`loren_jax.journal.allow`).
       knobs: its keyword arguments, as JSON values; what is not given is filled in with the
         defaults, so that a later version with others replays it.
-      schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`.
+      schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`;
+        `{"automatic": {"steps": ..., "walk": ...}}` for `loren_jax.automatic`.
       trained: paths of the leaves that are trained; None for all.
       matrix_axes: None, the name of one of `AXES`, or by path the fan-in and fan-out axes of those
         leaves whose names do not tell; `loren_jax.fit` fills these in.
@@ -99,7 +102,11 @@ class Method:
                 "loren_jax.journal.factors.load, or pass optimizer="
             )
         arguments = {**self.knobs, "key": self.seed, "evaluation": evaluation}
-        if self.schedule is not None:
+        paced = (self.schedule or {}).get("automatic")
+        if paced is not None:
+            arguments = {n: value for n, value in arguments.items() if n not in RATES}
+            factory = functools.partial(automatic, factory, **paced)
+        elif self.schedule is not None:
             arguments["learning_rate"] = schedules.built(self.schedule)
         if isinstance(self.matrix_axes, str):
             arguments["matrix_axes"] = AXES[self.matrix_axes]

@@ -99,4 +99,5 @@ def hizoo(
 HIZOO = Entry(
     hizoo, "learned diagonal covariance", three_point, "learning rate", "N",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "smoothing": 1e-8},
+    unit="directions",
 )  # fmt: skip

@@ -105,4 +105,5 @@ INPUT_SUBSPACE = Entry(
     "momentum, learning rate",
     "n q; with momentum + N",
     costs="K, one more at the start",
+    unit="directions",
 )

@@ -103,4 +103,5 @@ KERZOO = Entry(
     kerzoo, "isotropic, random radius", two_sided, "learning rate", "0",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "half_width": 0.5,
                "kernel": "cubic", "constant": 1.0, "rank": None},
+    unit="directions",
 )  # fmt: skip

@@ -99,6 +99,7 @@ LOZO = Entry(
     lozo, "low rank, one factor kept", two_sided, "learning rate", "n r",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "rank": 2, "every": 50,
                "factor_scale": "unit"},
+    unit="directions",
 )  # fmt: skip
 
 
@@ -181,4 +182,5 @@ LOZO_M = Entry(
     lozo_m, "low rank, one factor kept", two_sided, "momentum, learning rate", "(m + n) r",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "rank": 4, "every": 50,
                "factor_scale": "unit", "momentum": 0.9},
+    unit="directions", plain=False,
 )  # fmt: skip

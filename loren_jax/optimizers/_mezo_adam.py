@@ -109,4 +109,5 @@ MEZO_ADAM = Entry(
     mezo_adam, "isotropic", two_sided, "Adam, learning rate", "2 N",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "b1": 0.9, "b2": 0.999,
                "eps": 1e-8, "rank": None},
+    unit=None,
 )  # fmt: skip

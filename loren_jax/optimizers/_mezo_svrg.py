@@ -116,6 +116,7 @@ MEZO_SVRG = Entry(
     mezo_svrg, "isotropic", two_sided, "control variate, two rates", "2 N",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "every": 2, "rank": None},
     costs="2 K on all data, then 4 K", full_every="every",
+    walk=0.14,
 )  # fmt: skip
 
 

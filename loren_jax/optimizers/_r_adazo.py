@@ -101,4 +101,5 @@ R_ADAZO = Entry(
     r_adazo, "isotropic", two_sided, "AdaZO, learning rate", "2 N",
     published={"num_directions": 2, "perturbation_scale": 5e-3, "b1": 0.9, "b2": 0.999,
                "eps": 1e-8, "rank": None},
+    unit="leaves",
 )  # fmt: skip

@@ -95,4 +95,5 @@ def subzero(
 SUBZERO = Entry(
     subzero, "random subspaces of both sides", two_sided, "learning rate", "(m + n) r",
     published={"num_directions": 1, "perturbation_scale": 1e-2, "rank": 24, "every": 1000},
+    unit="directions",
 )  # fmt: skip

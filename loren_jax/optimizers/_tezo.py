@@ -99,4 +99,5 @@ TEZO = Entry(
     tezo, "sums of fixed rank-one matrices", two_sided, "momentum, learning rate",
     "(m + n) r; with momentum + r",
     published={"num_directions": 1, "perturbation_scale": 1e-3, "momentum": None},
+    unit="directions",
 )  # fmt: skip

@@ -115,6 +115,7 @@ ZO_MUON = Entry(
     zo_muon, "random subspace of the outputs", one_sided, "orthogonalised, two rates", "m r",
     published={"num_directions": 4, "perturbation_scale": 1e-3, "rank": 64, "every": 100,
                "vector_learning_rate": 1e-7},
+    unit="leaves",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, Literal, NamedTuple, ParamSpec
 
 from loren_jax.transformation import Update, ZerothOrder
 from loren_jax.types import Scheme
@@ -55,6 +55,9 @@ class Entry(NamedTuple):
     published: Mapping[str, Any] = MappingProxyType({})
     costs: str | None = None
     full_every: str | None = None
+    walk: float = 1.0
+    plain: bool = True
+    unit: Literal["slopes", "directions", "leaves"] | None = "slopes"
 
     @property
     def name(self) -> str:

@@ -1,0 +1,323 @@
+"""A learning rate that nobody chooses: steps of a planned length, measured by their own losses."""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from loren_jax import arguments
+from loren_jax.losses._per_example import bound
+from loren_jax.optimizers import METHODS
+from loren_jax.transformation import Update, ZerothOrder, form, update_of
+from loren_jax.types import PyTree, Scheme
+
+RATES = frozenset({"learning_rate", "vector_learning_rate", "full_learning_rate"})
+"""Arguments of factories that are left to it."""
+SHARE = 0.15
+"""Of the first loss: what noise of the size of a whole run's walk adds to it."""
+FIRST, SEARCHED, MEASURED, MOST = 0.05, 3, 3, 8.0
+"""Of `endured`: the first noise, how often it is changed, then measured, and how much at most."""
+FORGETTING = 0.05
+"""Weight of the newest step in the running mean of squared slopes."""
+TRUST = 8
+"""Directions after which that mean is believed by half: of one or two it may be near zero."""
+
+
+class AutomaticState(NamedTuple):
+    """State of `automatic`.
+
+    Attributes:
+      taken: steps taken.
+      square: running mean of the sum of a step's squared slopes, of those that had any.
+      weight: what it has to be divided by, as it began with zero.
+      entry: mean square of the numbers of a direction.
+      rate: learning rate of the latest step.
+      inner: the state of the optimiser.
+    """
+
+    taken: Int[Array, ""]
+    square: Float[Array, ""]
+    weight: Float[Array, ""]
+    entry: Float[Array, ""]
+    rate: Float[Array, ""]
+    inner: PyTree
+
+
+class Endured(NamedTuple):
+    """What `endured` finds.
+
+    Attributes:
+      walk: noise that raises the loss by the share, in units of the parameters.
+      passes: forward passes that it took.
+    """
+
+    walk: float
+    passes: int
+
+
+def endured(
+    loss: Callable[..., Any],
+    params: PyTree,
+    batches: Callable[[int], PyTree],
+    factory: Callable[..., ZerothOrder],
+    *,
+    share: float = SHARE,
+    **knobs: Any,
+) -> Endured:
+    r"""How much noise the parameters bear, along the directions of a method: `automatic`'s `walk`.
+
+    .. math:: s: \quad \tfrac{1}{2} E\big[ f(x + s u) + f(x - s u) \big] - f(x) = \gamma f(x)
+
+    For cross-entropy the left side is `s^2 / 2` times the trace of the curvature, which is the mean
+    square of an example's gradient too: the noise of the estimate. A search from 0.05 on, by that
+    square law, three times, and then a mean over three more batches.
+
+    Args:
+      loss: `(params, batch) -> scalar`, above zero.
+      params: where the run begins.
+      batches: the batch of a step, from its number.
+      factory: see `automatic`.
+      share: `gamma`.
+      **knobs: see `automatic`; `num_directions` is of the run, six are drawn here.
+
+    Returns:
+      The noise, as a root mean square of the numbers of a parameter's change, and its cost.
+
+    Raises:
+      ValueError: the loss is not positive and finite where the run begins.
+
+    >>> import loren_jax
+    >>> loss = lambda x, batch: 1.0 + 0.5 * jnp.mean(x**2)
+    >>> found = endured(loss, jnp.zeros(4000), lambda step: (), loren_jax.mezo, share=0.5)
+    >>> round(found.walk, 1), found.passes
+    (1.0, 78)
+    """
+    own = _Own.of(factory, knobs | {"num_directions": 6}, 1.0)
+    mirrored = -1.0 in own.first.scheme.points
+    signs = (1.0,) if mirrored else (1.0, -1.0)
+    away = jnp.asarray([point != 0 for point in own.first.scheme.points])
+
+    def excess(params: PyTree, batch: PyTree, scale: Array) -> tuple[Array, Array]:
+        value_fn = bound(loss, batch)
+        centre, state = value_fn(params), own.first.init(params)
+        entry = own.entry(state, params)
+
+        def at(sign: float) -> Array:
+            moved = own.make(1.0, sign * scale / jnp.sqrt(entry))
+            _, after = update_of(moved)(None, state, params, value_fn=value_fn)
+            losses = optax.tree.get(after, "losses")[:, : len(away)]
+            return jnp.mean(losses, where=away[None])
+
+        return centre, sum(map(at, signs)) / len(signs) - centre
+
+    run, scale, found = jax.jit(excess), FIRST, []
+    for number in range(SEARCHED + MEASURED):
+        centre, above = map(float, run(params, batches(number), jnp.float32(scale)))
+        if not 0 < centre < math.inf:
+            raise ValueError(
+                f"the loss is {centre:g} where the run begins, and a learning rate is found from a "
+                "share of it: give one, or a walk, or add a constant to the loss."
+            )
+        if number < SEARCHED:
+            scale *= _factor(above, share * centre)
+        else:
+            found.append(above / centre)
+    walk = scale * _factor(sum(found) / len(found), share)
+    each = 6 * sum(point != 0 for point in own.first.scheme.points) * len(signs)
+    return Endured(walk, (each + 1) * (SEARCHED + MEASURED))
+
+
+def _factor(found: float, wanted: float) -> float:
+    """By what noise must grow for so much more of the loss, if that grows as its square."""
+    if not found < math.inf:
+        return 1 / MOST
+    return min(max(math.sqrt(wanted / max(found, 1e-9 * wanted)), 1 / MOST), MOST)
+
+
+def automatic(
+    factory: Callable[..., ZerothOrder], steps: int, *, walk: float, **knobs: Any
+) -> ZerothOrder:
+    r"""A method without a learning rate: its steps get a length, which falls to zero.
+
+    .. math::
+
+        \eta_t = \frac{\omega}{\sqrt T} \Big( 1 - \frac{t}{T} \Big) \frac{1}{s_t}, \qquad
+        s_t^2 = \operatorname{mean}_{\tau < t} \sum_k c_k^2, \qquad
+        \hat g_t = \sum_k c_k u_k
+
+    For directions with numbers of mean square 1, `s` is the root mean square of the numbers of
+    the estimate. So a step moves each parameter by about `omega / sqrt(T)` and the noise of all T
+    steps, most of which nothing ever corrects, by at most `omega / sqrt(3)` in all, whatever the
+    scale of the loss, the number of parameters, of directions and of steps. The mean forgets a
+    twentieth with each step; the first step, of which nothing is known, is of length zero. All of
+    it is a function of the state, so that journals, replays and resumed runs need nothing more.
+
+    Where the update has a scale of its own, the length takes the place of `learning_rate`
+    (`mezo_adam`), or of each leaf's root mean square (`zo_muon`, `r_adazo`). Directions of another
+    scale (`lozo`, `tezo`, ...) are measured in `init`.
+
+    Args:
+      factory: a method of this library, such as `loren_jax.mezo`, or one of the same arguments.
+      steps: T, those of the whole run; behind them nothing moves any more.
+      walk: `omega > 0`, in units of the parameters: how much noise they bear, as `endured` says.
+      **knobs: the factory's other arguments.
+
+    Returns:
+      The optimiser, with an `AutomaticState`.
+
+    Raises:
+      ValueError: an argument out of range, or a learning rate among the knobs.
+
+    >>> import loren_jax
+    >>> optimizer = automatic(loren_jax.mezo, steps=200, num_directions=4, walk=3.0)
+    >>> params, loss = jnp.asarray([1.0, -2.0]), lambda x: 1000 * jnp.sum(x**2)
+    >>> step, state = loren_jax.train_step(loss, optimizer), optimizer.init(params)
+    >>> for _ in range(200):
+    ...     params, state = step(params, state)
+    >>> bool(loss(params) < 50)
+    True
+    """
+    arguments.count("steps", steps)
+    arguments.positive("walk", walk)
+    for name in RATES & knobs.keys():
+        raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
+    own = _Own.of(factory, knobs, walk)
+
+    def init(params: PyTree) -> AutomaticState:
+        inner = own.first.init(params)
+        # Three arrays and not one, as a step overwrites what it is given.
+        square, weight, rate = (jnp.zeros((), jnp.float32) for _ in range(3))
+        entry = own.entry(inner, params)
+        return AutomaticState(jnp.zeros((), jnp.int32), square, weight, entry, rate, inner)
+
+    def rate_of(state: AutomaticState) -> Array:
+        taken = state.taken.astype(jnp.float32)
+        length = own.walk * steps**-0.5 * jnp.maximum(0.0, 1.0 - taken / steps)
+        return length if own.unit is None else own.scaled(length, state)
+
+    def after(state: AutomaticState, rate: Array, inner: PyTree) -> AutomaticState:
+        square = own.square(inner, state.taken)
+        share = jnp.where(square > 0, FORGETTING, 0.0)
+        mix = lambda old, new: old + share * (new - old)
+        taken = jnp.asarray(optax.safe_increment(state.taken))
+        mean, weight = mix(state.square, square), mix(state.weight, 1.0)
+        return AutomaticState(taken, mean, weight, state.entry, rate, inner)
+
+    def update(updates, state, params=None, **sources):
+        rate = rate_of(state)
+        updates, inner = update_of(own.make(rate))(updates, state.inner, params, **sources)
+        return updates, after(state, rate, inner)
+
+    def apply(params, state, **sources):
+        rate = rate_of(state)
+        params, inner = form(own.make(rate), "apply")(params, state.inner, **sources)
+        return params, after(state, rate, inner)
+
+    asked: Any = form(own.first, "ask")
+
+    def ask(params, state, direction, point):
+        return asked(params, state.inner, direction, point)
+
+    again = lambda axes: automatic(factory, steps, walk=walk, **{**knobs, "matrix_axes": axes})
+    whole = Update(
+        update,
+        ask=ask if asked else None,
+        apply=form(own.first, "apply") and apply,
+        scheme=own.first.scheme,
+        passes=own.first.passes,
+        estimate=form(own.first, "estimate"),
+        rebuilt=None if knobs.get("matrix_axes") is not None else again,
+    )
+    return ZerothOrder(init, whole)
+
+
+class _Own(NamedTuple):
+    """What a method needs to be told of lengths.
+
+    Attributes:
+      make: from a length or a rate, and maybe a perturbation scale, to the optimiser.
+      first: one of rate 1, for all that no rate changes.
+      walk: omega.
+      unit: `"slopes"`, `"directions"` or None, as of `Entry`.
+      scale: the perturbation scale, a number or a schedule.
+      gain: what momentum multiplies the rate by.
+    """
+
+    make: Callable[..., ZerothOrder]
+    first: ZerothOrder
+    walk: float
+    unit: str | None
+    scale: Any
+    gain: float
+
+    @classmethod
+    def of(cls, factory: Callable[..., ZerothOrder], knobs: Any, walk: Any) -> "_Own":
+        entry = METHODS.get(getattr(factory, "__name__", ""))
+        entry = entry if entry and entry.factory is factory else METHODS["mezo"]
+        given = {n: p.default for n, p in inspect.signature(factory).parameters.items()} | knobs
+        leaves = entry.unit == "leaves"
+        of = lambda scale: knobs if scale is None else {**knobs, "perturbation_scale": scale}
+        make = lambda rate, scale=None: factory(rate, **of(scale))
+        if leaves:
+            rates = dict.fromkeys(RATES & given.keys(), 1.0)
+            plain = lambda scale: factory(**rates, **of(scale))
+            make = lambda length, scale=None: _of_length(plain(scale), length)
+        momentum = given.get("momentum") if entry.plain else None
+        return cls(
+            make=make,
+            first=make(1.0),
+            walk=walk * entry.walk,
+            unit=None if leaves else entry.unit,
+            scale=given["perturbation_scale"],
+            gain=1.0 - (momentum or 0.0),
+        )
+
+    def scaled(self, length: Array, state: AutomaticState) -> Array:
+        """The rate of a step of that length; zero while nothing is known."""
+        seen = state.taken * optax.tree.get(state.inner, "losses").shape[0]
+        square = state.entry * state.square / jnp.maximum(state.weight, 1e-9)
+        known = square > 0
+        rate = length * self.gain * seen / (seen + TRUST)
+        return jnp.where(known, rate / jnp.sqrt(jnp.where(known, square, 1.0)), 0.0)
+
+    def square(self, inner: PyTree, step: Array) -> Array:
+        """The sum of the squared slopes of the latest step."""
+        losses = optax.tree.get(inner, "losses")[:, : len(self.first.scheme.points)]
+        slope = self.first.scheme.weigh(losses, arguments.scheduled(self.scale, step)).slope
+        return jnp.sum(slope**2).astype(jnp.float32)
+
+    def entry(self, inner: PyTree, params: PyTree) -> Array:
+        """Mean square of a direction's numbers: of the estimate from made-up losses."""
+        if self.unit != "directions":
+            return jnp.ones((), jnp.float32)
+        losses = optax.tree.get(inner, "losses")
+        scheme, estimate = self.first.scheme, self.first.estimate
+        made = _made_up(scheme, losses.shape)
+        estimated, after = estimate.update(None, estimate.init(params), params, losses=made)
+        numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
+        total = optax.tree.norm(jax.tree.map(jnp.float32, estimated), squared=True)
+        return total / numbers / self.square(after, jnp.zeros((), jnp.int32))
+
+
+def _made_up(scheme: Scheme, shape: tuple[int, int]) -> Array:
+    """Losses whose slopes are 1 and -1 in turn, up to a factor."""
+    signs = 1.0 - 2.0 * (jnp.arange(shape[0]) % 2)
+    return signs[:, None] * jnp.asarray(scheme.points)[None]
+
+
+def _of_length(optimizer: ZerothOrder, length: Any) -> ZerothOrder:
+    """The optimiser, each leaf of its updates with a root mean square of `length`."""
+
+    def update(updates, state, params=None, **sources):
+        updates, state = update_of(optimizer)(updates, state, params, **sources)
+        norm = lambda u: jnp.sqrt(jnp.mean(jnp.square(u.astype(jnp.float32))))
+        scaled = lambda u: (u * (length / jnp.maximum(norm(u), 1e-30))).astype(u.dtype)
+        return jax.tree.map(scaled, updates), state
+
+    facts = {name: form(optimizer, name) for name in ("ask", "scheme", "passes", "estimate")}
+    return ZerothOrder(optimizer.init, Update(update, **facts))

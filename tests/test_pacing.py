@@ -1,0 +1,194 @@
+"""Learning rates that nobody chooses, against float64 and on losses of any scale."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import loren_jax
+from loren_jax import journal, noise
+from loren_jax.directions import isotropic
+from loren_jax.optimizers import METHODS
+from loren_jax.pacing import FORGETTING, TRUST
+
+X, STEPS, WALK = jnp.asarray([0.5, -0.3, 0.8]), 12, 0.7
+
+
+def loss(x):
+    return jnp.sum(jnp.sin(2 * x)) + x[0] * x[1] + 3.0
+
+
+def loss64(x):
+    return np.sum(np.sin(2 * x)) + x[0] * x[1] + 3.0
+
+
+def made(name, steps=STEPS, walk=WALK, **knobs):
+    knobs = {"factors": {}} | knobs if name == "input_subspace" else knobs
+    return loren_jax.automatic(METHODS[name].factory, steps, walk=walk, **knobs)
+
+
+def run(tx, params, value_fn, steps):
+    step, state = loren_jax.train_step(value_fn, tx), tx.init(params)
+    params = jax.tree.map(jnp.copy, params)
+    for _ in range(steps):
+        params, state = step(params, state)
+    return params, state
+
+
+def test_the_formula():
+    """MeZO's slopes, their running mean, and the rate made of it, in float64."""
+    tx = made("mezo", num_directions=2, perturbation_scale=1e-2)
+    key, x, mean, weight = tx.init(X).inner[0].key, np.asarray(X, np.float64), 0.0, 0.0
+    for t in range(5):
+        seen = 2 * t
+        length = WALK / np.sqrt(STEPS) * (1 - t / STEPS) * seen / (seen + TRUST)
+        rate = length / np.sqrt(mean / weight) if t else 0.0
+        step, estimate, square = noise.fold(noise.from_words(key), t), 0.0, 0.0
+        for k in range(2):
+            u = isotropic().draw((), X, noise.fold(step, k)).to_dense()
+            u = np.asarray(u, np.float64)
+            slope = (loss64(x + 1e-2 * u) - loss64(x - 1e-2 * u)) / 2e-2 / 2
+            estimate, square = estimate + slope * u, square + slope**2
+        x = x - rate * estimate
+        mean, weight = (
+            old + FORGETTING * (new - old) for old, new in ((mean, square), (weight, 1))
+        )
+    params, state = run(tx, X, loss, 5)
+    np.testing.assert_allclose(params, x, atol=2e-5)
+    np.testing.assert_allclose(state.rate, rate, rtol=1e-4)
+
+
+PARAMS = {"kernel": jnp.ones((64, 66)) / 64, "bias": jnp.zeros(66)}
+INPUTS = jnp.cos(jnp.arange(8.0 * 64)).reshape(8, 64)
+
+
+def network(params):
+    out = jnp.tanh(INPUTS @ params["kernel"] + params["bias"][None])
+    return jnp.mean((out - 0.3) ** 2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_moves_by_the_planned_length(name):
+    """The root mean square of all changes of 30 steps is what a walk of noise may add."""
+    if name == "mezo_svrg":
+        pytest.skip("full steps, which it takes beside, are ten times as long")
+    params, _ = run(made(name, steps=30, walk=0.01), PARAMS, network, 30)
+    change = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), params, PARAMS)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(PARAMS))
+    moved = float(jnp.sqrt(sum(jax.tree.leaves(change)) / numbers))
+    assert 0.001 < moved < 0.03
+
+
+@pytest.mark.parametrize("name", ["mezo", "input_subspace", "lozo", "tezo"])
+def test_the_scale_of_the_loss_changes_nothing_where_nothing_is_learned(name):
+    plain, _ = run(made(name), PARAMS, network, 8)
+    large, _ = run(made(name), PARAMS, lambda params: 1024 * network(params), 8)
+    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(large), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+    assert np.any(plain["kernel"] != PARAMS["kernel"])
+
+
+def test_the_step_in_place_is_the_step_of_updates():
+    tx = made("mezo", num_directions=3)
+    inplace, _ = run(tx, X, loss, 6)
+    params, state = X, tx.init(X)
+    update = jax.jit(lambda s, p: tx.update(None, s, p, value_fn=loss))
+    for _ in range(6):
+        updates, state = update(state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(inplace, params, rtol=1e-5)
+
+
+def test_losses_alone_determine_the_step():
+    tx = made("loren")
+    state = tx.init(X)
+    step = loren_jax.train_step(loss, tx)
+    params = jnp.copy(X)
+    for _ in range(3):
+        losses = step.probe(params, state)
+        params, state = step.absorb(params, state, losses)
+    again, _ = run(tx, X, loss, 3)
+    np.testing.assert_allclose(params, again, rtol=1e-6)
+
+
+def test_lost_losses_leave_the_mean_as_it_is():
+    tx = made("mezo", num_directions=2)
+    _, state = run(tx, X, loss, 3)
+    _, after = tx.update(None, state, X, losses=jnp.full((2, 2), jnp.nan))
+    assert (after.square, after.weight) == (state.square, state.weight)
+    assert after.taken == 4
+
+
+def test_nothing_moves_behind_the_last_step():
+    params, _ = run(made("mezo"), X, loss, STEPS)
+    later, _ = run(made("mezo"), X, loss, STEPS + 3)
+    np.testing.assert_array_equal(params, later)
+
+
+def test_momentum_is_not_a_larger_step():
+    long = {"steps": 200, "walk": 0.3, "num_directions": 4}
+    ends = [
+        float(loss(run(made("mezo", **long, **m), X, loss, 200)[0]))
+        for m in ({}, {"momentum": 0.9})
+    ]
+    assert abs(ends[0] - ends[1]) < 0.2 * abs(float(loss(X)) - ends[0])
+
+
+@pytest.mark.parametrize("name", ["mezo", "loren", "lozo", "zo_muon"])
+def test_the_noise_that_is_found_raises_the_loss_by_the_share(name):
+    """Of a quadratic the noise is known: d / 2 s^2 is the share of 1."""
+    value = lambda x, batch: 1.0 + 0.5 * jnp.sum(x**2) / x.size
+    found = loren_jax.endured(
+        value, jnp.zeros((40, 50)), lambda step: (), METHODS[name].factory, share=0.5
+    )
+    np.testing.assert_allclose(found.walk, 1.0, rtol=0.25)
+
+
+def test_noise_that_overflows_the_loss_is_made_smaller():
+    value = lambda x, batch: 1.0 + jnp.exp(jnp.sum((100 * x) ** 2))
+    found = loren_jax.endured(value, jnp.zeros(10), lambda step: (), loren_jax.mezo)
+    assert 1e-4 < found.walk < 2e-2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: made("mezo", walk=0.0), "walk must be positive"),
+        (lambda: made("mezo", steps=0), "steps must be at least 1"),
+        (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
+        (
+            lambda: loren_jax.endured(lambda x, b: -1.0 + 0 * x[0], X, int, loren_jax.mezo),
+            "the loss is -1 where the run begins",
+        ),
+    ],
+)
+def test_what_cannot_be_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_journal_describes_it():
+    """Built from the description, and again from its JSON, it gives the same bits."""
+    schedule = {"automatic": {"steps": STEPS, "walk": WALK}}
+    method = journal.Method("mezo", {"num_directions": 2}, schedule=schedule, seed=3)
+    again = journal.Method.from_json(method.as_json())
+    first, second = (run(m.build(), X, loss, 5)[0] for m in (method, again))
+    plain, _ = run(made("mezo", num_directions=2, key=3), X, loss, 5)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, plain)
+
+
+def test_a_run_that_paused_ends_in_the_same_bits(tmp_path):
+    schedule = {"automatic": {"steps": 8, "walk": WALK}}
+    method = journal.Method("mezo", {"num_directions": 2}, schedule=schedule)
+    value = lambda x, batch: loss(x)
+    fit = lambda name, **more: loren_jax.fit(
+        value, X, [0.0], optimizer=method, directory=tmp_path / name, steps=8,
+        checkpoint_every=3, **more,
+    )  # fmt: skip
+    whole = fit("whole")
+    fit("parts", pause_at=5)
+    np.testing.assert_array_equal(fit("parts").params, whole.params)
+    replayed = journal.replay(X, tmp_path / "whole" / "run.journal")
+    np.testing.assert_array_equal(replayed.params, whole.params)

@@ -1,8 +1,8 @@
 """What a direction for each row of a batch costs, against one pair for the whole batch.
 
-MiniLM on batches of 16 x 32 tokens, all parameters, rank-1 directions, the step of a training run.
+MiniLM on batches of 16 texts of 32 tokens, all parameters, rank-1 directions, the step of a training run.
 
-    python benchmarks/research/rows_cost.py
+    python benchmarks/research/rows_cost.py [TOKENS]
 """
 
 import statistics
@@ -21,7 +21,8 @@ from loren_jax.losses import per_example
 from loren_jax.models import apply_function, load_classifier
 from loren_jax.objectives import cross_entropy
 
-ROWS, TOKENS, REPEATS = 16, 32, 9
+ROWS, REPEATS = 16, 9
+TOKENS = int(sys.argv[1]) if len(sys.argv) > 1 else 32
 
 
 def main() -> None:

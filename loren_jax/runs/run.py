@@ -262,7 +262,8 @@ class Run(Plan):
         scale, rate = 1.0, None
         if isinstance(self.optimizer, journal.Method):
             scale = self.optimizer.knobs.get("perturbation_scale", scale)
-            if self.optimizer.name in _PLAIN:
+            paced = "automatic" in (self.optimizer.schedule or {})
+            if self.optimizer.name in _PLAIN and not paced:
                 rate = self.optimizer.knobs["learning_rate"]
 
         def begin(params: PyTree, state: PyTree) -> None:

@@ -1,6 +1,6 @@
 """What a direction for each row of a batch costs, against one pair for the whole batch.
 
-MiniLM on batches of 16 texts of 32 tokens, all parameters, rank-1 directions, the step of a training run.
+MiniLM on batches of 16 texts, all parameters, rank-1 directions; both as compiled training steps.
 
     python benchmarks/research/rows_cost.py [TOKENS]
 """

@@ -70,8 +70,9 @@ def per_example(loss: Callable[..., Any]) -> "PerExample":
         \hat g = \frac{1}{B} \sum_{k=1}^{B}
             \frac{\ell_k(x + \varepsilon u_k) - \ell_k(x - \varepsilon u_k)}{2 \varepsilon} u_k
 
-    B directions cost what one costs, two forward passes of the batch, as row k is evaluated along
-    direction k alone and the product with the weights is shared. With S the mean square of an
+    B directions cost two forward passes of the batch, as row k is evaluated along direction k alone
+    and the product with the weights is shared; with the update, which is of rank B, a step took
+    1.46 times one of a single pair (MiniLM, 16 x 32 tokens, CPU). With S the mean square of an
     example's gradient and G that of the mean gradient, the estimate's error falls from
     `d (G + (S - G) / B)` to `d S / B`: by much where the examples agree, hardly where they do not.
 

@@ -24,6 +24,8 @@ FIRST, SEARCHED, MEASURED, MOST = 0.05, 3, 3, 8.0
 """Of `endured`: the first noise, how often it is changed, then measured, and how much at most."""
 FORGETTING = 0.05
 """Weight of the newest step in the running mean of squared slopes."""
+NOTHING = 1e-37
+"""The rate of a step of no length, as factories take none of zero where they see it."""
 TRUST = 8
 """Directions after which that mean is believed by half: of one or two it may be near zero."""
 
@@ -164,7 +166,8 @@ def automatic(
     Args:
       factory: a method of this library, such as `loren_jax.mezo`, or one of the same arguments.
       steps: T, those of the whole run; behind them nothing moves any more.
-      walk: `omega > 0`, in units of the parameters: how much noise they bear, as `endured` says.
+      walk: `omega > 0`, in units of the parameters: how much noise they bear, as `endured` says;
+        of `input_subspace` that is too little, several times it is better.
       **knobs: the factory's other arguments.
 
     Returns:
@@ -198,7 +201,8 @@ def automatic(
     def rate_of(state: AutomaticState) -> Array:
         taken = state.taken.astype(jnp.float32)
         length = own.walk * steps**-0.5 * jnp.maximum(0.0, 1.0 - taken / steps)
-        return length if own.unit is None else own.scaled(length, state)
+        rate = length if own.unit is None else own.scaled(length, state)
+        return jnp.maximum(rate, NOTHING)
 
     def after(state: AutomaticState, rate: Array, inner: PyTree) -> AutomaticState:
         square = own.square(inner, state.taken)

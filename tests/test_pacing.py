@@ -100,6 +100,15 @@ def test_the_step_in_place_is_the_step_of_updates():
     np.testing.assert_allclose(inplace, params, rtol=1e-5)
 
 
+def test_a_step_that_is_not_compiled_is_the_same():
+    tx, x = made("input_subspace"), X
+    state = tx.init(x)
+    for _ in range(3):
+        updates, state = tx.update(None, state, x, value_fn=loss)
+        x = optax.apply_updates(x, updates)
+    np.testing.assert_allclose(x, run(made("input_subspace"), X, loss, 3)[0], rtol=1e-5)
+
+
 def test_losses_alone_determine_the_step():
     tx = made("loren")
     state = tx.init(X)

@@ -106,5 +106,4 @@ INPUT_SUBSPACE = Entry(
     "n q; with momentum + N",
     costs="K, one more at the start",
     unit="directions",
-    walk=3.0,
 )

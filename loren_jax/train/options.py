@@ -38,6 +38,11 @@ _SHELL: Mapping[str, str] = {
         "Forward passes computed together: more is faster and needs more memory. By default as "
         "many as fit."
     ),
+    "momentum": (
+        "How much of the earlier steps' motion is kept, from 0 to below 1; None needs no buffer."
+    ),
+    "damping": "Of the learned covariance: the larger, the closer it stays to an isotropic one.",
+    "covariance_learning_rate": "Step size of the learned covariance; 0 freezes it.",
 }
 """Words for a shell, where those of the factory are of Python."""
 

@@ -31,11 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        argv: The arguments; those of the process by default.
+      argv: The arguments; those of the process by default.
 
     Returns:
-        The exit code: 0; 2 after an error, of which one line on standard error tells; 130 if a
-        signal ended the run early. With LOREN_JAX_TRACEBACK=1 an error shows its traceback too.
+      The exit code: 0; 2 after an error, of which one line on standard error tells; 130 if a
+      signal ended the run early. With LOREN_JAX_TRACEBACK=1 an error shows its traceback too.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about a missing torch
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
@@ -139,9 +139,9 @@ def _compare_command() -> Any:
         Runs that differ by their seed alone are put together: mean ± standard deviation.
 
         Args:
-            runs: Directories of runs, or of the runs of several seeds.
-            output: The .png, .pdf or .svg file to draw.
-            table: The .csv, .md or .tex file to write the table to.
+          runs: Directories of runs, or of the runs of several seeds.
+          output: The .png, .pdf or .svg file to draw.
+          table: The .csv, .md or .tex file to write the table to.
         """
         return CompareConfig(runs=runs, output=output, table=table)
 

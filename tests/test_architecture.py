@@ -177,6 +177,18 @@ def test_files_are_readable(module):
             assert lines <= 60, f"{module}:{node.name} has a body of {lines} lines"
 
 
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_docstrings_speak_one_dialect(module):
+    """Sections are indented by two, code stands in single backticks, examples have no heading."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    said = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+    deep = re.compile(r"^(?:Args|Attributes|Returns|Yields|Raises):\n    ", re.MULTILINE)
+    assert [text for text in said if deep.search(text)] == []
+    assert [text for text in said if re.search(r"(?<!`)``(?!`)", text)] == []
+    assert [text for text in said if re.search(r"^Examples?:$", text, re.MULTILINE)] == []
+
+
 def test_arguments_say_what_they_take():
     """Few are annotated `Any`: those of checks, which are there to be given anything."""
     arguments, unsaid = 0, []

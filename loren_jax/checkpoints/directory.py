@@ -37,20 +37,20 @@ def read_json(path: Path) -> dict[str, Any]:
     """Parses a JSON file that must hold an object.
 
     Args:
-        path: The file.
+      path: The file.
 
     Returns:
-        The object.
+      The object.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON, or no object.
+      FileNotFoundError: If there is no such file.
+      ValueError: If it is not JSON, or no object.
     """
     return _read(path, dict, "a JSON object")
 
 
 def read_list(path: Path) -> list[Any]:
-    """Parses a JSON file that must hold a list; see ``read_json``."""
+    """Parses a JSON file that must hold a list; see `read_json`."""
     return _read(path, list, "a JSON list")
 
 
@@ -78,18 +78,18 @@ def write_directory(
     """Writes a checkpoint directory, all or nothing.
 
     Args:
-        directory: The directory to create.
-        tensors: Contiguous arrays for ``model.safetensors``.
-        config: Content of ``config.json``.
-        files: File name -> content of further files, such as the tokenizer's; a name may have a
-            folder before it.
-        overwrite: Whether an existing directory may be replaced.
+      directory: The directory to create.
+      tensors: Contiguous arrays for `model.safetensors`.
+      config: Content of `config.json`.
+      files: File name -> content of further files, such as the tokenizer's; a name may have a
+        folder before it.
+      overwrite: Whether an existing directory may be replaced.
 
     Returns:
-        The directory.
+      The directory.
 
     Raises:
-        FileExistsError: If the directory is in use and ``overwrite`` is false.
+      FileExistsError: If the directory is in use and `overwrite` is false.
     """
     return write_files(
         directory,
@@ -110,7 +110,7 @@ def write_files(
 ) -> Path:
     """Writes a directory of safetensors, JSON and other files by name, all or nothing.
 
-    The other arguments and errors are those of ``write_directory``.
+    The other arguments and errors are those of `write_directory`.
     """
     directory = directory.absolute()
     if directory.exists() and not overwrite and (directory.is_file() or any(directory.iterdir())):

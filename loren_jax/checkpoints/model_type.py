@@ -1,4 +1,4 @@
-"""What kind of model a parsed ``config.json`` describes."""
+"""What kind of model a parsed `config.json` describes."""
 
 import re
 from collections.abc import Mapping
@@ -10,11 +10,10 @@ _CLASS = re.compile(r"([A-Za-z0-9]+?)(?:For[A-Z]\w*|Model|LMHead\w*|DoubleHeads\
 def described_type(raw: Mapping[str, Any]) -> str | None:
     """The model's type: as it is told, or else by the names of its classes; None if neither tells.
 
-    Example:
-        >>> described_type({"architectures": ["GPT2LMHeadModel"]})
-        'gpt2'
-        >>> described_type({"architectures": ["BertForMaskedLM"], "model_type": "roberta"})
-        'roberta'
+    >>> described_type({"architectures": ["GPT2LMHeadModel"]})
+    'gpt2'
+    >>> described_type({"architectures": ["BertForMaskedLM"], "model_type": "roberta"})
+    'roberta'
     """
     if told := raw.get("model_type"):
         return str(told)

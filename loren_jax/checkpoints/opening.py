@@ -32,8 +32,8 @@ _WEIGHT_NAMES = {
 def locate_weights(path: Path) -> Weights:
     """Finds the weights of a model.
 
-    In a directory Hugging Face's own names come first, then a single ``*.gguf``. What is absent is
-    a ``FileNotFoundError``; several models, or a file of no known format, are a ``ValueError``.
+    In a directory Hugging Face's own names come first, then a single `*.gguf`. What is absent is
+    a `FileNotFoundError`; several models, or a file of no known format, are a `ValueError`.
     """
     if path.is_file():
         return Weights(_reader_of(path), path)
@@ -55,16 +55,16 @@ def open_checkpoint(path: str | Path) -> TensorSource:
     """Opens the tensors of a model, whatever its format, without reading any.
 
     Args:
-        path: A directory with ``model.safetensors`` or ``pytorch_model.bin`` (or shards and their
-            index), or a file: safetensors, ``torch.save`` or GGUF.
+      path: A directory with `model.safetensors` or `pytorch_model.bin` (or shards and their
+        index), or a file: safetensors, `torch.save` or GGUF.
 
     Returns:
-        The tensors, under Hugging Face's names and in its layout.
+      The tensors, under Hugging Face's names and in its layout.
 
     Raises:
-        FileNotFoundError: If there are no weights, or a shard is absent.
-        ImportError: If a GGUF is quantised and the package ``gguf`` is absent.
-        ValueError: If a file is damaged, or holds anything but tensors.
+      FileNotFoundError: If there are no weights, or a shard is absent.
+      ImportError: If a GGUF is quantised and the package `gguf` is absent.
+      ValueError: If a file is damaged, or holds anything but tensors.
     """
     weights = locate_weights(Path(path))
     refuse_pointer(weights.path)
@@ -74,17 +74,17 @@ def open_checkpoint(path: str | Path) -> TensorSource:
 
 
 def checkpoint_config(path: str | Path) -> dict[str, Any]:
-    """What ``config.json`` says of a model; of a GGUF, what it would say.
+    """What `config.json` says of a model; of a GGUF, what it would say.
 
     Args:
-        path: A directory or a file.
+      path: A directory or a file.
 
     Returns:
-        The configuration, as Hugging Face spells it.
+      The configuration, as Hugging Face spells it.
 
     Raises:
-        FileNotFoundError: If there is no configuration.
-        ValueError: If it is damaged or not supported.
+      FileNotFoundError: If there is no configuration.
+      ValueError: If it is damaged or not supported.
     """
     path = Path(path)
     if path.is_dir() and (path / CONFIG).is_file():

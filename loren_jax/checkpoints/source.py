@@ -25,7 +25,7 @@ class TensorSource(Protocol):
         """Shape of one tensor."""
 
     def dtype(self, name: str) -> str:
-        """Element type of one tensor, as safetensors spells it, for example ``BF16``."""
+        """Element type of one tensor, as safetensors spells it, for example `BF16`."""
 
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
@@ -35,12 +35,12 @@ def read_part(source: TensorSource, name: str, index: tuple[slice, ...]) -> np.n
     """A part of one tensor; a source that can read nothing less reads all of it.
 
     Args:
-        source: The checkpoint.
-        name: The tensor.
-        index: A slice for each of its axes.
+      source: The checkpoint.
+      name: The tensor.
+      index: A slice for each of its axes.
 
     Returns:
-        The part.
+      The part.
     """
     read = getattr(source, "read_part", None)
     return source.read(name)[index] if read is None else read(name, index)
@@ -67,7 +67,7 @@ class SafetensorsFile:
         return tuple(self._file.get_slice(name).get_shape())
 
     def dtype(self, name: str) -> str:
-        """Element type of one tensor, for example ``BF16``."""
+        """Element type of one tensor, for example `BF16`."""
         return self._file.get_slice(name).get_dtype()
 
     def read(self, name: str) -> np.ndarray:
@@ -106,7 +106,7 @@ class JoinedShards:
         return self._shards[name].shape(name)
 
     def dtype(self, name: str) -> str:
-        """Element type of one tensor, for example ``BF16``."""
+        """Element type of one tensor, for example `BF16`."""
         return self._shards[name].dtype(name)
 
     def read(self, name: str) -> np.ndarray:

@@ -38,15 +38,15 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
     """Opens the tokenizer of a model; never asks the network, and runs nothing.
 
     Args:
-        path: A directory with tokenizer files, a GGUF or a directory with one, or a file of weights
-            beside which the tokenizer files lie.
+      path: A directory with tokenizer files, a GGUF or a directory with one, or a file of weights
+        beside which the tokenizer files lie.
 
     Returns:
-        The Hugging Face tokenizer.
+      The Hugging Face tokenizer.
 
     Raises:
-        FileNotFoundError: If there is no such path, or no tokenizer.
-        ValueError: If the tokenizer is damaged or of a kind that is not supported.
+      FileNotFoundError: If there is no such path, or no tokenizer.
+      ValueError: If the tokenizer is damaged or of a kind that is not supported.
     """
     path = Path(path)
     if gguf := _carrier(path):
@@ -100,14 +100,14 @@ def tokenizer_files(path: str | Path) -> dict[str, bytes]:
     """The files of a model's tokenizer, for a directory that transformers opens.
 
     Args:
-        path: As ``checkpoint_tokenizer`` takes it.
+      path: As `checkpoint_tokenizer` takes it.
 
     Returns:
-        File name -> content. Those that lie beside the weights as they are; for a GGUF those that
-        its tokenizer is saved as; none if there is no tokenizer.
+      File name -> content. Those that lie beside the weights as they are; for a GGUF those that
+      its tokenizer is saved as; none if there is no tokenizer.
 
     Raises:
-        ValueError: If the tokenizer is damaged or of a kind that is not supported.
+      ValueError: If the tokenizer is damaged or of a kind that is not supported.
     """
     path = Path(path)
     if directory := tokenizer_directory(path):

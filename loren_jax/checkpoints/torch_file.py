@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` (``pytorch_model.bin``), read tensor by tensor without torch.
+"""Files of `torch.save` (`pytorch_model.bin`), read tensor by tensor without torch.
 
 Such a file is a zip archive: a pickle that describes the tensors, and one uncompressed record of
 elements for every storage. The elements are mapped into memory, so that reading one tensor touches
@@ -31,7 +31,7 @@ _PICKLE_LIMIT = 1 << 22
 
 
 class TorchFile:
-    """The tensors of one ``torch.save`` file.
+    """The tensors of one `torch.save` file.
 
     One that is damaged, of torch before 1.6, or holds anything but tensors is a ValueError.
     """
@@ -63,7 +63,7 @@ class TorchFile:
         return self._tensors[name].shape
 
     def dtype(self, name: str) -> str:
-        """Element type of one tensor, for example ``BF16``."""
+        """Element type of one tensor, for example `BF16`."""
         return self._tensors[name].dtype
 
     def read(self, name: str) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The pickle inside a ``torch.save`` file, read as data.
+"""The pickle inside a `torch.save` file, read as data.
 
 A pickle is a program that may call whatever it names. Python's own machine runs it here, with
-three restrictions. It may have only the instructions that a saved ``state_dict`` needs. Its names
+three restrictions. It may have only the instructions that a saved `state_dict` needs. Its names
 are looked up in a list of a few, which stand for themselves: nothing is imported, and calling one
 describes a tensor. And its dictionaries take names alone. So a checkpoint that carries code is
 refused, not run.
@@ -51,10 +51,10 @@ _MAKE_ENTRIES = b"c%b\n%b\n)R" % tuple(ORDERED_DICT.encode().split(b"."))
 
 
 class StoredTensor(NamedTuple):
-    """Where one tensor's elements lie: in the archive's ``data/{record}``, of so many elements.
+    """Where one tensor's elements lie: in the archive's `data/{record}`, of so many elements.
 
     The offset is the index of the first there, the strides are elements between neighbours along
-    each axis, and the type is for example ``BF16``.
+    each axis, and the type is for example `BF16`.
     """
 
     record: str
@@ -66,7 +66,7 @@ class StoredTensor(NamedTuple):
 
 
 def parse_state_dict(pickled: bytes) -> dict[str, StoredTensor]:
-    """Name -> description of each tensor of the pickle of a ``state_dict``.
+    """Name -> description of each tensor of the pickle of a `state_dict`.
 
     It is not yet checked against the storages' sizes. A pickle that names anything else than
     tensors, is damaged, or holds no dictionary of tensors is a ValueError.
@@ -131,7 +131,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Storage(NamedTuple):
-    """A run of elements that tensors may share; the fields are those of ``StoredTensor``."""
+    """A run of elements that tensors may share; the fields are those of `StoredTensor`."""
 
     record: str
     dtype: str

@@ -5,10 +5,10 @@ All numbers are little-endian. A file has, in this order:
 ====================  =========  ==========================================================
 field                 bytes      content
 ====================  =========  ==========================================================
-magic                 8          ``LORENJNL``
+magic                 8          `LORENJNL`
 version               2          1, or 2 where losses are float64
 length of the header  4          h
-header                h          a JSON object in UTF-8; ``losses`` in it is ``[K, S]``
+header                h          a JSON object in UTF-8; `losses` in it is `[K, S]`
 checksum              4          CRC-32 of all bytes before it
 ====================  =========  ==========================================================
 

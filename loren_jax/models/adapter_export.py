@@ -40,28 +40,28 @@ def export_adapter(
     alpha: float,
     overwrite: bool = False,
 ) -> Path:
-    """Writes adapters as PEFT does: ``adapter_config.json`` and ``adapter_model.safetensors``.
+    """Writes adapters as PEFT does: `adapter_config.json` and `adapter_model.safetensors`.
 
     What was trained in full goes with them, and what the base model does not have, as a new head:
-    PEFT calls these modules ``modules_to_save``.
+    PEFT calls these modules `modules_to_save`.
 
     Args:
-        directory: The directory to create, all or nothing.
-        config: The model's configuration.
-        adapters: As ``loren_jax.lora.init`` makes them.
-        params: The model's parameters with the adapters merged.
-        base: The tensors of the base model.
-        base_name: Its name, for PEFT to find it by.
-        rank: r.
-        alpha: The adapters are scaled by ``alpha / r``.
-        overwrite: Whether an existing directory may be replaced.
+      directory: The directory to create, all or nothing.
+      config: The model's configuration.
+      adapters: As `loren_jax.lora.init` makes them.
+      params: The model's parameters with the adapters merged.
+      base: The tensors of the base model.
+      base_name: Its name, for PEFT to find it by.
+      rank: r.
+      alpha: The adapters are scaled by `alpha / r`.
+      overwrite: Whether an existing directory may be replaced.
 
     Returns:
-        The directory.
+      The directory.
 
     Raises:
-        FileExistsError: If the directory is in use and ``overwrite`` is false.
-        NoPlaceError: If PEFT cannot hold what was trained, as a bias of an adapted matrix.
+      FileExistsError: If the directory is in use and `overwrite` is false.
+      NoPlaceError: If PEFT cannot hold what was trained, as a bias of an adapted matrix.
     """
     table = family_of(config).weight_table(config)
     rows = {row.path: row for row in table.rows}

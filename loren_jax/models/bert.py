@@ -23,22 +23,21 @@ MEAN_POOLED = "mean_pooled_bert"
 class BertConfig(EncoderConfig):
     """Shape and options of a BERT; the fields carry Hugging Face's names.
 
-    Those of ``EncoderConfig``, of which ``pooling`` is ``cls`` for BERT's own pooler (dense and
-    tanh on the first token) or ``mean`` for the average of the unmasked last hidden states, and:
+    Those of `EncoderConfig`, of which `pooling` is `cls` for BERT's own pooler (dense and
+    tanh on the first token) or `mean` for the average of the unmasked last hidden states, and:
 
     Attributes:
-        type_vocab_size: Number of segment kinds.
+      type_vocab_size: Number of segment kinds.
 
-    Example:
-        >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
-        ...     num_attention_heads=2, intermediate_size=8)
-        >>> config.head_size
-        2
-        >>> BertConfig.from_hugging_face({"position_embedding_type": "relative_key"})
-        Traceback (most recent call last):
-        ...
-        ValueError: position_embedding_type='relative_key' is not supported; use a checkpoint
-        with position_embedding_type='absolute'
+    >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+    ...     num_attention_heads=2, intermediate_size=8)
+    >>> config.head_size
+    2
+    >>> BertConfig.from_hugging_face({"position_embedding_type": "relative_key"})
+    Traceback (most recent call last):
+    ...
+    ValueError: position_embedding_type='relative_key' is not supported; use a checkpoint
+    with position_embedding_type='absolute'
     """
 
     type_vocab_size: int = 2
@@ -50,15 +49,14 @@ class BertNetwork(Encoder):
     """A BERT encoder with a classifier or a masked language model on top.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
 
-    Example:
-        >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
-        ...     num_attention_heads=2, intermediate_size=8, num_labels=3)
-        >>> model = nnx.eval_shape(lambda: BertNetwork(config, rngs=nnx.Rngs(0)))
-        >>> model.layers.attention.query.kernel.shape  # two layers
-        (2, 4, 4)
+    >>> config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+    ...     num_attention_heads=2, intermediate_size=8, num_labels=3)
+    >>> model = nnx.eval_shape(lambda: BertNetwork(config, rngs=nnx.Rngs(0)))
+    >>> model.layers.attention.query.kernel.shape  # two layers
+    (2, 4, 4)
     """
 
     def __init__(self, config: BertConfig, *, rngs: nnx.Rngs):
@@ -103,7 +101,7 @@ def bert_rows(prefix: str) -> list[WeightRow]:
 
 
 def _weight_table(config: BertConfig) -> WeightTable:
-    """Total for ``BertModel`` and ``BertFor-SequenceClassification, -MaskedLM, -PreTraining``."""
+    """Total for `BertModel` and `BertFor-SequenceClassification, -MaskedLM, -PreTraining`."""
     head = WeightRow.linear("classifier", "classifier")
     unused = ["cls.seq_relationship.*", "cls.predictions.*"]
     if config.head == "language_model":

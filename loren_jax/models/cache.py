@@ -22,8 +22,8 @@ class Cache(NamedTuple):
     """Keys and values of all layers, as the layers multiply with them: no head is repeated.
 
     Attributes:
-        key: As the scores are made of it, turned if the family turns it; (L, B, K, S, H).
-        value: Of the same shape.
+      key: As the scores are made of it, turned if the family turns it; (L, B, K, S, H).
+      value: Of the same shape.
     """
 
     key: Float[Array, "L B K S H"]
@@ -45,12 +45,12 @@ class Places(NamedTuple):
     """Where the new tokens of a call stand in their rows, and what they may read.
 
     Attributes:
-        new: Place of each new token, counted from the left edge of the row, the same in all rows.
-        position: Which token of the text each is, for an embedding of positions: one row for all
-            rows where they agree; -1 where it stands for padding.
-        read: Which places hold a token that may be read: of the new tokens alone if nothing was
-            read before, else of all places that there is room for.
-        earlier: Whether other tokens were read before, whose keys and values a cache holds.
+      new: Place of each new token, counted from the left edge of the row, the same in all rows.
+      position: Which token of the text each is, for an embedding of positions: one row for all
+        rows where they agree; -1 where it stands for padding.
+      read: Which places hold a token that may be read: of the new tokens alone if nothing was
+        read before, else of all places that there is room for.
+      earlier: Whether other tokens were read before, whose keys and values a cache holds.
     """
 
     new: Int[Array | np.ndarray, " T"]
@@ -68,9 +68,8 @@ class Places(NamedTuple):
     def counted(cls, attention_mask: Array | np.ndarray) -> "Places":
         """Of texts that are read at once, with positions that count what is no padding.
 
-        Example:
-            >>> Places.counted(np.array([[0, 1, 1]])).position.tolist()
-            [[-1, 0, 1]]
+        >>> Places.counted(np.array([[0, 1, 1]])).position.tolist()
+        [[-1, 0, 1]]
         """
         read = jnp.asarray(attention_mask != 0)
         return cls(np.arange(read.shape[1]), jnp.cumsum(read, axis=1) * read - 1, read)
@@ -109,10 +108,10 @@ class Memory:
     """What is remembered while a network, or one layer of it, is applied to some tokens.
 
     Attributes:
-        earlier: Keys and values of earlier tokens; None if there are none. Those of a layer have no
-            axis L.
-        room: Places that the new ones are to have room for; None for their own.
-        new: Those of the new tokens, once the attention has handed them in.
+      earlier: Keys and values of earlier tokens; None if there are none. Those of a layer have no
+        axis L.
+      room: Places that the new ones are to have room for; None for their own.
+      new: Those of the new tokens, once the attention has handed them in.
     """
 
     new: Cache

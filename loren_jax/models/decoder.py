@@ -36,10 +36,10 @@ class DecoderConfig(NetworkConfig):
     """Fields of every decoder.
 
     Attributes:
-        tie_word_embeddings: Whether the output layer of the language model is the word embedding.
-        pad_token_id: Token that fills short sequences. A classifier reads the last unmasked token
-            that is another one; if this is None, the last unmasked one.
-        pooling: ``last``, the only one: the last token is the one that has read all others.
+      tie_word_embeddings: Whether the output layer of the language model is the word embedding.
+      pad_token_id: Token that fills short sequences. A classifier reads the last unmasked token
+        that is another one; if this is None, the last unmasked one.
+      pooling: `last`, the only one: the last token is the one that has read all others.
     """
 
     tie_word_embeddings: bool = True
@@ -54,7 +54,7 @@ class DecoderConfig(NetworkConfig):
 
 
 class Decoder(nnx.Module):
-    """Base of the decoders; a family adds its layers and ``hidden``.
+    """Base of the decoders; a family adds its layers and `hidden`.
 
     `width` is that of the word embedding and of the last hidden states.
     """
@@ -79,15 +79,15 @@ class Decoder(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Last hidden state of every token.
 
-        The layers get the mask of ``places``, and go through ``scanned`` with the memory.
+        The layers get the mask of `places`, and go through `scanned` with the memory.
         """
 
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``MaskedNetwork.encode``.
+        """Last hidden state of every token; see `MaskedNetwork.encode`.
 
-        Decoders know no segments, and leave ``token_type_ids`` alone.
+        Decoders know no segments, and leave `token_type_ids` alone.
         """
         check_length(input_ids, self.max_length)
         return self.hidden(input_ids, self.text_places(attention_mask))
@@ -102,15 +102,15 @@ class Decoder(nnx.Module):
         """Last hidden state of tokens behind earlier ones, and what is to be remembered of them.
 
         Args:
-            input_ids: The new tokens.
-            places: Where they stand. All of a text must be counted in the same way, so that the
-                positions of new tokens go on where those of the earlier ones end.
-            earlier: Keys and values of the earlier tokens, with room for all places of the text.
-            room: Places that what is to be remembered has room for; None for those of the tokens.
+          input_ids: The new tokens.
+          places: Where they stand. All of a text must be counted in the same way, so that the
+            positions of new tokens go on where those of the earlier ones end.
+          earlier: Keys and values of the earlier tokens, with room for all places of the text.
+          room: Places that what is to be remembered has room for; None for those of the tokens.
 
         Returns:
-            The hidden states, and the keys and values of the new tokens, which ``earlier`` does not
-            have yet.
+          The hidden states, and the keys and values of the new tokens, which `earlier` does not
+          have yet.
         """
         memory = Memory(earlier, room)
         return self.hidden(input_ids, places, memory), memory.new
@@ -118,11 +118,11 @@ class Decoder(nnx.Module):
     def __call__(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B C"] | Float[Array, "B T V"]:
-        """Logits of the head; the arguments are those of ``encode``.
+        """Logits of the head; the arguments are those of `encode`.
 
         Returns:
-            Class logits (B, C), or the logits (B, T, V) of the token that follows each, in float32
-            as those of an encoder.
+          Class logits (B, C), or the logits (B, T, V) of the token that follows each, in float32
+          as those of an encoder.
         """
         x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
         if self.head == "language_model":
@@ -166,7 +166,7 @@ class Decoder(nnx.Module):
         token_type_ids: Tokens | None,
         token_ids: Int[Array | np.ndarray, " C"],
     ) -> Float[Array, "B C"]:
-        """Logits of a few tokens as the one that follows the text; see ``MaskedNetwork.choices``.
+        """Logits of a few tokens as the one that follows the text; see `MaskedNetwork.choices`.
 
         Those of the other tokens of the vocabulary are not computed.
         """
@@ -183,9 +183,8 @@ class Decoder(nnx.Module):
 def last_true(flags: Bool[Array, "B T"]) -> Int[Array, " B"]:
     """Position of the last true flag of every row, 0 where there is none.
 
-    Example:
-        >>> last_true(jnp.array([[True, True, False], [False, False, False]])).tolist()
-        [1, 0]
+    >>> last_true(jnp.array([[True, True, False], [False, False, False]])).tolist()
+    [1, 0]
     """
     return jnp.argmax(np.arange(flags.shape[1])[None, :] * flags, axis=1)
 
@@ -221,19 +220,18 @@ def span_loss(logits: Float[Array, "B T V"], input_ids: Tokens, span: Mask) -> F
     """Cross-entropy of the tokens of a span, each predicted from those before it.
 
     Args:
-        logits: Of the token that follows each, as a language model's ``apply`` gives them.
-        input_ids: The text.
-        span: Non-zero at the tokens that are to be predicted: an answer, or all that is no padding.
-            The first token of a row has nothing before it and never counts.
+      logits: Of the token that follows each, as a language model's `apply` gives them.
+      input_ids: The text.
+      span: Non-zero at the tokens that are to be predicted: an answer, or all that is no padding.
+        The first token of a row has nothing before it and never counts.
 
     Returns:
-        Mean over the tokens of all rows' spans in nats, float32; 0 if there are none.
+      Mean over the tokens of all rows' spans in nats, float32; 0 if there are none.
 
-    Example:
-        >>> logits = jnp.zeros((1, 3, 4))
-        >>> ids = jnp.array([[0, 1, 2]])
-        >>> round(float(span_loss(logits, ids, jnp.array([[0, 0, 1]]))), 4)  # log 4
-        1.3863
+    >>> logits = jnp.zeros((1, 3, 4))
+    >>> ids = jnp.array([[0, 1, 2]])
+    >>> round(float(span_loss(logits, ids, jnp.array([[0, 0, 1]]))), 4)  # log 4
+    1.3863
     """
     wide = logits[:, :-1].astype(jnp.promote_types(logits.dtype, jnp.float32))
     targets_BxT = jnp.asarray(input_ids)[:, 1:]

@@ -27,9 +27,9 @@ class Answers(NamedTuple):
     """What a model answers to a batch of prompts.
 
     Attributes:
-        tokens: The new tokens, without the prompts; padding behind the end of a row.
-        lengths: How many they are, an end token included.
-        ended: Whether an end token came; else the row is cut off.
+      tokens: The new tokens, without the prompts; padding behind the end of a row.
+      lengths: How many they are, an end token included.
+      ended: Whether an end token came; else the row is cut off.
     """
 
     tokens: Int[Array, "B N"]
@@ -42,10 +42,10 @@ class Decoding:
     """How answers are written.
 
     Attributes:
-        max_new_tokens: Most tokens of an answer, at least one.
-        stop_tokens: Tokens behind which an answer ends.
-        pad_id: What stands behind the end of an answer.
-        sampling: How a token is chosen.
+      max_new_tokens: Most tokens of an answer, at least one.
+      stop_tokens: Tokens behind which an answer ends.
+      pad_id: What stands behind the end of an answer.
+      sampling: How a token is chosen.
     """
 
     max_new_tokens: int
@@ -63,10 +63,10 @@ class Draft(NamedTuple):
     """Answers that are being written.
 
     Attributes:
-        written: Number of new tokens of the rows that have not ended.
-        answers: So far.
-        cache: Keys and values of all tokens but the last new one.
-        read: Which places hold a token and not padding, or will.
+      written: Number of new tokens of the rows that have not ended.
+      answers: So far.
+      cache: Keys and values of all tokens but the last new one.
+      read: Which places hold a token and not padding, or will.
     """
 
     written: Int[Array, ""]
@@ -79,8 +79,8 @@ class Noise(NamedTuple):
     """Where the noise of draws comes from.
 
     Attributes:
-        key: Of the call.
-        rows: Number of each row's prompt, by which its noise is known.
+      key: Of the call.
+      rows: Number of each row's prompt, by which its noise is known.
     """
 
     key: Key[Array, ""]
@@ -98,35 +98,34 @@ def decode(
     rows: Int[Array | np.ndarray, " B"] | None = None,
     limit: Int[Array, ""] | int | None = None,
 ) -> Answers:
-    """A decoder's answers to prompts: a pure function, for ``jax.jit`` and any transformation.
+    """A decoder's answers to prompts: a pure function, for `jax.jit` and any transformation.
 
-    Under ``jax.vmap`` over parameters or directions it is one loop for all, which ends when all
-    have. Inside of ``evaluation.perturbed`` no perturbed weight is built.
+    Under `jax.vmap` over parameters or directions it is one loop for all, which ends when all
+    have. Inside of `evaluation.perturbed` no perturbed weight is built.
 
     Args:
-        config: Of a decoder with the head of a language model.
-        params: Its parameters.
-        prompt_ids: The prompts, padded on the left.
-        prompt_mask: Non-zero where there is no padding. A row of padding alone has no answer.
-        options: How to write.
-        key: Seed or key of the draws.
-        rows: Number of each row's prompt; by default its place in the batch. The noise of a draw
-            depends on the key, this number and the place in the answer: not on the other rows, and
-            not on the parameters.
-        limit: Most new tokens, as a number that a program may be given; at most, and by default,
-            ``options.max_new_tokens``.
+      config: Of a decoder with the head of a language model.
+      params: Its parameters.
+      prompt_ids: The prompts, padded on the left.
+      prompt_mask: Non-zero where there is no padding. A row of padding alone has no answer.
+      options: How to write.
+      key: Seed or key of the draws.
+      rows: Number of each row's prompt; by default its place in the batch. The noise of a draw
+        depends on the key, this number and the place in the answer: not on the other rows, and
+        not on the parameters.
+      limit: Most new tokens, as a number that a program may be given; at most, and by default,
+        `options.max_new_tokens`.
 
     Returns:
-        The answers.
+      The answers.
 
-    Example:
-        >>> from loren_jax.models import GPT2Config, init_params
-        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1, n_positions=8,
-        ...     head="language_model")
-        >>> ids = jnp.array([[0, 3], [1, 2]])
-        >>> answers = decode(config, init_params(config), ids, ids != 0, Decoding(max_new_tokens=3))
-        >>> answers.tokens.shape, answers.lengths.tolist()
-        ((2, 3), [3, 3])
+    >>> from loren_jax.models import GPT2Config, init_params
+    >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1, n_positions=8,
+    ...     head="language_model")
+    >>> ids = jnp.array([[0, 3], [1, 2]])
+    >>> answers = decode(config, init_params(config), ids, ids != 0, Decoding(max_new_tokens=3))
+    >>> answers.tokens.shape, answers.lengths.tolist()
+    ((2, 3), [3, 3])
     """
     rows = jnp.arange(prompt_ids.shape[0]) if rows is None else jnp.asarray(rows)
     source = Noise(noise.run_key(key), rows)

@@ -25,12 +25,11 @@ from loren_jax.models.weights import WeightRow, WeightTable
 class DistilBertConfig(EncoderConfig):
     """Shape and options of a DistilBERT, under the names that BERT's have.
 
-    Example:
-        >>> raw = {"vocab_size": 8, "dim": 4, "n_layers": 1, "n_heads": 3, "hidden_dim": 8}
-        >>> DistilBertConfig.from_hugging_face(raw)
-        Traceback (most recent call last):
-        ...
-        ValueError: dim=4 must be a multiple of n_heads=3
+    >>> raw = {"vocab_size": 8, "dim": 4, "n_layers": 1, "n_heads": 3, "hidden_dim": 8}
+    >>> DistilBertConfig.from_hugging_face(raw)
+    Traceback (most recent call last):
+    ...
+    ValueError: dim=4 must be a multiple of n_heads=3
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {
@@ -46,8 +45,8 @@ class DistilBertNetwork(Encoder):
     """A DistilBERT encoder with a classifier or a masked language model on top.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
     def __init__(self, config: DistilBertConfig, *, rngs: nnx.Rngs):
@@ -60,7 +59,7 @@ _LAYER = "distilbert.transformer.layer.{layer}"
 
 
 def _weight_table(config: DistilBertConfig) -> WeightTable:
-    """Total for ``DistilBertModel`` and ``DistilBertFor-SequenceClassification, -MaskedLM``."""
+    """Total for `DistilBertModel` and `DistilBertFor-SequenceClassification, -MaskedLM`."""
     norm, dense = WeightRow.norm, WeightRow.linear
     embeddings = "distilbert.embeddings"
     rows = [

@@ -40,16 +40,16 @@ class EncoderConfig(NetworkConfig):
     """Shape and options of an encoder; the fields carry the names that BERT gave them.
 
     Attributes:
-        hidden_size: Width D of the residual stream.
-        num_hidden_layers: Number of encoder layers.
-        num_attention_heads: Heads per layer; must divide ``hidden_size``.
-        intermediate_size: Width of the hidden layer of the MLP.
-        max_position_embeddings: Rows of the position embedding.
-        layer_norm_eps: Added to the variance in every layer norm.
-        hidden_act: Activation of the MLP, a key of ``ACTIVATIONS``.
-        mask_token_id: Token that a masked language model answers at.
-        tie_word_embeddings: Whether the output layer of the language model is the word embedding;
-            there is no language model of ours where it is not.
+      hidden_size: Width D of the residual stream.
+      num_hidden_layers: Number of encoder layers.
+      num_attention_heads: Heads per layer; must divide `hidden_size`.
+      intermediate_size: Width of the hidden layer of the MLP.
+      max_position_embeddings: Rows of the position embedding.
+      layer_norm_eps: Added to the variance in every layer norm.
+      hidden_act: Activation of the MLP, a key of `ACTIVATIONS`.
+      mask_token_id: Token that a masked language model answers at.
+      tie_word_embeddings: Whether the output layer of the language model is the word embedding;
+        there is no language model of ours where it is not.
     """
 
     hidden_size: int
@@ -151,7 +151,7 @@ class MaskedNetwork(nnx.Module):
 
     config: Any
     embeddings: Any
-    """A module whose ``word`` is the embedding of the tokens."""
+    """A module whose `word` is the embedding of the tokens."""
     masked_lm: Callable[..., Array]
 
     @abstractmethod
@@ -173,12 +173,12 @@ class MaskedNetwork(nnx.Module):
     def __call__(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B C"] | Float[Array, "B T V"]:
-        """Logits; the arguments are those of ``encode``.
+        """Logits; the arguments are those of `encode`.
 
         Returns:
-            Class logits (B, C), or those of all tokens (B, T, V) from a language model; in float32
-            also when the parameters are not: the differences between losses that a zeroth-order
-            step lives on are smaller than a bfloat16 can tell.
+          Class logits (B, C), or those of all tokens (B, T, V) from a language model; in float32
+          also when the parameters are not: the differences between losses that a zeroth-order
+          step lives on are smaller than a bfloat16 can tell.
         """
         x_BxTxD = self.encode(input_ids, attention_mask, token_type_ids)
         if self.config.head == "language_model":
@@ -211,8 +211,8 @@ class MaskedNetwork(nnx.Module):
 class Encoder(MaskedNetwork):
     """Embeddings and layers, and the head of a masked language model if that is asked for.
 
-    A family adds its ``classifier``, and may count positions in its own way. There are kinds of
-    `segments`; with less than two, ``token_type_ids`` are not looked at. `lm_activation` is that of
+    A family adds its `classifier`, and may count positions in its own way. There are kinds of
+    `segments`; with less than two, `token_type_ids` are not looked at. `lm_activation` is that of
     the masked language model's head.
     """
 
@@ -248,7 +248,7 @@ class Encoder(MaskedNetwork):
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``MaskedNetwork.encode``."""
+        """Last hidden state of every token; see `MaskedNetwork.encode`."""
         check_length(input_ids, self.config.max_length)
         ids_BxT, read_BxT = jnp.asarray(input_ids), jnp.asarray(attention_mask != 0)
         kinds_BxT = None if token_type_ids is None else jnp.asarray(token_type_ids)

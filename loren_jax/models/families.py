@@ -1,7 +1,7 @@
 """The families of networks that a checkpoint can belong to, and the form they share.
 
 The rest of the library sees one form only: a pure function of a nested dictionary of arrays. A new
-family adds a file with its configuration, network and weight table, and one entry to ``FAMILIES``.
+family adds a file with its configuration, network and weight table, and one entry to `FAMILIES`.
 """
 
 import functools
@@ -49,18 +49,18 @@ FAMILIES: Mapping[str, Family] = {
     "gemma3_text": GEMMA3_TEXT,
     "smollm3": SMOLLM3,
 }
-"""``model_type`` of ``config.json`` -> what the library knows of it."""
+"""`model_type` of `config.json` -> what the library knows of it."""
 
 
 class Classifier(NamedTuple):
     """A text classifier as a pure function and its parameters.
 
     Attributes:
-        config: The family's configuration.
-        apply: ``apply(params, input_ids, attention_mask, token_type_ids=None) -> logits``, with
-            (B, T) inputs and (B, C) logits; pure, for ``jax.jit`` and any other transformation.
-        params: Nested dictionary of arrays.
-        label_names: Names of the C classes.
+      config: The family's configuration.
+      apply: `apply(params, input_ids, attention_mask, token_type_ids=None) -> logits`, with
+        (B, T) inputs and (B, C) logits; pure, for `jax.jit` and any other transformation.
+      params: Nested dictionary of arrays.
+      label_names: Names of the C classes.
     """
 
     config: Any
@@ -73,11 +73,11 @@ class LanguageModel(NamedTuple):
     """A causal or masked language model as a pure function and its parameters.
 
     Attributes:
-        config: The family's configuration.
-        apply: ``apply(params, input_ids, attention_mask, token_type_ids=None) -> logits``, with
-            (B, T) inputs and (B, T, V) logits: of the next token in a causal model, of the token
-            itself in a masked one.
-        params: Nested dictionary of arrays.
+      config: The family's configuration.
+      apply: `apply(params, input_ids, attention_mask, token_type_ids=None) -> logits`, with
+        (B, T) inputs and (B, T, V) logits: of the next token in a causal model, of the token
+        itself in a masked one.
+      params: Nested dictionary of arrays.
     """
 
     config: Any
@@ -86,13 +86,12 @@ class LanguageModel(NamedTuple):
 
 
 def family_described(raw: Mapping[str, Any]) -> Family:
-    """The family that a parsed ``config.json`` is of, by its type or else by its class.
+    """The family that a parsed `config.json` is of, by its type or else by its class.
 
     A ValueError if it is none of ours, or the file tells neither.
 
-    Example:
-        >>> family_described({"architectures": ["BertForMaskedLM"]}).config.__name__
-        'BertConfig'
+    >>> family_described({"architectures": ["BertForMaskedLM"]}).config.__name__
+    'BertConfig'
     """
     model_type = described_type(raw)
     if model_type == MEAN_POOLED:
@@ -112,13 +111,13 @@ def family_of(config: Any) -> Family:
     """The family that a configuration belongs to.
 
     Args:
-        config: A configuration of any family.
+      config: A configuration of any family.
 
     Returns:
-        The family.
+      The family.
 
     Raises:
-        TypeError: If no family has configurations of this type.
+      TypeError: If no family has configurations of this type.
     """
     for family in FAMILIES.values():
         if isinstance(config, family.config):
@@ -128,13 +127,13 @@ def family_of(config: Any) -> Family:
 
 
 def model_type_of(config: Any) -> str:
-    """What ``config.json`` calls the family of a configuration."""
+    """What `config.json` calls the family of a configuration."""
     family = family_of(config)
     return next(name for name, known in FAMILIES.items() if known is family)
 
 
 def abstract_params(config: NetworkConfig) -> dict[str, Any]:
-    """Shapes of the parameters, nested ``jax.ShapeDtypeStruct``; nothing is computed."""
+    """Shapes of the parameters, nested `jax.ShapeDtypeStruct`; nothing is computed."""
     return nnx.to_pure_dict(_abstract_network(config)[1])
 
 
@@ -142,11 +141,11 @@ def bind(config: NetworkConfig, params: Mapping[str, Any]) -> Any:
     """The network as a Flax NNX module that holds these parameters.
 
     Args:
-        config: A configuration of any family.
-        params: Nested dictionary of arrays.
+      config: A configuration of any family.
+      params: Nested dictionary of arrays.
 
     Returns:
-        The module, for what ``apply`` does not give, such as hidden states.
+      The module, for what `apply` does not give, such as hidden states.
     """
     return nnx.merge(_abstract_network(config)[0], params)
 
@@ -158,10 +157,10 @@ def apply_function(config: NetworkConfig) -> Callable[..., jax.Array]:
     Cached, so that equal configurations give the same function and a jitted caller compiles once.
 
     Args:
-        config: A configuration of any family.
+      config: A configuration of any family.
 
     Returns:
-        ``apply(params, input_ids, attention_mask, token_type_ids=None) -> logits``.
+      `apply(params, input_ids, attention_mask, token_type_ids=None) -> logits`.
     """
 
     def apply(params, input_ids, attention_mask, token_type_ids=None):
@@ -173,26 +172,25 @@ def apply_function(config: NetworkConfig) -> Callable[..., jax.Array]:
 def choice_function(config: NetworkConfig, token_ids: Sequence[int]) -> Callable[..., jax.Array]:
     """A language model's logits of a few tokens at the place of the answer, as a pure function.
 
-    Cached like ``apply_function``.
+    Cached like `apply_function`.
 
     Args:
-        config: A configuration of any family, with the head of a language model.
-        token_ids: The C tokens to choose from, each a number of the vocabulary.
+      config: A configuration of any family, with the head of a language model.
+      token_ids: The C tokens to choose from, each a number of the vocabulary.
 
     Returns:
-        ``apply(params, input_ids, attention_mask, token_type_ids=None) -> logits`` (B, C).
+      `apply(params, input_ids, attention_mask, token_type_ids=None) -> logits` (B, C).
 
     Raises:
-        ValueError: If the configuration has no such head, the masked model no mask token, or the
-            tokens are not different numbers of the vocabulary.
+      ValueError: If the configuration has no such head, the masked model no mask token, or the
+        tokens are not different numbers of the vocabulary.
 
-    Example:
-        >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
-        ...     num_attention_heads=2, intermediate_size=8, head="language_model", mask_token_id=3)
-        >>> choice_function(config, [5, 9])
-        Traceback (most recent call last):
-        ...
-        ValueError: token_ids=[5, 9] must be different numbers from 0 to 7
+    >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+    ...     num_attention_heads=2, intermediate_size=8, head="language_model", mask_token_id=3)
+    >>> choice_function(config, [5, 9])
+    Traceback (most recent call last):
+    ...
+    ValueError: token_ids=[5, 9] must be different numbers from 0 to 7
     """
     tokens = tuple(int(token) for token in token_ids)
     if config.head != "language_model":
@@ -224,25 +222,24 @@ def prediction_function(config: NetworkConfig) -> Callable[..., jax.Array]:
     """A causal language model's logits at a few places of each row, as a pure function.
 
     Those of the other places are not computed, which are most of the memory of a short answer
-    behind a long prompt. Cached like ``apply_function``.
+    behind a long prompt. Cached like `apply_function`.
 
     Args:
-        config: A configuration of a decoder, with the head of a language model.
+      config: A configuration of a decoder, with the head of a language model.
 
     Returns:
-        ``apply(params, input_ids, attention_mask, positions) -> logits`` (B, S, V) of the tokens
-        that follow the S ``positions`` of each row.
+      `apply(params, input_ids, attention_mask, positions) -> logits` (B, S, V) of the tokens
+      that follow the S `positions` of each row.
 
     Raises:
-        ValueError: If it is no decoder, or has no such head.
+      ValueError: If it is no decoder, or has no such head.
 
-    Example:
-        >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
-        ...     num_attention_heads=2, intermediate_size=8)
-        >>> prediction_function(config)
-        Traceback (most recent call last):
-        ...
-        ValueError: model: a BertConfig with head='classification' predicts no next token; ...
+    >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+    ...     num_attention_heads=2, intermediate_size=8)
+    >>> prediction_function(config)
+    Traceback (most recent call last):
+    ...
+    ValueError: model: a BertConfig with head='classification' predicts no next token; ...
     """
     if not issubclass(family_of(config).network, Decoder) or config.head != "language_model":
         raise ValueError(
@@ -265,19 +262,18 @@ def init_params(
     """Random parameters to train from scratch: scales 1, biases 0, all others N(0, 0.02^2).
 
     Args:
-        config: A configuration of any family.
-        key: Seed or key.
-        dtype: Element type of the parameters; they are drawn in float32 and cast last.
+      config: A configuration of any family.
+      key: Seed or key.
+      dtype: Element type of the parameters; they are drawn in float32 and cast last.
 
     Returns:
-        Nested dictionary of arrays, for ``apply_function``.
+      Nested dictionary of arrays, for `apply_function`.
 
-    Example:
-        >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
-        ...     num_attention_heads=2, intermediate_size=8)
-        >>> ids = jnp.array([[1, 2, 3]])
-        >>> apply_function(config)(init_params(config), ids, jnp.ones_like(ids)).shape
-        (1, 2)
+    >>> config = BERT.config(vocab_size=8, hidden_size=4, num_hidden_layers=1,
+    ...     num_attention_heads=2, intermediate_size=8)
+    >>> ids = jnp.array([[1, 2, 3]])
+    >>> apply_function(config)(init_params(config), ids, jnp.ones_like(ids)).shape
+    (1, 2)
     """
     shapes = {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
     constant = {"scale": config.FRESH_SCALE, "bias": 0.0}

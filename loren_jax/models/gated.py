@@ -1,6 +1,6 @@
 """What Llama and its kin have in common: RMS norms, heads that turn, and a gated MLP.
 
-A family says in its own file what its ``config.json`` means, which of its dense layers have biases,
+A family says in its own file what its `config.json` means, which of its dense layers have biases,
 and of what kind each layer is: how far it reads and how its heads turn.
 
 Shape suffixes: B batch, T tokens, D hidden size.
@@ -43,19 +43,19 @@ ATTENTION, MLP = ("query", "key", "value", "output"), ("gate", "up", "down")
 
 @dataclass(frozen=True, kw_only=True)
 class GatedConfig(DecoderConfig):
-    """Fields of every family of this kind; they carry Hugging Face's names, save ``rotary``.
+    """Fields of every family of this kind; they carry Hugging Face's names, save `rotary`.
 
     Attributes:
-        hidden_size: Width D of the residual stream.
-        num_hidden_layers: Number of layers.
-        num_attention_heads: Heads per layer N.
-        intermediate_size: Width of the hidden layer of the MLP.
-        num_key_value_heads: Heads of keys and values K, a divisor of N; None for N.
-        head_dim: Width H of a head; None for ``hidden_size / num_attention_heads``.
-        max_position_embeddings: Longest sequence that the model was made for.
-        rms_norm_eps: Added to the mean square in every norm.
-        hidden_act: Activation of the MLP's gate, a key of ``ACTIVATIONS``.
-        rotary: How the heads turn with the position.
+      hidden_size: Width D of the residual stream.
+      num_hidden_layers: Number of layers.
+      num_attention_heads: Heads per layer N.
+      intermediate_size: Width of the hidden layer of the MLP.
+      num_key_value_heads: Heads of keys and values K, a divisor of N; None for N.
+      head_dim: Width H of a head; None for `hidden_size / num_attention_heads`.
+      max_position_embeddings: Longest sequence that the model was made for.
+      rms_norm_eps: Added to the mean square in every norm.
+      hidden_act: Activation of the MLP's gate, a key of `ACTIVATIONS`.
+      rotary: How the heads turn with the position.
     """
 
     hidden_size: int
@@ -112,7 +112,7 @@ class GatedConfig(DecoderConfig):
 
     @property
     def score_scale(self) -> float | None:
-        """What products of queries and keys are multiplied with; None for ``H ** -0.5``."""
+        """What products of queries and keys are multiplied with; None for `H ** -0.5`."""
         return None
 
     @property
@@ -132,7 +132,7 @@ class GatedConfig(DecoderConfig):
 
     @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parsed file with ``rotary``, which several of its entries describe."""
+        """The parsed file with `rotary`, which several of its entries describe."""
         rotary = Rotary.from_hugging_face(raw, theta=cls.THETA)
         return {**cls.UNSAID, **raw, "rotary": rotary}
 
@@ -142,10 +142,10 @@ class WindowedConfig(GatedConfig):
     """Fields of the families of which some layers may read the nearest tokens alone.
 
     Attributes:
-        sliding_window: How many tokens these layers read, the reading one included; None where all
-            layers read all tokens before.
-        layer_types: Type of every layer, ``full_attention`` or ``sliding_attention``; None where
-            all read all.
+      sliding_window: How many tokens these layers read, the reading one included; None where all
+        layers read all tokens before.
+      layer_types: Type of every layer, `full_attention` or `sliding_attention`; None where
+        all read all.
     """
 
     sliding_window: int | None = None
@@ -212,7 +212,7 @@ class GatedLayer(Layer):
 
 
 class GatedDecoder(Decoder):
-    """Embedding, layers and a norm; a family may have another ``layer`` and another ``embed``."""
+    """Embedding, layers and a norm; a family may have another `layer` and another `embed`."""
 
     layer: ClassVar[type[GatedLayer]] = GatedLayer
 
@@ -230,7 +230,7 @@ class GatedDecoder(Decoder):
     def hidden(
         self, input_ids: Tokens, places: Places, memory: Memory | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Decoder.hidden``.
+        """Last hidden state of every token; see `Decoder.hidden`.
 
         Heads turn by the place from the left edge; only differences matter.
         """

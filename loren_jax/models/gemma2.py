@@ -39,14 +39,14 @@ class GemmaNorm(RMSNorm):
 
 @dataclass(frozen=True, kw_only=True)
 class GemmaConfig(WindowedConfig):
-    """Fields of Gemma 2 and Gemma 3; they carry Hugging Face's names, save ``rotary``.
+    """Fields of Gemma 2 and Gemma 3; they carry Hugging Face's names, save `rotary`.
 
-    Those of ``WindowedConfig``, of which ``hidden_act`` is called ``hidden_activation``, and:
+    Those of `WindowedConfig`, of which `hidden_act` is called `hidden_activation`, and:
 
     Attributes:
-        query_pre_attn_scalar: Products of queries and keys are divided by its square root.
-        final_logit_softcapping: Bound of the language model's logits; None for none.
-        attention_bias: Whether the dense layers of the attention have biases.
+      query_pre_attn_scalar: Products of queries and keys are divided by its square root.
+      final_logit_softcapping: Bound of the language model's logits; None for none.
+      attention_bias: Whether the dense layers of the attention have biases.
     """
 
     head_dim: int | None = 256
@@ -91,16 +91,15 @@ class GemmaConfig(WindowedConfig):
 class Gemma2Config(GemmaConfig):
     """Shape and options of a Gemma 2.
 
-    The fields are those of ``GemmaConfig``, and:
+    The fields are those of `GemmaConfig`, and:
 
     Attributes:
-        attn_logit_softcapping: Bound of the products of queries and keys; None for none.
+      attn_logit_softcapping: Bound of the products of queries and keys; None for none.
 
-    Example:
-        >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 3,
-        ...     "intermediate_size": 8, "num_attention_heads": 4, "sliding_window": 2}
-        >>> [kind.window for kind in Gemma2Config.from_hugging_face(raw).kinds]
-        [2, None, 2]
+    >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 3,
+    ...     "intermediate_size": 8, "num_attention_heads": 4, "sliding_window": 2}
+    >>> [kind.window for kind in Gemma2Config.from_hugging_face(raw).kinds]
+    [2, None, 2]
     """
 
     max_position_embeddings: int = 8192
@@ -117,7 +116,7 @@ class Gemma2Config(GemmaConfig):
 
     @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parsed file with ``rotary`` and the types of the layers."""
+        """The parsed file with `rotary` and the types of the layers."""
         return cls.typed(raw, lambda layer: layer % 2 == 0)
 
 
@@ -153,8 +152,8 @@ class Gemma2Network(GemmaNetwork):
     """A Gemma 2 with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
 
@@ -168,7 +167,7 @@ FOUR_NORMS = {
 
 
 def _weight_table(config: Gemma2Config) -> WeightTable:
-    """Total for ``Gemma2ForSequenceClassification``, ``Gemma2ForCausalLM`` and ``Gemma2Model``."""
+    """Total for `Gemma2ForSequenceClassification`, `Gemma2ForCausalLM` and `Gemma2Model`."""
     return gated_table(config, FOUR_NORMS)
 
 

@@ -21,17 +21,16 @@ from loren_jax.models.weights import WeightTable
 class Gemma3TextConfig(GemmaConfig):
     """Shape and options of a Gemma 3.
 
-    The fields are those of ``GemmaConfig``, and:
+    The fields are those of `GemmaConfig`, and:
 
     Attributes:
-        local_rotary: How the heads turn in the layers that read a window.
+      local_rotary: How the heads turn in the layers that read a window.
 
-    Example:
-        >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 3,
-        ...     "intermediate_size": 8, "num_attention_heads": 4, "sliding_window_pattern": 2}
-        >>> config = Gemma3TextConfig.from_hugging_face(raw)
-        >>> [(kind.window, kind.rotary.theta) for kind in config.kinds]
-        [(4096, 10000.0), (None, 1000000.0), (4096, 10000.0)]
+    >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 3,
+    ...     "intermediate_size": 8, "num_attention_heads": 4, "sliding_window_pattern": 2}
+    >>> config = Gemma3TextConfig.from_hugging_face(raw)
+    >>> [(kind.window, kind.rotary.theta) for kind in config.kinds]
+    [(4096, 10000.0), (None, 1000000.0), (4096, 10000.0)]
     """
 
     max_position_embeddings: int = 131072
@@ -69,8 +68,8 @@ class Gemma3TextNetwork(GemmaNetwork):
     """A Gemma 3 with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
 
@@ -89,7 +88,7 @@ def text_part(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _weight_table(config: Gemma3TextConfig) -> WeightTable:
-    """Total for the text part of ``Gemma3ForConditionalGeneration`` too."""
+    """Total for the text part of `Gemma3ForConditionalGeneration` too."""
     table = gated_table(config, FOUR_NORMS)
     seeing = ("*vision_tower.*", "*multi_modal_projector.*")
     return table._replace(ignored=(*table.ignored, *seeing))

@@ -27,8 +27,8 @@ class Generated(NamedTuple):
     """What a model says to some prompts.
 
     Attributes:
-        tokens: The new ones for each prompt, without it; the last is a stop token if one came.
-        ended: Whether one came; else the text was cut off.
+      tokens: The new ones for each prompt, without it; the last is a stop token if one came.
+      ended: Whether one came; else the text was cut off.
     """
 
     tokens: list[list[int]]
@@ -85,35 +85,34 @@ def generate(
     a mesh.
 
     Args:
-        model: A decoder with the head of a language model.
-        prompts: The text so far, at least one token; or several texts.
-        max_new_tokens: Most tokens to add to a prompt, at least one.
-        stop_tokens: Tokens behind which a text ends.
-        temperature: What the logits are divided by before a token is drawn; 0 takes the likeliest.
-        top_k: Draw among the so many likeliest; None for all.
-        top_p: Draw among the fewest tokens that have this much of the probability; None for all.
-        key: Seed or key of the draws, which depend on it, on the number of the prompt and on the
-            place in the new text, but not on the other prompts.
-        batch_size: Prompts at a time; None for all. It changes no text.
+      model: A decoder with the head of a language model.
+      prompts: The text so far, at least one token; or several texts.
+      max_new_tokens: Most tokens to add to a prompt, at least one.
+      stop_tokens: Tokens behind which a text ends.
+      temperature: What the logits are divided by before a token is drawn; 0 takes the likeliest.
+      top_k: Draw among the so many likeliest; None for all.
+      top_p: Draw among the fewest tokens that have this much of the probability; None for all.
+      key: Seed or key of the draws, which depend on it, on the number of the prompt and on the
+        place in the new text, but not on the other prompts.
+      batch_size: Prompts at a time; None for all. It changes no text.
 
     Returns:
-        The new tokens of one prompt, without it; of several prompts a ``Generated``.
+      The new tokens of one prompt, without it; of several prompts a `Generated`.
 
     Raises:
-        ValueError: If the model is no decoder with that head, a prompt is empty or has a token
-            that is none of the model's, a text would be longer than the model has positions, or an
-            option is out of its range.
+      ValueError: If the model is no decoder with that head, a prompt is empty or has a token
+        that is none of the model's, a text would be longer than the model has positions, or an
+        option is out of its range.
 
-    Example:
-        >>> from loren_jax.models import GPT2Config, apply_function, init_params
-        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1, n_positions=8,
-        ...     head="language_model")
-        >>> model = LanguageModel(config, apply_function(config), init_params(config))
-        >>> len(generate(model, [1, 2], max_new_tokens=3))
-        3
-        >>> found = generate(model, [[1, 2], [5]], max_new_tokens=3, temperature=1.0, key=7)
-        >>> [len(tokens) for tokens in found.tokens], found.ended
-        ([3, 3], [False, False])
+    >>> from loren_jax.models import GPT2Config, apply_function, init_params
+    >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=1, n_head=1, n_positions=8,
+    ...     head="language_model")
+    >>> model = LanguageModel(config, apply_function(config), init_params(config))
+    >>> len(generate(model, [1, 2], max_new_tokens=3))
+    3
+    >>> found = generate(model, [[1, 2], [5]], max_new_tokens=3, temperature=1.0, key=7)
+    >>> [len(tokens) for tokens in found.tokens], found.ended
+    ([3, 3], [False, False])
     """
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     several = len(prompts) > 0 and not isinstance(prompts[0], int | np.integer)
@@ -136,7 +135,7 @@ def batches(
     key: Any = 0,
     batch_size: int | None = None,
 ) -> Iterator[tuple[int, list[int], bool]]:
-    """What ``generate`` gives, batch by batch: number of the prompt, new tokens, whether they end.
+    """What `generate` gives, batch by batch: number of the prompt, new tokens, whether they end.
 
     Prompts of similar lengths are together, the longest first, so that what takes the most memory
     is not what comes last. A last batch that is not full is filled up with rows of padding.
@@ -163,7 +162,7 @@ def stream(
     sampling: Sampling = GREEDY,
     key: Any = 0,
 ) -> Iterator[int]:
-    """The tokens that ``generate`` gives for one prompt, each as soon as it is there."""
+    """The tokens that `generate` gives for one prompt, each as soon as it is there."""
     options = checked(model.config, [prompt], max_new_tokens, stop_tokens, sampling)
     ids, mask = left_padded([prompt])
     first, following = _steps(model.config, options)
@@ -215,9 +214,8 @@ def checked(
 def rounded(length: int) -> int:
     """The length of the program that takes this one: at most a quarter longer, or 32.
 
-    Example:
-        >>> [rounded(length) for length in (1, 33, 128, 130, 1000)]
-        [32, 64, 128, 160, 1024]
+    >>> [rounded(length) for length in (1, 33, 128, 130, 1000)]
+    [32, 64, 128, 160, 1024]
     """
     unit = max(BUCKET, 2 ** (length.bit_length() - 1) // 4)
     return -(-length // unit) * unit
@@ -228,10 +226,9 @@ def left_padded(
 ) -> tuple[Int32[np.ndarray, "B T"], Bool[np.ndarray, "B T"]]:
     """Prompts as an array of rounded length, and where it has tokens of them.
 
-    Example:
-        >>> ids, mask = left_padded([[4, 5], [6]])
-        >>> ids.shape, ids[:, -2:].tolist(), mask.sum(axis=1).tolist()
-        ((2, 32), [[4, 5], [0, 6]], [2, 1])
+    >>> ids, mask = left_padded([[4, 5], [6]])
+    >>> ids.shape, ids[:, -2:].tolist(), mask.sum(axis=1).tolist()
+    ((2, 32), [[4, 5], [0, 6]], [2, 1])
     """
     length = rounded(max(map(len, prompts)))
     ids = np.zeros((len(prompts), length), np.int32)

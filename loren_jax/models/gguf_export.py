@@ -25,17 +25,17 @@ def export_gguf(
     Scales are rounded to the half precision that the file has for them.
 
     Args:
-        path: The file to write.
-        source: The GGUF that the parameters were read from, with their matrices kept as they are.
-        config: The model's configuration.
-        params: Its parameters, a nested dictionary of arrays and quantised matrices.
+      path: The file to write.
+      source: The GGUF that the parameters were read from, with their matrices kept as they are.
+      config: The model's configuration.
+      params: Its parameters, a nested dictionary of arrays and quantised matrices.
 
     Returns:
-        The file that was written.
+      The file that was written.
 
     Raises:
-        ValueError: If a matrix has changed as floats that the file has packed, a head is not in the
-            file, or the file is another model's.
+      ValueError: If a matrix has changed as floats that the file has packed, a head is not in the
+        file, or the file is another model's.
     """
     file, path = GGUFFile(Path(source)), Path(path)
     table, flat = family_of(config).weight_table(config), flatten_params(params)

@@ -33,23 +33,22 @@ class GPT2Config(DecoderConfig):
     """Shape and options of a GPT-2; the fields carry Hugging Face's names.
 
     Attributes:
-        n_embd: Width D of the residual stream.
-        n_layer: Number of layers.
-        n_head: Heads per layer; must divide ``n_embd``.
-        n_positions: Longest sequence that the model can read.
-        n_inner: Width of the hidden layer of the MLP; None for four times ``n_embd``.
-        activation_function: Activation of the MLP, a key of ``ACTIVATIONS``.
-        layer_norm_epsilon: Added to the variance in every layer norm.
+      n_embd: Width D of the residual stream.
+      n_layer: Number of layers.
+      n_head: Heads per layer; must divide `n_embd`.
+      n_positions: Longest sequence that the model can read.
+      n_inner: Width of the hidden layer of the MLP; None for four times `n_embd`.
+      activation_function: Activation of the MLP, a key of `ACTIVATIONS`.
+      layer_norm_epsilon: Added to the variance in every layer norm.
 
-    Example:
-        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
-        >>> config.head_size, config.inner_size
-        (2, 16)
-        >>> GPT2Config.from_hugging_face({"reorder_and_upcast_attn": True})
-        Traceback (most recent call last):
-        ...
-        ValueError: reorder_and_upcast_attn=True is not supported; use a checkpoint with
-        reorder_and_upcast_attn=False
+    >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
+    >>> config.head_size, config.inner_size
+    (2, 16)
+    >>> GPT2Config.from_hugging_face({"reorder_and_upcast_attn": True})
+    Traceback (most recent call last):
+    ...
+    ValueError: reorder_and_upcast_attn=True is not supported; use a checkpoint with
+    reorder_and_upcast_attn=False
     """
 
     n_embd: int
@@ -110,14 +109,13 @@ class GPT2Network(Decoder):
     """A GPT-2 with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
 
-    Example:
-        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
-        >>> model = nnx.eval_shape(lambda: GPT2Network(config, rngs=nnx.Rngs(0)))
-        >>> model.layers.attention.input.kernel.shape  # two layers
-        (2, 4, 12)
+    >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
+    >>> model = nnx.eval_shape(lambda: GPT2Network(config, rngs=nnx.Rngs(0)))
+    >>> model.layers.attention.input.kernel.shape  # two layers
+    (2, 4, 12)
     """
 
     def __init__(self, config: GPT2Config, *, rngs: nnx.Rngs):
@@ -135,7 +133,7 @@ class GPT2Network(Decoder):
     def hidden(
         self, input_ids: Tokens, places: Places, memory: Memory | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Decoder.hidden``.
+        """Last hidden state of every token; see `Decoder.hidden`.
 
         Those of a text that is read at once have positions from the left edge, whatever the mask,
         as Hugging Face's have.
@@ -149,7 +147,7 @@ _LAYER = "transformer.h.{layer}"
 
 
 def _weight_table(config: GPT2Config) -> WeightTable:
-    """Total for ``GPT2ForSequenceClassification``, ``GPT2LMHeadModel`` and ``GPT2Model``."""
+    """Total for `GPT2ForSequenceClassification`, `GPT2LMHeadModel` and `GPT2Model`."""
     norm = WeightRow.norm
 
     def conv(name: str, path: str) -> list[WeightRow]:

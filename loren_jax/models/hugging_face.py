@@ -1,7 +1,7 @@
 """Hugging Face models in and out: the only door to checkpoints.
 
-``load_classifier``, ``load_language_model`` and ``load_prompted`` read what ``locate`` finds;
-``export_classifier`` and ``export_language_model`` write what stock transformers reads. Nothing
+`load_classifier`, `load_language_model` and `load_prompted` read what `locate` finds;
+`export_classifier` and `export_language_model` write what stock transformers reads. Nothing
 here needs torch.
 """
 
@@ -66,25 +66,25 @@ def load_classifier(
     """Reads a classifier, or a model of any other kind and gives it a new classification head.
 
     Args:
-        directory: A Hugging Face directory, or a file that is a whole model.
-        num_labels: Number of classes C. It may be left out if the checkpoint has a head.
-        pooling: ``cls``, ``mean`` or ``last``, as far as the family knows it. By default what an
-            export of ours says; else, without a head, what a sentence encoder's directory declares;
-            else the family's own.
-        key: Seed or key of a new head: N(0, 0.02^2), with zero bias.
-        dtype: Element type of the parameters.
-        sharding: ``(path, shape) -> NamedSharding`` of each parameter, for a model that no single
-            device or host could hold; one device if left out.
-        storage: How matrices are kept that are not to be trained as floats: as a quantised file
-            has them, for example. By default all are floats.
+      directory: A Hugging Face directory, or a file that is a whole model.
+      num_labels: Number of classes C. It may be left out if the checkpoint has a head.
+      pooling: `cls`, `mean` or `last`, as far as the family knows it. By default what an
+        export of ours says; else, without a head, what a sentence encoder's directory declares;
+        else the family's own.
+      key: Seed or key of a new head: N(0, 0.02^2), with zero bias.
+      dtype: Element type of the parameters.
+      sharding: `(path, shape) -> NamedSharding` of each parameter, for a model that no single
+        device or host could hold; one device if left out.
+      storage: How matrices are kept that are not to be trained as floats: as a quantised file
+        has them, for example. By default all are floats.
 
     Returns:
-        The classifier.
+      The classifier.
 
     Raises:
-        FileNotFoundError: If the directory or one of its files is absent.
-        ValueError: If a file is damaged, the family or one of its options is not supported, the
-            tensors are not exactly the model's, or the head has another number of labels.
+      FileNotFoundError: If the directory or one of its files is absent.
+      ValueError: If a file is damaged, the family or one of its options is not supported, the
+        tensors are not exactly the model's, or the head has another number of labels.
     """
     directory = Path(directory)
     raw = text_part(checkpoint_config(directory))
@@ -183,18 +183,18 @@ def load_language_model(
     """Reads a causal or masked language model.
 
     Args:
-        directory: A Hugging Face directory, or a file that is a whole model.
-        dtype: Element type of the parameters.
-        sharding: See ``load_classifier``.
-        storage: See ``load_classifier``.
+      directory: A Hugging Face directory, or a file that is a whole model.
+      dtype: Element type of the parameters.
+      sharding: See `load_classifier`.
+      storage: See `load_classifier`.
 
     Returns:
-        The language model.
+      The language model.
 
     Raises:
-        FileNotFoundError: If the directory or one of its files is absent.
-        ValueError: If a file is damaged, the family or one of its options is not supported, or the
-            tensors are not exactly the model's; a missing output layer is never drawn anew.
+      FileNotFoundError: If the directory or one of its files is absent.
+      ValueError: If a file is damaged, the family or one of its options is not supported, or the
+        tensors are not exactly the model's; a missing output layer is never drawn anew.
     """
     config, params = _read_language_model(Path(directory), 2, dtype, sharding, storage)
     return LanguageModel(config, apply_function(config), params)
@@ -212,21 +212,21 @@ def load_prompted(
     """Reads a language model as a classifier that answers a prompt with one of a few tokens.
 
     Args:
-        directory: A Hugging Face directory, or a file that is a whole model.
-        token_ids: The token that stands for each of the C classes.
-        label_names: Names of the classes; ``LABEL_0`` and so on, if left out.
-        dtype: Element type of the parameters.
-        sharding: See ``load_classifier``.
-        storage: See ``load_classifier``.
+      directory: A Hugging Face directory, or a file that is a whole model.
+      token_ids: The token that stands for each of the C classes.
+      label_names: Names of the classes; `LABEL_0` and so on, if left out.
+      dtype: Element type of the parameters.
+      sharding: See `load_classifier`.
+      storage: See `load_classifier`.
 
     Returns:
-        A classifier whose logits are the language model's logits of those tokens: of a causal model
-        after the last token of the text, of a masked one at its first mask token.
+      A classifier whose logits are the language model's logits of those tokens: of a causal model
+      after the last token of the text, of a masked one at its first mask token.
 
     Raises:
-        FileNotFoundError: See ``load_language_model``.
-        ValueError: See ``load_language_model``; also if the tokens are not different numbers of the
-            vocabulary, or the labels not as many different names.
+      FileNotFoundError: See `load_language_model`.
+      ValueError: See `load_language_model`; also if the tokens are not different numbers of the
+        vocabulary, or the labels not as many different names.
     """
     num_labels = len(token_ids)
     config, params = _read_language_model(Path(directory), num_labels, dtype, sharding, storage)
@@ -277,28 +277,28 @@ def export_classifier(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a classifier that ``load_classifier`` and stock transformers read, all or nothing.
+    """Writes a classifier that `load_classifier` and stock transformers read, all or nothing.
 
     A mean-pooled BERT is no class of transformers; its directory carries one, for
-    ``from_pretrained(directory, trust_remote_code=True)``.
+    `from_pretrained(directory, trust_remote_code=True)`.
 
     Args:
-        directory: The directory to create.
-        source_directory: Where the model came from: its tokenizer files are copied, and what its
-            ``config.json`` says beyond ``config`` (dropout, for example) is kept.
-        config: The model's configuration.
-        params: Its parameters, a nested dictionary.
-        label_names: Names of the C classes.
-        overwrite: Whether an existing directory may be replaced.
+      directory: The directory to create.
+      source_directory: Where the model came from: its tokenizer files are copied, and what its
+        `config.json` says beyond `config` (dropout, for example) is kept.
+      config: The model's configuration.
+      params: Its parameters, a nested dictionary.
+      label_names: Names of the C classes.
+      overwrite: Whether an existing directory may be replaced.
 
     Returns:
-        The directory.
+      The directory.
 
     Raises:
-        FileExistsError: If the directory is in use and ``overwrite`` is false.
-        FileNotFoundError: If the source has no ``config.json``.
-        ValueError: If the model is no classifier, the labels do not match the head, or the
-            parameters the configuration.
+      FileExistsError: If the directory is in use and `overwrite` is false.
+      FileNotFoundError: If the source has no `config.json`.
+      ValueError: If the model is no classifier, the labels do not match the head, or the
+        parameters the configuration.
     """
     if config.head != "classification":
         raise ValueError(f"config.head={config.head!r}: use export_language_model")
@@ -326,22 +326,22 @@ def export_language_model(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a language model that ``load_language_model`` and stock transformers read.
+    """Writes a language model that `load_language_model` and stock transformers read.
 
     Args:
-        directory: The directory to create, all or nothing.
-        source_directory: Where the model came from; see ``export_classifier``.
-        config: The model's configuration; that of a prompted classifier will do.
-        params: Its parameters, a nested dictionary.
-        overwrite: Whether an existing directory may be replaced.
+      directory: The directory to create, all or nothing.
+      source_directory: Where the model came from; see `export_classifier`.
+      config: The model's configuration; that of a prompted classifier will do.
+      params: Its parameters, a nested dictionary.
+      overwrite: Whether an existing directory may be replaced.
 
     Returns:
-        The directory.
+      The directory.
 
     Raises:
-        FileExistsError: If the directory is in use and ``overwrite`` is false.
-        FileNotFoundError: If the source has no ``config.json``.
-        ValueError: If the model is no language model, or the parameters do not match it.
+      FileExistsError: If the directory is in use and `overwrite` is false.
+      FileNotFoundError: If the source has no `config.json`.
+      ValueError: If the model is no language model, or the parameters do not match it.
     """
     if config.head != "language_model":
         raise ValueError(f"config.head={config.head!r}: use export_classifier")

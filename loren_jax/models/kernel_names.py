@@ -13,16 +13,15 @@ def kernel_names(config: NetworkConfig) -> dict[str, tuple[str, str]]:
     """Path of every kernel but the head's -> names of its module, ours and transformers'.
 
     Args:
-        config: A configuration of any family.
+      config: A configuration of any family.
 
     Returns:
-        The names in full; `{layer}` in those of transformers stands for the layer's number.
+      The names in full; `{layer}` in those of transformers stands for the layer's number.
 
-    Example:
-        >>> from loren_jax.models import GPT2Config
-        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
-        >>> kernel_names(config)["layers/attention/input/kernel"]
-        ('layers/attention/input', 'transformer.h.{layer}.attn.c_attn')
+    >>> from loren_jax.models import GPT2Config
+    >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
+    >>> kernel_names(config)["layers/attention/input/kernel"]
+    ('layers/attention/input', 'transformer.h.{layer}.attn.c_attn')
     """
     table = family_of(config).weight_table(config)
     return {
@@ -41,21 +40,20 @@ def kernel_patterns(
     called so, here or in transformers, and for none of the head; a pattern stays as it is.
 
     Args:
-        config: A configuration of any family.
-        targets: Patterns, paths and names, such as `query`, `q_proj` or `output.dense`.
-        leaf_paths: Paths of all parameters.
+      config: A configuration of any family.
+      targets: Patterns, paths and names, such as `query`, `q_proj` or `output.dense`.
+      leaf_paths: Paths of all parameters.
 
     Returns:
-        Patterns and paths.
+      Patterns and paths.
 
     Raises:
-        ValueError: If a name is that of no kernel; it lists the names that there are.
+      ValueError: If a name is that of no kernel; it lists the names that there are.
 
-    Example:
-        >>> from loren_jax.models import GPT2Config
-        >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
-        >>> kernel_patterns(config, ["c_attn", "layers/*/bias"], [])
-        ('layers/attention/input/kernel', 'layers/*/bias')
+    >>> from loren_jax.models import GPT2Config
+    >>> config = GPT2Config(vocab_size=8, n_embd=4, n_layer=2, n_head=2)
+    >>> kernel_patterns(config, ["c_attn", "layers/*/bias"], [])
+    ('layers/attention/input/kernel', 'layers/*/bias')
     """
     names, found = kernel_names(config), []
     for target in targets:

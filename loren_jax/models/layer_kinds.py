@@ -24,8 +24,8 @@ class LayerKind(NamedTuple):
     """What one layer sees.
 
     Attributes:
-        rotary: How the heads turn with the position; None where they do not.
-        window: How far the layer reads, in tokens; None for everything.
+      rotary: How the heads turn with the position; None where they do not.
+      window: How far the layer reads, in tokens; None for everything.
     """
 
     rotary: Rotary | None
@@ -41,19 +41,18 @@ class LayerKind(NamedTuple):
 def views_of(
     kinds: Sequence[LayerKind], view: Callable[[LayerKind], tuple[Any, ...]]
 ) -> tuple[tuple[Any, ...], Int[np.ndarray, " L"] | None]:
-    """What the layers are given, and which of it each: for ``scanned``.
+    """What the layers are given, and which of it each: for `scanned`.
 
     It is the `view` of their kind where they are of one, and the numbers are None. Else all arrays
     have a leading axis of kinds.
 
-    Example:
-        >>> near, far = LayerKind(None, 2), LayerKind(None, 9)
-        >>> of = lambda kind: (jnp.asarray(kind.window),)
-        >>> views_of([near, near], of)
-        ((Array(2, dtype=int32, weak_type=True),), None)
-        >>> shared, numbers = views_of([near, near, far], of)
-        >>> shared[0].tolist(), numbers.tolist()
-        ([2, 9], [0, 0, 1])
+    >>> near, far = LayerKind(None, 2), LayerKind(None, 9)
+    >>> of = lambda kind: (jnp.asarray(kind.window),)
+    >>> views_of([near, near], of)
+    ((Array(2, dtype=int32, weak_type=True),), None)
+    >>> shared, numbers = views_of([near, near, far], of)
+    >>> shared[0].tolist(), numbers.tolist()
+    ([2, 9], [0, 0, 1])
     """
     different = tuple(dict.fromkeys(kinds))
     views = [view(kind) for kind in different]
@@ -64,11 +63,10 @@ def views_of(
 
 
 def layer_types(raw: Mapping[str, Any], slides: Callable[[int], bool]) -> tuple[str, ...]:
-    """The type of every layer, as a parsed ``config.json`` lists them or else as `slides` says.
+    """The type of every layer, as a parsed `config.json` lists them or else as `slides` says.
 
-    Example:
-        >>> layer_types({"num_hidden_layers": 2}, lambda layer: layer > 0)
-        ('full_attention', 'sliding_attention')
+    >>> layer_types({"num_hidden_layers": 2}, lambda layer: layer > 0)
+    ('full_attention', 'sliding_attention')
     """
     types, layers = raw.get("layer_types"), raw.get("num_hidden_layers")
     if types is None:

@@ -123,9 +123,8 @@ class Embedding(nnx.Module):
 def token_at(x: Float[Array, "B T D"], position: Int[Array, " B"]) -> Float[Array, "B D"]:
     """The hidden state of one token of each row.
 
-    Example:
-        >>> token_at(jnp.arange(6.0).reshape(2, 3, 1), jnp.array([2, 0])).tolist()
-        [[2.0], [3.0]]
+    >>> token_at(jnp.arange(6.0).reshape(2, 3, 1), jnp.array([2, 0])).tolist()
+    [[2.0], [3.0]]
     """
     return jnp.take_along_axis(x, position[:, None, None], axis=1)[:, 0]
 
@@ -133,9 +132,8 @@ def token_at(x: Float[Array, "B T D"], position: Int[Array, " B"]) -> Float[Arra
 def mean_of(x: Float[Array, "B T D"], read: Bool[Array, "B T"]) -> Float[Array, "B D"]:
     """The mean of the hidden states of the tokens that are read, in float32 at least.
 
-    Example:
-        >>> mean_of(jnp.ones((2, 3, 1)), jnp.array([[True, True, False], [False] * 3])).tolist()
-        [[1.0], [0.0]]
+    >>> mean_of(jnp.ones((2, 3, 1)), jnp.array([[True, True, False], [False] * 3])).tolist()
+    [[1.0], [0.0]]
     """
     wide = jnp.promote_types(x.dtype, jnp.float32)
     weight_BxTx1 = read.astype(wide)[:, :, None]
@@ -178,9 +176,8 @@ def attend(
 def soft_capped(x: Float[Array, "*any"], cap: float | None) -> Float[Array, "*any"]:
     """Numbers that come near to the cap, above or below zero, and never pass it.
 
-    Example:
-        >>> soft_capped(jnp.array([0.0, 1000.0]), 30.0).tolist()
-        [0.0, 30.0]
+    >>> soft_capped(jnp.array([0.0, 1000.0]), 30.0).tolist()
+    [0.0, 30.0]
     """
     return x if cap is None else cap * jnp.tanh(x / cap)
 

@@ -9,19 +9,18 @@ from loren_jax.models.network import Family
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig(GatedConfig):
-    """Shape and options of a Llama; the fields carry Hugging Face's names, save ``rotary``.
+    """Shape and options of a Llama; the fields carry Hugging Face's names, save `rotary`.
 
-    Those of ``GatedConfig``, and:
+    Those of `GatedConfig`, and:
 
     Attributes:
-        attention_bias: Whether the dense layers of the attention have biases.
-        mlp_bias: Whether those of the MLP have.
+      attention_bias: Whether the dense layers of the attention have biases.
+      mlp_bias: Whether those of the MLP have.
 
-    Example:
-        >>> config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
-        ...     num_attention_heads=4, intermediate_size=8, num_key_value_heads=2)
-        >>> config.head_size, config.key_value_heads
-        (2, 2)
+    >>> config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
+    ...     num_attention_heads=4, intermediate_size=8, num_key_value_heads=2)
+    >>> config.head_size, config.key_value_heads
+    (2, 2)
     """
 
     attention_bias: bool = False
@@ -37,16 +36,15 @@ class LlamaNetwork(GatedDecoder):
     """A Llama with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
 
-    Example:
-        >>> from flax import nnx
-        >>> config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
-        ...     num_attention_heads=4, intermediate_size=8, num_key_value_heads=2)
-        >>> model = nnx.eval_shape(lambda: LlamaNetwork(config, rngs=nnx.Rngs(0)))
-        >>> model.layers.attention.key.kernel.shape  # two layers
-        (2, 8, 4)
+    >>> from flax import nnx
+    >>> config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
+    ...     num_attention_heads=4, intermediate_size=8, num_key_value_heads=2)
+    >>> model = nnx.eval_shape(lambda: LlamaNetwork(config, rngs=nnx.Rngs(0)))
+    >>> model.layers.attention.key.kernel.shape  # two layers
+    (2, 8, 4)
     """
 
 

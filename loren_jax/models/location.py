@@ -18,20 +18,19 @@ def locate(model: str | Path) -> Path:
     """Finds the files of a model.
 
     Args:
-        model: A directory, a single file that is a whole model (GGUF), or the name of a
-            model on the Hugging Face Hub, which is downloaded unless it is in the cache.
+      model: A directory, a single file that is a whole model (GGUF), or the name of a
+        model on the Hugging Face Hub, which is downloaded unless it is in the cache.
 
     Returns:
-        The directory or the file.
+      The directory or the file.
 
     Raises:
-        FileNotFoundError: If there is no such path, or the Hub does not give a model of the name.
+      FileNotFoundError: If there is no such path, or the Hub does not give a model of the name.
 
-    Example:
-        >>> locate("./no/such/model")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: './no/such/model' is neither a directory nor a file, nor can ...
+    >>> locate("./no/such/model")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: './no/such/model' is neither a directory nor a file, nor can ...
     """
     if Path(model).exists():
         return Path(model)

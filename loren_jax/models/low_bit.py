@@ -31,15 +31,14 @@ class Storage:
     """How the matrices are kept that are not trained as floats; vectors and heads are floats.
 
     Attributes:
-        kind: As the `file` has them, or packed when they are read: `int8` or `int4` in blocks of
-            32, or floats of 16 bits.
-        trained: Patterns of paths. A matrix that one matches stays a float; scales that one matches
-            are float32, and else as they are in the file.
+      kind: As the `file` has them, or packed when they are read: `int8` or `int4` in blocks of
+        32, or floats of 16 bits.
+      trained: Patterns of paths. A matrix that one matches stays a float; scales that one matches
+        are float32, and else as they are in the file.
 
-    Example:
-        >>> storage = Storage("int4", ("score/*", "*/scales"))
-        >>> storage.packs("layers/up/kernel", (2, 64, 128)), storage.packs("score/kernel", (64, 2))
-        (True, False)
+    >>> storage = Storage("int4", ("score/*", "*/scales"))
+    >>> storage.packs("layers/up/kernel", (2, 64, 128)), storage.packs("score/kernel", (64, 2))
+    (True, False)
     """
 
     kind: Kind
@@ -75,14 +74,14 @@ def packed_leaf(
     scale is not finite.
 
     Args:
-        source: The checkpoint.
-        names: Its tensors, layer by layer.
-        storage: How to keep it.
-        path: The parameter's path.
-        stacked: Whether it has an axis of layers.
-        transposed: Whether the checkpoint keeps it as `(fan_out, fan_in)`.
-        dtype: Element type of the floats that it becomes.
-        place: On which devices; each then has all of it.
+      source: The checkpoint.
+      names: Its tensors, layer by layer.
+      storage: How to keep it.
+      path: The parameter's path.
+      stacked: Whether it has an axis of layers.
+      transposed: Whether the checkpoint keeps it as `(fan_out, fan_in)`.
+      dtype: Element type of the floats that it becomes.
+      place: On which devices; each then has all of it.
     """
     kernel = path.endswith("/kernel")
     packings = [_packing(source, name) for name in names]

@@ -15,18 +15,17 @@ from loren_jax.models.network import Family
 
 @dataclass(frozen=True, kw_only=True)
 class MistralConfig(GatedConfig):
-    """Shape and options of a Mistral; the fields carry Hugging Face's names, save ``rotary``.
+    """Shape and options of a Mistral; the fields carry Hugging Face's names, save `rotary`.
 
-    Those of ``GatedConfig``, and:
+    Those of `GatedConfig`, and:
 
     Attributes:
-        sliding_window: How many tokens a token reads, itself included; None for all before it.
+      sliding_window: How many tokens a token reads, itself included; None for all before it.
 
-    Example:
-        >>> config = MistralConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
-        ...     num_attention_heads=4, intermediate_size=8, sliding_window=3)
-        >>> [kind.window for kind in config.kinds]
-        [3, 3]
+    >>> config = MistralConfig(vocab_size=8, hidden_size=8, num_hidden_layers=2,
+    ...     num_attention_heads=4, intermediate_size=8, sliding_window=3)
+    >>> [kind.window for kind in config.kinds]
+    [3, 3]
     """
 
     max_position_embeddings: int = 131072
@@ -52,8 +51,8 @@ class MistralNetwork(GatedDecoder):
     """A Mistral with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
 

@@ -47,29 +47,28 @@ from loren_jax.models.weights import WeightRow, WeightTable
 class ModernBertConfig(EncoderConfig):
     """Shape and options of a ModernBERT; the fields carry BERT's names and Hugging Face's.
 
-    Those of ``EncoderConfig``, of which ``layer_norm_eps`` is called ``norm_eps`` and
-    ``hidden_act`` ``hidden_activation``, and ``pooling`` is ``cls`` for the first token or ``mean``
+    Those of `EncoderConfig`, of which `layer_norm_eps` is called `norm_eps` and
+    `hidden_act` `hidden_activation`, and `pooling` is `cls` for the first token or `mean`
     for the average of the unmasked ones; and:
 
     Attributes:
-        local_attention: Tokens that a layer with a window reads, half of them on either side.
-        layer_types: Type of every layer, ``full_attention`` or ``sliding_attention``; None where
-            all read all.
-        rotary: How the heads turn in the layers that read all.
-        local_rotary: How they turn in those that read a window.
-        norm_bias: Whether the norms have biases.
-        attention_bias: Whether the dense layers of the attention have.
-        mlp_bias: Whether those of the MLP have.
-        classifier_bias: Whether the dense layer before either head has one.
-        decoder_bias: Whether the output layer of the language model has one.
-        classifier_activation: Activation before either head, a key of ``ACTIVATIONS``.
+      local_attention: Tokens that a layer with a window reads, half of them on either side.
+      layer_types: Type of every layer, `full_attention` or `sliding_attention`; None where
+        all read all.
+      rotary: How the heads turn in the layers that read all.
+      local_rotary: How they turn in those that read a window.
+      norm_bias: Whether the norms have biases.
+      attention_bias: Whether the dense layers of the attention have.
+      mlp_bias: Whether those of the MLP have.
+      classifier_bias: Whether the dense layer before either head has one.
+      decoder_bias: Whether the output layer of the language model has one.
+      classifier_activation: Activation before either head, a key of `ACTIVATIONS`.
 
-    Example:
-        >>> raw = {"vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 4,
-        ...     "num_attention_heads": 2, "intermediate_size": 8, "local_attention": 6}
-        >>> config = ModernBertConfig.from_hugging_face(raw)
-        >>> [kind.window for kind in config.kinds]
-        [None, 3, 3, None]
+    >>> raw = {"vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 4,
+    ...     "num_attention_heads": 2, "intermediate_size": 8, "local_attention": 6}
+    >>> config = ModernBertConfig.from_hugging_face(raw)
+    >>> [kind.window for kind in config.kinds]
+    [None, 3, 3, None]
     """
 
     max_position_embeddings: int = 8192
@@ -124,7 +123,7 @@ class ModernBertConfig(EncoderConfig):
 
     @classmethod
     def own_pooling(cls, raw: Mapping[str, Any]) -> str:
-        """The pooling of a parsed ``config.json`` where nobody chose another."""
+        """The pooling of a parsed `config.json` where nobody chose another."""
         return raw.get("classifier_pooling") or cls.POOLINGS[0]
 
     @classmethod
@@ -215,15 +214,14 @@ class ModernBertNetwork(MaskedNetwork):
     """A ModernBERT with a classifier or a masked language model on top.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
 
-    Example:
-        >>> config = ModernBertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=3,
-        ...     num_attention_heads=2, intermediate_size=8)
-        >>> model = nnx.eval_shape(lambda: ModernBertNetwork(config, rngs=nnx.Rngs(0)))
-        >>> model.layers.attention.input.kernel.shape  # all but the first
-        (2, 4, 12)
+    >>> config = ModernBertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=3,
+    ...     num_attention_heads=2, intermediate_size=8)
+    >>> model = nnx.eval_shape(lambda: ModernBertNetwork(config, rngs=nnx.Rngs(0)))
+    >>> model.layers.attention.input.kernel.shape  # all but the first
+    (2, 4, 12)
     """
 
     def __init__(self, config: ModernBertConfig, *, rngs: nnx.Rngs):
@@ -242,9 +240,9 @@ class ModernBertNetwork(MaskedNetwork):
     def encode(
         self, input_ids: Tokens, attention_mask: Mask, token_type_ids: Tokens | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``MaskedNetwork.encode``.
+        """Last hidden state of every token; see `MaskedNetwork.encode`.
 
-        There are no segments, and ``token_type_ids`` are left alone.
+        There are no segments, and `token_type_ids` are left alone.
         """
         check_length(input_ids, self.config.max_length)
         read, size = padding_mask(attention_mask), self.config.head_size
@@ -301,7 +299,7 @@ def _layer_rows(config: ModernBertConfig, name: str, path: str, first: int) -> l
 
 
 def _weight_table(config: ModernBertConfig) -> WeightTable:
-    """Total for ``ModernBertModel`` and ``ModernBertFor-SequenceClassification, -MaskedLM``."""
+    """Total for `ModernBertModel` and `ModernBertFor-SequenceClassification, -MaskedLM`."""
     norm = lambda name, path: WeightRow.norm(name, path, bias=config.norm_bias)
     after = [row._replace(first=1) for row in norm(f"{_LAYER}.attn_norm", "layers/attention_norm")]
     word = "model.embeddings.tok_embeddings.weight"

@@ -1,4 +1,4 @@
-"""What the library knows of a family of networks, and how its ``config.json`` is read.
+"""What the library knows of a family of networks, and how its `config.json` is read.
 
 A configuration either describes exactly what the network computes, or it is refused here, before
 any weight is read.
@@ -27,7 +27,7 @@ ACTIVATIONS = {
 HEADS = ("classification", "language_model")
 
 CHOSEN = ("num_labels", "pooling", "head")
-"""Fields that the caller decides and not ``config.json``."""
+"""Fields that the caller decides and not `config.json`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,11 @@ class NetworkConfig:
     """Base of the families' configurations; the fields carry Hugging Face's names.
 
     Attributes:
-        vocab_size: Rows V of the word embedding.
-        pad_token_id: Token that fills short sequences.
-        num_labels: Number of classes C.
-        pooling: How the hidden states become one vector for the classifier, one of ``POOLINGS``.
-        head: ``classification`` or ``language_model``.
+      vocab_size: Rows V of the word embedding.
+      pad_token_id: Token that fills short sequences.
+      num_labels: Number of classes C.
+      pooling: How the hidden states become one vector for the classifier, one of `POOLINGS`.
+      head: `classification` or `language_model`.
     """
 
     vocab_size: int
@@ -54,16 +54,16 @@ class NetworkConfig:
         max_position_embeddings: int = field(init=False)
 
     POOLINGS: ClassVar[tuple[str, ...]]
-    """What ``pooling`` may be, the family's own first."""
+    """What `pooling` may be, the family's own first."""
 
     ACTIVATION: ClassVar[str] = "hidden_act"
     """Name of the field that holds the activation of the MLP."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
-    """Field -> the name that the family's ``config.json`` has for it."""
+    """Field -> the name that the family's `config.json` has for it."""
 
     FIXED: ClassVar[Mapping[str, Any]] = {}
-    """Options of ``config.json`` of which the network computes one value, the default."""
+    """Options of `config.json` of which the network computes one value, the default."""
 
     FRESH_SCALE: ClassVar[float] = 1.0
     """What the norms' scales are in a model that is trained from scratch."""
@@ -106,7 +106,7 @@ class NetworkConfig:
 
     @classmethod
     def own_pooling(cls, raw: Mapping[str, Any]) -> str:
-        """The pooling of a parsed ``config.json`` where nobody chose another."""
+        """The pooling of a parsed `config.json` where nobody chose another."""
         return cls.POOLINGS[0]
 
     @classmethod
@@ -123,7 +123,7 @@ class NetworkConfig:
         pooling: str | None = None,
         head: str = "classification",
     ) -> Any:
-        """Reads a parsed ``config.json``, save for what the caller decides, as an instance of this.
+        """Reads a parsed `config.json`, save for what the caller decides, as an instance of this.
 
         The pooling is by default the family's. A size that is missing or no number, and a variant
         that the network does not compute (relative positions, cross attention, another activation)
@@ -161,7 +161,7 @@ def check_kinds(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
 
 
 def period(raw: Mapping[str, Any], name: str, otherwise: int) -> int:
-    """An entry of a parsed ``config.json`` that says every how many layers something is so."""
+    """An entry of a parsed `config.json` that says every how many layers something is so."""
     check_kinds(raw, {name: int})
     every = raw.get(name, otherwise)
     if every < 1:
@@ -174,9 +174,9 @@ class Export:
     """How stock transformers is told about an exported model: the class that computes the same.
 
     Attributes:
-        architecture: Name of the torch class.
-        source: Data file beside this module that holds the class, if transformers does not.
-        settings: Entries of ``config.json`` without which the class would compute something else.
+      architecture: Name of the torch class.
+      source: Data file beside this module that holds the class, if transformers does not.
+      settings: Entries of `config.json` without which the class would compute something else.
     """
 
     architecture: str
@@ -185,26 +185,25 @@ class Export:
 
     @property
     def module(self) -> str:
-        """Name of the Python module that ``source`` is written as.
+        """Name of the Python module that `source` is written as.
 
-        Example:
-            >>> Export("A", "mean_pooled_bert.py.txt").module
-            'mean_pooled_bert'
+        >>> Export("A", "mean_pooled_bert.py.txt").module
+        'mean_pooled_bert'
         """
         return (self.source or "").removesuffix(".py.txt")
 
 
 class Family(NamedTuple):
-    """What the library knows of one ``model_type``.
+    """What the library knows of one `model_type`.
 
-    Every network has ``__call__`` and ``encode`` of (input_ids, attention_mask, token_type_ids),
-    and ``choices``, which takes token ids besides.
+    Every network has `__call__` and `encode` of (input_ids, attention_mask, token_type_ids),
+    and `choices`, which takes token ids besides.
 
     Attributes:
-        config: The configuration's class, a ``NetworkConfig``.
-        network: Module class, called as ``network(config, rngs=...)``.
-        weight_table: Configuration -> weight table.
-        export: Configuration -> the torch class that computes the same.
+      config: The configuration's class, a `NetworkConfig`.
+      network: Module class, called as `network(config, rngs=...)`.
+      weight_table: Configuration -> weight table.
+      export: Configuration -> the torch class that computes the same.
     """
 
     config: type[NetworkConfig]

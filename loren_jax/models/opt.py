@@ -32,28 +32,27 @@ class OPTConfig(DecoderConfig):
     """Shape and options of an OPT; the fields carry Hugging Face's names.
 
     Attributes:
-        hidden_size: Width of the residual stream.
-        num_hidden_layers: Number of layers.
-        num_attention_heads: Heads per layer; must divide ``hidden_size``.
-        ffn_dim: Width of the hidden layer of the MLP.
-        max_position_embeddings: Longest sequence that the model can read.
-        word_embed_proj_dim: Width D of the word embedding and of the last hidden states; None for
-            ``hidden_size``. Where the two differ, as in OPT-350m, a matrix leads from one to the
-            other at either end.
-        do_layer_norm_before: Whether a layer norm stands before each block (true in every size but
-            350m) or after it; there is then no final one.
-        remove_final_layer_norm: Whether the final layer norm is absent all the same, as in models
-            that were tuned before transformers 4.20.1, whose ``config.json`` says
-            ``_remove_final_layer_norm``.
-        enable_bias: Whether the dense layers have biases.
-        layer_norm_elementwise_affine: Whether the layer norms have a scale and a bias.
-        activation_function: Activation of the MLP, a key of ``ACTIVATIONS``.
+      hidden_size: Width of the residual stream.
+      num_hidden_layers: Number of layers.
+      num_attention_heads: Heads per layer; must divide `hidden_size`.
+      ffn_dim: Width of the hidden layer of the MLP.
+      max_position_embeddings: Longest sequence that the model can read.
+      word_embed_proj_dim: Width D of the word embedding and of the last hidden states; None for
+        `hidden_size`. Where the two differ, as in OPT-350m, a matrix leads from one to the
+        other at either end.
+      do_layer_norm_before: Whether a layer norm stands before each block (true in every size but
+        350m) or after it; there is then no final one.
+      remove_final_layer_norm: Whether the final layer norm is absent all the same, as in models
+        that were tuned before transformers 4.20.1, whose `config.json` says
+        `_remove_final_layer_norm`.
+      enable_bias: Whether the dense layers have biases.
+      layer_norm_elementwise_affine: Whether the layer norms have a scale and a bias.
+      activation_function: Activation of the MLP, a key of `ACTIVATIONS`.
 
-    Example:
-        >>> config = OPTConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
-        ...     num_attention_heads=2, ffn_dim=8, word_embed_proj_dim=2)
-        >>> config.embed_size, config.head_size
-        (2, 2)
+    >>> config = OPTConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+    ...     num_attention_heads=2, ffn_dim=8, word_embed_proj_dim=2)
+    >>> config.embed_size, config.head_size
+    (2, 2)
     """
 
     hidden_size: int
@@ -100,15 +99,14 @@ class OPTNetwork(Decoder):
     """An OPT with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
 
-    Example:
-        >>> config = OPTConfig(vocab_size=8, hidden_size=4, num_hidden_layers=3,
-        ...     num_attention_heads=2, ffn_dim=8, max_position_embeddings=6)
-        >>> model = nnx.eval_shape(lambda: OPTNetwork(config, rngs=nnx.Rngs(0)))
-        >>> model.layers.up.kernel.shape, model.position.embedding.shape
-        ((3, 4, 8), (8, 4))
+    >>> config = OPTConfig(vocab_size=8, hidden_size=4, num_hidden_layers=3,
+    ...     num_attention_heads=2, ffn_dim=8, max_position_embeddings=6)
+    >>> model = nnx.eval_shape(lambda: OPTNetwork(config, rngs=nnx.Rngs(0)))
+    >>> model.layers.up.kernel.shape, model.position.embedding.shape
+    ((3, 4, 8), (8, 4))
     """
 
     text_places = staticmethod(Places.counted)
@@ -144,7 +142,7 @@ class OPTNetwork(Decoder):
     def hidden(
         self, input_ids: Tokens, places: Places, memory: Memory | None = None
     ) -> Float[Array, "B T D"]:
-        """Last hidden state of every token; see ``Decoder.hidden``."""
+        """Last hidden state of every token; see `Decoder.hidden`."""
         x_BxTxS = self.word(jnp.asarray(input_ids))
         if hasattr(self, "project_in"):
             x_BxTxS = self.project_in(x_BxTxS)
@@ -161,7 +159,7 @@ _LAYER = f"{_DECODER}.layers.{{layer}}"
 
 
 def _weight_table(config: OPTConfig) -> WeightTable:
-    """Total for ``OPTForSequenceClassification``, ``OPTForCausalLM`` and ``OPTModel``."""
+    """Total for `OPTForSequenceClassification`, `OPTForCausalLM` and `OPTModel`."""
     affine = config.layer_norm_elementwise_affine
 
     def norm(name: str, path: str) -> list[WeightRow]:

@@ -20,20 +20,19 @@ def tensor_parallel(axis: str, size: int) -> Callable[[str, tuple[int, ...]], Pa
     number of heads, and of key-value heads.
 
     Args:
-        axis: Name of the mesh's axis.
-        size: Devices along it.
+      axis: Name of the mesh's axis.
+      size: Devices along it.
 
     Returns:
-        `(path, shape) -> PartitionSpec`, of a parameter of any family.
+      `(path, shape) -> PartitionSpec`, of a parameter of any family.
 
-    Example:
-        >>> spec = tensor_parallel("model", 4)
-        >>> tuple(spec("layers/up/kernel", (2, 8, 32)))
-        (None, None, 'model')
-        >>> tuple(spec("layers/down/kernel", (2, 32, 8)))
-        (None, 'model')
-        >>> tuple(spec("layers/down/bias", (2, 8)))
-        ()
+    >>> spec = tensor_parallel("model", 4)
+    >>> tuple(spec("layers/up/kernel", (2, 8, 32)))
+    (None, None, 'model')
+    >>> tuple(spec("layers/down/kernel", (2, 32, 8)))
+    (None, 'model')
+    >>> tuple(spec("layers/down/bias", (2, 8)))
+    ()
     """
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec:

@@ -14,15 +14,14 @@ from loren_jax.models.network import Family, check_kinds
 
 @dataclass(frozen=True, kw_only=True)
 class Qwen2Config(WindowedConfig):
-    """Shape and options of a Qwen2 or Qwen2.5; the fields are those of ``WindowedConfig``.
+    """Shape and options of a Qwen2 or Qwen2.5; the fields are those of `WindowedConfig`.
 
-    Example:
-        >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 3, "sliding_window": 2,
-        ...     "num_attention_heads": 4, "intermediate_size": 8, "num_key_value_heads": 2}
-        >>> Qwen2Config.from_hugging_face(raw).sliding_window  # the file must ask for it
-        >>> raw |= {"use_sliding_window": True, "max_window_layers": 2}
-        >>> [kind.window for kind in Qwen2Config.from_hugging_face(raw).kinds]
-        [None, None, 2]
+    >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 3, "sliding_window": 2,
+    ...     "num_attention_heads": 4, "intermediate_size": 8, "num_key_value_heads": 2}
+    >>> Qwen2Config.from_hugging_face(raw).sliding_window  # the file must ask for it
+    >>> raw |= {"use_sliding_window": True, "max_window_layers": 2}
+    >>> [kind.window for kind in Qwen2Config.from_hugging_face(raw).kinds]
+    [None, None, 2]
     """
 
     max_position_embeddings: int = 32768
@@ -36,7 +35,7 @@ class Qwen2Config(WindowedConfig):
 
     @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parsed file with ``rotary`` and what it says of windows."""
+        """The parsed file with `rotary` and what it says of windows."""
         return cls.typed(*upper_windows(raw))
 
 
@@ -53,8 +52,8 @@ class Qwen2Network(GatedDecoder):
     """A Qwen2 with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
 

@@ -15,19 +15,18 @@ from loren_jax.models.qwen2 import upper_windows
 
 @dataclass(frozen=True, kw_only=True)
 class Qwen3Config(WindowedConfig):
-    """Shape and options of a Qwen3; the fields carry Hugging Face's names, save ``rotary``.
+    """Shape and options of a Qwen3; the fields carry Hugging Face's names, save `rotary`.
 
-    Those of ``WindowedConfig``, and:
+    Those of `WindowedConfig`, and:
 
     Attributes:
-        head_dim: Width H of a head, whatever the width of the stream.
-        attention_bias: Whether the dense layers of the attention have biases.
+      head_dim: Width H of a head, whatever the width of the stream.
+      attention_bias: Whether the dense layers of the attention have biases.
 
-    Example:
-        >>> config = Qwen3Config(vocab_size=8, hidden_size=8, num_hidden_layers=2,
-        ...     num_attention_heads=4, intermediate_size=8, head_dim=6)
-        >>> config.head_size, config.key_value_heads
-        (6, 4)
+    >>> config = Qwen3Config(vocab_size=8, hidden_size=8, num_hidden_layers=2,
+    ...     num_attention_heads=4, intermediate_size=8, head_dim=6)
+    >>> config.head_size, config.key_value_heads
+    (6, 4)
     """
 
     head_dim: int | None = 128
@@ -44,7 +43,7 @@ class Qwen3Config(WindowedConfig):
 
     @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parsed file with ``rotary`` and what it says of windows."""
+        """The parsed file with `rotary` and what it says of windows."""
         return cls.typed(*upper_windows(raw))
 
 
@@ -52,8 +51,8 @@ class Qwen3Network(GatedDecoder):
     """A Qwen3 with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
 

@@ -23,16 +23,15 @@ from loren_jax.models.weights import WeightRow, WeightTable
 
 @dataclass(frozen=True, kw_only=True)
 class RobertaConfig(EncoderConfig):
-    """Shape and options of a RoBERTa: those of ``EncoderConfig``, and the number of segments.
+    """Shape and options of a RoBERTa: those of `EncoderConfig`, and the number of segments.
 
     Attributes:
-        type_vocab_size: Number of segment kinds; ``token_type_ids`` are not looked at if it is 1.
+      type_vocab_size: Number of segment kinds; `token_type_ids` are not looked at if it is 1.
 
-    Example:
-        >>> config = RobertaConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
-        ...     num_attention_heads=2, intermediate_size=8, max_position_embeddings=514)
-        >>> config.max_length  # the first positions belong to the padding
-        512
+    >>> config = RobertaConfig(vocab_size=8, hidden_size=4, num_hidden_layers=2,
+    ...     num_attention_heads=2, intermediate_size=8, max_position_embeddings=514)
+    >>> config.max_length  # the first positions belong to the padding
+    512
     """
 
     pad_token_id: int | None = 1
@@ -64,8 +63,8 @@ class RobertaNetwork(Encoder):
     """A RoBERTa encoder with a classifier or a masked language model on top.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
     def __init__(self, config: RobertaConfig, *, rngs: nnx.Rngs):
@@ -87,7 +86,7 @@ class RobertaNetwork(Encoder):
 
 
 def _weight_table(config: RobertaConfig) -> WeightTable:
-    """Total for ``RobertaModel`` and ``RobertaFor-SequenceClassification, -MaskedLM``."""
+    """Total for `RobertaModel` and `RobertaFor-SequenceClassification, -MaskedLM`."""
     head = WeightRow.linear("classifier.dense", "classifier/dense")
     head += WeightRow.linear("classifier.out_proj", "classifier/output")
     masked_lm = ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias", "lm_head.decoder")

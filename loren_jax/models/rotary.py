@@ -28,17 +28,17 @@ class Rotary:
     """How fast the pairs of a head turn.
 
     Attributes:
-        theta: The base: pair i of a head of H entries turns by ``theta ** (-2 i / H)`` a token.
-        kind: ``default``; ``linear``, all slower by ``factor``; or ``llama3`` and ``yarn``, the
-            slow ones slower by ``factor``, the fast ones as they were and those between
-            interpolated, by their turns or by their numbers.
-        factor: By how much longer texts are to be read than those of the first training.
-        low_freq_factor: A pair is slow that turns fewer times than this in ``original_length``.
-        high_freq_factor: A pair is fast that turns more often than this in ``original_length``.
-        original_length: Length of the texts of the first training, in tokens.
-        beta_fast: ``high_freq_factor`` of ``yarn``.
-        beta_slow: ``low_freq_factor`` of ``yarn``.
-        attention_factor: What ``yarn`` multiplies queries and keys with.
+      theta: The base: pair i of a head of H entries turns by `theta ** (-2 i / H)` a token.
+      kind: `default`; `linear`, all slower by `factor`; or `llama3` and `yarn`, the
+        slow ones slower by `factor`, the fast ones as they were and those between
+        interpolated, by their turns or by their numbers.
+      factor: By how much longer texts are to be read than those of the first training.
+      low_freq_factor: A pair is slow that turns fewer times than this in `original_length`.
+      high_freq_factor: A pair is fast that turns more often than this in `original_length`.
+      original_length: Length of the texts of the first training, in tokens.
+      beta_fast: `high_freq_factor` of `yarn`.
+      beta_slow: `low_freq_factor` of `yarn`.
+      attention_factor: What `yarn` multiplies queries and keys with.
     """
 
     theta: float = 10000.0
@@ -52,7 +52,7 @@ class Rotary:
     attention_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses what ``frequencies`` does not compute."""
+        """Refuses what `frequencies` does not compute."""
         if self.kind not in NEEDED:
             raise ValueError(
                 f"rope_type={self.kind!r} is not supported; use one of {tuple(NEEDED)}"
@@ -70,18 +70,17 @@ class Rotary:
 
     @classmethod
     def from_hugging_face(cls, raw: Mapping[str, Any], *, theta: float = 10000.0) -> "Rotary":
-        """Reads a parsed ``config.json``, as transformers 4 and as transformers 5 writes it.
+        """Reads a parsed `config.json`, as transformers 4 and as transformers 5 writes it.
 
         The base is `theta` where the file says none. Another kind, a missing number and heads that
-        turn in part are a ``ValueError``.
+        turn in part are a `ValueError`.
 
-        Example:
-            >>> Rotary.from_hugging_face({"rope_theta": 500000.0}).theta
-            500000.0
-            >>> Rotary.from_hugging_face({"rope_parameters": {"rope_type": "longrope"}})
-            Traceback (most recent call last):
-            ...
-            ValueError: rope_type='longrope' is not supported; use one of ('default', ...)
+        >>> Rotary.from_hugging_face({"rope_theta": 500000.0}).theta
+        500000.0
+        >>> Rotary.from_hugging_face({"rope_parameters": {"rope_type": "longrope"}})
+        Traceback (most recent call last):
+        ...
+        ValueError: rope_type='longrope' is not supported; use one of ('default', ...)
         """
         said = dict(raw.get("rope_scaling") or raw.get("rope_parameters") or {})
         kind = said.get("rope_type") or said.get("type") or "default"
@@ -112,16 +111,15 @@ class Rotary:
         theta: float,
         scaled: bool = True,
     ) -> "Rotary":
-        """Reads what a parsed ``config.json`` says of the layers of one type.
+        """Reads what a parsed `config.json` says of the layers of one type.
 
         transformers 4 has an entry `base` for their base, and its scaling may be of other layers;
-        transformers 5 has all in ``rope_parameters`` of that type.
+        transformers 5 has all in `rope_parameters` of that type.
 
-        Example:
-            >>> raw = {"rope_parameters": {"full_attention": {"rope_theta": 100.0}}, "local": 10.0}
-            >>> of = lambda kind: Rotary.of_layers(raw, kind, base="local", theta=1.0).theta
-            >>> of("full_attention"), of("sliding_attention")
-            (100.0, 10.0)
+        >>> raw = {"rope_parameters": {"full_attention": {"rope_theta": 100.0}}, "local": 10.0}
+        >>> of = lambda kind: Rotary.of_layers(raw, kind, base="local", theta=1.0).theta
+        >>> of("full_attention"), of("sliding_attention")
+        (100.0, 10.0)
         """
         own = (raw.get("rope_parameters") or {}).get(layer_type) or {}
         scaling = (raw.get("rope_scaling") or {}) if scaled else {}
@@ -131,9 +129,8 @@ class Rotary:
     def frequencies(self, head_size: int) -> Float[np.ndarray, " F"]:
         """Radians that each pair turns a token, float32, the fastest pair first.
 
-        Example:
-            >>> Rotary(theta=100.0).frequencies(4).tolist()
-            [1.0, 0.10000000149011612]
+        >>> Rotary(theta=100.0).frequencies(4).tolist()
+        [1.0, 0.10000000149011612]
         """
         if head_size % 2:
             raise ValueError(f"head_dim={head_size} must be even")
@@ -196,9 +193,8 @@ PLAIN = Rotary()
 def still(position: Int[Array | np.ndarray, " T"], head_size: int) -> Angles:
     """The angles that turn nothing, float32.
 
-    Example:
-        >>> [part.tolist() for part in still(np.arange(2), 2)]
-        [[[1.0], [1.0]], [[0.0], [0.0]]]
+    >>> [part.tolist() for part in still(np.arange(2), 2)]
+    [[[1.0], [1.0]], [[0.0], [0.0]]]
     """
     shape = (*position.shape, head_size // 2)
     return jnp.ones(shape, jnp.float32), jnp.zeros(shape, jnp.float32)

@@ -20,16 +20,15 @@ class Sampling:
     noise two models that differ little nearly always choose the same.
 
     Attributes:
-        temperature: What the logits are divided by before a draw; 0 for no draw but the likeliest.
-        top_k: Draw among the so many likeliest; None for all.
-        top_p: Draw among the fewest tokens that have this much of the probability together; None
-            for all. Of those of `top_k`, where both are given.
+      temperature: What the logits are divided by before a draw; 0 for no draw but the likeliest.
+      top_k: Draw among the so many likeliest; None for all.
+      top_p: Draw among the fewest tokens that have this much of the probability together; None
+        for all. Of those of `top_k`, where both are given.
 
-    Example:
-        >>> Sampling(top_k=5)
-        Traceback (most recent call last):
-        ...
-        ValueError: top_k is 5, which has no effect where the likeliest token is taken: give a...
+    >>> Sampling(top_k=5)
+    Traceback (most recent call last):
+    ...
+    ValueError: top_k is 5, which has no effect where the likeliest token is taken: give a...
     """
 
     temperature: float = 0.0
@@ -100,10 +99,9 @@ def _among_likeliest(
 def _ordered(x: Float[Array, "..."]) -> UInt32[Array, "..."]:
     """Unsigned numbers in the order of these of float32.
 
-    Example:
-        >>> numbers = _ordered(jnp.array([-jnp.inf, -2.0, -1.0, 0.0, 1.0, jnp.inf]))
-        >>> bool(jnp.all(jnp.diff(numbers.astype(jnp.float32)) > 0))
-        True
+    >>> numbers = _ordered(jnp.array([-jnp.inf, -2.0, -1.0, 0.0, 1.0, jnp.inf]))
+    >>> bool(jnp.all(jnp.diff(numbers.astype(jnp.float32)) > 0))
+    True
     """
     bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
     sign = np.uint32(1 << 31)

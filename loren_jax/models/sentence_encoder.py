@@ -1,7 +1,7 @@
 """How a sentence encoder says that it pools its tokens, in all spellings of sentence-transformers.
 
 Such a directory has a file of modules, and the pooling's settings in a folder of their own: a word
-(``"pooling_mode": "mean"``) since version 5.4, before that one flag for each mode.
+(`"pooling_mode": "mean"`) since version 5.4, before that one flag for each mode.
 """
 
 from collections.abc import Mapping
@@ -52,11 +52,10 @@ def declared_pooling(directory: Path, poolings: tuple[str, ...]) -> str | None:
 def pooling_modes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """The modes that the settings of a pooling name, as sentence-transformers calls them.
 
-    Example:
-        >>> pooling_modes({"pooling_mode": "Mean"}), pooling_modes({"pooling_mode_cls_token": True})
-        (('mean',), ('mean', 'cls'))
-        >>> pooling_modes({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False})
-        ('cls',)
+    >>> pooling_modes({"pooling_mode": "Mean"}), pooling_modes({"pooling_mode_cls_token": True})
+    (('mean',), ('mean', 'cls'))
+    >>> pooling_modes({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False})
+    ('cls',)
     """
     words = settings.get("pooling_mode")
     if words is not None:

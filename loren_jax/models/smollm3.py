@@ -22,21 +22,20 @@ from loren_jax.models.network import Family, check_kinds, period
 
 @dataclass(frozen=True, kw_only=True)
 class SmolLM3Config(WindowedConfig):
-    """Shape and options of a SmolLM3; the fields carry Hugging Face's names, save ``rotary``.
+    """Shape and options of a SmolLM3; the fields carry Hugging Face's names, save `rotary`.
 
-    Those of ``WindowedConfig``, and:
+    Those of `WindowedConfig`, and:
 
     Attributes:
-        no_rope_layers: For every layer 1 where its heads turn, and 0 where they do not; None where
-            all turn.
-        attention_bias: Whether the dense layers of the attention have biases.
-        mlp_bias: Whether those of the MLP have.
+      no_rope_layers: For every layer 1 where its heads turn, and 0 where they do not; None where
+        all turn.
+      attention_bias: Whether the dense layers of the attention have biases.
+      mlp_bias: Whether those of the MLP have.
 
-    Example:
-        >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 4,
-        ...     "intermediate_size": 8, "num_attention_heads": 4, "num_key_value_heads": 2}
-        >>> SmolLM3Config.from_hugging_face(raw).no_rope_layers
-        (1, 1, 1, 0)
+    >>> raw = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 4,
+    ...     "intermediate_size": 8, "num_attention_heads": 4, "num_key_value_heads": 2}
+    >>> SmolLM3Config.from_hugging_face(raw).no_rope_layers
+    (1, 1, 1, 0)
     """
 
     max_position_embeddings: int = 32768
@@ -75,7 +74,7 @@ class SmolLM3Config(WindowedConfig):
 
     @classmethod
     def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parsed file with ``rotary``, which layers turn, and what it says of windows."""
+        """The parsed file with `rotary`, which layers turn, and what it says of windows."""
         check_kinds(raw, {"use_sliding_window": bool | None})
         turning, layers = raw.get("no_rope_layers"), raw.get("num_hidden_layers")
         if turning is None:
@@ -93,8 +92,8 @@ class SmolLM3Network(GatedDecoder):
     """A SmolLM3 with a classification head or as a language model.
 
     Args:
-        config: The configuration.
-        rngs: Source of the random initial parameters.
+      config: The configuration.
+      rngs: Source of the random initial parameters.
     """
 
 

@@ -50,13 +50,12 @@ def wrapper_of(names: Iterable[str], table: "WeightTable") -> str:
     The first row that is found at the end of a name tells it; whether the rest fits is for the
     matching to say, which is total.
 
-    Example:
-        >>> from loren_jax.models.weights import WeightRow, WeightTable
-        >>> table = WeightTable((WeightRow("model.embed.weight", "word/embedding"),), "model.")
-        >>> wrapper_of(["module.model.embed.weight"], table)
-        'module.'
-        >>> wrapper_of(["model.model.embed.weight"], table), wrapper_of(["embed.weight"], table)
-        ('model.', '')
+    >>> from loren_jax.models.weights import WeightRow, WeightTable
+    >>> table = WeightTable((WeightRow("model.embed.weight", "word/embedding"),), "model.")
+    >>> wrapper_of(["module.model.embed.weight"], table)
+    'module.'
+    >>> wrapper_of(["model.model.embed.weight"], table), wrapper_of(["embed.weight"], table)
+    ('model.', '')
     """
     for row in table.rows:
         if not row.name.startswith(table.prefix):

@@ -1,6 +1,6 @@
 """Declarative weight tables: which tensor of a checkpoint is which parameter.
 
-A family of models lists one row per kind of tensor, ``name <-> path, transform``, and this module
+A family of models lists one row per kind of tensor, `name <-> path, transform`, and this module
 reads and writes by that list. The table is total in both directions: a tensor that no row claims, a
 parameter that no tensor fills and a shape that differs are errors that name the tensor. What may be
 left out of a model is listed too, so nothing is skipped in silence.
@@ -24,10 +24,10 @@ from loren_jax.models.low_bit import Storage, packed_leaf
 from loren_jax.models.tensor_names import stored_names
 
 Params = Mapping[str, Any]
-"""A nested dictionary of arrays; ``a/b`` below means ``params["a"]["b"]``."""
+"""A nested dictionary of arrays; `a/b` below means `params["a"]["b"]`."""
 
 ShardingOf = Callable[[str, tuple[int, ...]], NamedSharding]
-"""``(path, shape) -> NamedSharding`` of a parameter."""
+"""`(path, shape) -> NamedSharding` of a parameter."""
 
 FLOAT_DTYPES = ("F32", "F16", "BF16")
 
@@ -41,15 +41,14 @@ SMALL = 1 << 16
 def flatten_params(params: Params) -> dict[str, Any]:
     """Path -> leaf.
 
-    Example:
-        >>> flatten_params({"pooler": {"bias": 0}})
-        {'pooler/bias': 0}
+    >>> flatten_params({"pooler": {"bias": 0}})
+    {'pooler/bias': 0}
     """
     return traverse_util.flatten_dict(dict(params), sep="/")
 
 
 def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of ``flatten_params``."""
+    """The inverse of `flatten_params`."""
     return traverse_util.unflatten_dict(dict(flat), sep="/")
 
 
@@ -57,11 +56,11 @@ class WeightRow(NamedTuple):
     """One line of a weight table.
 
     Attributes:
-        name: The tensor's name in a checkpoint; ``{layer}`` stands for the layer's number, and the
-            parameter is then the stack of all layers' tensors.
-        path: The parameter's path, joined by ``/``.
-        transposed: Whether the checkpoint keeps the matrix as (fan_out, fan_in).
-        first: Number of the first layer of the stack.
+      name: The tensor's name in a checkpoint; `{layer}` stands for the layer's number, and the
+        parameter is then the stack of all layers' tensors.
+      path: The parameter's path, joined by `/`.
+      transposed: Whether the checkpoint keeps the matrix as (fan_out, fan_in).
+      first: Number of the first layer of the stack.
     """
 
     name: str
@@ -73,13 +72,13 @@ class WeightRow(NamedTuple):
     def linear(
         cls, name: str, path: str, *, bias: bool = True, transposed: bool = True
     ) -> list["WeightRow"]:
-        """The one or two rows of a dense layer, by default those of a torch ``Linear``."""
+        """The one or two rows of a dense layer, by default those of a torch `Linear`."""
         kernel = cls(f"{name}.weight", f"{path}/kernel", transposed=transposed)
         return [kernel, cls(f"{name}.bias", f"{path}/bias")] if bias else [kernel]
 
     @classmethod
     def norm(cls, name: str, path: str, *, bias: bool = True) -> list["WeightRow"]:
-        """The one or two rows of a torch ``LayerNorm``."""
+        """The one or two rows of a torch `LayerNorm`."""
         scale = cls(f"{name}.weight", f"{path}/scale")
         return [scale, cls(f"{name}.bias", f"{path}/bias")] if bias else [scale]
 
@@ -91,9 +90,8 @@ class WeightRow(NamedTuple):
     def tensor_names(self, shape: tuple[int, ...]) -> list[str]:
         """Names of the tensors that make up a parameter of this shape.
 
-        Example:
-            >>> WeightRow("layer.{layer}.weight", "layers/kernel").tensor_names((2, 4, 4))
-            ['layer.0.weight', 'layer.1.weight']
+        >>> WeightRow("layer.{layer}.weight", "layers/kernel").tensor_names((2, 4, 4))
+        ['layer.0.weight', 'layer.1.weight']
         """
         if not self.stacked:
             return [self.name]
@@ -115,19 +113,19 @@ class WeightTable(NamedTuple):
     """All tensors of a model.
 
     Attributes:
-        rows: One row per parameter.
-        prefix: What the encoder's or decoder's names begin with, and a checkpoint of it alone
-            omits.
-        head: First part of the paths of the classification head, or nothing. A checkpoint may be
-            without all of it; the head is then drawn anew. The last of its rows has the labels
-            along the tensor's first axis.
-        pooler: First part of the paths of what stands between encoder and head; a checkpoint
-            without head may be without it too.
-        ignored: Patterns of tensors that may be in a checkpoint and are not wanted.
-        foreign: Patterns of tensors that are another task's, though a row may have their name.
-        tied: Pairs (twin, name) of tensors that are one: where only the twin is stored, it is read.
-        renamed: Pairs (old, new) of outdated endings of names; by default those of checkpoints that
-            were converted from TensorFlow, which called the parts of a layer norm otherwise.
+      rows: One row per parameter.
+      prefix: What the encoder's or decoder's names begin with, and a checkpoint of it alone
+        omits.
+      head: First part of the paths of the classification head, or nothing. A checkpoint may be
+        without all of it; the head is then drawn anew. The last of its rows has the labels
+        along the tensor's first axis.
+      pooler: First part of the paths of what stands between encoder and head; a checkpoint
+        without head may be without it too.
+      ignored: Patterns of tensors that may be in a checkpoint and are not wanted.
+      foreign: Patterns of tensors that are another task's, though a row may have their name.
+      tied: Pairs (twin, name) of tensors that are one: where only the twin is stored, it is read.
+      renamed: Pairs (old, new) of outdated endings of names; by default those of checkpoints that
+        were converted from TensorFlow, which called the parts of a layer norm otherwise.
     """
 
     rows: tuple[WeightRow, ...]
@@ -145,7 +143,7 @@ class WeightTable(NamedTuple):
     def tensor_rows(self, abstract: Params) -> dict[str, tuple[WeightRow, tuple[int, ...]]]:
         """Every tensor of a complete checkpoint: its row, and the shape that it must have there.
 
-        Rows and parameters that do not cover each other are a ``ValueError``.
+        Rows and parameters that do not cover each other are a `ValueError`.
         """
         shapes = {path: leaf.shape for path, leaf in flatten_params(abstract).items()}
         if odd := shapes.keys() ^ {row.path for row in self.rows}:
@@ -170,12 +168,11 @@ class WeightTable(NamedTuple):
     def canonical_name(self, name: str, *, prefixed: bool) -> str:
         """A tensor's name as the rows spell it.
 
-        Example:
-            >>> table = WeightTable((WeightRow("classifier.bias", "head/bias"),), prefix="bert.")
-            >>> table.canonical_name("pooler.dense.bias", prefixed=False)
-            'bert.pooler.dense.bias'
-            >>> table.canonical_name("classifier.bias", prefixed=False)
-            'classifier.bias'
+        >>> table = WeightTable((WeightRow("classifier.bias", "head/bias"),), prefix="bert.")
+        >>> table.canonical_name("pooler.dense.bias", prefixed=False)
+        'bert.pooler.dense.bias'
+        >>> table.canonical_name("classifier.bias", prefixed=False)
+        'classifier.bias'
         """
         for old, new in self.renamed:
             if name.endswith(old):
@@ -353,9 +350,8 @@ def new_head_leaf(
 
     Drawn in float32 and cast last, so that every dtype starts from the same head.
 
-    Example:
-        >>> new_head_leaf("head/bias", (2,), dtype="float32", rngs=nnx.Rngs(0)).tolist()
-        [0.0, 0.0]
+    >>> new_head_leaf("head/bias", (2,), dtype="float32", rngs=nnx.Rngs(0)).tolist()
+    [0.0, 0.0]
     """
     if path.endswith("/bias"):
         return jnp.zeros(shape, dtype)
@@ -366,7 +362,7 @@ def new_head_leaf(
 
 
 def tensors_of(params: Params, table: WeightTable) -> dict[str, np.ndarray]:
-    """The checkpoint's tensors for some parameters, the inverse of ``read_params``.
+    """The checkpoint's tensors for some parameters, the inverse of `read_params`.
 
     Canonical name -> contiguous array in the parameter's dtype.
     """

@@ -47,14 +47,14 @@ class Classification(ModelObjective):
     """The objective of a text classifier; see `loren_jax.objectives.objective` for its attributes.
 
     Args:
-        config: What is asked.
-        evaluation: The mesh that the optimiser evaluates on.
-        sharding: `(path, shape) -> NamedSharding` of the model's parameters; None for one device.
-        shown: Whether to show the progress of the last score.
+      config: What is asked.
+      evaluation: The mesh that the optimiser evaluates on.
+      sharding: `(path, shape) -> NamedSharding` of the model's parameters; None for one device.
+      shown: Whether to show the progress of the last score.
 
     Raises:
-        ValueError: If the data, the checkpoint or an argument is wrong.
-        OSError: If a file is absent.
+      ValueError: If the data, the checkpoint or an argument is wrong.
+      OSError: If a file is absent.
     """
 
     def __init__(

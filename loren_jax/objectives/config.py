@@ -16,32 +16,32 @@ class ClassificationConfig(ObjectiveConfig):
     """What is asked of a classifier.
 
     Attributes:
-        data: A file (.csv, .tsv, .json, .jsonl, .parquet, .xlsx), a folder with train.csv and
-            test.csv, a Hub data set like `nyu-mll/glue:sst2`, or a task (mnli, qnli, sst2, cola,
-            rte, boolq, wic, cb).
-        data_dir: Folder that holds a folder of the task's name with its files; by default the
-            task comes from the Hub.
-        protocol: `paper` (first 512 and 256 rows, best validation accuracy) or `clean` (drawn
-            rows, best of a dev split, the whole validation set scored once as test). A task has
-            `clean` by default; other data is trained to the end and scored on held-out examples.
-        keep: Which parameters are kept, the `last`, or the `best` on a dev split that is drawn from
-            the training examples, as `clean` has it.
-        max_length: Longest text in tokens; the rest is cut. By default 128 with a protocol, else
-            64, and never more than the model has positions.
-        dev_examples: With a protocol, examples that the evaluations see, the best of which selects.
-        text_columns: Column of the text, or the two of a pair; by default found by name.
-        label_column: Column of the label.
-        prompt: Train a language model to answer the task's prompt, instead of a new head.
-        template: With prompt, a template like '{sentence} It was {answer}.', instead of the task's.
-        words: With prompt, the answer of every class, in the order of the labels.
-        pooling: How tokens become one vector: `cls`, `mean` or `last`; by default the model's own.
-        trainable: Patterns of the parameters to train, such as `layers/*/bias`, or `head` for the
-            classification head; the rest is frozen. By default all; with adapters the head alone.
-        input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
-            along so many principal directions of their inputs, found on the training texts before
-            the first step; try 10 for a head, 64 with an input_power of 1 for whole models.
-        input_power: With input_directions, how a direction's variance follows that of the inputs:
-            0 for all alike, 1 in proportion.
+      data: A file (.csv, .tsv, .json, .jsonl, .parquet, .xlsx), a folder with train.csv and
+        test.csv, a Hub data set like `nyu-mll/glue:sst2`, or a task (mnli, qnli, sst2, cola,
+        rte, boolq, wic, cb).
+      data_dir: Folder that holds a folder of the task's name with its files; by default the
+        task comes from the Hub.
+      protocol: `paper` (first 512 and 256 rows, best validation accuracy) or `clean` (drawn
+        rows, best of a dev split, the whole validation set scored once as test). A task has
+        `clean` by default; other data is trained to the end and scored on held-out examples.
+      keep: Which parameters are kept, the `last`, or the `best` on a dev split that is drawn from
+        the training examples, as `clean` has it.
+      max_length: Longest text in tokens; the rest is cut. By default 128 with a protocol, else
+        64, and never more than the model has positions.
+      dev_examples: With a protocol, examples that the evaluations see, the best of which selects.
+      text_columns: Column of the text, or the two of a pair; by default found by name.
+      label_column: Column of the label.
+      prompt: Train a language model to answer the task's prompt, instead of a new head.
+      template: With prompt, a template like '{sentence} It was {answer}.', instead of the task's.
+      words: With prompt, the answer of every class, in the order of the labels.
+      pooling: How tokens become one vector: `cls`, `mean` or `last`; by default the model's own.
+      trainable: Patterns of the parameters to train, such as `layers/*/bias`, or `head` for the
+        classification head; the rest is frozen. By default all; with adapters the head alone.
+      input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
+        along so many principal directions of their inputs, found on the training texts before
+        the first step; try 10 for a head, 64 with an input_power of 1 for whole models.
+      input_power: With input_directions, how a direction's variance follows that of the inputs:
+        0 for all alike, 1 in proportion.
     """
 
     OBJECTIVE: ClassVar[str] = "classification"

@@ -28,8 +28,8 @@ class Drift:
     The latter, in nats a token, is over all places of the answers that the model itself gave.
 
     Args:
-        apply: `apply(params, input_ids, attention_mask, positions) -> logits`, of a whole model.
-        start: The parameters at the start, which are copied.
+      apply: `apply(params, input_ids, attention_mask, positions) -> logits`, of a whole model.
+      start: The parameters at the start, which are copied.
     """
 
     def __init__(self, apply: Callable[..., jax.Array], start: PyTree):
@@ -52,12 +52,12 @@ class Drift:
         """Compares.
 
         Args:
-            params: Of the whole model.
-            prompts: Tokens.
-            answers: The tokens of the answers to them.
+          params: Of the whole model.
+          prompts: Tokens.
+          answers: The tokens of the answers to them.
 
         Returns:
-            `distance` and `kl`.
+          `distance` and `kl`.
         """
         width = rounded(max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)))
         nats, tokens = 0.0, sum(map(len, answers))

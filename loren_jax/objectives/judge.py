@@ -28,8 +28,8 @@ class Verdicts(NamedTuple):
     """What answers are worth.
 
     Attributes:
-        rewards: Of each answer; NaN where there is none.
-        failures: Why not, in words, with how often.
+      rewards: Of each answer; NaN where there is none.
+      failures: Why not, in words, with how often.
     """
 
     rewards: Float[np.ndarray, " answers"]
@@ -40,17 +40,16 @@ class Judge:
     """Calls a reward for many answers at a time.
 
     Args:
-        reward: What `loren_jax.tasks.rewards.reward_named` knows, a file of one's own included.
-        seconds: A call may take.
-        workers: Processes; by default one for each processor, but no more than 8.
+      reward: What `loren_jax.tasks.rewards.reward_named` knows, a file of one's own included.
+      seconds: A call may take.
+      workers: Processes; by default one for each processor, but no more than 8.
 
     Raises:
-        ValueError: There is no such reward, or an argument is out of range.
+      ValueError: There is no such reward, or an argument is out of range.
 
-    Example:
-        >>> with Judge("length:1", workers=1) as judge:
-        ...     judge(["", ""], ["yes", "well, yes"], [{}, {}]).rewards.tolist()
-        [1.0, 0.5]
+    >>> with Judge("length:1", workers=1) as judge:
+    ...     judge(["", ""], ["yes", "well, yes"], [{}, {}]).rewards.tolist()
+    [1.0, 0.5]
     """
 
     def __init__(self, reward: str, *, seconds: float = 10.0, workers: int | None = None):
@@ -77,13 +76,13 @@ class Judge:
         """Judges.
 
         Args:
-            prompts: Of each answer.
-            answers: What was written.
-            examples: The row of data of each prompt.
+          prompts: Of each answer.
+          answers: What was written.
+          examples: The row of data of each prompt.
 
         Returns:
-            The rewards in the order of the answers. A call that raises, takes too long or gives no
-            number has none: it is told, and never taken for a zero.
+          The rewards in the order of the answers. A call that raises, takes too long or gives no
+          number has none: it is told, and never taken for a zero.
         """
         waiting = list(enumerate(zip(prompts, answers, examples, strict=True)))[::-1]
         rewards, failures = np.full(len(waiting), math.nan), Counter[str]()

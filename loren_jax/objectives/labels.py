@@ -12,9 +12,8 @@ from loren_jax.tasks import Examples
 def nameless(label_names: Sequence[str]) -> bool:
     """Whether these are the names that Hugging Face gives to classes without names.
 
-    Example:
-        >>> nameless(["LABEL_0", "LABEL_1"]), nameless(["bad", "good"])
-        (True, False)
+    >>> nameless(["LABEL_0", "LABEL_1"]), nameless(["bad", "good"])
+    (True, False)
     """
     return all(re.fullmatch(r"label_\d+", name, re.IGNORECASE) for name in label_names)
 
@@ -25,11 +24,10 @@ def in_heads_order(names: Sequence[str], head: Sequence[str]) -> tuple[str, ...]
     Where a head has other names than the data, the order is the data's, which is said on standard
     error: the head may then start with its classes exchanged.
 
-    Example:
-        >>> in_heads_order(("negative", "positive"), ("POSITIVE", "NEGATIVE"))
-        ('positive', 'negative')
-        >>> in_heads_order(("negative", "positive"), ("LABEL_0", "LABEL_1"))
-        ('negative', 'positive')
+    >>> in_heads_order(("negative", "positive"), ("POSITIVE", "NEGATIVE"))
+    ('positive', 'negative')
+    >>> in_heads_order(("negative", "positive"), ("LABEL_0", "LABEL_1"))
+    ('negative', 'positive')
     """
     numbers = {name.casefold(): number for number, name in enumerate(head)}
     folded = [name.casefold() for name in names]
@@ -50,10 +48,9 @@ def relabel(examples: Examples, label_names: Sequence[str]) -> Examples:
     Where these are as many as the data's and have no names of their own, the order is the data's. A
     ValueError if a class occurs that the model does not have.
 
-    Example:
-        >>> examples = Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("bad", "good"))
-        >>> relabel(examples, ("good", "bad")).labels.tolist()
-        [1, 0]
+    >>> examples = Examples((("a",), ("b",)), np.array([0, 1], np.int32), ("bad", "good"))
+    >>> relabel(examples, ("good", "bad")).labels.tolist()
+    [1, 0]
     """
     spell = str.casefold if len({*map(str.casefold, label_names)}) == len(label_names) else str
     numbers = {spell(name): number for number, name in enumerate(label_names)}

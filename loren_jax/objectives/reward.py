@@ -43,10 +43,10 @@ class Asked(NamedTuple):
     """The prompts of a step.
 
     Attributes:
-        input_ids: int32 array [B, T], padded on the left.
-        attention_mask: bool array [B, T], true at tokens.
-        rows: int32 array [B], the number of each among all prompts.
-        key: uint32 array [2], of the noise that answers are drawn with.
+      input_ids: int32 array [B, T], padded on the left.
+      attention_mask: bool array [B, T], true at tokens.
+      rows: int32 array [B], the number of each among all prompts.
+      key: uint32 array [2], of the noise that answers are drawn with.
     """
 
     input_ids: Int32[Any, "B T"]
@@ -59,15 +59,15 @@ class Reward(ModelObjective):
     """The objective of a rewarded model; see `loren_jax.objectives.objective` for its attributes.
 
     Args:
-        config: What is asked.
-        evaluation: The mesh that the optimiser evaluates on.
-        sharding: `(path, shape) -> NamedSharding` of the model's parameters; None for one device.
-        shown: Whether to tell what is learned from what.
+      config: What is asked.
+      evaluation: The mesh that the optimiser evaluates on.
+      sharding: `(path, shape) -> NamedSharding` of the model's parameters; None for one device.
+      shown: Whether to tell what is learned from what.
 
     Raises:
-        ValueError: If the data, the checkpoint, the reward or an argument is wrong.
-        OSError: If a file is absent.
-        ImportError: If the model's chat template needs a package that is absent.
+      ValueError: If the data, the checkpoint, the reward or an argument is wrong.
+      OSError: If a file is absent.
+      ImportError: If the model's chat template needs a package that is absent.
     """
 
     def __init__(

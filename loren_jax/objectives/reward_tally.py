@@ -32,14 +32,14 @@ class Tally:
         """Adds a step.
 
         Args:
-            step: By which it is known: one that is timed beforehand counts once.
-            rewards: Of all answers; NaN where there is none.
-            failures: Why not, with how often.
-            ended: Whether each answer came to an end.
-            prompts: That were answered.
-            changed: Of these, those whose answers differ between the queries.
-            tied: Those whose answers are all worth the same.
-            tokens: Of all answers.
+          step: By which it is known: one that is timed beforehand counts once.
+          rewards: Of all answers; NaN where there is none.
+          failures: Why not, with how often.
+          ended: Whether each answer came to an end.
+          prompts: That were answered.
+          changed: Of these, those whose answers differ between the queries.
+          tied: Those whose answers are all worth the same.
+          tokens: Of all answers.
         """
         now = time.perf_counter()
         if self._answers == 0 or step == self._last:  # its own time is not known

@@ -18,16 +18,16 @@ class Prompts:
     """What a model is asked, and by what its answers are judged.
 
     Args:
-        texts: Dialogues; an answer at the end of one is what was wanted, and not shown.
-        reader: The model's tokenizer.
-        limit: Longest prompt in tokens; of longer ones the left is cut.
+      texts: Dialogues; an answer at the end of one is what was wanted, and not shown.
+      reader: The model's tokenizer.
+      limit: Longest prompt in tokens; of longer ones the left is cut.
 
     Attributes:
-        tokens: Of each prompt.
-        cut: How many were cut.
+      tokens: Of each prompt.
+      cut: How many were cut.
 
     Raises:
-        ValueError: If these are plain texts.
+      ValueError: If these are plain texts.
     """
 
     def __init__(self, texts: Texts, reader: TextReader, limit: int):

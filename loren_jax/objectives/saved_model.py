@@ -117,10 +117,10 @@ class ModelObjective:
     """What all objectives of a model share: what is trained of it, and how that is written.
 
     Args:
-        config: What is asked.
-        trainable: The model as it is trained.
-        source: Where it was read from.
-        network: Its configuration.
+      config: What is asked.
+      trainable: The model as it is trained.
+      source: Where it was read from.
+      network: Its configuration.
     """
 
     def __init__(

@@ -26,15 +26,14 @@ def cross_entropy(
     A zeroth-order step lives on differences of losses that are smaller than bfloat16 can tell.
 
     Args:
-        logits: One row of class logits per example.
-        labels: The right classes.
+      logits: One row of class logits per example.
+      labels: The right classes.
 
     Returns:
-        The loss of every example in nats.
+      The loss of every example in nats.
 
-    Example:
-        >>> float(cross_entropy(jnp.zeros((1, 2)), jnp.array([1]))[0])  # log 2
-        0.693147...
+    >>> float(cross_entropy(jnp.zeros((1, 2)), jnp.array([1]))[0])  # log 2
+    0.693147...
     """
     return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
 
@@ -45,13 +44,13 @@ def spread(
     """How the rows of an evaluation lie on a mesh; on one device as they are.
 
     Args:
-        evaluation: The mesh; None for one device.
-        batch_size: Rows per forward pass that are asked for.
-        number: Rows in all.
+      evaluation: The mesh; None for one device.
+      batch_size: Rows per forward pass that are asked for.
+      number: Rows in all.
 
     Returns:
-        Rows per forward pass: as many as are asked for, and so many more that each device has
-        some. What places a batch, and what brings a result to every device.
+      Rows per forward pass: as many as are asked for, and so many more that each device has
+      some. What places a batch, and what brings a result to every device.
     """
     if evaluation is None:
         return min(batch_size, number), lambda rows: rows, lambda tree: tree
@@ -65,17 +64,17 @@ class Scorer:
     """Scores parameters on one set of examples; compiled once, however often it is called.
 
     Args:
-        apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
-        tokens: The examples.
-        batch_size: Examples per forward pass.
-        frozen: Further arguments of `apply`.
-        metrics: Names in `loren_jax.tasks.METRICS` of what to tell beside accuracy and loss.
-        label_names: The classes, for scores of each; without them there are none.
-        evaluation: The mesh that the parameters lie on; the examples are spread over it.
-        title: Name of a progress bar, for a long evaluation; none by default.
+      apply: `apply(params, input_ids, attention_mask, token_type_ids, *frozen) -> logits`.
+      tokens: The examples.
+      batch_size: Examples per forward pass.
+      frozen: Further arguments of `apply`.
+      metrics: Names in `loren_jax.tasks.METRICS` of what to tell beside accuracy and loss.
+      label_names: The classes, for scores of each; without them there are none.
+      evaluation: The mesh that the parameters lie on; the examples are spread over it.
+      title: Name of a progress bar, for a long evaluation; none by default.
 
     Attributes:
-        passes: Forward passes of a call.
+      passes: Forward passes of a call.
     """
 
     def __init__(
@@ -116,12 +115,12 @@ class Scorer:
         """Scores parameters, which stay as they are.
 
         Args:
-            params: The parameters.
+          params: The parameters.
 
         Returns:
-            `loss` (mean cross-entropy in nats), `accuracy` between 0 and 1, the other metrics, the
-            number of `examples` and, where the classes were named, `by_class`: see
-            `loren_jax.reports.class_scores.class_scores`.
+          `loss` (mean cross-entropy in nats), `accuracy` between 0 and 1, the other metrics, the
+          number of `examples` and, where the classes were named, `by_class`: see
+          `loren_jax.reports.class_scores.class_scores`.
         """
         counts, losses, number = 0, 0.0, len(self._tokens.labels)
         silent = self._title is None or sys.stderr is None or not sys.stderr.isatty()

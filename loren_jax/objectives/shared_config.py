@@ -21,26 +21,26 @@ class ObjectiveConfig:
     """What is asked of any model.
 
     Attributes:
-        model: A model's directory or file, the directory of a run, or a name on the Hub.
-        batch_size: Examples per step; all forward passes of a step see the same ones.
-        micro_batch_size: Examples that a forward pass computes at a time, so that a large batch
-            fits a small device; by default the whole batch.
-        train_examples: Examples to train on, drawn by the seed; None for all that are left.
-        held_out_examples: Examples to evaluate on, never trained on; None for all that are left.
-            With a protocol only for data without a validation split of its own.
-        held_out_data: Where held-out examples come from; by default a part of the same data.
-        columns: Column names of a TSV or CSV file without a header.
-        dtype: Element type of the parameters. bfloat16 swallows small updates.
-        quantise: Keep what is not trained in few bits, which become floats where they are used:
-            matrices as the `file` has them, or packed when they are read: `int8` or `int4` in
-            blocks of 32, `bfloat16` or `float16`. What is trained stays float32: adapters, or what
-            `trainable` names, or without both the scales of the blocks (`*/scales`) and a head.
-        lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
-        lora_targets: With lora_rank, the matrices to adapt: names of modules, such as `query value`
-            or `q_proj v_proj`, or patterns of paths.
-        lora_alpha: With lora_rank, adapters are scaled by lora_alpha / lora_rank; by default by 1.
-        eval_batch_size: Examples per forward pass of an evaluation.
-        seed: Of the data's draw, the batches, a new head and the perturbations.
+      model: A model's directory or file, the directory of a run, or a name on the Hub.
+      batch_size: Examples per step; all forward passes of a step see the same ones.
+      micro_batch_size: Examples that a forward pass computes at a time, so that a large batch
+        fits a small device; by default the whole batch.
+      train_examples: Examples to train on, drawn by the seed; None for all that are left.
+      held_out_examples: Examples to evaluate on, never trained on; None for all that are left.
+        With a protocol only for data without a validation split of its own.
+      held_out_data: Where held-out examples come from; by default a part of the same data.
+      columns: Column names of a TSV or CSV file without a header.
+      dtype: Element type of the parameters. bfloat16 swallows small updates.
+      quantise: Keep what is not trained in few bits, which become floats where they are used:
+        matrices as the `file` has them, or packed when they are read: `int8` or `int4` in
+        blocks of 32, `bfloat16` or `float16`. What is trained stays float32: adapters, or what
+        `trainable` names, or without both the scales of the blocks (`*/scales`) and a head.
+      lora_rank: Train low-rank adapters of this rank beside frozen matrices; merged at the end.
+      lora_targets: With lora_rank, the matrices to adapt: names of modules, such as `query value`
+        or `q_proj v_proj`, or patterns of paths.
+      lora_alpha: With lora_rank, adapters are scaled by lora_alpha / lora_rank; by default by 1.
+      eval_batch_size: Examples per forward pass of an evaluation.
+      seed: Of the data's draw, the batches, a new head and the perturbations.
     """
 
     OBJECTIVE: ClassVar[str]
@@ -111,9 +111,8 @@ class ObjectiveConfig:
 def meant(name: str, text: str) -> str:
     """What an option says, a local path as it was meant, also for who goes on from elsewhere.
 
-    Example:
-        >>> meant("data", "sst2")
-        'sst2'
+    >>> meant("data", "sst2")
+    'sst2'
     """
     task = name == "data" and text in TASKS
     return os.path.abspath(text) if os.path.exists(text) and not task else text
@@ -157,9 +156,8 @@ def _as_text(name: str, value: Any) -> Any:
 def length_limit(asked: int | None, default: int, positions: int | None) -> int:
     """The longest input in tokens, which a model's position table bounds, if it has one.
 
-    Example:
-        >>> length_limit(None, 128, 512), length_limit(None, 128, 16), length_limit(20, 128, None)
-        (128, 16, 20)
+    >>> length_limit(None, 128, 512), length_limit(None, 128, 16), length_limit(20, 128, None)
+    (128, 16, 20)
     """
     if asked is None:
         return default if positions is None else min(default, positions)

@@ -16,14 +16,14 @@ class Answerer:
     """Answers the first of some dialogues, always with the likeliest token.
 
     Args:
-        config: How many, and how long.
-        model: The model, of which the parameters are not looked at.
-        reader: Its tokenizer.
-        texts: Dialogues; of each the last answer is asked for.
-        merge: `params -> parameters of the model`.
+      config: How many, and how long.
+      model: The model, of which the parameters are not looked at.
+      reader: Its tokenizer.
+      texts: Dialogues; of each the last answer is asked for.
+      merge: `params -> parameters of the model`.
 
     Raises:
-        ValueError: If these are plain texts, or answers so long leave no room for a prompt.
+      ValueError: If these are plain texts, or answers so long leave no room for a prompt.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Answerer:
         """What parameters answer.
 
         Args:
-            params: The parameters.
+          params: The parameters.
 
         Returns:
-            `exact_match` and `token_f1`, means over the dialogues, and `answers` of the first
-            hundred: what was `asked`, `wanted` and `said`.
+          `exact_match` and `token_f1`, means over the dialogues, and `answers` of the first
+          hundred: what was `asked`, `wanted` and `said`.
         """
         found = generate(
             self._model._replace(params=self._merge(params)),

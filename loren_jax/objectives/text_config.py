@@ -13,32 +13,32 @@ class TextConfig(ObjectiveConfig):
     """What is asked of a causal language model.
 
     Attributes:
-        data: A file (.jsonl, .json, .csv, .tsv, .parquet, .xlsx), a folder with train.jsonl and
-            test.jsonl, or a Hub data set, with the columns `messages` (or conversations), `prompt`
-            and `completion` (or response, answer), `instruction`, `input` and `output`, or `text`.
-        keep: Which parameters are kept, the `last`, or the `best` on a dev split that is drawn from
-            the training texts; the held-out ones are then scored once, as test.
-        max_length: Longest row in tokens; by default 512, and never more than the model has
-            positions.
-        train_examples: Texts to train on, drawn by the seed; by default all that are left.
-        held_out_examples: Texts to evaluate on, never trained on; by default 100, or a fifth of all
-            if that is less. None for all that are left.
-        dev_examples: With keep best, texts that the evaluations see; at most a fifth of all.
-        text_columns: Column of the messages or of the text, or the two of a prompt and its
-            completion; by default found by name.
-        template: How a dialogue is written: the model's `own` chat template, `plain` (User: ... and
-            Assistant: ..., line by line) or `none` (what the turns say, one behind the other). By
-            default its own, or plain for a model without one.
-        loss_on: Whether the loss is of what the assistant says, the `completion`, or of `all`.
-        long: Whether a dialogue that is too long is `cut`, from the left of its prompt, or left out
-            (`drop`); how many are is said.
-        packed: Lay plain texts end to end, in rows of max_length; by default each has its own.
-        buckets: Rows are padded to so many different lengths, with one compiled program for each.
-        generate: So many held-out prompts are answered at each evaluation, and compared with their
-            completions.
-        max_new_tokens: With generate, longest answer in tokens.
-        trainable: Patterns of the parameters to train, such as `layers/*/bias`; the rest is frozen.
-            By default all.
+      data: A file (.jsonl, .json, .csv, .tsv, .parquet, .xlsx), a folder with train.jsonl and
+        test.jsonl, or a Hub data set, with the columns `messages` (or conversations), `prompt`
+        and `completion` (or response, answer), `instruction`, `input` and `output`, or `text`.
+      keep: Which parameters are kept, the `last`, or the `best` on a dev split that is drawn from
+        the training texts; the held-out ones are then scored once, as test.
+      max_length: Longest row in tokens; by default 512, and never more than the model has
+        positions.
+      train_examples: Texts to train on, drawn by the seed; by default all that are left.
+      held_out_examples: Texts to evaluate on, never trained on; by default 100, or a fifth of all
+        if that is less. None for all that are left.
+      dev_examples: With keep best, texts that the evaluations see; at most a fifth of all.
+      text_columns: Column of the messages or of the text, or the two of a prompt and its
+        completion; by default found by name.
+      template: How a dialogue is written: the model's `own` chat template, `plain` (User: ... and
+        Assistant: ..., line by line) or `none` (what the turns say, one behind the other). By
+        default its own, or plain for a model without one.
+      loss_on: Whether the loss is of what the assistant says, the `completion`, or of `all`.
+      long: Whether a dialogue that is too long is `cut`, from the left of its prompt, or left out
+        (`drop`); how many are is said.
+      packed: Lay plain texts end to end, in rows of max_length; by default each has its own.
+      buckets: Rows are padded to so many different lengths, with one compiled program for each.
+      generate: So many held-out prompts are answered at each evaluation, and compared with their
+        completions.
+      max_new_tokens: With generate, longest answer in tokens.
+      trainable: Patterns of the parameters to train, such as `layers/*/bias`; the rest is frozen.
+        By default all.
     """
 
     OBJECTIVE: ClassVar[str] = "text"

@@ -30,15 +30,15 @@ class TextScorer:
     """Scores parameters on one set of texts; a program for each shape, however often it is called.
 
     Args:
-        apply: `apply(params, input_ids, attention_mask, positions, *frozen) -> logits`.
-        rows: The texts.
-        batch_size: Rows per forward pass.
-        frozen: Further arguments of `apply`.
-        evaluation: The mesh that the parameters lie on; the rows are spread over it.
-        title: Name of a progress bar, for a long evaluation; none by default.
+      apply: `apply(params, input_ids, attention_mask, positions, *frozen) -> logits`.
+      rows: The texts.
+      batch_size: Rows per forward pass.
+      frozen: Further arguments of `apply`.
+      evaluation: The mesh that the parameters lie on; the rows are spread over it.
+      title: Name of a progress bar, for a long evaluation; none by default.
 
     Attributes:
-        passes: Forward passes of a call.
+      passes: Forward passes of a call.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class TextScorer:
         """Scores parameters, which stay as they are.
 
         Args:
-            params: The parameters.
+          params: The parameters.
 
         Returns:
-            `loss`, the mean over all tokens that count in nats, its exponential `perplexity`,
-            `token_accuracy`, the share that is the likeliest token, and the number of `examples`.
+          `loss`, the mean over all tokens that count in nats, its exponential `perplexity`,
+          `token_accuracy`, the share that is the likeliest token, and the number of `examples`.
         """
         nats, right, number = 0.0, 0, len(self._rows)
         silent = self._title is None or sys.stderr is None or not sys.stderr.isatty()

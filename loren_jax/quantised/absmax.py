@@ -21,19 +21,18 @@ def quantised_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     are found, which then make good what they can.
 
     Args:
-        rows: A matrix whose rows are multiples of 32 long; of a float kind any.
-        kind: `int8` or `int4`, in blocks of 32; `bfloat16` or `float16`, without scales.
+      rows: A matrix whose rows are multiples of 32 long; of a float kind any.
+      kind: `int8` or `int4`, in blocks of 32; `bfloat16` or `float16`, without scales.
 
     Returns:
-        The form, and the fields of a `Quantised`.
+      The form, and the fields of a `Quantised`.
 
     Raises:
-        ValueError: A number that is not finite, or too large for the scale of its block.
+      ValueError: A number that is not finite, or too large for the scale of its block.
 
-    Example:
-        >>> form, fields = quantised_rows(np.linspace(-1, 1, 32)[None], "int8")
-        >>> form.name, fields["codes"][0, [0, -1]].tolist()
-        ('Q8_0', [-127, 127])
+    >>> form, fields = quantised_rows(np.linspace(-1, 1, 32)[None], "int8")
+    >>> form.name, fields["codes"][0, [0, -1]].tolist()
+    ('Q8_0', [-127, 127])
     """
     form = FORMS[FORM_OF[kind]]
     if form.block == 1:
@@ -66,22 +65,21 @@ def quantise(
     """Packs a matrix, or a stack of them.
 
     Args:
-        weight: Kernels `(*stack, fan_in, fan_out)`, or a table `(rows, fan_in)`; of int8 and int4
-            with a fan-in that is a multiple of 32.
-        kind: `int8`, `int4`, `bfloat16` or `float16`.
-        kernel: Whether these are kernels.
-        dtype: Element type of the floats that they become.
+      weight: Kernels `(*stack, fan_in, fan_out)`, or a table `(rows, fan_in)`; of int8 and int4
+        with a fan-in that is a multiple of 32.
+      kind: `int8`, `int4`, `bfloat16` or `float16`.
+      kernel: Whether these are kernels.
+      dtype: Element type of the floats that they become.
 
     Returns:
-        The packed matrix, whose scales are of half precision.
+      The packed matrix, whose scales are of half precision.
 
     Raises:
-        ValueError: Another kind, a fan-in that no blocks divide, or a number that none can hold.
+      ValueError: Another kind, a fan-in that no blocks divide, or a number that none can hold.
 
-    Example:
-        >>> made = quantise(np.eye(32), "int8")
-        >>> made.shape, made.codes.dtype.name, float(made.to_dense()[3, 3].round(3))
-        ((32, 32), 'int8', 1.0)
+    >>> made = quantise(np.eye(32), "int8")
+    >>> made.shape, made.codes.dtype.name, float(made.to_dense()[3, 3].round(3))
+    ((32, 32), 'int8', 1.0)
     """
     if kind not in FORM_OF:
         raise ValueError(f"kind must be one of {', '.join(FORM_OF)}, got {kind!r}")

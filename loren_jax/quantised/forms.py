@@ -24,17 +24,17 @@ class Form:
     """One way of packing.
 
     Attributes:
-        name: What GGUF calls it.
-        number: How GGUF counts it; None for one that no file has.
-        block: Numbers that share a scale.
-        group: Numbers that share the two parts of a form of two levels.
-        size: Bytes of a block in a file.
-        nibbles: Numbers that the low halves of so many bytes hold, in front of the high halves; 0
-            where a code has a byte of its own.
-        quarters: Likewise of the two high bits of a code of six; 0 where there are none.
-        offset: What is taken off a code.
-        split: `(rows, blocks, size)` bytes to fields.
-        scale_at: Where in a block the scale is.
+      name: What GGUF calls it.
+      number: How GGUF counts it; None for one that no file has.
+      block: Numbers that share a scale.
+      group: Numbers that share the two parts of a form of two levels.
+      size: Bytes of a block in a file.
+      nibbles: Numbers that the low halves of so many bytes hold, in front of the high halves; 0
+        where a code has a byte of its own.
+      quarters: Likewise of the two high bits of a code of six; 0 where there are none.
+      offset: What is taken off a code.
+      split: `(rows, blocks, size)` bytes to fields.
+      scale_at: Where in a block the scale is.
     """
 
     name: str
@@ -143,9 +143,8 @@ _STORED = {form.number: form for form in FORMS.values() if form.number is not No
 def form_numbered(number: int) -> Form | None:
     """The form that GGUF counts so; None for one that is not among them.
 
-    Example:
-        >>> form_numbered(8).name, form_numbered(6)
-        ('Q8_0', None)
+    >>> form_numbered(8).name, form_numbered(6)
+    ('Q8_0', None)
     """
     return _STORED.get(number)
 
@@ -168,11 +167,10 @@ def codes_of(form: Form, codes: np.ndarray, high: np.ndarray | None) -> np.ndarr
 def common_form(names: Sequence[str]) -> Form | None:
     """The form that layers of these forms share, each to the bit; None if there is none.
 
-    Example:
-        >>> common_form(["Q4_K", "Q6_K"]).name, common_form(["Q4_0", "Q8_0"]).name
-        ('K8', 'Q8_0')
-        >>> common_form(["Q4_0", "Q4_K"]) is None
-        True
+    >>> common_form(["Q4_K", "Q6_K"]).name, common_form(["Q4_0", "Q8_0"]).name
+    ('K8', 'Q8_0')
+    >>> common_form(["Q4_0", "Q4_K"]) is None
+    True
     """
     found = set(names)
     if len(found) == 1:

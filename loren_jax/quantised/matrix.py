@@ -30,18 +30,18 @@ class Quantised:
     only the scales are to be trained. A leaf that the form has not is None.
 
     Attributes:
-        codes: The packed codes.
-        high: Two more bits of each.
-        scales: `s` of each block.
-        parts: `p` of each group.
-        minima: `m` of each block.
-        floors: `b` of each group.
-        down: First factor `(fan_in, r)` of what is added, by `loren_jax.lora`.
-        up: The second `(r, fan_out)`.
-        name: The form; see `loren_jax.quantised.forms`.
-        dtype: Element type of the floats that it becomes.
-        kernel: Whether the matrix that it stands for is `(fan_in, fan_out)`, as a kernel is, and
-            not a table of rows.
+      codes: The packed codes.
+      high: Two more bits of each.
+      scales: `s` of each block.
+      parts: `p` of each group.
+      minima: `m` of each block.
+      floors: `b` of each group.
+      down: First factor `(fan_in, r)` of what is added, by `loren_jax.lora`.
+      up: The second `(r, fan_out)`.
+      name: The form; see `loren_jax.quantised.forms`.
+      dtype: Element type of the floats that it becomes.
+      kernel: Whether the matrix that it stands for is `(fan_in, fan_out)`, as a kernel is, and
+        not a table of rows.
 
     >>> import numpy as np
     >>> from loren_jax.quantised.absmax import quantised_rows

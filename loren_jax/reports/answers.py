@@ -17,19 +17,18 @@ def answers_text(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> 
     r"""Lines that show each question, what was wanted, and what was said.
 
     Args:
-        before: Answers before the first step; None where they are not known.
-        after: Those of what is kept.
+      before: Answers before the first step; None where they are not known.
+      after: Those of what is kept.
 
     Returns:
-        The lines.
+      The lines.
 
-    Example:
-        >>> after = {"asked": ["2 + 2?"], "wanted": ["4"], "said": ["four"]}
-        >>> print("\n".join(answers_text({**after, "said": ["Hello!"]}, after)))
-        2 + 2?
-          wanted  4
-          before  Hello!
-          after   four
+    >>> after = {"asked": ["2 + 2?"], "wanted": ["4"], "said": ["four"]}
+    >>> print("\n".join(answers_text({**after, "said": ["Hello!"]}, after)))
+    2 + 2?
+      wanted  4
+      before  Hello!
+      after   four
     """
     lines = []
     for number, asked in enumerate(after["asked"][:SHOWN]):
@@ -48,17 +47,16 @@ def answer_rows(
     """The same for programs: a row for each question.
 
     Args:
-        before: Answers before the first step; None where they are not known.
-        after: Those of what is kept.
+      before: Answers before the first step; None where they are not known.
+      after: Those of what is kept.
 
     Yields:
-        `asked`, `wanted`, and `before` and `after`; where answers were judged, with what each is
-        worth as `reward_before` and `reward_after`.
+      `asked`, `wanted`, and `before` and `after`; where answers were judged, with what each is
+      worth as `reward_before` and `reward_after`.
 
-    Example:
-        >>> after = {"asked": ["2 + 2?"], "wanted": ["4"], "said": ["four"], "worth": [0.0]}
-        >>> list(answer_rows(None, after))
-        [{'asked': '2 + 2?', 'wanted': '4', 'after': 'four', 'reward_after': 0.0}]
+    >>> after = {"asked": ["2 + 2?"], "wanted": ["4"], "said": ["four"], "worth": [0.0]}
+    >>> list(answer_rows(None, after))
+    [{'asked': '2 + 2?', 'wanted': '4', 'after': 'four', 'reward_after': 0.0}]
     """
     parts = {"before": before, "after": after}
     for number, asked in enumerate(after["asked"]):

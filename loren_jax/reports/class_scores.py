@@ -23,15 +23,14 @@ def wilson_interval(right: int, number: int) -> tuple[float, float]:
     all answers are right, which `p ± z sqrt(p (1 - p) / n)` has not.
 
     Args:
-        right: Right answers.
-        number: Answers n, at least 1.
+      right: Right answers.
+      number: Answers n, at least 1.
 
     Returns:
-        The lower and the upper end.
+      The lower and the upper end.
 
-    Example:
-        >>> [round(end, 3) for end in wilson_interval(9, 10)]
-        [0.596, 0.982]
+    >>> [round(end, 3) for end in wilson_interval(9, 10)]
+    [0.596, 0.982]
     """
     share, square = right / number, _Z**2 / number
     centre = share + square / 2
@@ -44,21 +43,20 @@ def class_scores(confusion: Sequence[Sequence[int]], label_names: Sequence[str])
     """Precision, recall, F1 and support of every class, and what they are counted from.
 
     Args:
-        confusion: How many examples of the class of the row were answered by that of the column.
-        label_names: The classes, in this order.
+      confusion: How many examples of the class of the row were answered by that of the column.
+      label_names: The classes, in this order.
 
     Returns:
-        JSON values: `accuracy_interval` (see `wilson_interval`), `macro_f1` (the plain mean of F1),
-        `confusion` as it was given, and in `classes` the `name`, `precision`, `recall`, `f1` and
-        `support` of each. What would be 0 / 0 is None: the precision of a class that was never
-        answered, the recall of one without examples; such an F1 is 0.
+      JSON values: `accuracy_interval` (see `wilson_interval`), `macro_f1` (the plain mean of F1),
+      `confusion` as it was given, and in `classes` the `name`, `precision`, `recall`, `f1` and
+      `support` of each. What would be 0 / 0 is None: the precision of a class that was never
+      answered, the recall of one without examples; such an F1 is 0.
 
-    Example:
-        >>> found = class_scores([[1, 1], [0, 2]], ("bad", "good"))
-        >>> found["classes"][0]
-        {'name': 'bad', 'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'support': 2}
-        >>> round(found["macro_f1"], 3)
-        0.733
+    >>> found = class_scores([[1, 1], [0, 2]], ("bad", "good"))
+    >>> found["classes"][0]
+    {'name': 'bad', 'precision': 1.0, 'recall': 0.5, 'f1': 0.6666666666666666, 'support': 2}
+    >>> round(found["macro_f1"], 3)
+    0.733
     """
     rows = [list(row) for row in confusion]
     classes: list[dict[str, Any]] = []
@@ -86,9 +84,8 @@ def class_scores(confusion: Sequence[Sequence[int]], label_names: Sequence[str])
 def interval_text(scores: Mapping[str, Any]) -> str:
     """The interval of the accuracy, from what `class_scores` gives.
 
-    Example:
-        >>> interval_text({"accuracy_interval": [0.7, 0.8]})
-        '95 % interval 0.700 to 0.800'
+    >>> interval_text({"accuracy_interval": [0.7, 0.8]})
+    '95 % interval 0.700 to 0.800'
     """
     low, high = scores["accuracy_interval"]
     return f"95 % interval {low:.3f} to {high:.3f}"
@@ -98,19 +95,18 @@ def class_table(scores: Mapping[str, Any], examples: str = "") -> list[str]:
     r"""Lines for people: at most ten classes, else the five with the lowest F1.
 
     Args:
-        scores: What `class_scores` gives.
-        examples: What the examples are called.
+      scores: What `class_scores` gives.
+      examples: What the examples are called.
 
     Returns:
-        A heading and a line for each class, at most 80 characters wide: with the matrix of answers
-        where it has room, else with the class that it is most often taken for.
+      A heading and a line for each class, at most 80 characters wide: with the matrix of answers
+      where it has room, else with the class that it is most often taken for.
 
-    Example:
-        >>> print("\n".join(class_table(class_scores([[1, 1], [0, 2]], ("bad", "good")))))
-        by class, macro F1 0.733
-                  precision  recall     F1  examples  answered  1  2
-          1 bad        1.000   0.500  0.667         2            1  1
-          2 good       0.667   1.000  0.800         2            0  2
+    >>> print("\n".join(class_table(class_scores([[1, 1], [0, 2]], ("bad", "good")))))
+    by class, macro F1 0.733
+              precision  recall     F1  examples  answered  1  2
+      1 bad        1.000   0.500  0.667         2            1  1
+      2 good       0.667   1.000  0.800         2            0  2
     """
     classes, number = scores["classes"], len(scores["classes"])
     shown, words = range(number), ""

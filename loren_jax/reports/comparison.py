@@ -30,10 +30,10 @@ class Run:
     """A run as its directory tells it.
 
     Attributes:
-        directory: Where it is.
-        config: Its configuration, as JSON values.
-        events: Its metrics.
-        summary: Its summary; None where the run is not complete.
+      directory: Where it is.
+      config: Its configuration, as JSON values.
+      events: Its metrics.
+      summary: Its summary; None where the run is not complete.
     """
 
     directory: Path
@@ -61,14 +61,14 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     """Reads runs, also unfinished ones.
 
     Args:
-        paths: Directories of runs, or of the runs of several seeds.
+      paths: Directories of runs, or of the runs of several seeds.
 
     Returns:
-        The runs, each once.
+      The runs, each once.
 
     Raises:
-        FileNotFoundError: If a directory does not exist or holds no run.
-        ValueError: If its files are damaged.
+      FileNotFoundError: If a directory does not exist or holds no run.
+      ValueError: If its files are damaged.
     """
     found: dict[Path, Run] = {}
     for path in paths:
@@ -81,10 +81,10 @@ def group_runs(runs: Sequence[Run]) -> list[list[Run]]:
     """Puts runs together that differ by their seed alone.
 
     Args:
-        runs: The runs.
+      runs: The runs.
 
     Returns:
-        The groups, in the order of their first runs.
+      The groups, in the order of their first runs.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -97,10 +97,10 @@ def comparison_rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
     """The groups as a table, a row each, with mean and standard deviation over finished runs.
 
     Args:
-        groups: What `group_runs` returns.
+      groups: What `group_runs` returns.
 
     Returns:
-        Titles and cells, for `write_table`.
+      Titles and cells, for `write_table`.
     """
     finished = [run.summary for group in groups for run in group if run.summary]
     told = [summary.get("columns", _CLASSIFICATION) for summary in finished] or [_CLASSIFICATION]
@@ -114,11 +114,11 @@ def comparison_table(groups: Sequence[Sequence[Run]], width: int | None = None) 
     """The groups as text, with a line for each run that is not finished.
 
     Args:
-        groups: What `group_runs` returns.
-        width: Letters of a line; see `loren_jax.reports.tables.text_table`.
+      groups: What `group_runs` returns.
+      width: Letters of a line; see `loren_jax.reports.tables.text_table`.
 
     Returns:
-        Lines without a newline at the end.
+      Lines without a newline at the end.
     """
     unfinished = [run for group in groups for run in group if run.summary is None]
     notes = [
@@ -255,9 +255,8 @@ def _read(directory: Path) -> Run:
 def reported_scores(summary: Mapping[str, Any]) -> dict[str, float]:
     """The scores of a summary, of this version or an earlier one, that are worth a mean.
 
-    Example:
-        >>> reported_scores({"held_out": "dev", "accuracy_after": 0.75, "training_seconds": 2.0})
-        {'dev accuracy': 0.75, 'training seconds': 2.0}
+    >>> reported_scores({"held_out": "dev", "accuracy_after": 0.75, "training_seconds": 2.0})
+    {'dev accuracy': 0.75, 'training seconds': 2.0}
     """
     named = summary.get("held_out", "held-out" if summary.get("selected_step") is None else "dev")
     scores = {
@@ -280,9 +279,8 @@ def reported_scores(summary: Mapping[str, Any]) -> dict[str, float]:
 def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and sample standard deviation.
 
-    Example:
-        >>> mean_and_std([1.0, 2.0, 3.0]), mean_and_std([1.0])
-        ({'mean': 2.0, 'std': 1.0}, {'mean': 1.0, 'std': None})
+    >>> mean_and_std([1.0, 2.0, 3.0]), mean_and_std([1.0])
+    ({'mean': 2.0, 'std': 1.0}, {'mean': 1.0, 'std': None})
     """
     std = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "std": std}

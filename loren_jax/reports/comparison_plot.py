@@ -17,11 +17,11 @@ def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
     """Draws groups of runs, all or nothing: each run thinly, the mean of a group boldly.
 
     Args:
-        groups: Runs that differ by their seed alone, together.
-        path: The file to write, of the kind that its ending says: PNG, PDF or SVG.
+      groups: Runs that differ by their seed alone, together.
+      path: The file to write, of the kind that its ending says: PNG, PDF or SVG.
 
     Raises:
-        ValueError: If the ending says no such kind.
+      ValueError: If the ending says no such kind.
     """
     path = Path(path)
     if path.suffix not in KINDS:
@@ -62,11 +62,10 @@ def _draw(
 def mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """The mean of curves, pairs of forward passes and values, where all of them have a point.
 
-    Example:
-        >>> one = (np.array([0, 10, 20]), np.array([1.0, 2.0, 3.0]))
-        >>> two = (np.array([0, 10]), np.array([3.0, 4.0]))
-        >>> mean_curve([one, two])[1].tolist()
-        [2.0, 3.0]
+    >>> one = (np.array([0, 10, 20]), np.array([1.0, 2.0, 3.0]))
+    >>> two = (np.array([0, 10]), np.array([3.0, 4.0]))
+    >>> mean_curve([one, two])[1].tolist()
+    [2.0, 3.0]
     """
     common = sorted(set.intersection(*(set(passes.tolist()) for passes, _ in curves)))
     values = [

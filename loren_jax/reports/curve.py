@@ -31,14 +31,14 @@ def plot_curve(
     """Draws the curve of a run, all or nothing.
 
     Args:
-        events: What `read_metrics` returns.
-        path: The PNG file to write.
-        majority_accuracy: What always answering the most frequent class would have; None where
-            there are no classes.
-        title: Heading.
-        held_out: What the evaluated examples are called.
-        selected_step: The evaluation whose parameters are kept, to be marked; None for the last.
-        score: The score of the lower panel; by default the accuracy, or else the first there is.
+      events: What `read_metrics` returns.
+      path: The PNG file to write.
+      majority_accuracy: What always answering the most frequent class would have; None where
+        there are no classes.
+      title: Heading.
+      held_out: What the evaluated examples are called.
+      selected_step: The evaluation whose parameters are kept, to be marked; None for the last.
+      score: The score of the lower panel; by default the accuracy, or else the first there is.
     """
     figure, (losses, accuracies) = panels(7, 6)
     _draw_losses(losses, events, held_out)

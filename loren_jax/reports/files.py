@@ -62,9 +62,8 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def strict(value: JSON) -> JSON:
     """JSON values as any reader takes them: without NaN and infinity, which JSON does not have.
 
-    Example:
-        >>> strict({"loss": float("nan"), "steps": (1, 2)})
-        {'loss': None, 'steps': [1, 2]}
+    >>> strict({"loss": float("nan"), "steps": (1, 2)})
+    {'loss': None, 'steps': [1, 2]}
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None

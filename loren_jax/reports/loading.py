@@ -17,13 +17,13 @@ def loading_section(
     """The section of a card.
 
     Args:
-        model: What `config.json` says of the model.
-        prompt: What `prompt.json` says; None for a model with a classification head.
-        max_length: Longest input of the training, in tokens.
-        pairs: Whether an example has two texts.
+      model: What `config.json` says of the model.
+      prompt: What `prompt.json` says; None for a model with a classification head.
+      max_length: Longest input of the training, in tokens.
+      pairs: Whether an example has two texts.
 
     Returns:
-        Markdown.
+      Markdown.
     """
     columns = ["text_a", "text_b"] if pairs else ["text"]
     if prompt is not None:
@@ -46,9 +46,8 @@ def loading_section(
 def writing_section(text: Mapping[str, Any] | None) -> str:
     """The section of a card of a model that writes, of which `text.json` says how it was asked.
 
-    Example:
-        >>> "chat template" in writing_section({"template": "own"})
-        True
+    >>> "chat template" in writing_section({"template": "own"})
+    True
     """
     asked = {
         "own": ('[{"role": "user", "content": "..."}]', "It answers in its own chat template."),

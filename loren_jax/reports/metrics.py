@@ -57,13 +57,13 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Reads the events of a run, also of one that is still going.
 
     Args:
-        path: The run's directory, or its `metrics.jsonl`.
+      path: The run's directory, or its `metrics.jsonl`.
 
     Returns:
-        One dictionary per event. A last line that is not complete is left out.
+      One dictionary per event. A last line that is not complete is left out.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+      FileNotFoundError: If there is no such file.
     """
     path = Path(path)
     text = (path / METRICS if path.is_dir() else path).read_text(encoding="utf-8")

@@ -27,13 +27,13 @@ class Provenance:
     """What is known of where a model comes from.
 
     Attributes:
-        config: The configuration of its run, as JSON values.
-        steps: Steps that it has had.
-        max_length: Longest input of the training, in tokens.
-        versions: Of the packages that trained it.
-        facts: What the summary of its run says of data and training; empty where there is none.
-        scores: Scores of this very model by the name of the examples, with `examples`, and
-            `majority_accuracy` and `by_class` where they are known.
+      config: The configuration of its run, as JSON values.
+      steps: Steps that it has had.
+      max_length: Longest input of the training, in tokens.
+      versions: Of the packages that trained it.
+      facts: What the summary of its run says of data and training; empty where there is none.
+      scores: Scores of this very model by the name of the examples, with `examples`, and
+        `majority_accuracy` and `by_class` where they are known.
     """
 
     config: Mapping[str, Any]
@@ -61,13 +61,13 @@ def model_card(
     """The text of a card.
 
     Args:
-        model: What `config.json` says of the model.
-        known: Where it comes from.
-        prompt: What `prompt.json` says; None for a model with a classification head.
-        text: What `text.json` says of a model that writes; None for a classifier.
+      model: What `config.json` says of the model.
+      known: Where it comes from.
+      prompt: What `prompt.json` says; None for a model with a classification head.
+      text: What `text.json` says of a model that writes; None for a classifier.
 
     Returns:
-        Markdown, below front matter in YAML.
+      Markdown, below front matter in YAML.
     """
     config = portable(known.config)
     title = f"# {_shown(Path(config['model']).name)}, fine-tuned on {_shown(config['data'])}"
@@ -91,9 +91,8 @@ def model_card(
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration that names no folder of the machine it is from.
 
-    Example:
-        >>> portable({"model": "org/base", "data": "/home/me/messages.csv", "output": "/tmp/run"})
-        {'model': 'org/base', 'data': 'messages.csv', 'output': None}
+    >>> portable({"model": "org/base", "data": "/home/me/messages.csv", "output": "/tmp/run"})
+    {'model': 'org/base', 'data': 'messages.csv', 'output': None}
     """
     own = {name: _bare(config[name]) for name in _PATHS if name in config}
     return {**config, **own, "output": None}

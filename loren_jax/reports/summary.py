@@ -20,26 +20,26 @@ class Summary:
     """The numbers of a run.
 
     Attributes:
-        steps: Steps taken.
-        planned_steps: Steps asked for.
-        interrupted: Whether a signal ended the run early.
-        stopped: Whether the run ended early for lack of improvement.
-        metric: The score that selects; None where the last parameters are kept.
-        selected_step: Steps before the parameters that are kept; None where the last ones are.
-        before: Scores before the first step; None if there were none.
-        after: Scores of what is kept; None if there were none.
-        test: Scores of what is kept on examples that select nothing; None if there were none.
-        forward_passes: Forward passes of the steps, a batch each.
-        evaluation_forward_passes: Those of the evaluations.
-        nonfinite: Losses that were not finite.
-        training_seconds: Time of the steps.
-        evaluation_seconds: Time of the evaluations.
-        compile_seconds: Time of the compilation of the step.
-        forward_passes_per_second: Of the steps.
-        temporary_bytes: What one step needs beside its arguments and results; None if unknown.
-        peak_resident_bytes: The most memory of the process; None if unknown.
-        peak_device_bytes: The most memory of the accelerator; None if there is none.
-        facts: What else there is to say of the run: of its model, its data, its objective.
+      steps: Steps taken.
+      planned_steps: Steps asked for.
+      interrupted: Whether a signal ended the run early.
+      stopped: Whether the run ended early for lack of improvement.
+      metric: The score that selects; None where the last parameters are kept.
+      selected_step: Steps before the parameters that are kept; None where the last ones are.
+      before: Scores before the first step; None if there were none.
+      after: Scores of what is kept; None if there were none.
+      test: Scores of what is kept on examples that select nothing; None if there were none.
+      forward_passes: Forward passes of the steps, a batch each.
+      evaluation_forward_passes: Those of the evaluations.
+      nonfinite: Losses that were not finite.
+      training_seconds: Time of the steps.
+      evaluation_seconds: Time of the evaluations.
+      compile_seconds: Time of the compilation of the step.
+      forward_passes_per_second: Of the steps.
+      temporary_bytes: What one step needs beside its arguments and results; None if unknown.
+      peak_resident_bytes: The most memory of the process; None if unknown.
+      peak_device_bytes: The most memory of the accelerator; None if there is none.
+      facts: What else there is to say of the run: of its model, its data, its objective.
     """
 
     steps: int
@@ -121,11 +121,11 @@ def summary_text(summary: Summary, directory: Path) -> str:
     """The summary for people.
 
     Args:
-        summary: The numbers.
-        directory: Where the run was written.
+      summary: The numbers.
+      directory: Where the run was written.
 
     Returns:
-        Lines without a newline at the end.
+      Lines without a newline at the end.
     """
     facts, kept = summary.facts, "after" if summary.selected_step is None else "selected"
     rows = {} if facts.get("protocol") is None else {"protocol": facts["protocol"]}
@@ -176,9 +176,8 @@ def summary_text(summary: Summary, directory: Path) -> str:
 def scores_text(scores: Mapping[str, Any]) -> str:
     """Scores for people, on one line; `majority_accuracy`, `examples`, `by_class` are no scores.
 
-    Example:
-        >>> scores_text({"accuracy": 0.75, "majority_accuracy": 0.5, "examples": 40})
-        'accuracy 0.750; majority class 0.500 (40 examples)'
+    >>> scores_text({"accuracy": 0.75, "majority_accuracy": 0.5, "examples": 40})
+    'accuracy 0.750; majority class 0.500 (40 examples)'
     """
     apart = (*COUNTS, "majority_accuracy")
     text = ", ".join(f"{name} {_score(v)}" for name, v in scores.items() if name not in apart)

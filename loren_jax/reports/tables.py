@@ -20,10 +20,10 @@ class Spread(NamedTuple):
     """A mean with its standard deviation, and what it is of.
 
     Attributes:
-        mean: The mean; None where nothing is known.
-        std: The sample standard deviation; None for a single value.
-        unit: What it is of, where its column does not say so.
-        digits: Digits behind the point for people; files for programs have all.
+      mean: The mean; None where nothing is known.
+      std: The sample standard deviation; None for a single value.
+      unit: What it is of, where its column does not say so.
+      digits: Digits behind the point for people; files for programs have all.
     """
 
     mean: float | None
@@ -34,9 +34,8 @@ class Spread(NamedTuple):
     def __str__(self) -> str:
         """For people.
 
-        Example:
-            >>> str(Spread(0.75, 0.0125)), str(Spread(0.4, unit="f1")), str(Spread(None))
-            ('0.750 ± 0.013', '0.400 f1', '-')
+        >>> str(Spread(0.75, 0.0125)), str(Spread(0.4, unit="f1")), str(Spread(None))
+        ('0.750 ± 0.013', '0.400 f1', '-')
         """
         if self.mean is None:
             return "-"
@@ -48,23 +47,22 @@ def text_table(rows: Sequence[Row], width: int | None = None) -> str:
     """A table as text, a line for each row.
 
     Args:
-        rows: Titles and cells.
-        width: Letters of a line; what does not fit beside the first column stands below, in
-            further tables with the same first column. None for lines of any length.
+      rows: Titles and cells.
+      width: Letters of a line; what does not fit beside the first column stands below, in
+        further tables with the same first column. None for lines of any length.
 
     Returns:
-        Lines without a newline at the end.
+      Lines without a newline at the end.
 
-    Example:
-        >>> rows = [("run", "steps", "kept"), ("a", "40", Spread(0.5)), ("b", "8", Spread(0.75))]
-        >>> print(text_table(rows, width=12))
-        run  steps
-        a    40
-        b    8
-        <BLANKLINE>
-        run  kept
-        a    0.500
-        b    0.750
+    >>> rows = [("run", "steps", "kept"), ("a", "40", Spread(0.5)), ("b", "8", Spread(0.75))]
+    >>> print(text_table(rows, width=12))
+    run  steps
+    a    40
+    b    8
+    <BLANKLINE>
+    run  kept
+    a    0.500
+    b    0.750
     """
     columns = list(zip(*([_words(cell) for cell in row] for row in rows), strict=True))
     if width is None:
@@ -89,11 +87,11 @@ def write_table(rows: Sequence[Row], path: str | Path) -> None:
     digits, and so is each of the values by name. LaTeX needs no package.
 
     Args:
-        rows: Titles and cells.
-        path: The .csv, .md or .tex file.
+      rows: Titles and cells.
+      path: The .csv, .md or .tex file.
 
     Raises:
-        ValueError: If the ending says no such kind.
+      ValueError: If the ending says no such kind.
     """
     path = Path(path)
     text = _kind(path)(rows)

@@ -18,13 +18,12 @@ class TensorBoard:
     """Writes a run for TensorBoard, by tensorboardX; `tensorboard --logdir RUN` shows it.
 
     Args:
-        directory: The run's directory; the events are in its folder `tensorboard`.
+      directory: The run's directory; the events are in its folder `tensorboard`.
 
     Raises:
-        ImportError: If tensorboardX is not installed.
+      ImportError: If tensorboardX is not installed.
 
-    Example:
-        >>> callbacks = [TensorBoard("runs/mine")]  # doctest: +SKIP
+    >>> callbacks = [TensorBoard("runs/mine")]  # doctest: +SKIP
     """
 
     def __init__(self, directory: str | os.PathLike):
@@ -53,13 +52,12 @@ class WeightsAndBiases:
     wandb's own variables say to whom and how: WANDB_PROJECT, WANDB_MODE=offline, and the others.
 
     Args:
-        directory: The run's directory.
+      directory: The run's directory.
 
     Raises:
-        ImportError: If wandb is not installed.
+      ImportError: If wandb is not installed.
 
-    Example:
-        >>> callbacks = [WeightsAndBiases("runs/mine")]  # doctest: +SKIP
+    >>> callbacks = [WeightsAndBiases("runs/mine")]  # doctest: +SKIP
     """
 
     def __init__(self, directory: str | os.PathLike):
@@ -108,9 +106,8 @@ TRACKERS: Mapping[str, Callable[[Path], Any]] = {
 def numbers(event: Mapping[str, Any]) -> dict[str, int | float]:
     """The numbers of a step or an evaluation, by name; of another event none.
 
-    Example:
-        >>> numbers({"event": "step", "step": 1, "forward_passes": 4, "loss": 0.5, "losses": [0.5]})
-        {'training/forward_passes': 4, 'training/loss': 0.5}
+    >>> numbers({"event": "step", "step": 1, "forward_passes": 4, "loss": 0.5, "losses": [0.5]})
+    {'training/forward_passes': 4, 'training/loss': 0.5}
     """
     group = _GROUPS.get(event["event"])
     plain = lambda v: isinstance(v, int | float) and not isinstance(v, bool)

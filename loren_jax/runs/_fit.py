@@ -40,43 +40,42 @@ def fit(
     optimiser was given `matrix_axes`; the journal holds those that names do not tell.
 
     Args:
-        loss: `(params, batch) -> scalar`, any JAX function; any pytree of arrays where a
-            `judge(observed, batch) -> losses (K, S)` among the options says on the host what those
-            of all queries are worth.
-        params: The parameters to begin with; they are not changed.
-        batches: A function of the step's number, from 0; or a sequence, gone through again and
-            again; or anything else that can be iterated over, in the same order each time the
-            program is run.
-        optimizer: An optimiser of this library, or an Optax chain around one. A
-            `loren_jax.journal.Method` that describes one
-            makes a journal that can be replayed without this program.
-        directory: The run's own; made if need be.
-        steps: Steps to take; more than a complete run has had let it go on.
-        evaluate: `params -> number`, or numbers by name: scores of held-out data. A `loss` and an
-            `accuracy` are drawn.
-        **options: Further attributes of `loren_jax.runs.Run`, such as `eval_every`, `select`,
-            `trained`, `judge`, `callbacks`, `evaluation` for a mesh, and `overwrite`.
+      loss: `(params, batch) -> scalar`, any JAX function; any pytree of arrays where a
+        `judge(observed, batch) -> losses (K, S)` among the options says on the host what those
+        of all queries are worth.
+      params: The parameters to begin with; they are not changed.
+      batches: A function of the step's number, from 0; or a sequence, gone through again and
+        again; or anything else that can be iterated over, in the same order each time the
+        program is run.
+      optimizer: An optimiser of this library, or an Optax chain around one. A
+        `loren_jax.journal.Method` that describes one
+        makes a journal that can be replayed without this program.
+      directory: The run's own; made if need be.
+      steps: Steps to take; more than a complete run has had let it go on.
+      evaluate: `params -> number`, or numbers by name: scores of held-out data. A `loss` and an
+        `accuracy` are drawn.
+      **options: Further attributes of `loren_jax.runs.Run`, such as `eval_every`, `select`,
+        `trained`, `judge`, `callbacks`, `evaluation` for a mesh, and `overwrite`.
 
     Returns:
-        The parameters that are kept, the summary, and the directory.
+      The parameters that are kept, the summary, and the directory.
 
     Raises:
-        ValueError: An argument is wrong, or is not what the run began with; the message says which.
-        InUseError: Another process writes to the directory.
-        FileExistsError: It holds something that is no run.
-        ImportError: A package of `loren-jax[train]` is not installed.
-        FloatingPointError: There was no finite loss for `max_nonfinite_steps` steps.
+      ValueError: An argument is wrong, or is not what the run began with; the message says which.
+      InUseError: Another process writes to the directory.
+      FileExistsError: It holds something that is no run.
+      ImportError: A package of `loren-jax[train]` is not installed.
+      FloatingPointError: There was no finite loss for `max_nonfinite_steps` steps.
 
-    Example:
-        >>> import tempfile, jax.numpy as jnp, loren_jax
-        >>> loss = lambda params, batch: jnp.mean((batch @ params["w"] - 1.0) ** 2)
-        >>> batches = jax.random.normal(jax.random.key(0), (10, 8, 3))
-        >>> params, make = {"w": jnp.zeros(3)}, lambda: loren_jax.loren(0.1)
-        >>> with tempfile.TemporaryDirectory() as directory:
-        ...     fitted = fit(loss, params, batches, optimizer=make(), directory=directory, steps=20)
-        ...     again = fit(loss, params, batches, optimizer=make(), directory=directory, steps=20)
-        >>> bool((fitted.params["w"] == again.params["w"]).all()), fitted.summary.steps
-        (True, 20)
+    >>> import tempfile, jax.numpy as jnp, loren_jax
+    >>> loss = lambda params, batch: jnp.mean((batch @ params["w"] - 1.0) ** 2)
+    >>> batches = jax.random.normal(jax.random.key(0), (10, 8, 3))
+    >>> params, make = {"w": jnp.zeros(3)}, lambda: loren_jax.loren(0.1)
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     fitted = fit(loss, params, batches, optimizer=make(), directory=directory, steps=20)
+    ...     again = fit(loss, params, batches, optimizer=make(), directory=directory, steps=20)
+    >>> bool((fitted.params["w"] == again.params["w"]).all()), fitted.summary.steps
+    (True, 20)
     """
     _require_packages()
     _require_known(options)

@@ -15,22 +15,21 @@ class Callback(Protocol):
     One with a method `close` is closed when the run ends, however it ends. An exception ends the
     run with the callback's name; nothing is lost, and the run can be resumed.
 
-    Example:
-        >>> def shout(event):
-        ...     if event["event"] == "evaluation":
-        ...         print(event["step"], event["accuracy"])
-        >>> isinstance(shout, Callback)
-        True
+    >>> def shout(event):
+    ...     if event["event"] == "evaluation":
+    ...         print(event["step"], event["accuracy"])
+    >>> isinstance(shout, Callback)
+    True
     """
 
     def __call__(self, event: Mapping[str, Any], /) -> None:
         """Hears of an event.
 
         Args:
-            event: A line of `metrics.jsonl`: `event` is `config`, `step`, `warning`, `evaluation`
-                or `summary`; `step`, `forward_passes` and `seconds` say when; a step has its
-                `loss`, an evaluation its scores. What was told before a run was resumed is not told
-                again, though the run goes through its recorded steps once more.
+          event: A line of `metrics.jsonl`: `event` is `config`, `step`, `warning`, `evaluation`
+            or `summary`; `step`, `forward_passes` and `seconds` say when; a step has its
+            `loss`, an evaluation its scores. What was told before a run was resumed is not told
+            again, though the run goes through its recorded steps once more.
         """
 
 

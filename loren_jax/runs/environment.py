@@ -14,9 +14,8 @@ _PACKAGES = ("loren-jax", "jax", "jaxlib", "optax", "flax", "numpy", "transforme
 def environment() -> dict[str, Any]:
     """Versions and device of this process, as JSON values.
 
-    Example:
-        >>> sorted(environment())
-        ['device', 'devices', 'processors', 'system', 'versions']
+    >>> sorted(environment())
+    ['device', 'devices', 'processors', 'system', 'versions']
     """
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:

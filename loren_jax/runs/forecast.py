@@ -17,14 +17,14 @@ class Forecast(NamedTuple):
     """What a run will take.
 
     Attributes:
-        steps: Steps to take.
-        forward_passes: Forward passes of all of them.
-        step_seconds: Time of a step; without its update where that could not be tried.
-        evaluations: Evaluations still to make.
-        evaluation_seconds: Time of one; None where there are none.
-        compile_seconds: Time of the compilation.
-        parameter_bytes: Size of the parameters, the frozen ones too.
-        temporary_bytes: What a step needs beside its arguments and results; None if unknown.
+      steps: Steps to take.
+      forward_passes: Forward passes of all of them.
+      step_seconds: Time of a step; without its update where that could not be tried.
+      evaluations: Evaluations still to make.
+      evaluation_seconds: Time of one; None where there are none.
+      compile_seconds: Time of the compilation.
+      parameter_bytes: Size of the parameters, the frozen ones too.
+      temporary_bytes: What a step needs beside its arguments and results; None if unknown.
     """
 
     steps: int
@@ -45,9 +45,8 @@ class Forecast(NamedTuple):
     def text(self) -> str:
         """One line for people.
 
-        Example:
-            >>> Forecast(100, 600, 0.9, 2, 5.0, 3.0, 86 * 2**20, None).text
-            'about 1 min 40 s: 600 forward passes in 100 steps of 0.9 s, 2 evaluations of 5 s; ...'
+        >>> Forecast(100, 600, 0.9, 2, 5.0, 3.0, 86 * 2**20, None).text
+        'about 1 min 40 s: 600 forward passes in 100 steps of 0.9 s, 2 evaluations of 5 s; ...'
         """
         parts = [
             f"{self.forward_passes:,} forward passes in {self.steps:,} steps of "
@@ -87,9 +86,8 @@ def _mebibytes(size: int) -> str:
 def _duration(seconds: float) -> str:
     """Hours and minutes, or minutes and seconds.
 
-    Example:
-        >>> _duration(9.6), _duration(100.0), _duration(3700.0)
-        ('10 s', '1 min 40 s', '1 h 1 min')
+    >>> _duration(9.6), _duration(100.0), _duration(3700.0)
+    ('10 s', '1 min 40 s', '1 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

@@ -46,7 +46,7 @@ class Interruption:
         """A context that the second signal ends with a KeyboardInterrupt.
 
         Yields:
-            Whether to evaluate at all: the second signal may have been there before.
+          Whether to evaluate at all: the second signal may have been there before.
         """
         self._evaluating = True
         try:

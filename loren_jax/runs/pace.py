@@ -16,9 +16,9 @@ class Pace:
     """The time that is left, by the steps and evaluations since the run was begun or resumed.
 
     Args:
-        steps: Steps to take in all.
-        eval_every: Steps between evaluations.
-        times: What was counted before; None for nothing.
+      steps: Steps to take in all.
+      eval_every: Steps between evaluations.
+      times: What was counted before; None for nothing.
     """
 
     def __init__(self, steps: int, eval_every: int, times: Times | None = None):

@@ -19,49 +19,49 @@ class Plan:
     """What a run of any loss is asked to do.
 
     Attributes:
-        loss: `(params, batch, *frozen) -> scalar`; with `judge` any pytree of arrays.
-        params: The parameters to begin with; they are not changed.
-        batch: The batch of a step, from its number.
-        optimizer: The optimiser, or a description that builds it.
-        directory: Where its files are.
-        steps: Steps to take.
-        evaluate: `params -> scores by name`.
-        test: The same of examples that select nothing; called once, on what is kept.
-        finish: Called with what is kept before the summary is written; gives more facts for it.
-        eval_every: Steps between evaluations; the first and the last step are always evaluated.
-        evaluation_passes: Forward passes of an evaluation, for the counts.
-        select: Name of the score whose best evaluation is kept, with a minus sign where the lowest
-            is the best; None to keep the last parameters.
-        patience: With `select`, evaluations without a better one after which to stop.
-        trained: Patterns of the leaves to train, such as `head/*`; None for all. A description
-            has its own.
-        judge: `(observed, batch) -> losses`, of shape (K, S): called on the host with what `loss`
-            returned at all queries of a step, each array with axes (K, S) in front. The lower the
-            better; `loren_jax.losses.fitness` makes them from rewards.
-        frozen: Further arguments of the loss, which no step changes.
-        answers: Of `judge`, that each forward pass gives, to be counted; 0 where that says nothing.
-        full_batch: All training data, for a method that needs it.
-        passes: Forward passes of a step, from its number; by default those of the optimiser.
-        inputs: Trees by name that a resumed run must find unchanged; by default the first batch.
-        evaluation: The mesh, as `loren_jax.evaluation.sharded` makes it; None leaves all arrays
-            where they are. An optimiser that is no description must have been made with it.
-        factors: Fan-in vectors that the description has the digest of.
-        facts: What the journal's header should say beside, as JSON values.
-        config: What `config.json` should say beside, as JSON values.
-        told: Facts for the summary, as JSON values.
-        title: Heading of the curve.
-        label: What the run is called in front of what it shows, where there are several.
-        held_out: What the evaluated examples are called.
-        shown: Names of the scores that are shown while it runs; None for all.
-        checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
-        fsync_every: Steps between journal writes that survive a crash of the machine.
-        in_place: Whether `params` may be overwritten, so that no copy of them is made.
-        max_nonfinite_steps: Give up after so many steps in a row without a finite loss.
-        callbacks: Called with each event as it happens; see `loren_jax.runs.Callback`.
-        pause_at: Steps behind which to stop for now, with a checkpoint; without it the run goes on
-            to the bits of one that did not pause. What is kept is neither tested nor finished yet.
-        resume: Whether to go on with a run that the directory holds.
-        overwrite: Whether to replace it.
+      loss: `(params, batch, *frozen) -> scalar`; with `judge` any pytree of arrays.
+      params: The parameters to begin with; they are not changed.
+      batch: The batch of a step, from its number.
+      optimizer: The optimiser, or a description that builds it.
+      directory: Where its files are.
+      steps: Steps to take.
+      evaluate: `params -> scores by name`.
+      test: The same of examples that select nothing; called once, on what is kept.
+      finish: Called with what is kept before the summary is written; gives more facts for it.
+      eval_every: Steps between evaluations; the first and the last step are always evaluated.
+      evaluation_passes: Forward passes of an evaluation, for the counts.
+      select: Name of the score whose best evaluation is kept, with a minus sign where the lowest
+        is the best; None to keep the last parameters.
+      patience: With `select`, evaluations without a better one after which to stop.
+      trained: Patterns of the leaves to train, such as `head/*`; None for all. A description
+        has its own.
+      judge: `(observed, batch) -> losses`, of shape (K, S): called on the host with what `loss`
+        returned at all queries of a step, each array with axes (K, S) in front. The lower the
+        better; `loren_jax.losses.fitness` makes them from rewards.
+      frozen: Further arguments of the loss, which no step changes.
+      answers: Of `judge`, that each forward pass gives, to be counted; 0 where that says nothing.
+      full_batch: All training data, for a method that needs it.
+      passes: Forward passes of a step, from its number; by default those of the optimiser.
+      inputs: Trees by name that a resumed run must find unchanged; by default the first batch.
+      evaluation: The mesh, as `loren_jax.evaluation.sharded` makes it; None leaves all arrays
+        where they are. An optimiser that is no description must have been made with it.
+      factors: Fan-in vectors that the description has the digest of.
+      facts: What the journal's header should say beside, as JSON values.
+      config: What `config.json` should say beside, as JSON values.
+      told: Facts for the summary, as JSON values.
+      title: Heading of the curve.
+      label: What the run is called in front of what it shows, where there are several.
+      held_out: What the evaluated examples are called.
+      shown: Names of the scores that are shown while it runs; None for all.
+      checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
+      fsync_every: Steps between journal writes that survive a crash of the machine.
+      in_place: Whether `params` may be overwritten, so that no copy of them is made.
+      max_nonfinite_steps: Give up after so many steps in a row without a finite loss.
+      callbacks: Called with each event as it happens; see `loren_jax.runs.Callback`.
+      pause_at: Steps behind which to stop for now, with a checkpoint; without it the run goes on
+        to the bits of one that did not pause. What is kept is neither tested nor finished yet.
+      resume: Whether to go on with a run that the directory holds.
+      overwrite: Whether to replace it.
     """
 
     loss: Callable[..., Any]

@@ -143,9 +143,8 @@ def _columns() -> int:
 def _fitting(parts: Sequence[Sequence[str]], room: int) -> str:
     """The parts that there is room for, each in the first of its forms that fits.
 
-    Example:
-        >>> _fitting([["00:03 left"], ["dev accuracy 0.5", "accuracy 0.5"], ["9 passes/s"]], 27)
-        '00:03 left, accuracy 0.5'
+    >>> _fitting([["00:03 left"], ["dev accuracy 0.5", "accuracy 0.5"], ["9 passes/s"]], 27)
+    '00:03 left, accuracy 0.5'
     """
     kept: list[str] = []
     for forms in parts:

@@ -44,10 +44,10 @@ class Fitted(NamedTuple):
     """What a run leaves.
 
     Attributes:
-        params: The parameters that are kept: those of the best evaluation with `select`, else of
-            the last step.
-        summary: Its numbers.
-        directory: Where its files are.
+      params: The parameters that are kept: those of the best evaluation with `select`, else of
+        the last step.
+      summary: Its numbers.
+      directory: Where its files are.
     """
 
     params: PyTree
@@ -63,7 +63,7 @@ class Run(Plan):
         """Begins, or goes on, and ends.
 
         Returns:
-            What the run leaves.
+          What the run leaves.
         """
         with ExitStack() as opened:
             recorded = self._open(opened)

@@ -28,13 +28,13 @@ class Selection:
     have the same accuracy.
 
     Args:
-        score: Name of the score whose highest value is the best; with a minus sign in front, as in
-            `-loss`, whose lowest.
-        mask: Which parameters are trained, by their path.
-        patience: Evaluations in a row without a better one after which to stop; None for never.
+      score: Name of the score whose highest value is the best; with a minus sign in front, as in
+        `-loss`, whose lowest.
+      mask: Which parameters are trained, by their path.
+      patience: Evaluations in a row without a better one after which to stop; None for never.
 
     Attributes:
-        best: The best evaluation; None before the first.
+      best: The best evaluation; None before the first.
     """
 
     def __init__(self, score: str, mask: Callable[[str], bool], patience: int | None = None):

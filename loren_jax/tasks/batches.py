@@ -19,9 +19,8 @@ def permutation(length: int, seed: int, *stream: int) -> Int64[np.ndarray, "leng
     `stream` names independent permutations of one seed, such as that of an epoch. The last few
     results are kept, because consecutive batches ask for the same epoch.
 
-    Example:
-        >>> sorted(permutation(6, 0, 1).tolist())
-        [0, 1, 2, 3, 4, 5]
+    >>> sorted(permutation(6, 0, 1).tolist())
+    [0, 1, 2, 3, 4, 5]
     """
     if length < 0:
         raise ValueError(f"length is {length}; it must not be negative")
@@ -37,11 +36,11 @@ class Tokens(NamedTuple):
     """Tokenised examples.
 
     Attributes:
-        input_ids: int32 array [N, T].
-        attention_mask: int32 array [N, T], 1 at tokens and 0 at padding.
-        token_type_ids: int32 array [N, T], 1 at the second text of a pair where the tokenizer
-            says so, else 0.
-        labels: int32 array [N].
+      input_ids: int32 array [N, T].
+      attention_mask: int32 array [N, T], 1 at tokens and 0 at padding.
+      token_type_ids: int32 array [N, T], 1 at the second text of a pair where the tokenizer
+        says so, else 0.
+      labels: int32 array [N].
     """
 
     input_ids: Int32[np.ndarray, "examples length"]
@@ -64,21 +63,20 @@ def batch_indices(
     once per epoch, whether or not the batch size divides the number of examples.
 
     Args:
-        seed: of the permutations, not negative.
-        step: the optimiser's step, from 0.
-        num_examples: number of examples N.
-        batch_size: number of examples per batch, at most N.
+      seed: of the permutations, not negative.
+      step: the optimiser's step, from 0.
+      num_examples: number of examples N.
+      batch_size: number of examples per batch, at most N.
 
     Returns:
-        int64 array [batch_size] of positions below N.
+      int64 array [batch_size] of positions below N.
 
     Raises:
-        ValueError: if `step` is negative or `batch_size` is not between 1 and N.
+      ValueError: if `step` is negative or `batch_size` is not between 1 and N.
 
-    Example:
-        >>> epoch = [batch_indices(0, step, 6, 2) for step in range(3)]
-        >>> sorted(np.concatenate(epoch).tolist())
-        [0, 1, 2, 3, 4, 5]
+    >>> epoch = [batch_indices(0, step, 6, 2) for step in range(3)]
+    >>> sorted(np.concatenate(epoch).tolist())
+    [0, 1, 2, 3, 4, 5]
     """
     if step < 0:
         raise ValueError(f"step is {step}; steps count from 0")
@@ -100,21 +98,20 @@ def evaluation_batches(
     """Walk through all examples once, in order, in batches of one shape.
 
     Args:
-        tokens: the examples to evaluate, at least one.
-        batch_size: number of rows of every batch, the last included.
+      tokens: the examples to evaluate, at least one.
+      batch_size: number of rows of every batch, the last included.
 
     Yields:
-        `batch_size` examples, and float32 array [batch_size] of a weight for each: 1, or 0 for the
-        rows that fill up the last batch.
+      `batch_size` examples, and float32 array [batch_size] of a weight for each: 1, or 0 for the
+      rows that fill up the last batch.
 
     Raises:
-        ValueError: if there are no examples or `batch_size` is below 1.
+      ValueError: if there are no examples or `batch_size` is below 1.
 
-    Example:
-        >>> grid = np.zeros((3, 8), np.int32)
-        >>> tokens = Tokens(grid, grid, grid, np.zeros(3, np.int32))
-        >>> [weights.tolist() for _, weights in evaluation_batches(tokens, 2)]
-        [[1.0, 1.0], [1.0, 0.0]]
+    >>> grid = np.zeros((3, 8), np.int32)
+    >>> tokens = Tokens(grid, grid, grid, np.zeros(3, np.int32))
+    >>> [weights.tolist() for _, weights in evaluation_batches(tokens, 2)]
+    [[1.0, 1.0], [1.0, 0.0]]
     """
     num_examples = len(tokens.labels)
     if num_examples == 0:

@@ -22,11 +22,11 @@ class SpanTokens(NamedTuple):
     """Rows of one shape.
 
     Attributes:
-        input_ids: int32 array [N, T].
-        attention_mask: int32 array [N, T], 1 at tokens and 0 at padding, which is on the right.
-        positions: int32 array [N, S], the places from which a token is predicted: the one before.
-        targets: int32 array [N, S], the tokens that are predicted there.
-        weights: float32 array [N, S], 1 at those that count and 0 at filling.
+      input_ids: int32 array [N, T].
+      attention_mask: int32 array [N, T], 1 at tokens and 0 at padding, which is on the right.
+      positions: int32 array [N, S], the places from which a token is predicted: the one before.
+      targets: int32 array [N, S], the tokens that are predicted there.
+      weights: float32 array [N, S], 1 at those that count and 0 at filling.
     """
 
     input_ids: Int32[np.ndarray, "rows length"]
@@ -47,17 +47,16 @@ def bucket_shapes(rows: Sequence[Spanned], buckets: int, positions: int) -> tupl
     """Shapes, the smallest first, into which about equally many rows fall.
 
     Args:
-        rows: all rows of a run.
-        buckets: how many shapes at most.
-        positions: what no length is rounded up beyond.
+      rows: all rows of a run.
+      buckets: how many shapes at most.
+      positions: what no length is rounded up beyond.
 
     Returns:
-        Different shapes, the last of which holds every row.
+      Different shapes, the last of which holds every row.
 
-    Example:
-        >>> row = lambda length: Spanned(np.zeros(length, np.int32), np.arange(length) > 5)
-        >>> bucket_shapes([row(7), row(8), row(30), row(31)], 2, 512)
-        (Shape(length=8, span=8), Shape(length=32, span=32))
+    >>> row = lambda length: Spanned(np.zeros(length, np.int32), np.arange(length) > 5)
+    >>> bucket_shapes([row(7), row(8), row(30), row(31)], 2, 512)
+    (Shape(length=8, span=8), Shape(length=32, span=32))
     """
     lengths = np.array([len(row.input_ids) for row in rows])
     spans = np.array([int(row.counted[1:].sum()) for row in rows])
@@ -74,12 +73,12 @@ class Buckets:
     """Rows of tokens, taken in batches of a few shapes.
 
     Args:
-        rows: at least one.
-        shapes: those of `bucket_shapes`, which hold every row.
+      rows: at least one.
+      shapes: those of `bucket_shapes`, which hold every row.
 
     Attributes:
-        shapes: as given.
-        counted: how many tokens are predicted in all.
+      shapes: as given.
+      counted: how many tokens are predicted in all.
     """
 
     def __init__(self, rows: Sequence[Spanned], shapes: Sequence[Shape]):
@@ -136,10 +135,10 @@ class Buckets:
         """Go through all rows once, shape by shape.
 
         Args:
-            batch_size: rows of every batch, the last of a shape included.
+          batch_size: rows of every batch, the last of a shape included.
 
         Yields:
-            `batch_size` rows, their numbers, and a weight for each: 0 for what fills up a batch.
+          `batch_size` rows, their numbers, and a weight for each: 0 for what fills up a batch.
         """
         for bucket in range(len(self.shapes)):
             own = np.flatnonzero(self._bucket == bucket)

@@ -22,9 +22,9 @@ class Written(NamedTuple):
     """A dialogue as one text.
 
     Attributes:
-        text: all of it, with the special tokens as they are spelled.
-        answers: where each turn of the assistant begins and ends, in characters, with the token
-            that ends it.
+      text: all of it, with the special tokens as they are spelled.
+      answers: where each turn of the assistant begins and ends, in characters, with the token
+        that ends it.
     """
 
     text: str
@@ -35,15 +35,15 @@ class Chat:
     """Writes dialogues as one model reads them.
 
     Args:
-        tokenizer: the model's Hugging Face tokenizer.
-        template: which template; by default the model's own if it has one, else `plain`.
+      tokenizer: the model's Hugging Face tokenizer.
+      template: which template; by default the model's own if it has one, else `plain`.
 
     Attributes:
-        template: the one that counts.
+      template: the one that counts.
 
     Raises:
-        ValueError: if the model has no template of its own, or no end-of-text token for another.
-        ImportError: if its own needs a package that is not installed.
+      ValueError: if the model has no template of its own, or no end-of-text token for another.
+      ImportError: if its own needs a package that is not installed.
     """
 
     def __init__(self, tokenizer: Any, template: Template | None = None):
@@ -123,14 +123,13 @@ def _searched(text: str, until: str, content: str, after: int) -> tuple[int, int
 def _plain(turns: Sequence[Turn], end: str, asking: bool, *, labelled: bool) -> str:
     r"""A dialogue without a model's template.
 
-    Example:
-        >>> turns = [Turn("user", "2 + 2?"), Turn("assistant", "4")]
-        >>> _plain(turns, "</s>", False, labelled=True)
-        'User: 2 + 2?\nAssistant: 4</s>\n'
-        >>> _plain(turns[:1], "</s>", True, labelled=True)
-        'User: 2 + 2?\nAssistant:'
-        >>> _plain(turns, "</s>", False, labelled=False)
-        '2 + 2?4</s>'
+    >>> turns = [Turn("user", "2 + 2?"), Turn("assistant", "4")]
+    >>> _plain(turns, "</s>", False, labelled=True)
+    'User: 2 + 2?\nAssistant: 4</s>\n'
+    >>> _plain(turns[:1], "</s>", True, labelled=True)
+    'User: 2 + 2?\nAssistant:'
+    >>> _plain(turns, "</s>", False, labelled=False)
+    '2 + 2?4</s>'
     """
     text = ""
     for turn in turns:

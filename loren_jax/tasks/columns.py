@@ -43,9 +43,8 @@ def choose_text_columns(
 ) -> tuple[str, ...]:
     """Return the text columns: those asked for, else the first usual ones, else the only one left.
 
-    Example:
-        >>> choose_text_columns(Table("a.tsv", "line", ("question", "sentence", "label"), {}), None)
-        ('question', 'sentence')
+    >>> choose_text_columns(Table("a.tsv", "line", ("question", "sentence", "label"), {}), None)
+    ('question', 'sentence')
     """
     if text_columns is None:
         spelled = {column.strip().lower(): column for column in table.columns}
@@ -69,9 +68,8 @@ def choose_text_columns(
 def choose_label_column(table: Table, label_column: str) -> str:
     """Return the label's column: the one asked for, or by default the only usual one.
 
-    Example:
-        >>> choose_label_column(Table("a.tsv", "line", ("text", "Sentiment"), {}), "label")
-        'Sentiment'
+    >>> choose_label_column(Table("a.tsv", "line", ("text", "Sentiment"), {}), "label")
+    'Sentiment'
     """
     if label_column in table.columns:
         return label_column
@@ -154,9 +152,8 @@ def read_labels(table: Table, label_column: str) -> tuple[str, ...]:
 def sort_names(labels: Sequence[str]) -> tuple[str, ...]:
     """Return the different labels in order; numbers by value, so that 10 follows 9.
 
-    Example:
-        >>> sort_names(["10", "9", "10"]), sort_names(["pos", "neg"])
-        (('9', '10'), ('neg', 'pos'))
+    >>> sort_names(["10", "9", "10"]), sort_names(["pos", "neg"])
+    (('9', '10'), ('neg', 'pos'))
     """
     names = set(labels)
     if all(name.removeprefix("-").isdecimal() for name in names):

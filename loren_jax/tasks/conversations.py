@@ -47,14 +47,13 @@ class Texts:
     """Dialogues or documents.
 
     Attributes:
-        turns: of each, in order; of a document one without a role.
-        places: where each stands, for messages.
-        examples: the row that each is of, for a reward; none where nobody asks.
+      turns: of each, in order; of a document one without a role.
+      places: where each stands, for messages.
+      examples: the row that each is of, for a reward; none where nobody asks.
 
-    Example:
-        >>> texts = Texts(((Turn("user", "2 + 2?"), Turn("assistant", "4")),), ("a.jsonl, line 1",))
-        >>> len(texts), texts.documents
-        (1, False)
+    >>> texts = Texts(((Turn("user", "2 + 2?"), Turn("assistant", "4")),), ("a.jsonl, line 1",))
+    >>> len(texts), texts.documents
+    (1, False)
     """
 
     turns: tuple[tuple[Turn, ...], ...]
@@ -95,21 +94,21 @@ def load_texts(
     """Read dialogues or documents.
 
     Args:
-        source: a file (JSON lines, JSON, TSV, CSV, parquet, Excel), a folder of them with one
-            called train, `Rows`, or a Hub name such as `HuggingFaceH4/ultrachat_200k`.
-        split: `train` by default; a single file has none.
-        columns: column names of a TSV or CSV file without header.
-        text_columns: the column of the messages or of the text, or the two of a prompt and its
-            completion; by default found by name.
-        answered: whether a row must have a completion; else it may end with its prompt.
+      source: a file (JSON lines, JSON, TSV, CSV, parquet, Excel), a folder of them with one
+        called train, `Rows`, or a Hub name such as `HuggingFaceH4/ultrachat_200k`.
+      split: `train` by default; a single file has none.
+      columns: column names of a TSV or CSV file without header.
+      text_columns: the column of the messages or of the text, or the two of a prompt and its
+        completion; by default found by name.
+      answered: whether a row must have a completion; else it may end with its prompt.
 
     Returns:
-        The texts, in the order of the source.
+      The texts, in the order of the source.
 
     Raises:
-        FileNotFoundError: if the file does not exist.
-        ConnectionError: if the Hub cannot be reached.
-        ValueError: if no column is known or a row is malformed; the message names the row.
+      FileNotFoundError: if the file does not exist.
+      ConnectionError: if the Hub cannot be reached.
+      ValueError: if no column is known or a row is malformed; the message names the row.
     """
     if split not in (None, HELD_OUT) and local_splits(source) == ("train",):
         raise ValueError(f"split is {split!r}, but {source} is a file; leave split out")
@@ -130,9 +129,8 @@ def choose_columns(
 ) -> tuple[str, ...]:
     """Return the one column or the two to read: those asked for, else those with known names.
 
-    Example:
-        >>> choose_columns(Table("a.csv", "line", ("id", "Prompt", "Completion"), {}))
-        ('Prompt', 'Completion')
+    >>> choose_columns(Table("a.csv", "line", ("id", "Prompt", "Completion"), {}))
+    ('Prompt', 'Completion')
     """
     if asked is not None:
         return _asked(table, asked)
@@ -247,9 +245,8 @@ def _dialogue(place: str, column: str, messages: object, answered: bool) -> tupl
 def turn_of(place: str, number: int, message: object) -> Turn:
     """The turn that a message is, the so many-th of a place; a ValueError if it is none.
 
-    Example:
-        >>> turn_of("a.jsonl, line 1", 1, {"from": "human", "value": "2 + 2?"})
-        Turn(role='user', content='2 + 2?')
+    >>> turn_of("a.jsonl, line 1", 1, {"from": "human", "value": "2 + 2?"})
+    Turn(role='user', content='2 + 2?')
     """
     known = {"role": "content", "from": "value"}
     parts = message if isinstance(message, Mapping) else {}

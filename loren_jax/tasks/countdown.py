@@ -28,9 +28,9 @@ class Puzzle(NamedTuple):
     """Numbers, what they are to make, and one way to do it.
 
     Attributes:
-        numbers: Each is to be used exactly once.
-        target: What they are to make, from 1 to 1000.
-        solution: An expression that does.
+      numbers: Each is to be used exactly once.
+      target: What they are to make, from 1 to 1000.
+      solution: An expression that does.
     """
 
     numbers: tuple[int, ...]
@@ -52,20 +52,19 @@ def puzzles(count: int, *, numbers: int = 3, seed: int = 0) -> list[Puzzle]:
     """Makes puzzles, no two of them alike.
 
     Args:
-        count: How many.
-        numbers: Numbers of each, from 3 to 6, between 1 and 99.
-        seed: Of the draws: the same gives the same puzzles, of which more begin with the fewer.
+      count: How many.
+      numbers: Numbers of each, from 3 to 6, between 1 and 99.
+      seed: Of the draws: the same gives the same puzzles, of which more begin with the fewer.
 
     Returns:
-        The puzzles.
+      The puzzles.
 
     Raises:
-        ValueError: ``count`` is below 1, or ``numbers`` not from 3 to 6.
+      ValueError: `count` is below 1, or `numbers` not from 3 to 6.
 
-    Example:
-        >>> puzzle = puzzles(1, numbers=4)[0]
-        >>> value(puzzle.solution, puzzle.numbers) == puzzle.target
-        True
+    >>> puzzle = puzzles(1, numbers=4)[0]
+    >>> value(puzzle.solution, puzzle.numbers) == puzzle.target
+    True
     """
     if count < 1 or not 3 <= numbers <= 6:
         raise ValueError(f"count={count} must be at least 1 and numbers={numbers} between 3 and 6")
@@ -100,15 +99,14 @@ def value(expression: str, numbers: Sequence[int]) -> Fraction | None:
     """What an expression makes of the numbers.
 
     Args:
-        expression: Of whole numbers, ``+ - * /`` and parentheses.
-        numbers: Each must stand in it exactly once, and no other.
+      expression: Of whole numbers, `+ - * /` and parentheses.
+      numbers: Each must stand in it exactly once, and no other.
 
     Returns:
-        Its value, exact; None where it is no such expression or divides by zero.
+      Its value, exact; None where it is no such expression or divides by zero.
 
-    Example:
-        >>> value("(1 + 2) / 4", [4, 2, 1]), value("1 + 2", [1, 2, 3])
-        (Fraction(3, 4), None)
+    >>> value("(1 + 2) / 4", [4, 2, 1]), value("1 + 2", [1, 2, 3])
+    (Fraction(3, 4), None)
     """
     used: list[int] = []
 
@@ -133,19 +131,18 @@ def worth(answer: str, numbers: Sequence[int], target: int) -> float:
     """What an answer is worth: 0.1 if it has the form, and 1 more if it is right.
 
     Args:
-        answer: What a model wrote.
-        numbers: Of the puzzle.
-        target: What they are to make.
+      answer: What a model wrote.
+      numbers: Of the puzzle.
+      target: What they are to make.
 
     Returns:
-        ``FORMAT`` where the last ``<answer>`` holds something and is closed, ``RIGHT`` more where
-        that uses each number once and makes the target, else 0.
+      `FORMAT` where the last `<answer>` holds something and is closed, `RIGHT` more where
+      that uses each number once and makes the target, else 0.
 
-    Example:
-        >>> worth("I think <answer>(1 + 2) * 3</answer>", [1, 2, 3], 9)
-        1.1
-        >>> worth("<answer>9</answer>", [1, 2, 3], 9), worth("(1 + 2) * 3", [1, 2, 3], 9)
-        (0.1, 0.0)
+    >>> worth("I think <answer>(1 + 2) * 3</answer>", [1, 2, 3], 9)
+    1.1
+    >>> worth("<answer>9</answer>", [1, 2, 3], 9), worth("(1 + 2) * 3", [1, 2, 3], 9)
+    (0.1, 0.0)
     """
     found = _ANSWER.findall(answer)
     if not found or not found[-1].strip():

@@ -51,11 +51,10 @@ def _shows_quoting(plain: _Lines) -> bool:
 
     A sentence in quotes is no sign of it.
 
-    Example:
-        >>> _shows_quoting([(1, ["text", "label"]), (2, ['"fine"', "1"])])
-        False
-        >>> _shows_quoting([(1, ["text", "label"]), (2, ['"a ""fine"" film"', "1"])])
-        True
+    >>> _shows_quoting([(1, ["text", "label"]), (2, ['"fine"', "1"])])
+    False
+    >>> _shows_quoting([(1, ["text", "label"]), (2, ['"a ""fine"" film"', "1"])])
+    True
     """
     inside = lambda field: field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else None
     header, *rows = ([inside(field) for field in fields] for _, fields in plain)
@@ -101,9 +100,8 @@ def _quoted(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def _delimiter(text: str) -> str:
     """A comma, unless the first line has none and another usual one instead.
 
-    Example:
-        >>> _delimiter("text;label"), _delimiter("text,label;x")
-        (';', ',')
+    >>> _delimiter("text;label"), _delimiter("text,label;x")
+    (';', ',')
     """
     first = text.split("\n", 1)[0]
     return next((mark for mark in _DELIMITERS if mark in first), ",")

@@ -32,14 +32,13 @@ class Examples:
     """Texts with their labels.
 
     Attributes:
-        texts: one tuple per example, of one text or of a pair, or of the fields of a prompt.
-        labels: int32 array [N], read-only, positions in `label_names`.
-        label_names: the classes, in the order of the labels.
+      texts: one tuple per example, of one text or of a pair, or of the fields of a prompt.
+      labels: int32 array [N], read-only, positions in `label_names`.
+      label_names: the classes, in the order of the labels.
 
-    Example:
-        >>> examples = Examples((("good",), ("bad",)), np.array([1, 0], np.int32), ("neg", "pos"))
-        >>> len(examples), examples.class_counts()
-        (2, {'neg': 1, 'pos': 1})
+    >>> examples = Examples((("good",), ("bad",)), np.array([1, 0], np.int32), ("neg", "pos"))
+    >>> len(examples), examples.class_counts()
+    (2, {'neg': 1, 'pos': 1})
     """
 
     texts: tuple[tuple[str, ...], ...]
@@ -88,10 +87,9 @@ class Examples:
     def majority_accuracy(self) -> float:
         """Return the accuracy, between 0 and 1, of always answering the most frequent class.
 
-        Example:
-            >>> texts = (("a",), ("b",), ("c",), ("d",))
-            >>> Examples(texts, np.array([0, 1, 1, 1], np.int32), ("no", "yes")).majority_accuracy()
-            0.75
+        >>> texts = (("a",), ("b",), ("c",), ("d",))
+        >>> Examples(texts, np.array([0, 1, 1, 1], np.int32), ("no", "yes")).majority_accuracy()
+        0.75
         """
         if not len(self):
             raise ValueError("there are no examples to have a majority class")
@@ -111,26 +109,26 @@ def load_examples(
     """Read labelled texts.
 
     Args:
-        source: a file (TSV, CSV, JSON, JSON lines, parquet, Excel), a folder of them with one
-            called train, `Rows`, or a Hub name such as `nyu-mll/glue:sst2`.
-        split: `train` by default; a single file has none.
-        columns: column names of a TSV or CSV file without header.
-        text_columns: the column of the text, or the two columns of a pair; by default the first
-            found of the usual pairs (premise, hypothesis; question, sentence; ...), then
-            `sentence`, then `text`.
-        label_column: the column of the labels, strings or integers.
-        label_names: the classes in order, such as `train.label_names` for held-out data; by
-            default the names that a Hub data set declares, else the sorted labels found.
-        numbered: whether a label may also be the number of its class, or a name in another case.
+      source: a file (TSV, CSV, JSON, JSON lines, parquet, Excel), a folder of them with one
+        called train, `Rows`, or a Hub name such as `nyu-mll/glue:sst2`.
+      split: `train` by default; a single file has none.
+      columns: column names of a TSV or CSV file without header.
+      text_columns: the column of the text, or the two columns of a pair; by default the first
+        found of the usual pairs (premise, hypothesis; question, sentence; ...), then
+        `sentence`, then `text`.
+      label_column: the column of the labels, strings or integers.
+      label_names: the classes in order, such as `train.label_names` for held-out data; by
+        default the names that a Hub data set declares, else the sorted labels found.
+      numbered: whether a label may also be the number of its class, or a name in another case.
 
     Returns:
-        The examples, in the order of the source.
+      The examples, in the order of the source.
 
     Raises:
-        FileNotFoundError: if the file does not exist.
-        ConnectionError: if the Hub cannot be reached.
-        ValueError: if a column is missing, a row is malformed or a label unknown; the message
-            names the file and the line.
+      FileNotFoundError: if the file does not exist.
+      ConnectionError: if the Hub cannot be reached.
+      ValueError: if a column is missing, a row is malformed or a label unknown; the message
+        names the file and the line.
     """
     if split not in (None, HELD_OUT) and local_splits(source) == ("train",):
         raise ValueError(f"split is {split!r}, but {source} is a file; leave split out")
@@ -168,23 +166,22 @@ def split(examples: Source, *, train: int, held_out: int, seed: int) -> tuple[So
     """Draw disjoint training and held-out examples by a fixed permutation.
 
     Args:
-        examples: what to draw from.
-        train: number of training examples.
-        held_out: number of held-out examples.
-        seed: of the permutation; the same seed gives the same examples on every machine.
+      examples: what to draw from.
+      train: number of training examples.
+      held_out: number of held-out examples.
+      seed: of the permutation; the same seed gives the same examples on every machine.
 
     Returns:
-        The training and the held-out examples.
+      The training and the held-out examples.
 
     Raises:
-        ValueError: if there are fewer than `train + held_out` examples.
+      ValueError: if there are fewer than `train + held_out` examples.
 
-    Example:
-        >>> texts = tuple((word,) for word in "abcd")
-        >>> both = Examples(texts, np.zeros(4, np.int32), ("only",))
-        >>> train, held_out = split(both, train=3, held_out=1, seed=0)
-        >>> sorted(train.texts + held_out.texts) == sorted(texts)
-        True
+    >>> texts = tuple((word,) for word in "abcd")
+    >>> both = Examples(texts, np.zeros(4, np.int32), ("only",))
+    >>> train, held_out = split(both, train=3, held_out=1, seed=0)
+    >>> sorted(train.texts + held_out.texts) == sorted(texts)
+    True
     """
     if train < 0 or held_out < 0:
         raise ValueError(f"train is {train} and held_out {held_out}; neither may be negative")

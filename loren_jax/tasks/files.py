@@ -20,9 +20,8 @@ FORMATS = (*_TEXT, *_COLUMNAR)
 def format_of(path: Path) -> str | None:
     """The suffix that says how a file is read, packed or not; None if we cannot read it.
 
-    Example:
-        >>> format_of(Path("a.CSV")), format_of(Path("a.jsonl.gz")), format_of(Path("a.gz"))
-        ('.csv', '.jsonl', None)
+    >>> format_of(Path("a.CSV")), format_of(Path("a.jsonl.gz")), format_of(Path("a.gz"))
+    ('.csv', '.jsonl', None)
     """
     suffix = path.suffix.lower()
     if suffix in _PACKED:

@@ -15,9 +15,8 @@ _PARQUET_BRANCH = "refs/convert/parquet"
 def parse_name(source: str) -> tuple[str, str | None]:
     """Split `name:configuration`, as the Hub's data sets are called here, into its parts.
 
-    Example:
-        >>> parse_name("nyu-mll/glue:sst2"), parse_name("imdb")
-        (('nyu-mll/glue', 'sst2'), ('imdb', None))
+    >>> parse_name("nyu-mll/glue:sst2"), parse_name("imdb")
+    (('nyu-mll/glue', 'sst2'), ('imdb', None))
     """
     match = _NAME.fullmatch(source)
     if match is None:

@@ -16,9 +16,8 @@ Counts = Sequence[Sequence[int]] | Shaped[np.ndarray, "classes classes"]
 def accuracy(counts: Counts) -> float:
     """Return the share of right answers, between 0 and 1.
 
-    Example:
-        >>> accuracy([[3, 1], [0, 4]])
-        0.875
+    >>> accuracy([[3, 1], [0, 4]])
+    0.875
     """
     matrix = _matrix(counts)
     return float(np.trace(matrix) / matrix.sum())
@@ -31,9 +30,8 @@ def matthews(counts: Counts) -> float:
     classes, it is `(c s - t.p) / sqrt((s^2 - p.p) (s^2 - t.t))`. It is 0, as without any relation,
     where all answers or all truths are one class and the formula would divide 0 by 0.
 
-    Example:
-        >>> matthews([[2, 0], [0, 3]]), matthews([[0, 2], [0, 3]])
-        (1.0, 0.0)
+    >>> matthews([[2, 0], [0, 3]]), matthews([[0, 2], [0, 3]])
+    (1.0, 0.0)
     """
     matrix = _matrix(counts)
     total, truths, answers = matrix.sum(), matrix.sum(axis=1), matrix.sum(axis=0)
@@ -48,9 +46,8 @@ def macro_f1(counts: Counts) -> float:
 
     A class that neither is nor is answered anywhere has an F1 of 0.
 
-    Example:
-        >>> macro_f1([[1, 1], [0, 2]])  # (2/3 + 4/5) / 2
-        0.7333333333333334
+    >>> macro_f1([[1, 1], [0, 2]])  # (2/3 + 4/5) / 2
+    0.7333333333333334
     """
     matrix = _matrix(counts)
     mentions = matrix.sum(axis=0) + matrix.sum(axis=1)

@@ -23,14 +23,13 @@ class Prompt:
     """A template and the answer of every class.
 
     Attributes:
-        template: text with every field once in braces and one `{answer}`, such as
-            `{sentence} It was {answer}.`. A decoder reads what stands before the answer; an
-            encoder reads all of it, with its mask token as the answer.
-        words: the answers, in the order of the labels.
+      template: text with every field once in braces and one `{answer}`, such as
+        `{sentence} It was {answer}.`. A decoder reads what stands before the answer; an
+        encoder reads all of it, with its mask token as the answer.
+      words: the answers, in the order of the labels.
 
-    Example:
-        >>> Prompt("{sentence} It was {answer}.", ("bad", "good")).fields
-        ('sentence',)
+    >>> Prompt("{sentence} It was {answer}.", ("bad", "good")).fields
+    ('sentence',)
     """
 
     template: str
@@ -85,10 +84,9 @@ class Prompt:
         An encoder's mask token takes the answer's place; the text of a decoder, which has none,
         ends there.
 
-        Example:
-            >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))
-            >>> prompt.render(["Dull."]), prompt.render(["Dull."], "[MASK]")
-            ('Dull. It was', 'Dull. It was [MASK].')
+        >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))
+        >>> prompt.render(["Dull."]), prompt.render(["Dull."], "[MASK]")
+        ('Dull. It was', 'Dull. It was [MASK].')
         """
         named = dict(zip(self.fields, values, strict=True))
         text = ""
@@ -114,15 +112,15 @@ def answer_ids(tokenizer: Any, prompt: Prompt) -> tuple[int, ...]:
     """Return the token of every answer, as it is spelled at the answer's place.
 
     Args:
-        tokenizer: a Hugging Face tokenizer.
-        prompt: template and answers.
+      tokenizer: a Hugging Face tokenizer.
+      prompt: template and answers.
 
     Returns:
-        One vocabulary id per class.
+      One vocabulary id per class.
 
     Raises:
-        ValueError: if an answer is not exactly one known token, or two are the same one; the
-            message names the word and others that would do.
+      ValueError: if an answer is not exactly one known token, or two are the same one; the
+        message names the word and others that would do.
     """
     ids: dict[int, str] = {}
     for word in prompt.words:
@@ -177,10 +175,9 @@ def prompt_json(prompt: Prompt, **more: Any) -> dict[str, Any]:
 def prompt_from_json(values: Mapping[str, Any]) -> Prompt:
     """Return the prompt of `prompt_json`.
 
-    Example:
-        >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))
-        >>> prompt_from_json(prompt_json(prompt)) == prompt
-        True
+    >>> prompt = Prompt("{sentence} It was {answer}.", ("bad", "good"))
+    >>> prompt_from_json(prompt_json(prompt)) == prompt
+    True
     """
     return Prompt(values["template"], tuple(values["words"]))
 

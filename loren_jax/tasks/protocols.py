@@ -19,14 +19,14 @@ class Protocol:
     """How a result is made.
 
     Attributes:
-        name: as the command line and every report spell it.
-        train_examples: training rows.
-        dev_examples: rows that the evaluations see, of which the best one selects.
-        max_length: longest input in tokens.
-        drawn: whether the seed draws the rows, instead of the first ones in stored order.
-        separate_test: whether what is reported is scored once, on rows that selected nothing.
-        own_metrics: whether the task's own metrics count, instead of accuracy for every task.
-        prompts: whether prompts are foreseen.
+      name: as the command line and every report spell it.
+      train_examples: training rows.
+      dev_examples: rows that the evaluations see, of which the best one selects.
+      max_length: longest input in tokens.
+      drawn: whether the seed draws the rows, instead of the first ones in stored order.
+      separate_test: whether what is reported is scored once, on rows that selected nothing.
+      own_metrics: whether the task's own metrics count, instead of accuracy for every task.
+      prompts: whether prompts are foreseen.
     """
 
     name: str
@@ -48,14 +48,13 @@ class Protocol:
         """Return the name, with everything in which a run departs from the protocol.
 
         Args:
-            train_examples: training rows asked for; `None` for all.
-            dev_examples: selection rows asked for.
-            max_length: longest input in tokens.
-            prompted: whether there is a prompt.
+          train_examples: training rows asked for; `None` for all.
+          dev_examples: selection rows asked for.
+          max_length: longest input in tokens.
+          prompted: whether there is a prompt.
 
-        Example:
-            >>> PAPER.title(train_examples=512, dev_examples=256, max_length=64, prompted=False)
-            'paper (max_length 64, not 128)'
+        >>> PAPER.title(train_examples=512, dev_examples=256, max_length=64, prompted=False)
+        'paper (max_length 64, not 128)'
         """
         asked = {
             "train_examples": (train_examples, self.train_examples),
@@ -115,20 +114,20 @@ def divide(
     split.
 
     Args:
-        protocol: which one.
-        splits: the source.
-        train_examples: training rows; `None` for all that are left.
-        dev_examples: selection rows.
-        test_examples: test rows to set aside first, by the same draw for all seeds, of a source
-            without a validation split.
-        seed: of the draw.
+      protocol: which one.
+      splits: the source.
+      train_examples: training rows; `None` for all that are left.
+      dev_examples: selection rows.
+      test_examples: test rows to set aside first, by the same draw for all seeds, of a source
+        without a validation split.
+      seed: of the draw.
 
     Returns:
-        Disjoint examples; the dev rows are the `validation` of the run.
+      Disjoint examples; the dev rows are the `validation` of the run.
 
     Raises:
-        ValueError: if the protocol needs a validation split that the source does not have, or
-            there are too few rows to divide.
+      ValueError: if the protocol needs a validation split that the source does not have, or
+        there are too few rows to divide.
     """
     if not protocol.drawn:
         return _first_rows(protocol, splits, train_examples, dev_examples)
@@ -168,9 +167,8 @@ def _set_aside(examples: Examples, count: int | None) -> tuple[Examples, Example
 def _share_out(wanted: Sequence[int], available: int) -> tuple[int, int]:
     """The wanted numbers, or numbers in the same proportion.
 
-    Example:
-        >>> _share_out((512, 256), 250)
-        (167, 83)
+    >>> _share_out((512, 256), 250)
+    (167, 83)
     """
     train, dev = wanted
     if train + dev <= available:

@@ -28,9 +28,8 @@ _NUMBER = re.compile(r"(?<![\d.])-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 def exact(prompt: str, answer: str, example: Example) -> float:
     """1 if the answer has the words of the wanted one in their order, else 0.
 
-    Example:
-        >>> exact("Capital of France?", "paris.", {"answer": "Paris"})
-        1.0
+    >>> exact("Capital of France?", "paris.", {"answer": "Paris"})
+    1.0
     """
     return exact_match(answer, wanted(example))
 
@@ -38,9 +37,8 @@ def exact(prompt: str, answer: str, example: Example) -> float:
 def f1(prompt: str, answer: str, example: Example) -> float:
     """The harmonic mean of the shares of words that answer and wanted answer have in common.
 
-    Example:
-        >>> f1("", "the black cat", {"answer": "the cat"})
-        0.8
+    >>> f1("", "the black cat", {"answer": "the cat"})
+    0.8
     """
     return token_f1(answer, wanted(example))
 
@@ -48,9 +46,8 @@ def f1(prompt: str, answer: str, example: Example) -> float:
 def numeric(prompt: str, answer: str, example: Example) -> float:
     """1 if the last number of the answer is the last one of the wanted answer, else 0.
 
-    Example:
-        >>> numeric("", "So 3 * 4 = 12.0", {"answer": "#### 12"})
-        1.0
+    >>> numeric("", "So 3 * 4 = 12.0", {"answer": "#### 12"})
+    1.0
     """
     said, right = (_NUMBER.findall(text) for text in (answer, wanted(example)))
     if not right:
@@ -61,9 +58,8 @@ def numeric(prompt: str, answer: str, example: Example) -> float:
 def countdown(prompt: str, answer: str, example: Example) -> float:
     """0.1 for an `<answer>` and 1 more for a right one; see `loren_jax.tasks.countdown`.
 
-    Example:
-        >>> countdown("", "<answer>2 * 3 + 1</answer>", {"numbers": [1, 2, 3], "target": 7})
-        1.1
+    >>> countdown("", "<answer>2 * 3 + 1</answer>", {"numbers": [1, 2, 3], "target": 7})
+    1.1
     """
     missing = [name for name in ("numbers", "target") if name not in example]
     if missing:
@@ -79,17 +75,16 @@ def matching(pattern: str) -> Reward:
     """A reward of 1 where a regular expression is found in the answer, else 0.
 
     Args:
-        pattern: As Python's `re` has it.
+      pattern: As Python's `re` has it.
 
     Returns:
-        The reward.
+      The reward.
 
     Raises:
-        ValueError: The pattern is none.
+      ValueError: The pattern is none.
 
-    Example:
-        >>> matching("^(yes|no)$")("Is it?", "yes", {})
-        1.0
+    >>> matching("^(yes|no)$")("Is it?", "yes", {})
+    1.0
     """
     try:
         compiled = re.compile(pattern)
@@ -102,18 +97,17 @@ def brevity(words: int) -> Reward:
     """A reward of 1 for an answer of so many words or fewer, and less for more; 0 for an empty one.
 
     Args:
-        words: That are few enough.
+      words: That are few enough.
 
     Returns:
-        The reward, `words / (words of the answer)` for longer ones.
+      The reward, `words / (words of the answer)` for longer ones.
 
     Raises:
-        ValueError: `words` is below 1.
+      ValueError: `words` is below 1.
 
-    Example:
-        >>> reward = brevity(2)
-        >>> reward("", "yes", {}), reward("", "it may well be", {}), reward("", " ", {})
-        (1.0, 0.5, 0.0)
+    >>> reward = brevity(2)
+    >>> reward("", "yes", {}), reward("", "it may well be", {}), reward("", " ", {})
+    (1.0, 0.5, 0.0)
     """
     if words < 1:
         raise ValueError(f"length:{words}: it must be at least one word")
@@ -142,19 +136,18 @@ def reward_named(name: str) -> Reward:
     """The reward of a name.
 
     Args:
-        name: One of `exact`, `f1`, `numeric`, `countdown`; `regex:PATTERN`; `length:WORDS`; or
-            `FILE.py:FUNCTION`, a function of one's own.
+      name: One of `exact`, `f1`, `numeric`, `countdown`; `regex:PATTERN`; `length:WORDS`; or
+        `FILE.py:FUNCTION`, a function of one's own.
 
     Returns:
-        The reward.
+      The reward.
 
     Raises:
-        ValueError: There is none of the name; the message says what there is.
-        FileNotFoundError: The file does not exist.
+      ValueError: There is none of the name; the message says what there is.
+      FileNotFoundError: The file does not exist.
 
-    Example:
-        >>> reward_named("length:3")("", "one two", {})
-        1.0
+    >>> reward_named("length:3")("", "one two", {})
+    1.0
     """
     if name in REWARDS:
         return REWARDS[name]
@@ -176,9 +169,8 @@ def reward_named(name: str) -> Reward:
 def absolute(name: str) -> str:
     """The name of a reward as it was meant, also for who goes on from elsewhere.
 
-    Example:
-        >>> absolute("exact"), absolute("regex:a.py:b")
-        ('exact', 'regex:a.py:b')
+    >>> absolute("exact"), absolute("regex:a.py:b")
+    ('exact', 'regex:a.py:b')
     """
     file, _, function = name.rpartition(":")
     if not file.endswith(".py") or file.partition(":")[0] in _MADE:
@@ -190,7 +182,7 @@ def source_of(name: str) -> bytes:
     """What a reward is made of, to tell whether it has changed: its name, or its file and function.
 
     Raises:
-        FileNotFoundError: The file does not exist.
+      FileNotFoundError: The file does not exist.
     """
     file, _, function = absolute(name).rpartition(":")
     if absolute(name) == name and not os.path.isabs(file):
@@ -204,7 +196,7 @@ def wanted(example: Example) -> str:
     """The answer that was wanted, from the first of `WANTED` that the example has.
 
     Raises:
-        ValueError: It has none of them.
+      ValueError: It has none of them.
     """
     for name in WANTED:
         if example.get(name) is not None:

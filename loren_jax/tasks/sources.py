@@ -33,12 +33,11 @@ class Rows(str):
     """A data set in memory: it reads as its name wherever a configuration is written or shown.
 
     Attributes:
-        splits: the rows of each split, as data frames or `datasets.Dataset`.
+      splits: the rows of each split, as data frames or `datasets.Dataset`.
 
-    Example:
-        >>> import pandas
-        >>> Rows.of(pandas.DataFrame({"text": ["fine"], "label": [1]}))
-        'DataFrame of 1 rows'
+    >>> import pandas
+    >>> Rows.of(pandas.DataFrame({"text": ["fine"], "label": [1]}))
+    'DataFrame of 1 rows'
     """
 
     splits: Mapping[str, Any]
@@ -87,9 +86,8 @@ class Rows(str):
 def is_file(source: str | Path) -> bool:
     """Tell a file or rows from a Hub name: a `Path`, what exists, or has a suffix that we read.
 
-    Example:
-        >>> is_file("missing.tsv"), is_file("nyu-mll/glue:sst2")
-        (True, False)
+    >>> is_file("missing.tsv"), is_file("nyu-mll/glue:sst2")
+    (True, False)
     """
     path = Path(source)
     known = isinstance(source, Path | Rows) or format_of(path) is not None

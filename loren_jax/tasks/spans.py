@@ -25,9 +25,9 @@ class SpannedRows(NamedTuple):
     """All rows of a source.
 
     Attributes:
-        rows: at least one.
-        cut: how many texts lost tokens because they were too long.
-        dropped: how many were left out for that.
+      rows: at least one.
+      cut: how many texts lost tokens because they were too long.
+      dropped: how many were left out for that.
     """
 
     rows: tuple[Spanned, ...]
@@ -39,13 +39,13 @@ class SpanReader:
     """Turns texts into tokens, as one model reads them.
 
     Args:
-        tokenizer: the model's Hugging Face tokenizer.
-        template: how dialogues are written; see `Chat`.
-        loss_on: whether the loss is of the `completion` alone, or of `all` tokens.
-        long: what becomes of a dialogue that is too long: it is `cut` from the left of its prompt,
-            or it is `drop`ped.
-        packed: whether documents are laid end to end and cut into rows of one length; otherwise
-            each begins a row of its own, and a long one goes on in others.
+      tokenizer: the model's Hugging Face tokenizer.
+      template: how dialogues are written; see `Chat`.
+      loss_on: whether the loss is of the `completion` alone, or of `all` tokens.
+      long: what becomes of a dialogue that is too long: it is `cut` from the left of its prompt,
+        or it is `drop`ped.
+      packed: whether documents are laid end to end and cut into rows of one length; otherwise
+        each begins a row of its own, and a long one goes on in others.
     """
 
     def __init__(

@@ -25,11 +25,11 @@ class Splits(NamedTuple):
     """Labelled examples: all that a source has, or those of a run.
 
     Attributes:
-        train: what the steps see.
-        validation: what the evaluations see, and selection and early stopping with them; of a
-            source its own split, `None` if it has none.
-        test: what is scored once, with the selected parameters; `None` where `validation` is what
-            is reported, and of a source.
+      train: what the steps see.
+      validation: what the evaluations see, and selection and early stopping with them; of a
+        source its own split, `None` if it has none.
+      test: what is scored once, with the selected parameters; `None` where `validation` is what
+        is reported, and of a source.
     """
 
     train: Examples
@@ -50,23 +50,23 @@ def load_splits(
     """Load everything that a source has, in stored order.
 
     Args:
-        data: the name of a task, a file, a folder with a file called train and one called
-            validation or test, `Rows`, or a Hub data set such as `nyu-mll/glue:sst2`.
-        data_dir: for a task, the folder that holds its folder; `None` for the Hub.
-        held_out_data: where held-out examples come from, instead of the source's own validation or
-            test split: a file, or the held-out split of a folder or Hub data set.
-        prompt: the texts are then the fields of this prompt.
-        columns: column names of TSV or CSV files without header.
-        text_columns: the column of the text or the two of a pair; by default found by name.
-        label_column: the column of the labels.
+      data: the name of a task, a file, a folder with a file called train and one called
+        validation or test, `Rows`, or a Hub data set such as `nyu-mll/glue:sst2`.
+      data_dir: for a task, the folder that holds its folder; `None` for the Hub.
+      held_out_data: where held-out examples come from, instead of the source's own validation or
+        test split: a file, or the held-out split of a folder or Hub data set.
+      prompt: the texts are then the fields of this prompt.
+      columns: column names of TSV or CSV files without header.
+      text_columns: the column of the text or the two of a pair; by default found by name.
+      label_column: the column of the labels.
 
     Returns:
-        The examples.
+      The examples.
 
     Raises:
-        FileNotFoundError: if a file does not exist.
-        ConnectionError: if a Hub data set cannot be reached.
-        ValueError: if data is malformed or a held-out label is unknown.
+      FileNotFoundError: if a file does not exist.
+      ConnectionError: if a Hub data set cannot be reached.
+      ValueError: if data is malformed or a held-out label is unknown.
     """
     if data in TASKS:
         return _task_splits(TASKS[data], data_dir, held_out_data, prompt)
@@ -89,18 +89,18 @@ def draw(splits: Splits, train: int | None, held_out: int | None, seed: int) -> 
     """Draw training and held-out examples of a source by the seed.
 
     Args:
-        splits: the source; without a validation split both come from the same examples.
-        train: number of training examples; `None` for all that are left.
-        held_out: number of held-out examples; `None` for all that are left.
-        seed: of the draw, not negative.
+      splits: the source; without a validation split both come from the same examples.
+      train: number of training examples; `None` for all that are left.
+      held_out: number of held-out examples; `None` for all that are left.
+      seed: of the draw, not negative.
 
     Returns:
-        The training examples, and as `validation` those held out; disjoint if from one split. One
-        split that is smaller than the two default numbers is drawn class by class, four fifths to
-        train on. Where the default number of a set is more than there is, it gets what is left.
+      The training examples, and as `validation` those held out; disjoint if from one split. One
+      split that is smaller than the two default numbers is drawn class by class, four fifths to
+      train on. Where the default number of a set is more than there is, it gets what is left.
 
     Raises:
-        ValueError: if there are too few examples, or both numbers are `None` for one split.
+      ValueError: if there are too few examples, or both numbers are `None` for one split.
     """
     if splits.validation is not None:
         sources, asked = (splits.train, splits.validation), (train, held_out)

@@ -9,11 +9,11 @@ class Table(NamedTuple):
     """Rows of one source.
 
     Attributes:
-        origin: file path or data set name, for messages.
-        unit: what the numbers of rows count: `line`, `entry` or `row`.
-        columns: the column names, in the order of the source.
-        rows: the values by column, of at least one row, by its number as a reader counts it.
-        class_names: the classes of a column, in order, where the source declares them.
+      origin: file path or data set name, for messages.
+      unit: what the numbers of rows count: `line`, `entry` or `row`.
+      columns: the column names, in the order of the source.
+      rows: the values by column, of at least one row, by its number as a reader counts it.
+      class_names: the classes of a column, in order, where the source declares them.
     """
 
     origin: str
@@ -25,8 +25,7 @@ class Table(NamedTuple):
     def place(self, number: int) -> str:
         """Say where a row stands, for an error message.
 
-        Example:
-            >>> Table("a.tsv", "line", ("text",), {2: {"text": "fine"}}).place(2)
-            'a.tsv, line 2'
+        >>> Table("a.tsv", "line", ("text",), {2: {"text": "fine"}}).place(2)
+        'a.tsv, line 2'
         """
         return f"{self.origin}, {self.unit} {number}"

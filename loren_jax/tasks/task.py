@@ -28,18 +28,18 @@ class Task:
     """A benchmark task.
 
     Attributes:
-        name: as the command line and local folders spell it.
-        title: as papers spell it.
-        hub: data set on the Hub, with its configuration after a colon.
-        label_names: the classes, in the order of their numbers.
-        inputs: without a prompt, the text or the pair of texts, from the fields in braces.
-        prompt: with a prompt, its template and answers.
-        metrics: names in `METRICS`; the first one selects.
-        train_files: local files of the training split; alternatives, the first complete one counts.
-        validation_files: local files of the validation split, likewise.
-        columns: column names of the local files, where they have no header.
-        renamed: pairs of a column that some local files have, and the field that it is.
-        hub_validation: name of the validation split on the Hub.
+      name: as the command line and local folders spell it.
+      title: as papers spell it.
+      hub: data set on the Hub, with its configuration after a colon.
+      label_names: the classes, in the order of their numbers.
+      inputs: without a prompt, the text or the pair of texts, from the fields in braces.
+      prompt: with a prompt, its template and answers.
+      metrics: names in `METRICS`; the first one selects.
+      train_files: local files of the training split; alternatives, the first complete one counts.
+      validation_files: local files of the validation split, likewise.
+      columns: column names of the local files, where they have no header.
+      renamed: pairs of a column that some local files have, and the field that it is.
+      hub_validation: name of the validation split on the Hub.
     """
 
     name: str
@@ -86,18 +86,18 @@ def read_task(
     """Read one split of a task, in stored order.
 
     Args:
-        task: which task.
-        split: which of its splits with public labels.
-        data_dir: folder that holds a folder of the task's name with its files; `None` for the Hub.
-        prompt: the texts are then the fields of this prompt, else the task's own inputs.
+      task: which task.
+      split: which of its splits with public labels.
+      data_dir: folder that holds a folder of the task's name with its files; `None` for the Hub.
+      prompt: the texts are then the fields of this prompt, else the task's own inputs.
 
     Returns:
-        The examples, with the task's label names.
+      The examples, with the task's label names.
 
     Raises:
-        FileNotFoundError: if the local folder or its files do not exist.
-        ConnectionError: if the Hub cannot be reached.
-        ValueError: if a column is missing, or a row or label is malformed.
+      FileNotFoundError: if the local folder or its files do not exist.
+      ConnectionError: if the Hub cannot be reached.
+      ValueError: if a column is missing, or a row or label is malformed.
     """
     tables = [_hub_table(task, split)] if data_dir is None else _tables(task, split, Path(data_dir))
     fields = task.fields if prompt is None else prompt.fields

@@ -10,9 +10,8 @@ def exact_match(said: str, wanted: str) -> float:
 
     Case, space and punctuation do not count.
 
-    Example:
-        >>> exact_match("The  cat.", "the cat"), exact_match("a cat", "the cat")
-        (1.0, 0.0)
+    >>> exact_match("The  cat.", "the cat"), exact_match("a cat", "the cat")
+    (1.0, 0.0)
     """
     return float(_words(said) == _words(wanted))
 
@@ -22,9 +21,8 @@ def token_f1(said: str, wanted: str) -> float:
 
     1 where neither has any word, 0 where one of them has none.
 
-    Example:
-        >>> token_f1("the black cat", "the cat"), token_f1("", "the cat")
-        (0.8, 0.0)
+    >>> token_f1("the black cat", "the cat"), token_f1("", "the cat")
+    (0.8, 0.0)
     """
     one, other = Counter(_words(said)), Counter(_words(wanted))
     if not one or not other:

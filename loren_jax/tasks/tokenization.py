@@ -39,20 +39,20 @@ def tokenize(
     padding token; where it has none, with its end-of-text token, which is said on standard error.
 
     Args:
-        tokenizer: a Hugging Face tokenizer, or the local folder that holds one.
-        examples: N examples, at least one; with a prompt, their texts are its fields.
-        max_length: largest number of tokens of an example, the special ones included.
-        prompt: what surrounds the texts; a tokenizer with a mask token belongs to an encoder,
-            which gets it as the answer, and one without to a decoder, whose text ends there.
-        positions: what the length must not be rounded up beyond.
+      tokenizer: a Hugging Face tokenizer, or the local folder that holds one.
+      examples: N examples, at least one; with a prompt, their texts are its fields.
+      max_length: largest number of tokens of an example, the special ones included.
+      prompt: what surrounds the texts; a tokenizer with a mask token belongs to an encoder,
+        which gets it as the answer, and one without to a decoder, whose text ends there.
+      positions: what the length must not be rounded up beyond.
 
     Returns:
-        int32 arrays, [N, T] and for the labels [N].
+      int32 arrays, [N, T] and for the labels [N].
 
     Raises:
-        FileNotFoundError: if `tokenizer` is a folder that does not exist.
-        ValueError: if there are no examples, the tokenizer has neither a padding nor an
-            end-of-text token, or `max_length` leaves no room for the texts.
+      FileNotFoundError: if `tokenizer` is a folder that does not exist.
+      ValueError: if there are no examples, the tokenizer has neither a padding nor an
+        end-of-text token, or `max_length` leaves no room for the texts.
     """
     if len(examples) == 0:
         raise ValueError("examples is empty; there is nothing to tokenise")
@@ -77,14 +77,14 @@ def open_tokenizer(path: Path) -> Any:
     """Open the tokenizer of a local model; never asks the network.
 
     Args:
-        path: a folder with `tokenizer.json` or the vocabulary files, or a GGUF.
+      path: a folder with `tokenizer.json` or the vocabulary files, or a GGUF.
 
     Returns:
-        The Hugging Face tokenizer.
+      The Hugging Face tokenizer.
 
     Raises:
-        FileNotFoundError: if there is no such path.
-        ValueError: if the tokenizer is damaged or of a kind that is not supported.
+      FileNotFoundError: if there is no such path.
+      ValueError: if the tokenizer is damaged or of a kind that is not supported.
     """
     if not path.exists():
         raise FileNotFoundError(f"tokenizer: there is no folder {path}; download it first")

@@ -29,15 +29,15 @@ class AnswerOptions:
     """How a language model answers.
 
     Attributes:
-        max_new_tokens: Tokens of an answer at most; by default 256, or what the model has room for.
-        temperature: What the logits are divided by before a token is drawn; at 0 the likeliest is
-            taken.
-        top_k: Draw among the so many likeliest tokens.
-        top_p: Draw among the fewest tokens that have this much of the probability together.
-        seed: Of the draws.
-        stop: Texts before which an answer ends.
-        raw: Ask without the model's chat template.
-        dtype: Element type of the parameters.
+      max_new_tokens: Tokens of an answer at most; by default 256, or what the model has room for.
+      temperature: What the logits are divided by before a token is drawn; at 0 the likeliest is
+        taken.
+      top_k: Draw among the so many likeliest tokens.
+      top_p: Draw among the fewest tokens that have this much of the probability together.
+      seed: Of the draws.
+      stop: Texts before which an answer ends.
+      raw: Ask without the model's chat template.
+      dtype: Element type of the parameters.
     """
 
     max_new_tokens: int | None = None
@@ -68,9 +68,9 @@ class Asked(NamedTuple):
     """Prompts, and the rows that they come from.
 
     Attributes:
-        table: The rows.
-        prompts: Of each row a text, or the turns of a dialogue.
-        places: Where each stands, for messages.
+      table: The rows.
+      prompts: Of each row a text, or the turns of a dialogue.
+      places: Where each stands, for messages.
     """
 
     table: Table
@@ -82,9 +82,9 @@ class Answered(NamedTuple):
     """What a language model answers.
 
     Attributes:
-        table: The rows of the data.
-        answers: A text for each.
-        ended: Whether each came to its end; else it was cut off.
+      table: The rows of the data.
+      answers: A text for each.
+      ended: Whether each came to its end; else it was cut off.
     """
 
     table: Table

@@ -33,10 +33,10 @@ class Candidate(NamedTuple):
     """A perturbation, and the mean reward of its answers to the prompts that all answer.
 
     Attributes:
-        reward: NaN where none of its answers could be judged.
-        draw: Number of the step whose directions these would be.
-        direction: Which of them.
-        point: Which multiple of it.
+      reward: NaN where none of its answers could be judged.
+      draw: Number of the step whose directions these would be.
+      direction: Which of them.
+      point: Which multiple of it.
     """
 
     reward: float
@@ -53,14 +53,14 @@ def best_of(run: Run, objective: Reward) -> Summary:
     the vote of the best few: the answer that most of them give, of equals that of the better one.
 
     Args:
-        run: What would be trained.
-        objective: Its objective.
+      run: What would be trained.
+      objective: Its objective.
 
     Returns:
-        The numbers, with `reward` of the best and `vote_reward`; the model is the best one's.
+      The numbers, with `reward` of the best and `vote_reward`; the model is the best one's.
 
     Raises:
-        ValueError: The run is of several devices, or its optimiser cannot be asked.
+      ValueError: The run is of several devices, or its optimiser cannot be asked.
     """
     if run.evaluation is not None and run.evaluation.mesh.size > 1:
         raise ValueError("baseline best-of runs on one device: leave --mesh away")
@@ -152,9 +152,8 @@ def _vote(objective: Reward, best: Sequence[PyTree]) -> dict[str, float]:
 def majority(answers: Sequence[str]) -> str:
     """The answer that is given most often, but for case and spaces; of equals the first.
 
-    Example:
-        >>> majority(["No", "yes", "Yes ", "no?"])
-        'yes'
+    >>> majority(["No", "yes", "Yes ", "no?"])
+    'yes'
     """
     plain = [" ".join(answer.casefold().split()) for answer in answers]
     counts = Counter(plain)

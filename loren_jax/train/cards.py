@@ -24,14 +24,14 @@ def read_provenance(
     """What is known of a run's model.
 
     Args:
-        recorded: The journal.
-        directory: The directory of the run, where that is known.
-        steps: Steps that the model has had; None for the model that the run kept, whose scores are
-            those of the summary.
-        exact: Whether it has the very bits of the run's.
+      recorded: The journal.
+      directory: The directory of the run, where that is known.
+      steps: Steps that the model has had; None for the model that the run kept, whose scores are
+        those of the summary.
+      exact: Whether it has the very bits of the run's.
 
     Returns:
-        The facts; scores only where they are those of this very model.
+      The facts; scores only where they are those of this very model.
     """
     run, versions = recorded.header["run"], recorded.header["written_with"]
     path = None if directory is None else directory / files.SUMMARY

@@ -21,18 +21,18 @@ class Talker:
     """A causal language model with its tokenizer, as a user names it.
 
     Args:
-        model: Directory of a model, a GGUF file, or a name on the Hub.
-        raw: Ask without the model's chat template.
-        dtype: Element type of the parameters.
+      model: Directory of a model, a GGUF file, or a name on the Hub.
+      raw: Ask without the model's chat template.
+      dtype: Element type of the parameters.
 
     Attributes:
-        model: The language model.
-        stop_tokens: Behind which an answer ends.
+      model: The language model.
+      stop_tokens: Behind which an answer ends.
 
     Raises:
-        FileNotFoundError: If there is no such model.
-        ValueError: If it is no causal language model, or nothing says where an answer ends.
-        ImportError: If its chat template needs a package that is not installed.
+      FileNotFoundError: If there is no such model.
+      ValueError: If it is no causal language model, or nothing says where an answer ends.
+      ImportError: If its chat template needs a package that is not installed.
     """
 
     def __init__(self, model: str, *, raw: bool = False, dtype: str = "float32"):
@@ -136,9 +136,8 @@ def speaks(model: str) -> bool:
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     """The text up to the first of some texts, and whether there is one.
 
-    Example:
-        >>> cut("one. two", ["two", "."])
-        ('one', True)
+    >>> cut("one. two", ["two", "."])
+    ('one', True)
     """
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
     return (text[: min(places)], True) if places else (text, False)
@@ -147,9 +146,8 @@ def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 def settled(text: str, stops: Sequence[str]) -> str:
     """The part of an unfinished text that will not change, whatever comes.
 
-    Example:
-        >>> settled("one #", ["##"]), settled("caf\N{REPLACEMENT CHARACTER}", [])
-        ('one ', 'caf')
+    >>> settled("one #", ["##"]), settled("caf\N{REPLACEMENT CHARACTER}", [])
+    ('one ', 'caf')
     """
     text = text.rstrip(UNFINISHED)
     begun = [

@@ -110,20 +110,20 @@ def train_command(arguments: Sequence[str]) -> Any:
         script for a shell.
 
         Attributes:
-            data: What to learn from.
-            model: What to train of it.
-            training: How long, and what is looked at meanwhile.
-            output: What is written.
-            method: The optimiser's own.
-            devices: With what processes and devices.
-            objective: What is learned: a `classification`, such `text`, or a high `reward`.
-            optimizer: The method; `--optimizer NAME --help` shows its options. MODULE:FUNCTION is
-                a factory of your own.
-            published: The settings of the method's paper in place of the defaults.
-            config: Options from a .json or .toml file, such as the config.json of a run.
-            resume: Continue the run in this directory, however it stopped; the result is
-                bit-for-bit that of one that never did.
-            dry_run: Tell what the run would take, time and memory, and write nothing.
+          data: What to learn from.
+          model: What to train of it.
+          training: How long, and what is looked at meanwhile.
+          output: What is written.
+          method: The optimiser's own.
+          devices: With what processes and devices.
+          objective: What is learned: a `classification`, such `text`, or a high `reward`.
+          optimizer: The method; `--optimizer NAME --help` shows its options. MODULE:FUNCTION is
+            a factory of your own.
+          published: The settings of the method's paper in place of the defaults.
+          config: Options from a .json or .toml file, such as the config.json of a run.
+          resume: Continue the run in this directory, however it stopped; the result is
+            bit-for-bit that of one that never did.
+          dry_run: Tell what the run would take, time and memory, and write nothing.
         """
 
         data: groups["data"]  # pyrefly: ignore
@@ -201,11 +201,10 @@ _ELSEWHERE = {
 def as_typed(message: str) -> str:
     """A message in the words of a command line: options as one types them.
 
-    Example:
-        >>> as_typed("batch_size is 8: lower batch_size, or raise train_examples.")
-        '--batch-size is 8: lower --batch-size, or raise --train-examples.'
-        >>> as_typed("steps is 0, of my_file.train_examples")
-        '--steps is 0, of my_file.train_examples'
+    >>> as_typed("batch_size is 8: lower batch_size, or raise train_examples.")
+    '--batch-size is 8: lower --batch-size, or raise --train-examples.'
+    >>> as_typed("steps is 0, of my_file.train_examples")
+    '--steps is 0, of my_file.train_examples'
     """
     option = lambda match: "--" + match[0].replace("_", "-")
     compound = "|".join(name for name in _NAMES if "_" in name)
@@ -249,9 +248,8 @@ def _words(owner: Any) -> dict[str, str]:
 def _metavar(kind: Any) -> str:
     """What stands for a value that may be absent.
 
-    Example:
-        >>> _metavar(int | None), _metavar(tuple[str, ...] | None), _metavar(Literal["a"] | None)
-        ('INT', 'TEXT ...', '{a}')
+    >>> _metavar(int | None), _metavar(tuple[str, ...] | None), _metavar(Literal["a"] | None)
+    ('INT', 'TEXT ...', '{a}')
     """
     words = []
     for member in get_args(kind):
@@ -267,9 +265,8 @@ def _metavar(kind: Any) -> str:
 def _given(arguments: Sequence[str]) -> dict[str, str]:
     """The options among arguments, each with the word behind it; of one given twice the last.
 
-    Example:
-        >>> _given(["train", "--optimizer", "mezo", "--learning-rate=1", "--published"])
-        {'optimizer': 'mezo', 'learning_rate': '1', 'published': ''}
+    >>> _given(["train", "--optimizer", "mezo", "--learning-rate=1", "--published"])
+    {'optimizer': 'mezo', 'learning_rate': '1', 'published': ''}
     """
     found = {}
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):

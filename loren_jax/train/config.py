@@ -41,22 +41,22 @@ class RunConfig(Generic[Options], _Asked):
     """How any objective is trained.
 
     Attributes:
-        optimizer: The options that this optimiser has.
-        output: Directory to write; by default runs/OPTIMIZER-MODEL-DATA-lrRATE-seedSEED.
-        overwrite: Replace the run that the output directory holds.
-        steps: Optimiser steps.
-        epochs: Passes over the training data, in place of steps.
-        schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`.
-        warmup_steps: Steps in which the learning rate first rises.
-        eval_every: Steps between evaluations; the first and the last step are always evaluated.
-        patience: Evaluations without a better score after which to stop; keeps the best.
-        max_nonfinite_steps: Give up after so many steps in a row without a single finite loss.
-        checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
-        fsync_every: Steps between journal writes that survive a crash of the machine, not only
-            one of the process.
-        report_to: Other programs that show the run as it goes: tensorboard (by tensorboardX,
-            written to the run's directory), wandb.
-        seeds: Several runs, one for each of these seeds, and their mean and standard deviation.
+      optimizer: The options that this optimiser has.
+      output: Directory to write; by default runs/OPTIMIZER-MODEL-DATA-lrRATE-seedSEED.
+      overwrite: Replace the run that the output directory holds.
+      steps: Optimiser steps.
+      epochs: Passes over the training data, in place of steps.
+      schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`.
+      warmup_steps: Steps in which the learning rate first rises.
+      eval_every: Steps between evaluations; the first and the last step are always evaluated.
+      patience: Evaluations without a better score after which to stop; keeps the best.
+      max_nonfinite_steps: Give up after so many steps in a row without a single finite loss.
+      checkpoint_every: Steps between checkpoints, from which a resumed run need not replay.
+      fsync_every: Steps between journal writes that survive a crash of the machine, not only
+        one of the process.
+      report_to: Other programs that show the run as it goes: tensorboard (by tensorboardX,
+        written to the run's directory), wandb.
+      seeds: Several runs, one for each of these seeds, and their mean and standard deviation.
     """
 
     optimizer: Options
@@ -177,13 +177,13 @@ class RunConfig(Generic[Options], _Asked):
         """The inverse of `as_json`, of values that were read from a file.
 
         Args:
-            values: The configuration.
+          values: The configuration.
 
         Returns:
-            One that describes the same run.
+          One that describes the same run.
 
         Raises:
-            ValueError: If it names something that this version does not know.
+          ValueError: If it names something that this version does not know.
         """
         values = {_RENAMED.get(n, n): value for n, value in _with_tuples(values).items()}
         places = {"output", "data_dir"} & {field.name for field in dataclasses.fields(cls)}
@@ -272,9 +272,8 @@ def config_from_json(
 def config_named(objective: str) -> Any:
     """The configuration of an objective's runs; a ValueError if there is none of the name.
 
-    Example:
-        >>> config_named("text").__name__
-        'TrainTextConfig'
+    >>> config_named("text").__name__
+    'TrainTextConfig'
     """
     if objective not in CONFIGS:
         raise ValueError(f"objective is {objective!r}: give one of {', '.join(CONFIGS)}.")
@@ -286,11 +285,11 @@ class TextsConfig:
     """How a fine-tuned model reads texts.
 
     Attributes:
-        columns: Column names of a TSV or CSV file without a header.
-        text_columns: Column of the text, or the two of a pair; by default found by name.
-        max_length: Longest text in tokens; the rest is cut. By default what the run of the model
-            had; of a model without a run 128, and never more than it has positions.
-        batch_size: Texts per forward pass.
+      columns: Column names of a TSV or CSV file without a header.
+      text_columns: Column of the text, or the two of a pair; by default found by name.
+      max_length: Longest text in tokens; the rest is cut. By default what the run of the model
+        had; of a model without a run 128, and never more than it has positions.
+      batch_size: Texts per forward pass.
     """
 
     columns: tuple[str, ...] | None = None
@@ -310,17 +309,17 @@ class EvaluateConfig(TextsConfig):
     """One evaluation of a fine-tuned model.
 
     Attributes:
-        model: Directory of a run, or of a model.
-        data: A file, a folder, a Hub data set or a task; see `train`.
-        data_dir: Folder that holds a folder of the task's name with its files; by default the
-            task comes from the Hub.
-        split: Split of a Hub data set; `validation` by default.
-        held_out: Evaluate only what `train` holds out of this data with the same train_examples,
-            held_out_examples and seed; otherwise all of the data.
-        train_examples: See `train`; only with held_out.
-        held_out_examples: See `train`; only with held_out.
-        seed: See `train`; only with held_out.
-        label_column: Column of the label.
+      model: Directory of a run, or of a model.
+      data: A file, a folder, a Hub data set or a task; see `train`.
+      data_dir: Folder that holds a folder of the task's name with its files; by default the
+        task comes from the Hub.
+      split: Split of a Hub data set; `validation` by default.
+      held_out: Evaluate only what `train` holds out of this data with the same train_examples,
+        held_out_examples and seed; otherwise all of the data.
+      train_examples: See `train`; only with held_out.
+      held_out_examples: See `train`; only with held_out.
+      seed: See `train`; only with held_out.
+      label_column: Column of the label.
     """
 
     model: str
@@ -353,11 +352,11 @@ class PredictConfig(TextsConfig):
     """One prediction with a fine-tuned model.
 
     Attributes:
-        model: Directory of a run, or of a model.
-        data: A file of texts (.csv, .tsv, .json, .jsonl, .parquet, .xlsx); a label column is not
-            needed.
-        output: The .csv or .jsonl file to write; by default CSV on standard output.
-        max_new_tokens: Tokens of the answer of a language model at most; see `generate`.
+      model: Directory of a run, or of a model.
+      data: A file of texts (.csv, .tsv, .json, .jsonl, .parquet, .xlsx); a label column is not
+        needed.
+      output: The .csv or .jsonl file to write; by default CSV on standard output.
+      max_new_tokens: Tokens of the answer of a language model at most; see `generate`.
     """
 
     model: str
@@ -376,9 +375,9 @@ class CompareConfig:
     """One comparison of runs.
 
     Attributes:
-        runs: Directories of runs, or of the runs of several seeds.
-        output: The PNG, PDF or SVG file to draw; None for the table alone.
-        table: The .csv, .md or .tex file to write the table to; None to print it alone.
+      runs: Directories of runs, or of the runs of several seeds.
+      output: The PNG, PDF or SVG file to draw; None for the table alone.
+      table: The .csv, .md or .tex file to write the table to; None to print it alone.
     """
 
     runs: tuple[Path, ...]

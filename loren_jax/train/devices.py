@@ -23,17 +23,17 @@ class DevicesConfig:
     """The processes and devices of a run, which are no part of what is computed.
 
     Attributes:
-        mesh: Devices along each axis, like population=2,data=2,model=2: of `population` each
-            evaluates its share of the directions, of `data` its rows of a batch, of `model` its
-            part of the weights. Axes that are left out have one device. By default one device, or
-            with several processes a population of all devices.
-        coordinator: HOST:PORT of process 0, the same on every process of the run.
-        process_id: Number of this process, from 0.
-        num_processes: Processes of the run.
-        distributed: Several processes, of which the cluster says who is who: Cloud TPU, Slurm,
-            Open MPI, Kubernetes.
-        heartbeat_timeout: Seconds of silence after which a process counts as dead or hanging, and
-            the run ends on all.
+      mesh: Devices along each axis, like population=2,data=2,model=2: of `population` each
+        evaluates its share of the directions, of `data` its rows of a batch, of `model` its
+        part of the weights. Axes that are left out have one device. By default one device, or
+        with several processes a population of all devices.
+      coordinator: HOST:PORT of process 0, the same on every process of the run.
+      process_id: Number of this process, from 0.
+      num_processes: Processes of the run.
+      distributed: Several processes, of which the cluster says who is who: Cloud TPU, Slurm,
+        Open MPI, Kubernetes.
+      heartbeat_timeout: Seconds of silence after which a process counts as dead or hanging, and
+        the run ends on all.
     """
 
     mesh: str | None = None
@@ -144,9 +144,8 @@ def _sizes(config: DevicesConfig) -> dict[str, int]:
 def mesh_sizes(text: str) -> dict[str, int]:
     """The devices along each axis, or a ValueError where the text says anything else.
 
-    Example:
-        >>> mesh_sizes("model=2,population=4")
-        {'population': 4, 'data': 1, 'model': 2}
+    >>> mesh_sizes("model=2,population=4")
+    {'population': 4, 'data': 1, 'model': 2}
     """
     sizes = dict.fromkeys(AXES, 1)
     seen = set()

@@ -31,14 +31,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     """Scores a model; one that was trained with a prompt gets it here too.
 
     Args:
-        config: Which model, on what.
+      config: Which model, on what.
 
     Returns:
-        Its score, and the trivial one to compare with.
+      Its score, and the trivial one to compare with.
 
     Raises:
-        ValueError: If the data or the checkpoint is malformed, or a label is unknown to the model.
-        OSError: If a file is absent.
+      ValueError: If the data or the checkpoint is malformed, or a label is unknown to the model.
+      OSError: If a file is absent.
     """
     if writes(config.model):
         return Evaluation(evaluate_text(config), None)

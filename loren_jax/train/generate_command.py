@@ -17,12 +17,12 @@ class Generate(AnswerOptions, RunCommand):
     """Let a causal language model answer one prompt as one reads, or all prompts of a file.
 
     Attributes:
-        model: Directory of a run or of a model, a GGUF file, or a name on the Hub.
-        prompt: A text to answer.
-        prompts: A file of them: .txt with one a line, or .jsonl, .json, .csv, .tsv, .parquet with a
-            column prompt or messages.
-        output: The .jsonl or .csv file to write; by default JSON lines on standard output.
-        batch_size: Prompts of a file that are answered at a time.
+      model: Directory of a run or of a model, a GGUF file, or a name on the Hub.
+      prompt: A text to answer.
+      prompts: A file of them: .txt with one a line, or .jsonl, .json, .csv, .tsv, .parquet with a
+        column prompt or messages.
+      output: The .jsonl or .csv file to write; by default JSON lines on standard output.
+      batch_size: Prompts of a file that are answered at a time.
     """
 
     model: tyro.conf.Positional[str]

@@ -32,9 +32,9 @@ class SweepResult(NamedTuple):
     """What a sweep leaves.
 
     Attributes:
-        trials: All runs, the best first.
-        directory: Where they are, with `sweep.json`.
-        interrupted: Whether a signal ended it; called again it goes on.
+      trials: All runs, the best first.
+      directory: Where they are, with `sweep.json`.
+      interrupted: Whether a signal ended it; called again it goes on.
     """
 
     trials: list[Trial]
@@ -60,19 +60,19 @@ def sweep(
     protocol it is the loss on the held-out examples, which flatters the run that is chosen.
 
     Args:
-        config: What all runs have in common; its `output` is the directory of the sweep.
-        vary: By option, of the configuration or of its optimiser, the values that are tried.
-        eta: One of so many runs goes on at each stage, which has so many times the steps of the one
-            before; 1 lets all run to the end.
-        sizes: Devices along each axis of the mesh; see `train`.
+      config: What all runs have in common; its `output` is the directory of the sweep.
+      vary: By option, of the configuration or of its optimiser, the values that are tried.
+      eta: One of so many runs goes on at each stage, which has so many times the steps of the one
+        before; 1 lets all run to the end.
+      sizes: Devices along each axis of the mesh; see `train`.
 
     Returns:
-        All runs, the best first.
+      All runs, the best first.
 
     Raises:
-        ValueError: An option is unknown or has no values, or the directory holds another sweep.
-        FloatingPointError: No run had a finite loss.
-        OSError: See `train`.
+      ValueError: An option is unknown or has no values, or the directory holds another sweep.
+      FloatingPointError: No run had a finite loss.
+      OSError: See `train`.
     """
     trials = grid(config, vary)
     return run_trials(trials, sweep_directory(trials), eta=eta, sizes=sizes)
@@ -88,13 +88,13 @@ def run_trials(
     """Runs trials, whatever it is in which they differ; see `sweep`.
 
     Args:
-        trials: The runs, each with a name of its own.
-        directory: Where they are written, each in a directory of its name.
-        eta: See `sweep`.
-        sizes: See `sweep`.
+      trials: The runs, each with a name of its own.
+      directory: Where they are written, each in a directory of its name.
+      eta: See `sweep`.
+      sizes: See `sweep`.
 
     Returns:
-        All runs, the best first.
+      All runs, the best first.
     """
     count("eta", eta)
     if any(trial.config.seeds is not None for trial in trials):
@@ -199,9 +199,8 @@ class _Halving:
 def halvings(number: int, eta: int) -> int:
     """How often only one of `eta` goes on, until one is left.
 
-    Example:
-        >>> halvings(6, 2), halvings(9, 3), halvings(2, 3), halvings(5, 1)
-        (2, 2, 0, 0)
+    >>> halvings(6, 2), halvings(9, 3), halvings(2, 3), halvings(5, 1)
+    (2, 2, 0, 0)
     """
     times = 0
     while eta > 1 and number // eta ** (times + 1):

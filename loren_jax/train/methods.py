@@ -17,9 +17,8 @@ OPTIONS: Mapping[str, Any] = {name: options_of(entry.factory) for name, entry in
 def options_named(name: str) -> Any:
     """The options of a method, by a key of `OPTIONS` or as `MODULE:FUNCTION` of one's own factory.
 
-    Example:
-        >>> options_named("loren").__name__
-        'LorenOptions'
+    >>> options_named("loren").__name__
+    'LorenOptions'
     """
     if name in OPTIONS:
         return OPTIONS[name]
@@ -40,9 +39,8 @@ def _imported_options(name: str) -> Any:
 def method_name(options: MethodOptions) -> str:
     """The name of the method that options belong to; `MODULE:FUNCTION` for one of the user's own.
 
-    Example:
-        >>> method_name(OPTIONS["mezo"](learning_rate=1e-6))
-        'mezo'
+    >>> method_name(OPTIONS["mezo"](learning_rate=1e-6))
+    'mezo'
     """
     factory = type(options).factory
     for name, kind in OPTIONS.items():
@@ -60,9 +58,8 @@ def along_inputs(options: MethodOptions) -> MethodOptions:
     It takes them as they are, and those of `loren`, whose covariance the directions take the place
     of; a ValueError if they are of another method, or say something of that covariance.
 
-    Example:
-        >>> along_inputs(OPTIONS["loren"](learning_rate=0.1, momentum=None, rank=1))
-        InputSubspaceOptions(learning_rate=0.1, ..., momentum=None, rank=1, ...)
+    >>> along_inputs(OPTIONS["loren"](learning_rate=0.1, momentum=None, rank=1))
+    InputSubspaceOptions(learning_rate=0.1, ..., momentum=None, rank=1, ...)
     """
     name = method_name(options)
     if name == "input_subspace":
@@ -87,10 +84,9 @@ def along_inputs(options: MethodOptions) -> MethodOptions:
 def passes_of_step(options: Any, step: int, batches: int) -> int:
     """Forward passes of one step over a minibatch, of which `batches` hold all training data.
 
-    Example:
-        >>> options = OPTIONS["mezo_svrg"](learning_rate=1.0, every=3)
-        >>> [passes_of_step(options, step, 10) for step in range(4)]
-        [20, 4, 4, 20]
+    >>> options = OPTIONS["mezo_svrg"](learning_rate=1.0, every=3)
+    >>> [passes_of_step(options, step, 10) for step in range(4)]
+    [20, 4, 4, 20]
     """
     passes, entry = _passes(options), METHODS.get(method_name(options))
     every = None if entry is None else entry.full_every
@@ -107,9 +103,8 @@ def _passes(options: MethodOptions) -> int:
 def methods_table(width: int | None = None) -> str:
     """The methods, what they cost and where they come from, as text of lines of some width.
 
-    Example:
-        >>> print(methods_table().splitlines()[0])
-        optimizer       forward passes a step      ...  reference              summary
+    >>> print(methods_table().splitlines()[0])
+    optimizer       forward passes a step      ...  reference              summary
     """
     head = ("optimizer", "forward passes a step", "state beyond the parameters", "reference")
     rows = [(*head, "summary")]

@@ -81,10 +81,9 @@ def options_of(factory: Callable[..., Any], settings: Mapping[str, Any] = {}) ->
     `settings` are defaults in place of the factory's own. A TypeError names what the factory lacks:
     an argument that a run gives, an annotation, or words on one of its arguments.
 
-    Example:
-        >>> from loren_jax.optimizers import mezo
-        >>> options_of(mezo)(learning_rate=1e-6)
-        MezoOptions(learning_rate=1e-06, num_directions=1, ..., chunk_size=None)
+    >>> from loren_jax.optimizers import mezo
+    >>> options_of(mezo)(learning_rate=1e-6)
+    MezoOptions(learning_rate=1e-06, num_directions=1, ..., chunk_size=None)
     """
     arguments = inspect.signature(factory, eval_str=True).parameters
     if missing := [name for name in NEEDED if name not in arguments]:

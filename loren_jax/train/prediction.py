@@ -32,9 +32,9 @@ class Predictions(NamedTuple):
     """What a model answers.
 
     Attributes:
-        table: The rows of the data.
-        label_names: The classes.
-        probabilities: Of each class for each row, summing to 1.
+      table: The rows of the data.
+      label_names: The classes.
+      probabilities: Of each class for each row, summing to 1.
     """
 
     table: Table
@@ -65,14 +65,14 @@ def predict(config: PredictConfig) -> Predictions | Answered:
     A causal language model answers with texts, as `loren-jax generate` does.
 
     Args:
-        config: Which model, on what.
+      config: Which model, on what.
 
     Returns:
-        The answers, whose `rows()` puts them beside the data's own columns.
+      The answers, whose `rows()` puts them beside the data's own columns.
 
     Raises:
-        ValueError: If the data or the checkpoint is malformed; the message names file and line.
-        OSError: If a file is absent.
+      ValueError: If the data or the checkpoint is malformed; the message names file and line.
+      OSError: If a file is absent.
     """
     require_format(config.output)
     there = local_splits(config.data)

@@ -15,18 +15,18 @@ def push(run: Path, name: str, *, private: bool = False) -> str:
     """Uploads the model of a run, and its card with it; the repository is made if need be.
 
     Args:
-        run: The directory of a run, or of a model.
-        name: The repository, `owner/name` or a name of one's own.
-        private: Whether nobody else may see it.
+      run: The directory of a run, or of a model.
+      name: The repository, `owner/name` or a name of one's own.
+      private: Whether nobody else may see it.
 
     Returns:
-        Where it is.
+      Where it is.
 
     Raises:
-        FileNotFoundError: If there is no model.
-        PermissionError: If nobody is logged in, or may not write there.
-        ConnectionError: If the Hub cannot be reached.
-        ValueError: If the name is none, or the repository is public where it was to be private.
+      FileNotFoundError: If there is no model.
+      PermissionError: If nobody is logged in, or may not write there.
+      ConnectionError: If the Hub cannot be reached.
+      ValueError: If the name is none, or the repository is public where it was to be private.
     """
     directory = _model_of(run)
     if huggingface_hub.get_token() is None:

@@ -19,11 +19,10 @@ def starting_rate(method: str, trained_parameters: int, objective: str = "classi
 
     A ValueError where nothing was measured.
 
-    Example:
-        >>> starting_rate("loren", 770), starting_rate("mezo", 22_566_146)
-        (0.03, 1e-06)
-        >>> starting_rate("loren", 134_515_008, "text")
-        3e-05
+    >>> starting_rate("loren", 770), starting_rate("mezo", 22_566_146)
+    (0.03, 1e-06)
+    >>> starting_rate("loren", 134_515_008, "text")
+    3e-05
     """
     if objective == "text" and trained_parameters > _RATES[-2][0] and method in _TEXT:
         return _TEXT[method]

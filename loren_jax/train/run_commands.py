@@ -22,8 +22,8 @@ class MethodCommand(RunCommand):
     """A command on a run that builds its optimiser.
 
     Attributes:
-        optimizer: MODULE:FUNCTION, where the run is of a factory of your own: what a file names
-            alone is not imported.
+      optimizer: MODULE:FUNCTION, where the run is of a factory of your own: what a file names
+        alone is not imported.
     """
 
     optimizer: str | None = None
@@ -40,9 +40,9 @@ class Resume(MethodCommand):
     """Go on with a run where it stopped, however it stopped, to the bits of one that never did.
 
     Attributes:
-        resume: Directory of the run; its options are those that it began with.
-        steps: Steps to take in all, for longer than was planned.
-        devices: With what processes and devices; they may be others than before.
+      resume: Directory of the run; its options are those that it began with.
+      steps: Steps to take in all, for longer than was planned.
+      devices: With what processes and devices; they may be others than before.
     """
 
     resume: Path
@@ -67,9 +67,9 @@ class Export(MethodCommand):
     """Write the model of any step of a run as a Hugging Face directory.
 
     Attributes:
-        directory: Directory of the run.
-        step: Steps that the model has had; all of them by default.
-        output: The directory to write; by default RUN/step-STEP.
+      directory: Directory of the run.
+      step: Steps that the model has had; all of them by default.
+      output: The directory to write; by default RUN/step-STEP.
     """
 
     directory: tyro.conf.Positional[Path]
@@ -93,10 +93,10 @@ class Replay(MethodCommand):
     """Make the model of a run from its journal and the base model, on any machine, without data.
 
     Attributes:
-        journal: The journal's file.
-        base: The model that the run began with: a directory, or a name on the Hub.
-        output: The directory to write.
-        step: Steps that the model has had; all of them by default.
+      journal: The journal's file.
+      base: The model that the run began with: a directory, or a name on the Hub.
+      output: The directory to write.
+      step: Steps that the model has had; all of them by default.
     """
 
     journal: tyro.conf.Positional[Path]
@@ -118,7 +118,7 @@ class Info(RunCommand):
     """Tell what a journal holds.
 
     Attributes:
-        directory: Directory of a run, or a journal's file.
+      directory: Directory of a run, or a journal's file.
     """
 
     directory: tyro.conf.Positional[Path]
@@ -136,8 +136,8 @@ class Verify(MethodCommand):
     """Check a journal against the base model and, if it is there, the run's own model.
 
     Attributes:
-        directory: Directory of a run, or a journal's file.
-        base: Where the base model is, if not where the run had it.
+      directory: Directory of a run, or a journal's file.
+      base: Where the base model is, if not where the run had it.
     """
 
     directory: tyro.conf.Positional[Path]
@@ -168,9 +168,9 @@ class Push(RunCommand):
     """Upload the model of a run to the Hugging Face Hub, with its card.
 
     Attributes:
-        directory: Directory of a run, or of a model.
-        name: The repository, OWNER/NAME or a name of your own; made if it is not there.
-        private: Let nobody else see it.
+      directory: Directory of a run, or of a model.
+      name: The repository, OWNER/NAME or a name of your own; made if it is not there.
+      private: Let nobody else see it.
     """
 
     directory: tyro.conf.Positional[Path]

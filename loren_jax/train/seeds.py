@@ -20,11 +20,11 @@ class SeedsResult(NamedTuple):
     """What several runs leave.
 
     Attributes:
-        results: One result for every seed that was run.
-        statistics: By name of a score, its `mean` and `std` (of a sample; None for one run), over
-            the runs that are complete.
-        directory: Where the runs are, with `seeds.json`.
-        planned: The seeds that were asked for.
+      results: One result for every seed that was run.
+      statistics: By name of a score, its `mean` and `std` (of a sample; None for one run), over
+        the runs that are complete.
+      directory: Where the runs are, with `seeds.json`.
+      planned: The seeds that were asked for.
     """
 
     results: list[RunResult]
@@ -44,15 +44,15 @@ def train_seeds(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Se
     A signal ends the current run and starts no other; `resume_seeds` goes on.
 
     Args:
-        config: What to do, with `seeds`.
-        sizes: Devices along each axis of the mesh; see `train`.
+      config: What to do, with `seeds`.
+      sizes: Devices along each axis of the mesh; see `train`.
 
     Returns:
-        The results, and mean and standard deviation of their scores.
+      The results, and mean and standard deviation of their scores.
 
     Raises:
-        ValueError: If there are no seeds; and see `train`.
-        OSError: If one of the directories is in use; none is touched then.
+      ValueError: If there are no seeds; and see `train`.
+      OSError: If one of the directories is in use; none is touched then.
     """
     if not config.seeds:
         raise ValueError("seeds is empty: give one or more, or call train")
@@ -74,14 +74,14 @@ def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> See
     """Goes on with a group of runs: complete ones stay, a stopped one goes on, the rest begins.
 
     Args:
-        directory: The group's directory.
-        sizes: Devices along each axis of the mesh; see `train`.
+      directory: The group's directory.
+      sizes: Devices along each axis of the mesh; see `train`.
 
     Returns:
-        The results of all seeds.
+      The results of all seeds.
 
     Raises:
-        ValueError: If the group cannot be gone on with; and see `resume`.
+      ValueError: If the group cannot be gone on with; and see `resume`.
     """
     directory = Path(directory).absolute()
     values = processes.told(lambda: files.read_json(directory / files.SEEDS))

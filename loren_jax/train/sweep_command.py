@@ -28,10 +28,10 @@ class SweepOptions:
     The same command on the same directory goes on, however it was stopped.
 
     Attributes:
-        vary: An option of `train` and its values, like learning-rate=0.03,0.1,0.3; once for each
-            option. Several words of one value in quotes: "trainable=head,head layers/*".
-        eta: One of so many runs goes on at each stage; 1 lets all run to the end.
-        output: Directory of the sweep, with one for each run.
+      vary: An option of `train` and its values, like learning-rate=0.03,0.1,0.3; once for each
+        option. Several words of one value in quotes: "trainable=head,head layers/*".
+      eta: One of so many runs goes on at each stage; 1 lets all run to the end.
+      output: Directory of the sweep, with one for each run.
     """
 
     vary: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

@@ -36,14 +36,14 @@ def evaluate_text(config: EvaluateConfig) -> dict[str, Any]:
     """Scores a model that was trained by `train --objective text`.
 
     Args:
-        config: Which model, on what.
+      config: Which model, on what.
 
     Returns:
-        Its scores by name; see `loren_jax.objectives.text_scoring.TextScorer`.
+      Its scores by name; see `loren_jax.objectives.text_scoring.TextScorer`.
 
     Raises:
-        ValueError: If the data or the checkpoint is malformed.
-        OSError: If a file is absent.
+      ValueError: If the data or the checkpoint is malformed.
+      OSError: If a file is absent.
     """
     source = locate(model_directory(config.model))
     settings = read_text_settings(source)

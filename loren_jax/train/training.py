@@ -35,8 +35,8 @@ class RunResult(NamedTuple):
     """What a run leaves.
 
     Attributes:
-        summary: Its numbers.
-        directory: Where its files are.
+      summary: Its numbers.
+      directory: Where its files are.
     """
 
     summary: Summary
@@ -59,19 +59,19 @@ def train(
     Of several processes, each of which calls this, the first writes all files.
 
     Args:
-        config: What to do; for `seeds`, see `train_seeds`.
-        sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.joined`. One by
-            default.
-        label: What the run is called in front of what it shows, where there are several.
-        callbacks: Called with each event of the run as it happens, beside those of `report_to`.
+      config: What to do; for `seeds`, see `train_seeds`.
+      sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.joined`. One by
+        default.
+      label: What the run is called in front of what it shows, where there are several.
+      callbacks: Called with each event of the run as it happens, beside those of `report_to`.
 
     Returns:
-        The numbers, and where the files are.
+      The numbers, and where the files are.
 
     Raises:
-        ValueError: If the data, the checkpoint or an argument is wrong.
-        OSError: If a file is absent, the output directory is in use, or the disk is full.
-        FloatingPointError: If there was no finite loss for `max_nonfinite_steps` steps.
+      ValueError: If the data, the checkpoint or an argument is wrong.
+      OSError: If a file is absent, the output directory is in use, or the disk is full.
+      FloatingPointError: If there was no finite loss for `max_nonfinite_steps` steps.
     """
     if config.seeds is not None:
         raise ValueError("seeds asks for several runs: call train_seeds, or give seed instead")
@@ -96,20 +96,20 @@ def resume(
     that it began with; with others it goes on up to rounding.
 
     Args:
-        directory: The run's directory; of several processes, the first needs to see it.
-        sizes: Devices along each axis of the mesh to go on with.
-        steps: Steps to take in all; by default as many as were planned.
-        data: The data frame or `datasets.Dataset` that the run began with, if it was one.
-        label: See `train`.
-        callbacks: See `train`; they hear of what is new.
+      directory: The run's directory; of several processes, the first needs to see it.
+      sizes: Devices along each axis of the mesh to go on with.
+      steps: Steps to take in all; by default as many as were planned.
+      data: The data frame or `datasets.Dataset` that the run began with, if it was one.
+      label: See `train`.
+      callbacks: See `train`; they hear of what is new.
 
     Returns:
-        The numbers, and where the files are.
+      The numbers, and where the files are.
 
     Raises:
-        FileNotFoundError: If it is no run.
-        ValueError: If the run is complete, its model, its data or anything else that it began with
-            has changed, or another process goes on with it; and see `train`.
+      FileNotFoundError: If it is no run.
+      ValueError: If the run is complete, its model, its data or anything else that it began with
+        has changed, or another process goes on with it; and see `train`.
     """
     directory = Path(directory).absolute()
     config = stored_config(directory, steps)
@@ -136,16 +136,16 @@ def advance(
     has no model yet, and has seen nothing of a test set.
 
     Args:
-        config: What to do; a run in its directory must be of the same.
-        sizes: Devices along each axis of the mesh; see `train`.
-        share: Which share of its steps to take in all.
-        label: See `train`.
+      config: What to do; a run in its directory must be of the same.
+      sizes: Devices along each axis of the mesh; see `train`.
+      share: Which share of its steps to take in all.
+      label: See `train`.
 
     Returns:
-        The numbers, and where the files are.
+      The numbers, and where the files are.
 
     Raises:
-        ValueError: The run in the directory is of something else; and see `train`.
+      ValueError: The run in the directory is of something else; and see `train`.
     """
     goes_on = processes.told(lambda: holds_run(config.directory))
     return _train(config, sizes, label, (), goes_on=goes_on, share=share)
@@ -219,15 +219,15 @@ def forecast(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Forec
     """What a run will take: time and memory, of one evaluation and one step; writes nothing.
 
     Args:
-        config: What would be done.
-        sizes: Devices along each axis of the mesh; see `train`.
+      config: What would be done.
+      sizes: Devices along each axis of the mesh; see `train`.
 
     Returns:
-        The numbers, and a line of `text`.
+      The numbers, and a line of `text`.
 
     Raises:
-        ValueError: If the data, the checkpoint or an argument is wrong.
-        OSError: If a file is absent.
+      ValueError: If the data, the checkpoint or an argument is wrong.
+      OSError: If a file is absent.
     """
     return _prepared(config, sizes, "", goes_on=False)[0].forecast()
 
@@ -292,9 +292,8 @@ def _prepared(
 def share_of(steps: int, share: float) -> int:
     """A share of the steps of a run, at least one.
 
-    Example:
-        >>> share_of(100, 1 / 3), share_of(2, 1 / 9)
-        (33, 1)
+    >>> share_of(100, 1 / 3), share_of(2, 1 / 9)
+    (33, 1)
     """
     return max(1, round(steps * share))
 
@@ -364,11 +363,10 @@ def schedule_description(
     `steps` are all those of the run. In the first `warmup_steps` it rises in equal parts, none of
     which is zero; then it is constant, or falls to zero, `linear` or as half a `cosine`.
 
-    Example:
-        >>> from loren_jax.journal.schedules import built
-        >>> rate = built(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
-        >>> [round(float(rate(step)), 3) for step in range(5)]
-        [0.5, 1.0, 0.75, 0.5, 0.25]
+    >>> from loren_jax.journal.schedules import built
+    >>> rate = built(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
+    >>> [round(float(rate(step)), 3) for step in range(5)]
+    [0.5, 1.0, 0.75, 0.5, 0.25]
     """
     falling = _falling(kind, peak, steps - warmup_steps)
     if not warmup_steps:

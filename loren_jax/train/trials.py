@@ -20,12 +20,12 @@ class Trial(NamedTuple):
     """One run of a sweep.
 
     Attributes:
-        name: Its directory's name within that of the sweep.
-        options: What was varied, by option.
-        config: Its whole configuration.
-        summary: Its numbers so far; None where it has none.
-        state: `best`, `complete`, `stopped` or `no finite loss`; in a sweep that was interrupted
-            also `under way` or `waiting`.
+      name: Its directory's name within that of the sweep.
+      options: What was varied, by option.
+      config: Its whole configuration.
+      summary: Its numbers so far; None where it has none.
+      state: `best`, `complete`, `stopped` or `no finite loss`; in a sweep that was interrupted
+        also `under way` or `waiting`.
     """
 
     name: str
@@ -38,11 +38,10 @@ class Trial(NamedTuple):
 def grid(config: RunConfig, vary: Mapping[str, Sequence[Any]]) -> list[Trial]:
     """All combinations of the values; see `sweep`.
 
-    Example:
-        >>> from loren_jax.train import TrainConfig
-        >>> config = TrainConfig(optimizer=options_named("loren")(learning_rate=0.1))
-        >>> [trial.name for trial in grid(config, {"learning_rate": (0.1, 0.3), "rank": (1,)})]
-        ['learning_rate=0.1,rank=1', 'learning_rate=0.3,rank=1']
+    >>> from loren_jax.train import TrainConfig
+    >>> config = TrainConfig(optimizer=options_named("loren")(learning_rate=0.1))
+    >>> [trial.name for trial in grid(config, {"learning_rate": (0.1, 0.3), "rank": (1,)})]
+    ['learning_rate=0.1,rank=1', 'learning_rate=0.3,rank=1']
     """
     vary = {name.replace("-", "_"): values for name, values in vary.items()}
     require_known(vary, map(method_name, vary.get("optimizer", [config.optimizer])))

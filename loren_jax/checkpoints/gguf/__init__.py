@@ -1,6 +1,6 @@
 """GGUF files of Llama and its kin, in the form that the rest of the library knows.
 
-``header`` finds metadata and tensors, and ``config``, ``tensors`` and ``tokenizer`` make of them
+`header` finds metadata and tensors, and `config`, `tensors` and `tokenizer` make of them
 what a Hugging Face directory has. Only quantised tensors need the package `gguf`.
 """
 

@@ -41,14 +41,14 @@ class Architecture(NamedTuple):
     """What is to be known of a family.
 
     Attributes:
-        name: What the file calls the family; its options are ``name.*``.
-        model_type: What ``config.json`` calls it.
-        model_class: The class of transformers with the output layer.
-        tensors: Name of a layer's tensor in the file -> Hugging Face's.
-        options: Options of the file that not every family has.
-        interleaved: Whether the two features that are turned together are neighbours in the file.
-        norm_excess: By how much the scales of the norms exceed Hugging Face's numbers.
-        said: Entries of ``config.json`` that are the same in all files.
+      name: What the file calls the family; its options are `name.*`.
+      model_type: What `config.json` calls it.
+      model_class: The class of transformers with the output layer.
+      tensors: Name of a layer's tensor in the file -> Hugging Face's.
+      options: Options of the file that not every family has.
+      interleaved: Whether the two features that are turned together are neighbours in the file.
+      norm_excess: By how much the scales of the norms exceed Hugging Face's numbers.
+      said: Entries of `config.json` that are the same in all files.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The metadata of a GGUF file, as ``config.json`` would say it."""
+"""The metadata of a GGUF file, as `config.json` would say it."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ def head_counts(header: GGUFHeader) -> tuple[int, int]:
 
 
 def gguf_config(header: GGUFHeader) -> dict[str, Any]:
-    """What ``config.json`` would say; what is missing or not supported is a ``ValueError``."""
+    """What `config.json` would say; what is missing or not supported is a `ValueError`."""
     architecture = architecture_of(header)
     family = architecture.name
     queries, keys = head_counts(header)
@@ -75,7 +75,7 @@ _WITHOUT_HEAD_SCALE = {"gemma2": 46, "gemma3": 62}
 
 
 def gemma_entries(header: GGUFHeader, config: dict[str, Any]) -> dict[str, Any]:
-    """What ``config.json`` has of a Gemma besides."""
+    """What `config.json` has of a Gemma besides."""
     family = header.require("general.architecture")
     width, queries = config["hidden_size"], config["num_attention_heads"]
     other = config["num_hidden_layers"] == _WITHOUT_HEAD_SCALE[family]
@@ -164,9 +164,8 @@ def llama3_factors(theta: float, head_dim: int, factor: float, length: int) -> n
     whole factor; those of more than four turns not at all; between, the speeds are mixed linearly.
     There is one divisor for each pair of features.
 
-    Example:
-        >>> llama3_factors(500000.0, 4, 8.0, 8192).round(2).tolist()
-        [1.0, 2.69]
+    >>> llama3_factors(500000.0, 4, 8.0, 8192).round(2).tolist()
+    [1.0, 2.69]
     """
     frequencies = theta ** -(np.arange(0, head_dim, 2) / head_dim)
     turns = length * frequencies / (2 * math.pi)

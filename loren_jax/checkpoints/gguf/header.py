@@ -49,7 +49,7 @@ class GGUFHeader(NamedTuple):
 
 
 def read_gguf_header(path: Path) -> GGUFHeader:
-    """Reads metadata and tensor places; damage, and an unknown version, are a ``ValueError``."""
+    """Reads metadata and tensor places; damage, and an unknown version, are a `ValueError`."""
     if path.stat().st_size < len(MAGIC):
         raise ValueError(f"{path} is no GGUF file; fetch it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:

@@ -17,14 +17,14 @@ def rewrite_gguf(source: GGUFFile, path: Path, changed: Mapping[str, np.ndarray]
     """Writes a copy of a file, all or nothing.
 
     Args:
-        source: The file.
-        path: The file to write, which is replaced if it is there.
-        changed: Tensors by Hugging Face's names: of a plain one its numbers, in Hugging Face's
-            layout; of a packed one the scales of its blocks, ``(rows, blocks)``, which are rounded
-            to half precision.
+      source: The file.
+      path: The file to write, which is replaced if it is there.
+      changed: Tensors by Hugging Face's names: of a plain one its numbers, in Hugging Face's
+        layout; of a packed one the scales of its blocks, `(rows, blocks)`, which are rounded
+        to half precision.
 
     Raises:
-        ValueError: If a tensor has another shape than the file's.
+      ValueError: If a tensor has another shape than the file's.
     """
     part = path.with_name(f"{path.name}.part")
     shutil.copyfile(source.name, part)

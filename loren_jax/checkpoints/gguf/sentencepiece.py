@@ -27,7 +27,7 @@ class Kind(enum.Enum):
 
 
 class Piece(NamedTuple):
-    """One entry of a SentencePiece vocabulary, with ``▁`` for a space.
+    """One entry of a SentencePiece vocabulary, with `▁` for a space.
 
     The higher its score, the sooner it is joined.
     """

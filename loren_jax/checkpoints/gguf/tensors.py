@@ -26,7 +26,7 @@ _WHOLE = {
 class GGUFFile:
     """The tensors of one GGUF file; quantised ones are dequantised one at a time.
 
-    For those the package ``gguf`` is needed, else an ImportError. A file that is damaged, of
+    For those the package `gguf` is needed, else an ImportError. A file that is damaged, of
     another family, or has tensors that its family has not is a ValueError.
     """
 
@@ -59,12 +59,12 @@ class GGUFFile:
         return self._stored[name][1].shape
 
     def dtype(self, name: str) -> str:
-        """Element type of one tensor as ``read`` gives it: F16, else F32."""
+        """Element type of one tensor as `read` gives it: F16, else F32."""
         kind = self._stored[name][1].kind
         return PLAIN[kind][0] if kind in PLAIN else "F32"
 
     def packing(self, name: str) -> str:
-        """How one tensor is packed, by GGUF's name for it, for example ``Q4_K``."""
+        """How one tensor is packed, by GGUF's name for it, for example `Q4_K`."""
         kind = self._stored[name][1].kind
         if kind in PLAIN:
             return PLAIN[kind][0]
@@ -76,7 +76,7 @@ class GGUFFile:
         return tensor.offset, self._sizes[stored]
 
     def turned(self, name: str) -> int | None:
-        """Heads whose features stand in the file in another order than here; see ``half_split``."""
+        """Heads whose features stand in the file in another order than here; see `half_split`."""
         stored = self._stored[name][0]
         for part, heads in zip(("attn_q", "attn_k"), self._heads, strict=True):
             if f".{part}." in stored and self._architecture.interleaved:
@@ -89,9 +89,9 @@ class GGUFFile:
         return self._architecture.norm_excess if norm else 0.0
 
     def blocks(self, name: str) -> np.ndarray:
-        """The packed bytes of one matrix, ``(rows, blocks, bytes)``, in the order of its rows.
+        """The packed bytes of one matrix, `(rows, blocks, bytes)`, in the order of its rows.
 
-        It must be packed in one of the forms of ``loren_jax.quantised``.
+        It must be packed in one of the forms of `loren_jax.quantised`.
         """
         form, heads = FORMS[self.packing(name)], self.turned(name)
         rows = self._raw(name)
@@ -130,20 +130,18 @@ def half_split(rows: np.ndarray, heads: int) -> np.ndarray:
     A rotary embedding turns pairs of features. GGUF stores the two of a pair as neighbours,
     Hugging Face half a head apart.
 
-    Example:
-        >>> half_split(np.array([0, 10, 1, 11, 2, 12, 3, 13]), heads=2).tolist()
-        [0, 1, 10, 11, 2, 3, 12, 13]
+    >>> half_split(np.array([0, 10, 1, 11, 2, 12, 3, 13]), heads=2).tolist()
+    [0, 1, 10, 11, 2, 3, 12, 13]
     """
     pairs = rows.reshape(heads, -1, 2, *rows.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
 
 
 def neighbours(rows: np.ndarray, heads: int) -> np.ndarray:
-    """The inverse of ``half_split``: the rows as GGUF has them.
+    """The inverse of `half_split`: the rows as GGUF has them.
 
-    Example:
-        >>> neighbours(np.array([0, 1, 10, 11, 2, 3, 12, 13]), heads=2).tolist()
-        [0, 10, 1, 11, 2, 12, 3, 13]
+    >>> neighbours(np.array([0, 1, 10, 11, 2, 3, 12, 13]), heads=2).tolist()
+    [0, 10, 1, 11, 2, 12, 3, 13]
     """
     pairs = rows.reshape(heads, 2, -1, *rows.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)

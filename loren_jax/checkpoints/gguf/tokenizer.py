@@ -28,11 +28,11 @@ _WHOLE_WORDS = (_LLAMA3, _SMAUG)
 
 
 def gguf_tokenizer(header: GGUFHeader) -> Any:
-    """The Hugging Face tokenizer that a GGUF file describes, a ``PreTrainedTokenizerFast``.
+    """The Hugging Face tokenizer that a GGUF file describes, a `PreTrainedTokenizerFast`.
 
     Raises:
-        FileNotFoundError: If the file has no tokenizer.
-        ValueError: If the tokenizer is damaged, or of a kind that is not supported.
+      FileNotFoundError: If the file has no tokenizer.
+      ValueError: If the tokenizer is damaged, or of a kind that is not supported.
     """
     model = header.get("tokenizer.ggml.model", "none")
     if model in ("none", "no_vocab"):
@@ -148,7 +148,7 @@ def fast_tokenizer(
 ) -> Any:
     """Wraps a tokenizer, which adds no special tokens of its own, for transformers.
 
-    `special` has ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token`` -> token, where known;
+    `special` has `bos_token`, `eos_token`, `unk_token`, `pad_token` -> token, where known;
     each text begins and ends with the first two where that is asked for.
     """
     from transformers import PreTrainedTokenizerFast

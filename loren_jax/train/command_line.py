@@ -240,7 +240,7 @@ def _words(owner: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in reversed(owner.__mro__):
         text = inspect.cleandoc(vars(kind).get("__doc__") or "").partition("\nAttributes:\n")[2]
-        pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
+        pairs = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", text, re.MULTILINE)
         found |= {name: " ".join(words.split()) for name, words in pairs}
     return found
 

@@ -165,5 +165,5 @@ def _documentation(factory: Callable[..., Any], names: list[str]) -> str:
             f"'Args:', which its option's help is read from: add a line '  {missing[0]}: words.'"
         )
     words |= {name: text for name, text in _SHELL.items() if name in names}
-    lines = [f"    {name}: {' '.join(words[name].split())}" for name in names]
+    lines = [f"  {name}: {' '.join(words[name].split())}" for name in names]
     return "\n".join([text.split("\n", 1)[0], "", "Attributes:", *lines])

@@ -10,8 +10,9 @@ from tiny_task import train_arguments
 
 from loren_jax.cli import _parse, main
 from loren_jax.reports import read_metrics
-from loren_jax.train import OPTIONS, InputSubspaceOptions, TrainConfig
+from loren_jax.train import OPTIONS, InputSubspaceOptions, TrainConfig, command_line
 from loren_jax.train.command_line import GROUPS, train_command
+from loren_jax.train.config import CONFIGS
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +192,16 @@ def test_without_a_rate_a_first_guess_is_told(place, tmp_path, capsys):
     assert (config["steps"], config["epochs"]) == (2, None)  # 48 examples, 16 a step
     assert main([*command, "--overwrite", "--optimizer", "tezo", "--rank", "1"]) == 2
     assert "for tezo with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objective", sorted(CONFIGS))
+def test_every_option_has_words(objective):
+    kind = CONFIGS[objective]
+    said = command_line._words(kind)
+    assert [f.name for f in dataclasses.fields(kind) if not said.get(f.name)] == []
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_every_option_of_a_method_has_words(method):
+    said = command_line._words(OPTIONS[method])
+    assert [f.name for f in dataclasses.fields(OPTIONS[method]) if not said.get(f.name)] == []

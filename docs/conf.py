@@ -32,6 +32,7 @@ html_theme = "sphinx_book_theme"
 html_title = "loren_jax"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # else the theme tells the console that it has none
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

@@ -2,21 +2,18 @@
 
 MiniLM on batches of 16 texts, all parameters, rank-1 directions; both as compiled training steps.
 
-    python benchmarks/research/rows_cost.py [TOKENS]
+    python -m benchmarks.research.rows_cost [TOKENS]
 """
 
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
-sys.path.append(str(Path(__file__).parents[1]))
-from fetched import minilm
-
 import loren_jax
+from benchmarks.fetched import minilm
 from loren_jax.losses import per_example
 from loren_jax.models import apply_function, load_classifier
 from loren_jax.objectives import cross_entropy

@@ -3,26 +3,23 @@
 Settings, seeds and six passes a step are those of `queries_to_target.py`, `short` is the head with
 600 passes. Rows with the variant `watched` are of a rule that was dropped, see RESEARCH.md.
 
-python benchmarks/research/untuned.py head --data-dir DIR --walks 0.03 0.1 0.3
+python -m benchmarks.research.untuned head --data-dir DIR --walks 0.03 0.1 0.3
 """
 
 import argparse
-import sys
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
-from evidence.methods import DEFAULTS, Method, along_inputs
-from evidence.prompted import prompted_task
-from evidence.rows import Rows, rounded
-from evidence.runs import alone, together
-from evidence.tasks import head_task, language_task
-from record import RESULTS
-
 import loren_jax
+from benchmarks.evidence.methods import DEFAULTS, Method, along_inputs
+from benchmarks.evidence.prompted import prompted_task
+from benchmarks.evidence.rows import Rows, rounded
+from benchmarks.evidence.runs import alone, together
+from benchmarks.evidence.tasks import head_task, language_task
+from benchmarks.record import RESULTS
 from loren_jax.pacing import automatic
 
 FILE = RESULTS / "research_untuned.jsonl"

@@ -113,6 +113,10 @@ ALL = (
         "chains", "research", "what may follow the estimate", "research_chains.jsonl", RESUMES
     ),
     Benchmark(
+        "untuned", "research", "steps of a planned length", "research_untuned.jsonl", RESUMES
+    ),
+    Benchmark("rows_cost", "research", "what a direction for each row costs", "a line", "a minute"),
+    Benchmark(
         "prompted_inputs",
         "research",
         "along which inputs a decoder learns",

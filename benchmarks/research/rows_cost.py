@@ -2,11 +2,11 @@
 
 MiniLM on batches of 16 texts, all parameters, rank-1 directions; both as compiled training steps.
 
-    python -m benchmarks.research.rows_cost [TOKENS]
+    python -m benchmarks.research.rows_cost [tokens]
 """
 
+import argparse
 import statistics
-import sys
 import time
 
 import jax
@@ -19,14 +19,16 @@ from loren_jax.models import apply_function, load_classifier
 from loren_jax.objectives import cross_entropy
 
 ROWS, REPEATS = 16, 9
-TOKENS = int(sys.argv[1]) if len(sys.argv) > 1 else 32
 
 
 def main() -> None:
     """Times both steps in turn and prints the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tokens", nargs="?", type=int, default=32, help="of a text")
+    tokens = parser.parse_args().tokens
     model = load_classifier(minilm(), num_labels=2, key=0)
     apply = apply_function(model.config)
-    ids = jax.random.randint(jax.random.key(0), (ROWS, TOKENS), 1000, 20000)
+    ids = jax.random.randint(jax.random.key(0), (ROWS, tokens), 1000, 20000)
     labels = jnp.arange(ROWS) % 2
     batch = {"ids": ids, "mask": jnp.ones_like(ids), "labels": labels}
 

@@ -20,14 +20,15 @@ Measured (jax 0.10.2, two CPU cores; 8 x 32 tokens, two forward passes a step; M
     4 bits, adapters       100.3       19.4      510    361    0.650
     4 bits, scales         105.0       30.1      545    334    0.802
 
-Adam in float32, as it is planned: 538 of parameters, 1076 of state, 1021 temporary. Most of a
-process's memory beside 4 bits is the compiler's; `again` has none of that.
+Adam in float32, as it is planned: 538 of parameters, 1076 of state, 1021 temporary. The
+compiler's memory is in `process` and not in `again`; what else a process has was not traced.
 
     Llama-3-8B, int4: temporary / packed parameters, six queries one after the other, 2 x 128 tokens
     adapters of rank 1   0.041 of a prompt's answers, 0.070 of all tokens
     scales               0.057 of a prompt's answers, 0.083 of all tokens
 
-    Held-out loss of 96 texts before and after 60 steps, seed 0, untuned rates
+    Held-out loss of 96 texts before and after 60 steps, seed 0, one rate each and untuned,
+    so that the rows do not rank the ways; `results/low_bit_loss.jsonl` has a second seed
     float32              0.987 0.958
     adapters             0.987 0.976
     4 bits, adapters     0.987 0.976

@@ -22,6 +22,8 @@ SHARE = 0.15
 """Of the first loss: what noise of the size of a whole run's walk adds to it."""
 FIRST, SEARCHED, MEASURED, MOST = 0.05, 3, 3, 8.0
 """Of `endured`: the first noise, how often it is changed, then measured, and how much at most."""
+SOME = 6
+"""Directions of it in a batch."""
 FORGETTING = 0.05
 """Weight of the newest step in the running mean of squared slopes."""
 NOTHING = 1e-37
@@ -99,9 +101,8 @@ def endured(
     >>> round(found.walk, 1), found.passes
     (1.0, 78)
     """
-    own = _Own.of(factory, knobs | {"num_directions": 6}, 1.0)
-    mirrored = -1.0 in own.first.scheme.points
-    signs = (1.0,) if mirrored else (1.0, -1.0)
+    own = _Own.of(factory, knobs | {"num_directions": SOME}, 1.0)
+    signs = _signs(own.first.scheme)
     away = jnp.asarray([point != 0 for point in own.first.scheme.points])
 
     def excess(params: PyTree, batch: PyTree, scale: Array) -> tuple[Array, Array]:
@@ -130,8 +131,23 @@ def endured(
         else:
             found.append(above / centre)
     walk = scale * _factor(sum(found) / len(found), share)
-    each = 6 * sum(point != 0 for point in own.first.scheme.points) * len(signs)
-    return Endured(walk, (each + 1) * (SEARCHED + MEASURED))
+    return Endured(walk, search_passes(own.first.scheme))
+
+
+def search_passes(scheme: Scheme) -> int:
+    """Forward passes that `endured` takes with a method of this scheme.
+
+    >>> import loren_jax
+    >>> search_passes(loren_jax.mezo(0.1).scheme)
+    78
+    """
+    each = SOME * sum(point != 0 for point in scheme.points) * len(_signs(scheme))
+    return (each + 1) * (SEARCHED + MEASURED)
+
+
+def _signs(scheme: Scheme) -> tuple[float, ...]:
+    """By what its points are multiplied, so that there is a mirrored one for each."""
+    return (1.0,) if -1.0 in scheme.points else (1.0, -1.0)
 
 
 def _factor(found: float, wanted: float) -> float:

@@ -294,6 +294,8 @@ def _recipe(given: Mapping[str, str], file: Mapping[str, Any], name: str) -> dic
     asked = {"published", "help", "h", "help_all"} & set(given)
     if name != DEFAULT_OPTIMIZER or others or asked:
         return {}
+    if given.get("schedule", file.get("schedule")) == "automatic":
+        return {n: v for n, v in HEAD_RECIPE.items() if n not in ("learning_rate", "schedule")}
     return dict(HEAD_RECIPE)
 
 

@@ -6,7 +6,6 @@ the same name, and its description is the option's help.
 
 import dataclasses
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from loren_jax.reports.trackers import TRACKERS
 from loren_jax.tasks import TASKS
 from loren_jax.tasks.rewards import absolute
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
-from loren_jax.train.rates import starting_rate
+from loren_jax.train.rates import first_guess, require_automatic
 
 Options = TypeVar("Options", bound=MethodOptions)
 
@@ -46,7 +45,8 @@ class RunConfig(Generic[Options], _Asked):
       overwrite: Replace the run that the output directory holds.
       steps: Optimiser steps.
       epochs: Passes over the training data, in place of steps.
-      schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`.
+      schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`;
+        `automatic` needs none: about 80 forward passes find how long the steps may be.
       warmup_steps: Steps in which the learning rate first rises.
       eval_every: Steps between evaluations; the first and the last step are always evaluated.
       patience: Evaluations without a better score after which to stop; keeps the best.
@@ -64,7 +64,7 @@ class RunConfig(Generic[Options], _Asked):
     overwrite: bool = False
     steps: int = STEPS
     epochs: float | None = None
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "automatic"] = "constant"
     warmup_steps: int = 0
     eval_every: int = 50
     patience: int | None = None
@@ -107,6 +107,8 @@ class RunConfig(Generic[Options], _Asked):
             raise ValueError(
                 "input_subspace has no directions: give input_directions too, such as 10."
             )
+        if self.schedule == "automatic":
+            require_automatic(self)
 
     def _check_seeds(self) -> None:
         for seed in self.seeds or ():
@@ -144,14 +146,9 @@ class RunConfig(Generic[Options], _Asked):
         `batches` are those of an epoch.
         """
         config, options = self, self.optimizer
-        if options.learning_rate is None:  # pyrefly: ignore[missing-attribute]
-            if self.quantise is not None and self.lora_rank is None:
-                raise ValueError(
-                    "learning_rate is not given, and for the scales of quantised matrices no first "
-                    "guess was measured: give one, such as 1e-7 with a perturbation_scale of 1e-4"
-                )
-            rate = starting_rate(self.method, trained_parameters, self.OBJECTIVE)
-            print(f"no --learning-rate is given; a first guess is {rate:g}", file=sys.stderr)
+        rate = options.learning_rate  # pyrefly: ignore[missing-attribute]
+        if rate is None and self.schedule != "automatic":
+            rate = first_guess(self, trained_parameters)
             options = dataclasses.replace(options, learning_rate=rate)  # pyrefly: ignore
             config = dataclasses.replace(config, optimizer=options)
         if self.epochs is not None:

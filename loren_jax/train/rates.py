@@ -1,6 +1,19 @@
-"""The learning rate where none is given: a first guess, by the table of `benchmarks/KNOBS.md`."""
+"""The learning rate of a run: as it changes, and where none is given.
 
+Without one there is a first guess, by the table of `benchmarks/KNOBS.md`, or the schedule
+`automatic`, which needs to know how far noise may move the parameters.
+"""
+
+import sys
 from collections.abc import Mapping
+from typing import Any, Literal
+
+from loren_jax import journal
+from loren_jax.optimizers import METHODS
+from loren_jax.pacing import RATES, endured
+from loren_jax.parts import masked
+from loren_jax.reports import files
+from loren_jax.types import PyTree
 
 # Trained numbers, up to which the rates count that were the best of a grid in factors of three. The
 # last row is of single runs: LOREN's of SmolLM2 whole, MeZO's of its paper.
@@ -30,6 +43,115 @@ def starting_rate(method: str, trained_parameters: int, objective: str = "classi
     if method not in rates:
         raise ValueError(
             f"learning_rate is not given, and for {method} with {trained_parameters:,} trained "
-            "parameters no first guess was measured: give one, and see benchmarks/KNOBS.md"
+            "parameters no first guess was measured: give one, or the schedule automatic"
         )
     return rates[method]
+
+
+def first_guess(config: Any, trained_parameters: int) -> float:
+    """The rate of a run of which none was given, which it is told; a ValueError as above."""
+    if config.quantise is not None and config.lora_rank is None:
+        raise ValueError(
+            "learning_rate is not given, and for the scales of quantised matrices no first "
+            "guess was measured: give one, such as 1e-7 with a perturbation_scale of 1e-4"
+        )
+    rate = starting_rate(config.method, trained_parameters, config.OBJECTIVE)
+    sys.stderr.write(f"no --learning-rate is given; a first guess is {rate:g}\n")
+    return rate
+
+
+def require_automatic(config: Any) -> None:
+    """Refuses what has no rate to be found, and rates that are given beside it."""
+    rates = sorted(name for name in RATES if getattr(config.optimizer, name, None) is not None)
+    if rates:
+        raise ValueError(
+            f"schedule is automatic, which finds the rate, and {rates[0]} is given: leave one "
+            "of the two away."
+        )
+    if config.warmup_steps:
+        raise ValueError(
+            f"schedule is automatic and warmup_steps {config.warmup_steps}: leave that away; its "
+            "first steps are short anyway."
+        )
+    entry = METHODS.get(config.method)
+    if config.OBJECTIVE == "reward" or config.follows_inputs or (entry and entry.full_every):
+        what = "a reward" if config.OBJECTIVE == "reward" else config.method
+        raise ValueError(
+            f"schedule is automatic, which was measured on losses of batches and not with "
+            f"{what}: give a learning_rate and another schedule."
+        )
+
+
+def walk_of(config: Any, objective: Any) -> float:
+    """The walk that the run's journal has, or the one that its first batches tell.
+
+    Args:
+      config: Of the run.
+      objective: Its losses and parameters.
+
+    Returns:
+      The walk, as `loren_jax.automatic` takes it.
+
+    Raises:
+      ValueError: The loss is not positive and finite where the run begins.
+    """
+    path = config.directory / files.JOURNAL
+    if path.is_file() and not config.overwrite:
+        return journal.read(path).header["method"]["schedule"]["automatic"]["walk"]
+    own = type(config.optimizer).factory
+    knobs = {
+        name: value
+        for name, value in vars(config.optimizer).items()
+        if name not in RATES and name != "num_directions"
+    }
+    paths = objective.trained_paths
+    among = lambda path: paths is None or path in paths
+    part = masked(among, objective.params)
+
+    def loss(some: PyTree, given: tuple[PyTree, PyTree, tuple[Any, ...]]) -> Any:
+        batch, others, frozen = given
+        return objective.loss(part.put(others, some), batch, *frozen)
+
+    # What is not trained goes with the batch: closed over, it would be a constant of the program.
+    batches = lambda step: (objective.batch(step), objective.params, tuple(objective.frozen))
+    found = endured(loss, part.take(objective.params), batches, own, key=config.seed, **knobs)
+    sys.stderr.write(
+        f"schedule automatic: noise of {found.walk:.3g} a parameter is borne "
+        f"({found.passes} forward passes)\n"
+    )
+    return found.walk
+
+
+def schedule_description(
+    kind: Literal["constant", "linear", "cosine"], peak: float, steps: int, warmup_steps: int = 0
+) -> dict[str, Any] | None:
+    """The learning rate as `loren_jax.journal.schedules` builds it; None where it never changes.
+
+    `steps` are all those of the run. In the first `warmup_steps` it rises in equal parts, none of
+    which is zero; then it is constant, or falls to zero, `linear` or as half a `cosine`.
+
+    >>> from loren_jax.journal.schedules import built
+    >>> rate = built(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
+    >>> [round(float(rate(step)), 3) for step in range(5)]
+    [0.5, 1.0, 0.75, 0.5, 0.25]
+    """
+    falling = _falling(kind, peak, steps - warmup_steps)
+    if not warmup_steps:
+        return falling
+    rising = _linear(peak / (warmup_steps + 1), peak, warmup_steps)
+    constant = {"name": "constant_schedule", "arguments": {"value": peak}}
+    return {"join": [rising, falling or constant], "boundaries": [warmup_steps]}
+
+
+def _falling(kind: str, peak: float, steps: int) -> dict[str, Any] | None:
+    if kind == "linear":
+        return _linear(peak, 0.0, steps)
+    if kind == "cosine":
+        arguments = {"init_value": peak, "decay_steps": steps}
+        return {"name": "cosine_decay_schedule", "arguments": arguments}
+    return None
+
+
+def _linear(start: float, end: float, steps: int) -> dict[str, Any]:
+    arguments = {"init_value": start, "end_value": end, "transition_steps": steps}
+    return {"name": "linear_schedule", "arguments": arguments}

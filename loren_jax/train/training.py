@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from loren_jax import journal
 from loren_jax.objectives import Classification, Reward, Text
 from loren_jax.optimizers import METHODS
+from loren_jax.pacing import RATES, search_passes
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
 from loren_jax.reports.trackers import TRACKERS
@@ -21,6 +22,7 @@ from loren_jax.train.cards import write_run_card
 from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
+from loren_jax.train.rates import schedule_description, walk_of
 from loren_jax.types import PyTree
 
 OBJECTIVES: Mapping[str, Any] = {
@@ -193,21 +195,28 @@ def stored_config(directory: Path, steps: int | None = None) -> RunConfig:
 
 
 def method_of(
-    config: RunConfig, trained_paths: list[str] | None, factors: Mapping[str, Any] | None = None
+    config: RunConfig,
+    trained_paths: list[str] | None,
+    factors: Mapping[str, Any] | None = None,
+    walk: float | None = None,
 ) -> journal.Method:
     """The optimiser of a run as a journal describes it; the run builds it from this.
 
     `trained_paths` is None where all leaves are trained; `factors` are the fan-in vectors that the
-    directions lie along, if they do.
+    directions lie along, if they do; `walk` is that of the schedule `automatic`.
     """
     options = config.optimizer
     knobs = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    if config.schedule == "automatic":
+        knobs = {name: value for name, value in knobs.items() if name not in RATES}
+        schedule: Any = {"automatic": {"steps": config.steps, "walk": walk}}
+    else:
+        rate = knobs["learning_rate"]
+        schedule = schedule_description(config.schedule, rate, config.steps, config.warmup_steps)
     return journal.Method(
         name=config.method,
         knobs=knobs,
-        schedule=schedule_description(
-            config.schedule, knobs["learning_rate"], config.steps, config.warmup_steps
-        ),
+        schedule=schedule,
         trained=trained_paths,
         seed=config.seed,
         anchored_weight_decay=getattr(config, "anchored_weight_decay", None),
@@ -272,6 +281,11 @@ def _prepared(
             "input_directions are found on one device so far, not on a mesh: leave --mesh away, or "
             "input_directions"
         )
+    if devices.evaluation.mesh.size > 1 and config.schedule == "automatic":
+        raise ValueError(
+            "schedule is automatic, whose walk is found on one device so far, not on a mesh: leave "
+            "--mesh away, or give a learning_rate and another schedule"
+        )
     with status(f"reading {config.data} and {config.model}"):
         objective = OBJECTIVES[config.OBJECTIVE](
             config,
@@ -313,8 +327,13 @@ def _run(
             objective.save_packed(config.directory / files.PACKED, merged)
         return {}
 
+    walk = walk_of(config, objective) if config.schedule == "automatic" else None
+    searched = (
+        0 if walk is None else search_passes(config.optimizer.build(learning_rate=1.0).scheme)
+    )
+
     def passes(step: int) -> int:
-        before = objective.passes_before if step == 0 else 0
+        before = objective.passes_before + searched if step == 0 else 0
         return before + passes_of_step(config.optimizer, step, objective.batches)
 
     entry = METHODS.get(config.method)
@@ -331,7 +350,7 @@ def _run(
         **{name: getattr(objective, name) for name in asked},
         judge=getattr(objective, "judge", None),
         answers=getattr(objective, "answers", 0),
-        optimizer=method_of(config, objective.trained_paths, factors),
+        optimizer=method_of(config, objective.trained_paths, factors, walk),
         directory=config.directory,
         finish=finish,
         passes=passes,
@@ -353,38 +372,3 @@ def _stored_factors(config: RunConfig) -> Mapping[str, Any] | None:
         return None
     recorded = journal.read(path)
     return journal.factors.load(path, recorded.header["method"].get("factors", ""))
-
-
-def schedule_description(
-    kind: Literal["constant", "linear", "cosine"], peak: float, steps: int, warmup_steps: int = 0
-) -> dict[str, Any] | None:
-    """The learning rate as `loren_jax.journal.schedules` builds it; None where it never changes.
-
-    `steps` are all those of the run. In the first `warmup_steps` it rises in equal parts, none of
-    which is zero; then it is constant, or falls to zero, `linear` or as half a `cosine`.
-
-    >>> from loren_jax.journal.schedules import built
-    >>> rate = built(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
-    >>> [round(float(rate(step)), 3) for step in range(5)]
-    [0.5, 1.0, 0.75, 0.5, 0.25]
-    """
-    falling = _falling(kind, peak, steps - warmup_steps)
-    if not warmup_steps:
-        return falling
-    rising = _linear(peak / (warmup_steps + 1), peak, warmup_steps)
-    constant = {"name": "constant_schedule", "arguments": {"value": peak}}
-    return {"join": [rising, falling or constant], "boundaries": [warmup_steps]}
-
-
-def _falling(kind: str, peak: float, steps: int) -> dict[str, Any] | None:
-    if kind == "linear":
-        return _linear(peak, 0.0, steps)
-    if kind == "cosine":
-        arguments = {"init_value": peak, "decay_steps": steps}
-        return {"name": "cosine_decay_schedule", "arguments": arguments}
-    return None
-
-
-def _linear(start: float, end: float, steps: int) -> dict[str, Any]:
-    arguments = {"init_value": start, "end_value": end, "transition_steps": steps}
-    return {"name": "linear_schedule", "arguments": arguments}

@@ -181,6 +181,17 @@ def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsy
     assert summary["trained_parameters"] == 18
 
 
+def test_an_automatic_schedule_has_the_recipe_without_its_rate(place, tmp_path, capsys):
+    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]
+    assert main([*command, "--schedule", "automatic"]) == 0
+    assert "schedule automatic: noise of " in capsys.readouterr().err
+    config = read_metrics(tmp_path / "run")[0]["config"]
+    assert (config["trainable"], config["schedule"], config["steps"]) == (["head"], "automatic", 3)
+    assert config["optimizer"]["num_directions"] == 64
+    assert config["optimizer"]["learning_rate"] is None
+
+
 def test_without_a_rate_a_first_guess_is_told(place, tmp_path, capsys):
     fixed = ["--output", str(tmp_path / "run"), "--epochs", "0.5", "--trainable", "*"]
     command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]

@@ -1,0 +1,72 @@
+"""Runs whose learning rate nobody gives: the schedule `automatic`."""
+
+import dataclasses
+
+import pytest
+
+from loren_jax import journal
+from loren_jax.reports import files
+from loren_jax.train import LorenOptions, MezoSvrgOptions, TrainRewardConfig, train
+from loren_jax.train.training import advance
+
+
+@pytest.fixture(scope="module")
+def config(tiny):
+    return dataclasses.replace(
+        tiny,
+        optimizer=LorenOptions(num_directions=4, rank=1),
+        schedule="automatic",
+        steps=12,
+        eval_every=6,
+        checkpoint_every=5,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config):
+    """The run that never stops."""
+    return train(config)
+
+
+def test_the_journal_has_the_walk_and_the_passes_count_its_search(whole):
+    header = journal.read(whole.directory / files.JOURNAL).header
+    assert header["method"]["schedule"]["automatic"]["steps"] == 12
+    assert header["method"]["schedule"]["automatic"]["walk"] > 0
+    assert "learning_rate" not in header["method"]["knobs"]
+    assert whole.summary.as_json()["forward_passes"] == 12 * 4 + 78
+
+
+def test_a_run_that_pauses_keeps_its_walk_and_ends_in_the_same_bits(config, whole, tmp_path):
+    paused = dataclasses.replace(config, output=tmp_path / "run")
+    advance(paused, share=0.5)
+    directory = advance(paused).directory
+    read = lambda directory: journal.read(directory / files.JOURNAL)
+    assert read(directory).header["method"] == read(whole.directory).header["method"]
+    assert read(directory).losses.tolist() == read(whole.directory).losses.tolist()
+    model = "model/model.safetensors"
+    assert (directory / model).read_bytes() == (whole.directory / model).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"optimizer": LorenOptions(learning_rate=0.1)}, "learning_rate is given"),
+        ({"warmup_steps": 2}, "warmup_steps 2"),
+        ({"input_directions": 4}, "not with input_subspace"),
+        ({"optimizer": MezoSvrgOptions()}, "not with mezo_svrg"),
+    ],
+)
+def test_what_has_no_automatic_rate_is_refused(config, changes, said):
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(config, **changes)
+
+
+def test_a_reward_has_no_automatic_rate():
+    with pytest.raises(ValueError, match="not with a reward"):
+        TrainRewardConfig(
+            optimizer=LorenOptions(),
+            model="m",
+            data="d.jsonl",
+            reward="length",
+            schedule="automatic",
+        )

@@ -34,7 +34,7 @@ def test_options_are_the_arguments_of_the_factory_and_described(name):
         if field != "learning_rate":
             assert default == parameters[field].default, field
         described = inspect.getdoc(OPTIONS[name]).replace("Attributes:\n", "\n")
-        assert f"\n    {field}: " in described
+        assert f"\n  {field}: " in described
 
 
 @pytest.mark.parametrize("name", METHODS)

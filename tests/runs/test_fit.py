@@ -275,7 +275,7 @@ def test_a_plain_chain_around_an_optimiser_runs_too(tmp_path):
         (
             {"zebra": 3},
             TypeError,
-            "no argument 'zebra': did you mean batch or callbacks or checkpoint",
+            "no argument 'zebra': did you mean answers or batch or callbacks or checkpoint",
         ),
         ({"optimizer": optax.adam(0.1)}, TypeError, "would need a gradient"),
         ({"optimizer": "loren"}, TypeError, "optimizer is a str"),

@@ -99,7 +99,7 @@ def _parse(arguments: list[str]) -> Any:
                     **run_commands(),
                 },
                 prog="loren-jax",
-                description="Fine-tune text classifiers with forward passes only.",
+                description="Fine-tune classifiers and language models with forward passes only.",
                 args=["--help" if word == "--help-all" else word for word in arguments],
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )

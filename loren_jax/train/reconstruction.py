@@ -22,7 +22,12 @@ from loren_jax.train.config import RunConfig, TrainConfig, config_from_json
 from loren_jax.train.evaluation import opened
 from loren_jax.types import PyTree
 
-_ANY_OPTIMIZER = {"name": "loren", "learning_rate": 1.0}
+_ANY_METHOD = {
+    "optimizer": {"name": "loren", "learning_rate": 1.0},
+    "schedule": "constant",
+    "warmup_steps": 0,
+}
+"""Options in place of a run's own, as its journal describes the optimiser."""
 
 
 class Rebuilt(NamedTuple):
@@ -77,8 +82,8 @@ def rebuild(path: Path, base: str | None = None) -> Rebuilt:
         raise journal.JournalError(
             f"{recorded.path} is not of `loren-jax train`; use loren_jax.journal.replay"
         )
-    # The journal itself describes the optimiser; the options may be of a version that had others.
-    config = config_from_json(run["config"] | {"optimizer": _ANY_OPTIMIZER})
+    # A run's own may be of a version that had others.
+    config = config_from_json(run["config"] | _ANY_METHOD)
     config = dataclasses.replace(config, model=base or config.model)
     model, origin = _model_of(config, locate(model_directory(config.model)), run)
     trainable = trainable_model(config, model)

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from loren_jax import journal
+from loren_jax.cli import main
 from loren_jax.reports import files
 from loren_jax.train import LorenOptions, MezoSvrgOptions, TrainRewardConfig, train
 from loren_jax.train.training import advance
@@ -45,6 +46,17 @@ def test_a_run_that_pauses_keeps_its_walk_and_ends_in_the_same_bits(config, whol
     assert read(directory).losses.tolist() == read(whole.directory).losses.tolist()
     model = "model/model.safetensors"
     assert (directory / model).read_bytes() == (whole.directory / model).read_bytes()
+
+
+def test_the_journal_gives_the_model_again(whole, tmp_path, capsys):
+    assert main(["verify", str(whole.directory)]) == 0
+    assert capsys.readouterr().out.count("to the bit") == 2  # the base, and what the run kept
+    assert main(["replay", str(whole.directory), "--output", str(tmp_path / "again")]) == 0
+    name = "model.safetensors"
+    again, kept = tmp_path / "again" / name, whole.directory / files.MODEL / name
+    assert again.read_bytes() == kept.read_bytes()
+    assert main(["info", str(whole.directory)]) == 0
+    assert "'walk': " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,12 @@ def test_a_run_that_pauses_keeps_its_walk_and_ends_in_the_same_bits(config, whol
     assert (directory / model).read_bytes() == (whole.directory / model).read_bytes()
 
 
-def test_the_journal_gives_the_model_again(whole, tmp_path, capsys):
+def test_the_journal_gives_the_model_again(config, whole, tmp_path, capsys):
     assert main(["verify", str(whole.directory)]) == 0
     assert capsys.readouterr().out.count("to the bit") == 2  # the base, and what the run kept
-    assert main(["replay", str(whole.directory), "--output", str(tmp_path / "again")]) == 0
+    file, step = whole.directory / files.JOURNAL, str(whole.summary.selected_step)
+    arguments = ["--base", config.model, "--step", step, "--output", str(tmp_path / "again")]
+    assert main(["replay", str(file), *arguments]) == 0
     name = "model.safetensors"
     again, kept = tmp_path / "again" / name, whole.directory / files.MODEL / name
     assert again.read_bytes() == kept.read_bytes()

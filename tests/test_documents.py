@@ -12,7 +12,7 @@ from documents import ROOT, blocks, links, pages
 from tiny_text import CHATML, write_decoder
 
 LANGUAGES = {"python", "sh", "text", "{eval-rst}"}
-ELSEWHERE = {"git clone REPOSITORY": "installs, from where only its reader knows"}
+ELSEWHERE = {"pip install -e": "installs the package, as the environment of the tests did"}
 """Shell blocks that are not run here, by their first words, and why."""
 COMMANDS = [page for page in pages() if any(b.language == "sh" for b in blocks(page))]
 PYTHON = [

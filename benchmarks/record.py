@@ -46,7 +46,8 @@ def command() -> str:
     """The command that runs, its folders of data and files by their names alone."""
     words = ["python", sys.argv[0]]  # `-m benchmarks NAME`, as the runner has it
     for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False):
-        names = {"--data-dir": "DIR", "--cache": "FILE", "--against": "CHECKOUT"}
+        names = {"--data-dir": "DIR", "--cache": "FILE"}
+        names |= dict.fromkeys(("--against", "--mezo", "--loren"), "CHECKOUT")
         words.append(names.get(before, Path(word).name if Path(word).is_absolute() else word))
         if before == "--model-file":
             words[-1] = Path(word).name

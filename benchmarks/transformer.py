@@ -16,6 +16,7 @@ class Transformer(NamedTuple):
 
     Attributes:
       scanned: one stacked leaf for each kind of weight and a `jax.lax.scan`, or a list of layers.
+      checkpointed: a gradient keeps what goes into a layer alone, and computes the rest again.
     """
 
     layers: int = 8
@@ -23,6 +24,7 @@ class Transformer(NamedTuple):
     hidden: int = 2048
     vocabulary: int = 8192
     scanned: bool = True
+    checkpointed: bool = False
 
     def params(self, seed: int = 0) -> dict[str, Any]:
         """Random weights, `embedding` and `layers`."""
@@ -49,11 +51,14 @@ class Transformer(NamedTuple):
     def loss(self, params: dict[str, Any], tokens: jax.Array) -> jax.Array:
         """The mean over the batch of the last position's log-partition; a scalar."""
         x = params["embedding"][tokens]
+        block = _block
+        if self.checkpointed:  # across a scan's bodies nothing is merged that was to be done again
+            block = jax.checkpoint(_block, prevent_cse=not self.scanned)
         if self.scanned:
-            x, _ = jax.lax.scan(lambda x, layer: (_block(x, layer), None), x, params["layers"])
+            x, _ = jax.lax.scan(lambda x, layer: (block(x, layer), None), x, params["layers"])
         else:
             for layer in params["layers"]:
-                x = _block(x, layer)
+                x = block(x, layer)
         return jnp.mean(jax.nn.logsumexp(x[:, -1] @ params["embedding"].T, -1))
 
 

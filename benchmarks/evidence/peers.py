@@ -1,34 +1,36 @@
 """LOREN beside what one would use instead, in one run and on the same function.
 
-* cost: time and temporary memory of a step of six forward passes, on transformers of three sizes:
-  the forward passes alone, LOREN and MeZO (rank 1 and full Gaussian), Open-ES and SNES of evosax
-  with a population of six, and for comparison one step of Optax's Adam with gradients. Steps take
-  turns; each turn gives the ratio to the bare passes of that turn, and the median of the ratios is
-  kept. Memory is what XLA plans (`temp_size_in_bytes`), in units of the parameters.
+* cost: time and memory of a step of six forward passes, on transformers of three sizes: the forward
+  passes alone, LOREN and MeZO (rank 1 and full Gaussian), Open-ES and SNES of evosax with a
+  population of six; and for comparison one step of Optax's Adam with gradients, of all parameters
+  or of LoRA adapters of rank 8 on every matrix of a layer, with and without `jax.checkpoint` around
+  each layer. With checkouts of the official repositories also their own loops, in torch.
+  `peer_costs.py` says how it is measured.
 * quality: MiniLM's head on SST-2, as in `queries_to_target.py head`, at equal forward passes, what
   each has to be tuned in is tuned alike: learning rates, and for SNES its first spread. SNES also
   runs with the population that is usual for the size, in fewer generations.
 
-evosax is no dependency: without it (`pip install evosax`) its rows are skipped, and a line says so.
+evosax and torch are no dependencies: without them their rows are skipped, and a line says so.
 
-    python -m benchmarks peers cost
+    python -m benchmarks peers cost --mezo CHECKOUT --loren CHECKOUT
     python -m benchmarks peers quality --data-dir DIR
 """
 
 import argparse
+import functools
+import importlib.util
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from benchmarks.evidence.evolution import POPULATION, evolution_methods, installed, usual_snes
+from benchmarks.evidence.evolution import evolution_methods, installed, usual_snes
 from benchmarks.evidence.methods import Method, adamw, method
+from benchmarks.evidence.peer_costs import Loops, costs
 from benchmarks.evidence.rows import Rows, rounded
 from benchmarks.evidence.runs import together
 from benchmarks.evidence.tasks import head_task
@@ -43,7 +45,7 @@ SIZES = {
     "middle": Transformer(layers=4, width=256, hidden=1024, vocabulary=4096),
     "large": Transformer(),
 }
-PASSES = "six forward passes"
+OFFICIAL = {"mezo": "princeton-nlp/MeZO on GitHub", "loren": "hseung88/loren on GitHub"}
 
 
 def contestants() -> dict[str, Method]:
@@ -60,68 +62,31 @@ def contestants() -> dict[str, Method]:
 
 def measure_cost(options: argparse.Namespace, rows: Rows) -> None:
     """One row a size and method."""
+    loops, facts = _official(options)
+    batch, length = map(int, options.tokens.split("x"))
     for name in options.sizes:
         model = SIZES[name]
         if rows.has(kind="cost", size=name):
             continue
-        for row in _costs(model, options):
-            row = {"kind": "cost", "size": name, "evosax": _evosax(), **row}
-            rows.add(row)
+        own = {"kind": "cost", "size": name, "tokens": options.tokens, "evosax": _evosax(), **facts}
+        found = costs(model, (batch, length), contestants(), loops=loops, turns=options.turns)
+        for row in found:
+            rows.add(own | row)
             print(row, flush=True)
 
 
-def _costs(model: Transformer, options: argparse.Namespace) -> list[dict[str, Any]]:
-    batch, length = map(int, options.tokens.split("x"))
-    params, ids = model.params(), model.tokens(batch, length)
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
-    programs: dict[str, tuple[Any, tuple[Any, ...]]] = {}
-    bare = lambda params, ids: jax.lax.map(
-        lambda shift: model.loss(params, (ids + shift) % model.vocabulary), jnp.arange(POPULATION)
-    )
-    programs[PASSES] = jax.jit(bare).lower(params, ids).compile(), (params, ids)
-    for name, contestant in contestants().items():
-        optimizer = contestant.make(1e-6, key=0)
-        state = jax.jit(optimizer.init)(params)
-        step = _step(model, optimizer, contestant.gradient)
-        programs[name] = jax.jit(step).lower(params, state, ids).compile(), (params, state, ids)
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(options.turns):
-        for name, (program, arguments) in programs.items():
-            seconds[name].append(_seconds(program, arguments))
-    return [
-        {
-            "parameters": numbers,
-            "tokens": options.tokens,
-            "method": name,
-            "seconds": statistics.median(seconds[name]),
-            "times the passes": statistics.median(
-                own / passes for own, passes in zip(seconds[name], seconds[PASSES], strict=True)
-            ),
-            "temporary / parameters": program.memory_analysis().temp_size_in_bytes / (4 * numbers),
-        }
-        for name, (program, _) in programs.items()
-    ]
+def _official(options: argparse.Namespace) -> tuple[Loops, dict[str, Any]]:
+    """The official loops that can run here, and what a row says of them."""
+    checkouts = {"mezo": options.mezo, "loren": options.loren}
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed (the extra 'oracle'): the official loops are skipped")
+        return (lambda model, tokens: {}), {}
+    for name in [name for name, folder in checkouts.items() if folder is None]:
+        print(f"no --{name}: a git clone of {OFFICIAL[name]} there, and its loop is measured too")
+    from benchmarks.evidence import official_loops
 
-
-def _step(model: Transformer, optimizer: Any, gradient: bool) -> Callable[..., Any]:
-    def step(params: Any, state: Any, ids: jax.Array) -> Any:
-        value_fn = lambda params: model.loss(params, ids)
-        if gradient:
-            updates, state = optimizer.update(jax.grad(value_fn)(params), state, params)
-        else:
-            updates, state = optimizer.update(None, state, params, value_fn=value_fn)
-        return optax.apply_updates(params, updates), state
-
-    return step
-
-
-def _seconds(program: Any, arguments: tuple[Any, ...], least: float = 0.2) -> float:
-    """Time of a call, over as many calls as fill a moment."""
-    calls, start = 0, time.perf_counter()
-    while not calls or time.perf_counter() - start < least:
-        jax.block_until_ready(program(*arguments))
-        calls += 1
-    return (time.perf_counter() - start) / calls
+    commits = {f"{k} commit": official_loops.version(v) for k, v in checkouts.items() if v}
+    return functools.partial(official_loops.loops, **checkouts), official_loops.facts() | commits
 
 
 def measure_quality(options: argparse.Namespace, rows: Rows) -> None:
@@ -150,7 +115,8 @@ def measure_quality(options: argparse.Namespace, rows: Rows) -> None:
             "mean dev loss": rounded([run.mean_loss for run in best]),
             "test accuracy": rounded([run.test["accuracy"] for run in best]),
         }  # fmt: skip
-        rows.add(row)
+        curves = [rounded(run.dev["loss"]) for run in best]
+        rows.add(row | {"passes": best[0].passes, "dev loss": curves})
         print(row, flush=True)
 
 
@@ -165,6 +131,8 @@ def main() -> None:
     parser.add_argument("part", choices=parts)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--mezo", type=Path, help=f"a checkout of {OFFICIAL['mezo']}")
+    parser.add_argument("--loren", type=Path, help=f"a checkout of {OFFICIAL['loren']}")
     parser.add_argument("--tokens", default="8x64", help="batch x length")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--budget", type=int, default=9000, help="forward passes of quality")

@@ -49,8 +49,12 @@ def draw_curves(panels: dict[str, dict[str, list[dict[str, Any]]]], path: Path) 
     figure.savefig(path, dpi=130)
 
 
-PEERS = ("LOREN, rank 1", "MeZO, rank 1", "LOREN, Gaussian", "MeZO, Gaussian", "evosax Open-ES")
-PEERS += ("evosax SNES", "Adam, gradients")
+PEERS = (
+    "LOREN, rank 1", "MeZO, rank 1", "LOREN, Gaussian", "MeZO, Gaussian", "LOREN, official loop",
+    "MeZO, official loop", "evosax Open-ES", "evosax SNES", "Adam, gradients",
+    "Adam, gradients, checkpointing", "LoRA, gradients", "LoRA, gradients, checkpointing",
+)  # fmt: skip
+OWN = PEERS[:4]
 CURVES = {"adamw, gradients": "AdamW, gradients", "loren": "LOREN", "mezo": "MeZO"}
 
 
@@ -68,22 +72,15 @@ def draw_peers(
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.1), layout="constrained")
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
     FigureCanvasSVG(figure)
     time, memory, curve = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     rows = {row["method"]: row for row in costs}
     names = [name for name in PEERS[::-1] if name in rows]
-    colors = ["C0" if name.startswith(("LOREN", "MeZO")) else "#999999" for name in names]
-    for axes, column, title in (
-        (time, "times the passes", "time a step / six forward passes"),
-        (memory, "temporary / parameters", "temporary memory / parameters"),
-    ):
-        values = [rows[name][column] for name in names]
-        axes.barh(names, values, color=colors)
-        for place, value in enumerate(values):
-            axes.text(value, place, f" {value:.2g}", va="center", fontsize=8)
-        axes.set_title(title, fontsize=10)
-        axes.margins(x=0.15)
+    _bars(time, names, [rows[name]["times the passes"] for name in names])
+    time.set_title("time a step / six forward passes", fontsize=10)
+    _bars(memory, names, [_beside(rows[name]) for name in names])
+    memory.set_title("memory beside the parameters / parameters", fontsize=10)
     memory.set_xscale("log")
     memory.set_xlim(right=200)
     memory.set_yticklabels([])
@@ -97,6 +94,22 @@ def draw_peers(
         axes.spines[["top", "right"]].set_visible(False)
     with matplotlib.rc_context({"svg.hashsalt": "peers"}):  # the same picture, the same bytes
         figure.savefig(path, metadata={"Date": None})
+
+
+def _bars(axes: Any, names: list[str], values: list[float | None]) -> None:
+    colors = ["C0" if name in OWN else "#999999" for name in names]
+    axes.barh(names, [value or 0 for value in values], color=colors)
+    for place, value in enumerate(values):
+        at, shown = (value, f" {value:.2g}") if value else (0, " not measured")
+        transform = axes.transData if value else axes.get_yaxis_transform()
+        axes.text(at, place, shown, va="center", fontsize=8, transform=transform)
+    axes.margins(x=0.15)
+
+
+def _beside(row: dict[str, Any]) -> float | None:
+    """Temporary memory and state."""
+    temporary = row["temporary / parameters"]
+    return None if temporary is None else temporary + row["state / parameters"]
 
 
 def _line(axes: Any, name: str, rows: list[dict[str, Any]], number: int) -> None:

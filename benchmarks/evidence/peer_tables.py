@@ -13,10 +13,10 @@ HEAD = """\
 A step is six forward passes: one of LOREN, three of MeZO, a generation of six. With gradients it is
 one gradient. LoRA trains adapters of rank 8 on every matrix of a layer by Adam. With checkpointing
 a layer keeps what goes into it alone, and the rest is computed again. Official loops are those of
-the authors' repositories, in torch, and in units of the same passes in torch; its memory is not
-measured. Times are medians over turns, memory is in units of the parameters: temporary is what the
-compiler plans beside parameters and state, which are donated; state is what is kept from step to
-step beside the parameters."""
+the authors' repositories, LOREN's with its momentum, in torch and in units of the same passes in
+torch; its memory is not measured. Times are medians over turns. Memory is in units
+of the parameters: temporary is what the compiler plans beside parameters and state, which are
+donated; state is what is kept from step to step beside the parameters."""
 MEMORY = ("temporary / parameters", "state / parameters")
 
 
@@ -70,5 +70,6 @@ def _runs(row: Row) -> list[Row]:
 
 
 def _cost(row: Row) -> Row:
-    line = {k: row[k] for k in ("method", "times the passes", *MEMORY)}
+    line = {k: row[k] for k in ("method", "times the passes")}
+    line |= {k: None if row[k] is None else round(row[k], 4) for k in MEMORY}
     return line | {"ms a step": 1000 * row["seconds"]}

@@ -10,7 +10,9 @@
   each has to be tuned in is tuned alike: learning rates, and for SNES its first spread. SNES also
   runs with the population that is usual for the size, in fewer generations.
 
-evosax and torch are no dependencies: without them their rows are skipped, and a line says so.
+evosax and torch are no dependencies: without them their rows are skipped, and a line says so. On a
+machine that does other work too, threads that wait for each other make times meaningless, torch's
+most of all: with `XLA_FLAGS=--xla_cpu_multi_thread_eigen=false OMP_NUM_THREADS=1` each has one.
 
     python -m benchmarks peers cost --mezo CHECKOUT --loren CHECKOUT
     python -m benchmarks peers quality --data-dir DIR

@@ -64,7 +64,7 @@ def draw_peers(
     """What README opens with: time and memory of a step beside others, and one curve.
 
     Args:
-      costs: rows of `peers.py cost`, of one size.
+      costs: rows of `peers.py cost`, of one size; a method without a row has no bar.
       curves: method -> rows of its seeds, of one task.
       path: of the SVG.
     """
@@ -78,17 +78,19 @@ def draw_peers(
     rows = {row["method"]: row for row in costs}
     names = [name for name in PEERS[::-1] if name in rows]
     _bars(time, names, [rows[name]["times the passes"] for name in names])
-    time.set_title("time a step / six forward passes", fontsize=10)
+    time.set_title("time a step", fontsize=10)
+    time.set_xlabel("times six forward passes")
     _bars(memory, names, [_beside(rows[name]) for name in names])
-    memory.set_title("memory beside the parameters / parameters", fontsize=10)
+    memory.set_title("memory beside the parameters", fontsize=10)
+    memory.set_xlabel("times the parameters, temporary and state")
     memory.set_xscale("log")
-    memory.set_xlim(right=200)
+    memory.set_xlim(0.1, 200)
     memory.set_yticklabels([])
     for number, (name, shown) in enumerate(CURVES.items()):
         _line(curve, name, curves[name], number)
         curve.lines[-1].set_label(shown)
     curve.set_title("MiniLM's head on SST-2: dev loss", fontsize=10)
-    curve.set_xlabel("forward passes (a gradient counts as three)")
+    curve.set_xlabel("forward passes, three for a gradient")
     curve.legend(frameon=False, fontsize=8)
     for axes in (time, memory, curve):
         axes.spines[["top", "right"]].set_visible(False)
@@ -104,6 +106,7 @@ def _bars(axes: Any, names: list[str], values: list[float | None]) -> None:
         transform = axes.transData if value else axes.get_yaxis_transform()
         axes.text(at, place, shown, va="center", fontsize=8, transform=transform)
     axes.margins(x=0.15)
+    axes.tick_params(axis="y", labelsize=8.5)
 
 
 def _beside(row: dict[str, Any]) -> float | None:

@@ -92,3 +92,17 @@ def test_without_a_checkout_a_line_says_where_one_is(capsys):
 
 def _options():
     return type("Options", (), {"mezo": None, "loren": None})
+
+
+def test_a_picture_says_what_was_not_measured(tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks.evidence.pictures import CURVES, draw_peers
+
+    row = {"times the passes": 2.0, "temporary / parameters": None, "state / parameters": None}
+    own = row | {"method": "LOREN, rank 1", "temporary / parameters": 0.5}
+    costs = [row | {"method": "MeZO, official loop"}, own | {"state / parameters": 0.25}]
+    run = {"passes": [0, 6], "dev loss": [1.0, 0.5]}
+    draw_peers(costs, {key: [run, run] for key in CURVES}, tmp_path / "peers.svg")
+    drawn = (tmp_path / "peers.svg").read_text("utf-8")
+    texts = ("not measured", "0.75", "2")  # a comment goes before the outlines of a text
+    assert [drawn.count(f"<!--  {text} -->") for text in texts] == [1, 1, 2]

@@ -51,6 +51,14 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="needs keras"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_of_one_module():
+    """JAX keeps all that it has traced and compiled: gigabytes, through which Python looks again
+    and again for what to free. A module has few programs in common with the next."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def without_checked_annotations():
     """As for a user: the package's own checks speak, not those of its annotations."""

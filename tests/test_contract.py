@@ -40,14 +40,17 @@ OF_VARIANTS = ("02", "06", "07", "08", "09", "10", "12", "13", "15", "state")
 QUICK = ("loren", "mezo", *VARIANTS)
 DEAR = (
     "test_02_and_03_and_05_bfloat16",
-    "test_04_chains_schedules_and_inject_hyperparams",
-    "test_04_nnx_optimizer",
-    "test_04_train_state",
     "test_07_adding_a_leaf_changes_no_other_noise",
     "test_08_every_chunk_size_and_evaluation_agrees",
     "test_09_losses_alone_replay_the_run_of_a_program_that_the_compiler_optimised",
     "test_10_the_mean_of_many_estimates_is_the_preconditioned_gradient",
     "test_13_temporary_memory",
+)
+# What holds for all as they are made by one function: each other row has one of these, in turn.
+COMPOSED = (
+    "test_04_chains_schedules_and_inject_hyperparams",
+    "test_04_nnx_optimizer",
+    "test_04_train_state",
     "test_estimate_goes_before_any_optax_chain",
 )
 
@@ -57,10 +60,14 @@ def pytest_generate_tests(metafunc):
     test = metafunc.function.__name__
     number = test.split("_")[1]
     names = [n for n in METHODS if n not in VARIANTS or number in OF_VARIANTS]
+    if test in COMPOSED:
+        turn = len(COMPOSED)
+        others = [n for n in names if n not in QUICK][COMPOSED.index(test) :: turn]
+        names = [n for n in names if n in QUICK or n in others]
     # A row stays in one worker, where its compiled programs are.
     marks = lambda n: [
         pytest.mark.xdist_group(n),
-        *[pytest.mark.slow] * (test in DEAR and n not in QUICK),
+        *[pytest.mark.slow] * (test in (*DEAR, *COMPOSED) and n not in QUICK),
     ]
     metafunc.parametrize("method", [pytest.param(METHODS[n], id=n, marks=marks(n)) for n in names])
 

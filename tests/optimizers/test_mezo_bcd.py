@@ -1,5 +1,7 @@
 """MeZO-BCD against SPSA on one block, written out in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,9 +26,14 @@ def loss(params):
     return jnp.mean((x - 1) ** 2)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _asked(tx, state, params):
+    return [[tx.ask(params, state, k, point) for point in (0, 1)] for k in range(K)]
+
+
 def evaluated(tx, state, params):
     """The K directions of the coming step, dense: from the points that are asked for."""
-    at = [[tx.ask(params, state, k, point) for point in (0, 1)] for k in range(K)]
+    at = _asked(tx, state, params)
     along = lambda plus, minus: (np.float64(plus) - np.float64(minus)) / (2 * SCALE)
     return [jax.tree.map(along, plus, minus) for plus, minus in at]
 

@@ -66,7 +66,7 @@ def test_answers_of_queries_are_those_of_perturbed_copies(family):
     program, arguments = asked(family, materialised, 1)
     wanted = program(*arguments)
     assert len(np.unique(wanted.lengths)) > 1  # queries that end apart share a loop
-    for chunk_size in (1, 2 * QUERIES):
+    for chunk_size in (1, 2 * QUERIES) if family == "llama" else (2 * QUERIES,):
         program, arguments = asked(family, perturbed, chunk_size)
         for found, expected in zip(program(*arguments), wanted, strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -76,22 +76,24 @@ def test_all_queries_see_the_same_noise():
     model = model_of("llama")
     drawn = functools.partial(answers_of, model.config)
     twice = jax.tree.map(lambda x: jnp.stack([x, x]), model.params)
-    alone, both = drawn(model.params), jax.vmap(drawn)(twice)
+    alone, both = jax.jit(drawn)(model.params), jax.jit(jax.vmap(drawn))(twice)
     for found, expected in zip(both, alone, strict=True):
         np.testing.assert_array_equal(found, np.stack([expected] * 2))
 
 
 def test_rows_have_the_noise_of_their_numbers():
     model = model_of("llama")
-    whole = answers_of(model.config, model.params)
-    some = answers_of(model.config, model.params, ids=IDS[[2, 0]], rows=np.array([2, 0]))
+    answer = jax.jit(functools.partial(answers_of, model.config))
+    whole = answer(model.params)
+    some = answer(model.params, ids=IDS[[2, 0]], rows=np.array([2, 0]))
     np.testing.assert_array_equal(some.tokens, whole.tokens[jnp.array([2, 0])])
 
 
 def test_padding_stands_behind_the_end_and_rows_of_padding_have_no_answer():
     model = model_of("llama")
     ids = np.concatenate([IDS, np.zeros((1, 3), int)])
-    tokens, lengths, ended = answers_of(model.config, model.params, ids=ids)
+    answer = jax.jit(functools.partial(answers_of, model.config))
+    tokens, lengths, ended = answer(model.params, ids=ids)
     assert lengths[3] == 0
     assert bool(ended[3])
     assert min(lengths[:3]) < 6

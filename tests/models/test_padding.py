@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from models.tiny_checkpoints import TinyDecoder, export, load, torch_logits
@@ -41,7 +42,8 @@ def tokens(directory, texts=TEXTS):
 
 def logits(directory, texts):
     loaded, batch = load_classifier(directory), tokens(directory, texts)
-    return np.asarray(loaded.apply(loaded.params, batch.input_ids, batch.attention_mask))
+    apply = jax.jit(loaded.apply)
+    return np.asarray(apply(loaded.params, batch.input_ids, batch.attention_mask))
 
 
 @pytest.mark.sampled

@@ -3,7 +3,7 @@
 import jax
 import pytest
 from eight_devices import found
-from methods import METHODS
+from mesh_checks.steps import OTHERS
 
 import loren_jax
 from loren_jax.evaluation import sharded
@@ -71,10 +71,8 @@ def test_a_micro_batch_too_is_shared_by_all():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [n for n in METHODS if n not in ("mezo", "hizoo") and not n.startswith("loren")]
-)
-def test_every_method_steps_as_on_one_device(name):
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_methods_step_as_on_one_device(name):
     own = found(*SLOW)["methods"][name]["2x2x2"]
     assert own["losses"] < 2e-5
     assert own["params"] < 2e-3

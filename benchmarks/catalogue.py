@@ -54,6 +54,13 @@ ALL = (
         "low_bit", "speed", "training beside weights of 4 bits", "low_bit_*", "minutes a part"
     ),
     Benchmark(
+        "low_bit_learning",
+        "evidence",
+        "what is learned beside weights of 4 bits",
+        "low_bit_learning.*",
+        RESUMES,
+    ),
+    Benchmark(
         "reward_speed",
         "speed",
         "a step on a reward, beside generation",

@@ -2,13 +2,15 @@
 
     python -m benchmarks tables
 
-reads `results/{queries_to_target,ablations,defaults,peers}.jsonl` and writes `.md` and `.png`
-beside them, the tables that `docs/evidence.md` shows of them, and README's picture.
+reads the rows of `queries_to_target`, `ablations`, `defaults`, `peers` and `low_bit_learning` in
+`results/`, writes `.md` and `.png` beside them, the tables that `docs/evidence.md` shows of them,
+and README's picture.
 """
 
 from benchmarks.catalogue import listed
 from benchmarks.evidence.ablation_tables import ablations
 from benchmarks.evidence.defaults_tables import defaults
+from benchmarks.evidence.low_bit_learning import table as low_bit
 from benchmarks.evidence.page_tables import filled
 from benchmarks.evidence.peer_tables import peers
 from benchmarks.evidence.pictures import draw_peers
@@ -28,6 +30,7 @@ def main() -> None:
         "ablations": ablations,
         "defaults": defaults,
         "peers": peers,
+        "low_bit_learning": low_bit,
     }
     for name, make in makers.items():
         path = RESULTS / f"{name}.jsonl"

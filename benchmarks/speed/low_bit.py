@@ -1,16 +1,15 @@
-"""Training beside weights of 4 bits: memory, seconds a step, and what is learned.
+"""Training beside weights of 4 bits: memory and seconds a step.
 
     python -m benchmarks low_bit llama                      # a minute: it only compiles
     python -m benchmarks low_bit memory --model-file FILE   # a minute
     python -m benchmarks low_bit time --model-file FILE     # three minutes
-    python -m benchmarks low_bit loss --model-file FILE --data-dir DIR [--seed 0] [--way scales]
 
 `llama`: temporary memory of a step of Llama-3-8B, packed as int4, on abstract arrays, in units of
 the packed parameters. The others train SmolLM2-135M from its 4-bit GGUF (98.4 MB) on SST-2 by a
 prompt: the base in 4 bits beside float32 adapters, the scales of its blocks (QZO), and what the
 same model does as float32, all of it or adapters. `memory` is a process's own: what it has at most
-after its imports, also `again` with its programs compiled before. `loss` takes 60 steps, and adds
-its rows to `results/low_bit_loss.jsonl`.
+after its imports, also `again` with its programs compiled before. What is learned is in
+`low_bit_learning.py`.
 
 Measured (jax 0.10.2, two CPU cores; 8 x 32 tokens, two forward passes a step; MB):
 
@@ -21,18 +20,13 @@ Measured (jax 0.10.2, two CPU cores; 8 x 32 tokens, two forward passes a step; M
     4 bits, scales         105.0       30.1      545    334    0.802
 
 Adam in float32, as it is planned: 538 of parameters, 1076 of state, 1021 temporary. The
-compiler's memory is in `process` and not in `again`; what else a process has was not traced.
+compiler's memory is in `process` and not in `again`. Beyond parameters and temporary memory, a
+process beside adapters had, traced by hand: 11 to read the file, 35 for the adapters' own small
+programs, 18 to trace the step, 85 to load it compiled.
 
     Llama-3-8B, int4: temporary / packed parameters, six queries one after the other, 2 x 128 tokens
     adapters of rank 1   0.041 of a prompt's answers, 0.070 of all tokens
     scales               0.057 of a prompt's answers, 0.083 of all tokens
-
-    Held-out loss of 96 texts before and after 60 steps, seed 0, one rate each and untuned,
-    so that the rows do not rank the ways; `results/low_bit_loss.jsonl` has a second seed
-    float32              0.987 0.958
-    adapters             0.987 0.976
-    4 bits, adapters     0.987 0.976
-    4 bits, scales       0.987 0.614
 """
 
 import argparse
@@ -51,7 +45,7 @@ import numpy as np
 import optax
 
 import loren_jax
-from benchmarks.record import RESULTS, save, table
+from benchmarks.record import save, table
 from loren_jax import lora
 from loren_jax.models import FAMILIES, choice_function, span_loss
 from loren_jax.models.families import abstract_params, apply_function
@@ -76,7 +70,7 @@ WAYS = {
     },
 }
 """What is trained, and with which numbers of MeZO."""
-DIRECTIONS, BATCH, LENGTH, STEPS, TARGETS = 1, 8, 32, 60, "*/attention/*/kernel"
+DIRECTIONS, BATCH, LENGTH, TARGETS = 1, 8, 32, "*/attention/*/kernel"
 CONFIGS = Path(__file__).parents[2] / "tests" / "models" / "paper_configs.json"
 
 
@@ -263,53 +257,6 @@ def measured(arguments: argparse.Namespace) -> None:
     print(table(rows), save(f"low_bit_{name}", rows, **facts), sep="\n")
 
 
-def loss(arguments: argparse.Namespace) -> None:
-    """Trains, and notes the loss of held-out texts before and after."""
-    from loren_jax.tasks import TASKS  # which takes seconds, and no other part needs
-    from loren_jax.train import OPTIONS, TrainConfig, train
-
-    options = dict(WAYS[arguments.way])
-    knobs = ("learning_rate", "perturbation_scale", "max_slope")
-    if arguments.rate is not None:
-        options["learning_rate"] = arguments.rate
-    own = {name: options.pop(name) for name in knobs if name in options}
-    with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig(
-            model=str(arguments.model_file),
-            data=str(arguments.data_dir / "sst2" / "train.tsv"),
-            prompt=True,
-            template=TASKS["sst2"].prompt.template,
-            words=TASKS["sst2"].prompt.words,
-            optimizer=OPTIONS["mezo"](num_directions=DIRECTIONS, **own),
-            output=Path(folder) / "run",
-            steps=STEPS,
-            eval_every=STEPS,
-            batch_size=BATCH,
-            max_length=LENGTH,
-            train_examples=512,
-            held_out_examples=96,
-            eval_batch_size=32,
-            seed=arguments.seed,
-            **options,
-        )
-        summary = train(config).summary.as_json()
-        lines = map(json.loads, (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines())
-        before, after = [line for line in lines if line["event"] == "evaluation"]
-    row = {
-        "way": arguments.way,
-        "seed": arguments.seed,
-        "learning_rate": own["learning_rate"],
-        "loss before": round(before["loss"], 4),
-        "loss after": round(after["loss"], 4),
-        "accuracy before": round(before["accuracy"], 4),
-        "accuracy after": round(after["accuracy"], 4),
-        "training seconds": summary["training_seconds"],
-    }
-    print(table([row]))
-    with (RESULTS / "low_bit_loss.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def one(arguments: argparse.Namespace) -> None:
     """One way in this process."""
     print(json.dumps(steps_of(arguments.way, arguments.model_file, arguments.steps)))
@@ -318,14 +265,11 @@ def one(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Measures what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = {"llama": llama, "memory": measured, "time": measured, "loss": loss, "one": one}
+    parts = {"llama": llama, "memory": measured, "time": measured, "one": one}
     parser.add_argument("what", choices=parts)
     parser.add_argument("--model-file", type=Path)
-    parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--way", choices=WAYS, default="4 bits, scales")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--rate", type=float)
     arguments = parser.parse_args()
     parts[arguments.what](arguments)
 

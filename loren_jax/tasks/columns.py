@@ -68,6 +68,8 @@ def choose_text_columns(
 def choose_label_column(table: Table, label_column: str) -> str:
     """Return the label's column: the one asked for, or by default the only usual one.
 
+    Of two columns without a usual name, the one whose values repeat is taken, and that is said.
+
     >>> choose_label_column(Table("a.tsv", "line", ("text", "Sentiment"), {}), "label")
     'Sentiment'
     """
@@ -76,6 +78,14 @@ def choose_label_column(table: Table, label_column: str) -> str:
     usual = [c for c in table.columns if c.strip().lower() in _LABEL_COLUMNS]
     if label_column == LABEL and len(usual) == 1:
         return usual[0]
+    repeating = [c for c in table.columns if _repeats(table, c)]
+    if label_column == LABEL and not usual and len(table.columns) == 2 and len(repeating) == 1:
+        print(
+            f"{table.origin}: {repeating[0]!r} is taken for the label, as its values repeat; "
+            "--label-column names another",
+            file=sys.stderr,
+        )
+        return repeating[0]
     _require_column(table, label_column, "--label-column")
     return label_column
 
@@ -120,6 +130,12 @@ def require_classes(table: Table, labels: Sequence[str], label_column: str) -> N
         )
     if len(counts) > 50:
         print(f"{table.origin}: {len(counts)} different labels; {other}", file=sys.stderr)
+
+
+def _repeats(table: Table, column: str) -> bool:
+    """Whether its values are those of classes: few, and each in ten rows or so."""
+    values = [str(row.get(column)) for row in table.rows.values()]
+    return 2 <= len(set(values)) <= min(50, len(values) // 10)
 
 
 def _is_missing(value: Any, *, label: bool) -> bool:

@@ -78,6 +78,30 @@ def test_what_is_no_task_is_refused(tmp_path, text, message):
         load_examples(write(tmp_path, text))
 
 
+@pytest.mark.parametrize("header", ["words,mark", "text,opinion"])
+def test_of_two_columns_the_one_that_repeats_is_the_label(tmp_path, capsys, header):
+    rows = "".join(f"film {n},{'bad' if n % 3 else 'good'}\n" for n in range(20))
+    examples = load_examples(write(tmp_path, f"{header}\n{rows}"))
+    assert examples.texts[1] == ("film 1",)
+    assert examples.label_names == ("bad", "good")
+    label = header.split(",")[1]
+    assert f"{label!r} is taken for the label" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("words,mark", lambda n: f"film {n},{n}"),  # no value repeats
+        ("words,mark", lambda n: f"film {n % 2},{n % 2}"),  # each of the two could be it
+        ("words,mark,place", lambda n: f"film {n},{n % 2},{n % 3}"),
+    ],
+)
+def test_no_label_is_guessed_where_it_could_be_another(tmp_path, header, row):
+    text = "\n".join([header, *(row(n) for n in range(20))])
+    with pytest.raises(ValueError, match="no column 'label'"):
+        load_examples(write(tmp_path, text))
+
+
 def test_very_many_classes_are_questioned(tmp_path, capsys):
     rows = "".join(f"a film,{n % 60}\n" for n in range(120))
     assert len(load_examples(write(tmp_path, f"text,label\n{rows}")).label_names) == 60

@@ -200,6 +200,10 @@ def main() -> None:
         text = table(Rows(FILE))
         FILE.with_suffix(".md").write_text(text + "\n")
         print(text)
+    elif options.model_file is None:
+        parser.error(f"{options.what} needs --model-file: the model that is trained")
+    elif options.what == "prompt" and options.data_dir is None:
+        parser.error("prompt needs --data-dir: the folder of sst2/train.tsv")
     else:
         measure(options)
 

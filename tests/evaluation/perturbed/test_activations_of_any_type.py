@@ -77,9 +77,13 @@ def test_narrow_activations_do_not_round_the_factor_away(dtype, scale):
     _, after = optimizer.update(None, state, {"w": w}, value_fn=loss)
     plus, minus = (optimizer.ask({"w": w}, state, 0, point)["w"] for point in (0, 1))
     direction = (np.asarray(plus, np.float64) - np.asarray(minus, np.float64)) / (2 * scale)
-    found = np.ptp(np.asarray(after[0].losses, np.float64)) / (2 * scale)
+    measured = np.asarray(after[0].losses, np.float64)
+    found = np.ptp(measured) / (2 * scale)
     expected = abs(np.sum(direction * np.asarray(exact, np.float64)))
-    np.testing.assert_allclose(found, expected, rtol=0.05)
+    # A machine adds the loss up in its own order: a few last digits of it, seen through the scale.
+    rounding = 8 * np.finfo(np.float32).eps * measured.max() / (2 * scale)
+    assert expected > 2 * rounding
+    np.testing.assert_allclose(found, expected, rtol=0.01, atol=rounding)
 
 
 def test_counts_are_learned_from():

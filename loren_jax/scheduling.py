@@ -52,6 +52,11 @@ def may_be_sharded() -> bool:
     return bool(_SHARDED_OVER.get())
 
 
+def devices_of_a_query() -> int:
+    """How many devices the values of one query may be divided among."""
+    return math.prod(_SHARDED_OVER.get().values())
+
+
 def parts(names: Sequence[str]) -> int:
     """Into how many parts an axis is divided that is sharded over these axes of the mesh."""
     return math.prod(_SHARDED_OVER.get().get(name, 1) for name in names)

@@ -40,8 +40,8 @@ if __name__ == "__main__":
         check.__name__: check
         for check in (
             *(steps.steps, steps.more_steps, steps.methods, steps.explicit),
-            *(traffic.noise, traffic.traffic, traffic.more_traffic),
-            *(runs.trained, runs.reading, runs.texts),
+            *(traffic.noise, traffic.traffic, traffic.more_traffic, traffic.packed_traffic),
+            *(runs.trained, runs.reading, runs.texts, runs.packed),
         )
     }
     jax.config.update("jax_numpy_rank_promotion", "raise")

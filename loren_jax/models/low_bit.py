@@ -4,14 +4,14 @@ No matrix of a model is ever whole in floats here, but the one tensor that is be
 """
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import TensorSource
@@ -66,7 +66,7 @@ def packed_leaf(
     stacked: bool,
     transposed: bool,
     dtype: DTypeLike,
-    place: NamedSharding | None,
+    sharding: Callable[[str, tuple[int, ...]], NamedSharding] | None,
 ) -> Quantised | None:
     """One parameter, kept in few bits; None where the file has it in floats of 32.
 
@@ -81,7 +81,7 @@ def packed_leaf(
       stacked: Whether it has an axis of layers.
       transposed: Whether the checkpoint keeps it as `(fan_out, fan_in)`.
       dtype: Element type of the floats that it becomes.
-      place: On which devices; each then has all of it.
+      sharding: `(path, shape)` of a part of it to its devices.
     """
     kernel = path.endswith("/kernel")
     packings = [_packing(source, name) for name in names]
@@ -106,9 +106,12 @@ def packed_leaf(
                 parts[field] = np.empty((len(names), *values.shape), dtype_of)
             parts[field][layer] = values
     assert form is not None
-    everywhere = None if place is None else NamedSharding(place.mesh, PartitionSpec())
-    put = lambda part: jax.device_put(part if stacked else part[0], everywhere)
-    arrays = {field: put(part) for field, part in parts.items()}
+    if not stacked:
+        parts = {field: part[0] for field, part in parts.items()}
+    # Of all parts alike: whatever divides the blocks divides the codes, but not the other way.
+    told = SCALES if SCALES in parts else "codes"
+    place = None if sharding is None else sharding(f"{path}/{told}", parts[told].shape)
+    arrays = {field: jax.device_put(part, place) for field, part in parts.items()}
     return Quantised(**arrays, name=form.name, dtype=jnp.dtype(dtype).name, kernel=kernel)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from jax.sharding import PartitionSpec
 
+from loren_jax.quantised.matrix import FIELDS
+
 COLUMNS = ("query", "key", "value", "gate", "up", "lm_head")
 """Layers of which each device has some outputs: heads, or units of the hidden layer."""
 
@@ -24,7 +26,8 @@ def tensor_parallel(axis: str, size: int) -> Callable[[str, tuple[int, ...]], Pa
       size: Devices along it.
 
     Returns:
-      `(path, shape) -> PartitionSpec`, of a parameter of any family.
+      `(path, shape) -> PartitionSpec`, of a parameter of any family, or of a part of a packed one:
+      that lies row by row of outputs, and of its inputs blocks stay whole.
 
     >>> spec = tensor_parallel("model", 4)
     >>> tuple(spec("layers/up/kernel", (2, 8, 32)))
@@ -33,18 +36,24 @@ def tensor_parallel(axis: str, size: int) -> Callable[[str, tuple[int, ...]], Pa
     (None, 'model')
     >>> tuple(spec("layers/down/bias", (2, 8)))
     ()
+    >>> tuple(spec("layers/up/kernel/scales", (2, 32, 1)))
+    (None, 'model')
     """
 
     def spec(path: str, shape: tuple[int, ...]) -> PartitionSpec:
-        *_, module, name = ("", *path.split("/"))
+        *above, module, name = ("", "", *path.split("/"))
+        packed = name in FIELDS
+        if packed:
+            module, name = above[-1], module
+        outputs, inputs = (-2, -1) if packed else (-1, -2)
         inside = path.startswith(("layers/", "first/")) or module == "lm_head"
         place = None
         if module == "word" and name == "embedding":
             place = 0
         elif inside and module in COLUMNS:
-            place = len(shape) - 1
+            place = len(shape) + outputs
         elif inside and module in ROWS and name == "kernel":
-            place = len(shape) - 2
+            place = len(shape) + inputs
         if place is None or shape[place] % size:
             return PartitionSpec()
         return PartitionSpec(*[None] * place, axis)

@@ -283,7 +283,7 @@ def read_params(
         head = bool(table.head) and row.path.startswith(f"{table.head}/")
         if storage is not None and not head and storage.packs(row.path, shape):
             facts = {"path": row.path, "stacked": row.stacked, "transposed": row.transposed}
-            kept = packed_leaf(source, own, storage, **facts, dtype=dtype, place=place)
+            kept = packed_leaf(source, own, storage, **facts, dtype=dtype, sharding=sharding)
             if kept is not None:
                 flat[row.path] = kept
                 continue

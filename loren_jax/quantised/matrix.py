@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from loren_jax import scheduling
 from loren_jax.quantised.forms import FORMS, Form
 from loren_jax.types import PyTree
 
@@ -137,18 +139,24 @@ class Quantised:
             x.astype(dtype), part.rows().astype(dtype), several, preferred_element_type=out
         )
         count, at_once = self.codes.shape[0], max(1, AT_ONCE // self.fan_in)
+        # A part that each device has some rows of, so that none is sent where they are divided.
+        devices = math.gcd(scheduling.devices_of_a_query(), count)
+        count //= devices
         if count <= at_once:
             made = times(self)
         else:
+            split = self._each_row(lambda f: f.reshape(devices, count, *f.shape[1:]))
 
             def put(made: Array, start: Array) -> tuple[Array, None]:
                 # The last part begins earlier where it would not be whole, and says some twice.
-                cut = lambda f: jax.lax.dynamic_slice_in_dim(f, start, at_once)
-                part = times(self._each_row(cut))
-                return jax.lax.dynamic_update_slice_in_dim(made, part, start, x.ndim - 1), None
+                cut = lambda f: jax.lax.dynamic_slice_in_dim(f, start, at_once, 1)
+                part = times(split._each_row(lambda f: cut(f).reshape(-1, *f.shape[2:])))
+                part = part.reshape(*x.shape[:-1], devices, at_once)
+                return jax.lax.dynamic_update_slice_in_dim(made, part, start, x.ndim), None
 
             starts = jnp.minimum(jnp.arange(0, count, at_once), count - at_once)
-            made = jax.lax.scan(put, jnp.zeros((*x.shape[:-1], count), out), starts)[0]
+            empty = jnp.zeros((*x.shape[:-1], devices, count), out)
+            made = jax.lax.scan(put, empty, starts)[0].reshape(*x.shape[:-1], -1)
         if self.down is None:
             return made
         detour = (x @ self.down.astype(dtype)) @ self.up.astype(dtype)

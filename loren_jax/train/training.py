@@ -270,11 +270,6 @@ def _prepared(
 ) -> tuple[Run, Any]:
     """The run of a configuration, and its objective."""
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
-    if config.quantise is not None and devices.evaluation.mesh.shape["model"] > 1:
-        raise ValueError(
-            f"quantise {config.quantise} keeps every matrix whole on each device: leave the axis "
-            "model out of mesh, or quantise away"
-        )
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.follows_inputs:
         raise ValueError(

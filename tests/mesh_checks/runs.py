@@ -50,6 +50,40 @@ def trained():
         }
 
 
+def packed():
+    """Runs beside matrices of 4 bits that the axis model divides, and what of them lies where."""
+    from tiny_text import write_dialogues
+    from train.test_low_bit_runs import config_of, write_packed
+
+    from loren_jax import journal
+    from loren_jax.models import load_language_model, tensor_parallel
+    from loren_jax.models.low_bit import Storage
+    from loren_jax.train import train
+
+    ways = {"scales": {}, "adapters": {"rate": 1e-2, "scale": 1e-2, "lora_rank": 2}}
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        files = write_packed(place / "decoder"), write_dialogues(place / "dialogues.jsonl")
+        for way, options in ways.items():
+            losses = []
+            for axes in (1, 2):
+                config = config_of(files, place / f"{way}{axes}", **options)
+                train(config, dict.fromkeys(("population", "data", "model"), axes))
+                recorded = journal.read(config.output / "run.journal").losses
+                losses.append(np.asarray(recorded, np.float64))
+            found[way] = float(np.abs(losses[0] - losses[1]).max())
+        mesh, rule = mesh_of(1, 1, 2), tensor_parallel("model", 2)
+        sharding = lambda path, shape: NamedSharding(mesh, rule(path, shape))
+        model = load_language_model(files[0], storage=Storage("file"), sharding=sharding)
+        leaves = model.params["layers"] | model.params["layers"]["attention"]
+        part = lambda array: list(array.addressable_shards[0].data.shape)
+        for name in ("up", "down", "output"):
+            kernel = leaves[name]["kernel"]
+            found[name] = {"codes": part(kernel.codes), "scales": part(kernel.scales)}
+        return found
+
+
 def reading():
     """A checkpoint read part by part: the same parameters, each part read once."""
     from models.tiny_checkpoints import DECODERS, TinyCheckpoint

@@ -1,5 +1,6 @@
 """What devices send, counted in compiled programs, and the noise that they draw for themselves."""
 
+import dataclasses
 import functools
 
 import jax
@@ -14,6 +15,7 @@ from mesh_checks.meshes import OPTIMIZERS, Network, evaluation_of, is_tuple
 import loren_jax
 from loren_jax import transforms
 from loren_jax.losses import micro_batched
+from loren_jax.quantised import matrix, quantise
 
 
 def noise():
@@ -103,3 +105,39 @@ def model_traffic(name):
     """Bytes over the model."""
     network, evaluation = Network(2, 128, 512, 512), evaluation_of(1, 2, 4)
     return sent_by(network, OPTIMIZERS[name], evaluation, "sent", "absorb", "forward")
+
+
+def packed_traffic():
+    """Bytes of a step that trains the scales of divided matrices, beside passes with floats."""
+    network = Network(width=64, hidden=128, words=256)
+    evaluation = evaluation_of(2, 1, 4)
+    own = sent_by(network, OPTIMIZERS["loren rank 1"], evaluation, "forward")
+    matrix.AT_ONCE = 1 << 11  # as large ones: several parts of every matrix
+    packed = {
+        "word": quantise(np.ones((256, 64)), "int4", kernel=False),
+        "up": quantise(np.ones((2, 64, 128)), "int4"),
+        "down": quantise(np.ones((2, 128, 64)), "int4"),
+    }
+    scales = {name: x.scales.astype(jnp.float32) for name, x in packed.items()}
+    specs = {"word": P("model"), "up": P(None, "model"), "down": P(None, None, "model")}
+
+    def loss(scales, packed, ids, target):
+        whole = {n: dataclasses.replace(x, scales=scales[n]) for n, x in packed.items()}
+
+        def layer(x, kernels):
+            return x + kernels["down"].product(jnp.tanh(kernels["up"].product(x))), None
+
+        x, word = whole["word"].look_up(ids), whole.pop("word")
+        x, _ = jax.lax.scan(layer, x, whole)
+        logits = word.product(x.mean(1))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, None], 1))
+
+    placed = dataclasses.replace(evaluation, weights=lambda path, shape: specs[path])
+    optimizer = OPTIMIZERS["loren rank 1"](evaluation=placed)
+    params = placed.place(scales)
+    state = placed.start(optimizer, params)
+    put = lambda name, x: jax.device_put(x, NamedSharding(evaluation.mesh, specs[name]))
+    packed = {n: jax.tree.map(functools.partial(put, n), x) for n, x in packed.items()}
+    batch = (packed, *placed.place_batch(network.batch()))
+    step = loren_jax.train_step(loss, optimizer)
+    return own | {"sent": sent(step.lower(params, state, *batch).compile())}

@@ -7,6 +7,7 @@ from models.tiny_checkpoints import DECODERS, shapes_of
 
 from loren_jax.models import FAMILIES, tensor_parallel
 
+RUNS = ("trained", "reading", "packed")
 SPLIT = {
     "llama": {
         "word": 0, "query": 2, "key": 2, "value": 2, "output": 1, "gate": 2, "up": 2, "down": 1
@@ -45,10 +46,22 @@ def test_what_cannot_be_divided_is_whole():
 @pytest.mark.xdist_group("eight devices")
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_each_part_of_a_checkpoint_is_read_once(kind):
-    own = found("trained", "reading")["reading"][kind]
+    own = found(*RUNS)["reading"][kind]
     assert own["equal"]
     assert own["spec"] == "P(None, None, 'model')"
     assert own["part"] == [2, 32, 6]
     # Two layers, four parts each, though two groups of devices want them; a norm is read whole.
     assert own["down"] == [0.25] * 8
     assert own["norm"] == [1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("eight devices")
+def test_packed_matrices_are_divided_by_rows_and_by_whole_blocks():
+    own = found(*RUNS)["packed"]
+    assert own["up"] == {"codes": [2, 32, 16], "scales": [2, 32, 1]}  # half of 64 outputs
+    assert own["down"] == {"codes": [2, 32, 16], "scales": [2, 32, 1]}  # one block of two
+    assert own["output"] == {"codes": [2, 32, 16], "scales": [2, 32, 1]}  # one block alone
+    # On a population, data and a model of two each, as on one device.
+    assert own["scales"] < 2e-5
+    assert own["adapters"] < 2e-5

@@ -10,7 +10,7 @@ from loren_jax.evaluation import sharded
 
 QUICK = ("steps", "noise", "traffic")
 # One process for all that is slow: each takes its time to start.
-SLOW = ("more_traffic", "methods", "more_steps", "explicit")
+SLOW = ("more_traffic", "packed_traffic", "methods", "more_steps", "explicit")
 K = 4
 # One worker, which runs the programs once.
 pytestmark = pytest.mark.xdist_group("eight devices")
@@ -61,6 +61,14 @@ def test_the_model_axis_sends_what_forward_passes_do(name, checks, check):
     passes = 5 if name == "hizoo" else 4
     assert own["sent"] <= passes * own["forward"] + 64 * K + 1024
     assert own["absorb"] == 0
+
+
+@pytest.mark.slow
+def test_no_code_of_a_divided_matrix_is_sent():
+    """Each group of devices evaluates two of the four directions."""
+    own = found(*SLOW)["packed_traffic"]
+    assert own["forward"] > 0
+    assert own["sent"] <= 2 * own["forward"] + 64 * K + 1024
 
 
 @pytest.mark.slow

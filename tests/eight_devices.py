@@ -13,6 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+RUNS = ("trained", "reading", "packed")
+"""Checks of whole runs and of files, of one process."""
+
 
 @functools.cache
 def found(*checks):

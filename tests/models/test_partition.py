@@ -1,13 +1,12 @@
 """Which axis of which parameter is sharded."""
 
 import pytest
-from eight_devices import found
+from eight_devices import RUNS, found
 from jax.sharding import PartitionSpec
 from models.tiny_checkpoints import DECODERS, shapes_of
 
 from loren_jax.models import FAMILIES, tensor_parallel
 
-RUNS = ("trained", "reading", "packed")
 SPLIT = {
     "llama": {
         "word": 0, "query": 2, "key": 2, "value": 2, "output": 1, "gate": 2, "up": 2, "down": 1
@@ -62,6 +61,3 @@ def test_packed_matrices_are_divided_by_rows_and_by_whole_blocks():
     assert own["up"] == {"codes": [2, 32, 16], "scales": [2, 32, 1]}  # half of 64 outputs
     assert own["down"] == {"codes": [2, 32, 16], "scales": [2, 32, 1]}  # one block of two
     assert own["output"] == {"codes": [2, 32, 16], "scales": [2, 32, 1]}  # one block alone
-    # On a population, data and a model of two each, as on one device.
-    assert own["scales"] < 2e-5
-    assert own["adapters"] < 2e-5

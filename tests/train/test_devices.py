@@ -1,6 +1,7 @@
 """What a user says of processes and devices."""
 
 import pytest
+from eight_devices import RUNS, found
 
 from loren_jax.train.devices import Devices, DevicesConfig, mesh_sizes, require_devices
 
@@ -45,3 +46,14 @@ def test_who_joins():
     assert DevicesConfig(distributed=True).joins
     assert DevicesConfig(distributed=True, num_processes=2).joins
     assert DevicesConfig(coordinator="a:1", process_id=1, num_processes=2).joins
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("eight devices")
+def test_a_run_on_a_mesh_is_that_of_one_device():
+    """Adapters beside sharded weights; scales of divided matrices, and adapters beside those."""
+    own = found(*RUNS)
+    assert own["trained"]["losses"] < 2e-5
+    assert own["trained"]["same scores"]
+    assert own["packed"]["scales"] < 2e-5
+    assert own["packed"]["adapters"] < 2e-5

@@ -43,6 +43,8 @@ def choose_text_columns(
 ) -> tuple[str, ...]:
     """Return the text columns: those asked for, else the first usual ones, else the only one left.
 
+    Of two columns without a usual name, the one whose values do not repeat is taken.
+
     >>> choose_text_columns(Table("a.tsv", "line", ("question", "sentence", "label"), {}), None)
     ('question', 'sentence')
     """
@@ -52,6 +54,8 @@ def choose_text_columns(
             if set(usual) <= set(spelled):
                 return tuple(spelled[name] for name in usual)
         left = [c for c in table.columns if c != label_column and _holds_texts(table, c)]
+        if len(table.columns) == len(left) == 2:  # one of them as `choose_label_column` would
+            left = [c for c in left if not _repeats(table, c)]
         if len(left) == 1:
             return (left[0],)
         raise ValueError(

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from loren_jax.tasks import draw, load_examples, load_splits
+from loren_jax.tasks.columns import choose_text_columns
+from loren_jax.tasks.sources import read_source
 
 GOOD = "text,label\ngood film,1\nbad film,0\n"
 
@@ -81,11 +83,14 @@ def test_what_is_no_task_is_refused(tmp_path, text, message):
 @pytest.mark.parametrize("header", ["words,mark", "text,opinion"])
 def test_of_two_columns_the_one_that_repeats_is_the_label(tmp_path, capsys, header):
     rows = "".join(f"film {n},{'bad' if n % 3 else 'good'}\n" for n in range(20))
-    examples = load_examples(write(tmp_path, f"{header}\n{rows}"))
+    path = write(tmp_path, f"{header}\n{rows}")
+    examples = load_examples(path)
     assert examples.texts[1] == ("film 1",)
     assert examples.label_names == ("bad", "good")
-    label = header.split(",")[1]
+    text, label = header.split(",")
     assert f"{label!r} is taken for the label" in capsys.readouterr().err
+    # `predict` on the same file, which looks for no label
+    assert choose_text_columns(read_source(path, "train"), None) == (text,)
 
 
 @pytest.mark.parametrize(

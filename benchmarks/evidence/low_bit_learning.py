@@ -47,16 +47,16 @@ WAYS: dict[str, dict[str, Any]] = {
 """What of a configuration makes each; `quantise` is the task's."""
 RATES = {
     "prompt": {
-        "float32": (1e-6, 3e-6, 1e-5, 3e-5),
+        "float32": (1e-6, 3e-6, 1e-5, 3e-5, 1e-4),
         "4 bits, adapters": (1e-4, 1e-3, 1e-2),
-        "4 bits, scales": (3e-8, 1e-7, 3e-7),
+        "4 bits, scales": (3e-8, 1e-7, 3e-7, 1e-6),
         "adapters": (1e-4, 1e-3, 1e-2),
     },
     "style": {
         "float32": (3e-5, 1e-4, 3e-4),
-        "4 bits, adapters": (3e-3, 1e-2),
-        "4 bits, scales": (1e-5, 1e-4),
-        "adapters": (3e-3, 1e-2),
+        "4 bits, adapters": (3e-4, 1e-3, 3e-3),
+        "4 bits, scales": (3e-6, 1e-5, 3e-5, 1e-4),
+        "adapters": (3e-4, 1e-3, 3e-3),
     },
 }
 SCALES = {

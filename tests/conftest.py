@@ -1,7 +1,10 @@
 """Strict JAX and no network, before anything imports JAX."""
 
+import gc
 import os
+import resource
 from importlib import util
+from pathlib import Path
 
 import jaxlib.version
 
@@ -28,6 +31,10 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Where in the source each operation stands is written into every program, and read by no test.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+# Traces are many objects that live long: Python would look through all of them again and again.
+gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_itemcollected(item):
@@ -52,11 +59,24 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _programs_of_one_module():
-    """JAX keeps all that it has traced and compiled: gigabytes, through which Python looks again
-    and again for what to free. A module has few programs in common with the next."""
+def _room_for_programs():
+    """JAX keeps all that it has traced and compiled: gigabytes in the end. While there is room,
+    what modules have in common is not compiled again, and no search for garbage looks at it."""
     yield
-    jax.clear_caches()
+    if _resident_bytes() > 2 << 30:
+        jax.clear_caches()
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
+
+
+def _resident_bytes():
+    """Of this process, where the system says it; else the most that it has been."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return pages * resource.getpagesize()
 
 
 @pytest.fixture

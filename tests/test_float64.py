@@ -40,9 +40,13 @@ def far_loss(p):
 
 
 def both(optimizer, params, loss):
-    state = optimizer.init(params)
-    step = jax.jit(lambda s: optimizer.update(None, s, params, value_fn=loss, full_value_fn=loss))
-    return state, *step(state)
+    @jax.jit
+    def first_step():
+        state = optimizer.init(params)
+        sources = {"value_fn": loss, "full_value_fn": loss}
+        return state, *optimizer.update(None, state, params, **sources)
+
+    return first_step()
 
 
 @pytest.mark.sampled

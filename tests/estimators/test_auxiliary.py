@@ -41,12 +41,9 @@ def build(name, **knobs):
 
 
 def update(optimizer, value_fn, **given):
-    step = jax.jit(
-        lambda s: optimizer.update(
-            None, s, PARAMS, value_fn=value_fn, full_value_fn=value_fn, **given
-        )
-    )
-    return step(optimizer.init(PARAMS))
+    sources = {"value_fn": value_fn, "full_value_fn": value_fn}
+    first_step = lambda: optimizer.update(None, optimizer.init(PARAMS), PARAMS, **sources, **given)
+    return jax.jit(first_step)()
 
 
 def assert_belong_to_the_losses(state):

@@ -43,8 +43,16 @@ def assert_as_on_copies(make, params, loss, rtol=2e-3):
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize(
+    ("make", "product"),
+    # Each product with each second method: what a method has of its own, three products show.
+    [
+        pytest.param(make, product, id=f"{name}-{way}")
+        for i, (name, make) in enumerate(METHODS.items())
+        for j, (way, product) in enumerate(PRODUCTS.items())
+        if (i + j) % 2 == 0
+    ],
+)
 def test_every_product_with_every_kind_of_direction(make, product):
     x = jnp.asarray(INTEGERS, jnp.int8)
     params = {"w": jax.random.normal(jax.random.key(0), (8, 6))}

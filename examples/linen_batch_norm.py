@@ -55,6 +55,6 @@ for rows in batches:
     state = step(state, rows)
 statistics = functional.state
 for rows in batches[:20]:
-    statistics = functional.refreshed(mean_loss, state.params, rows, state=statistics)
+    statistics = functional.refresh(mean_loss, state.params, rows, state=statistics)
 scores = module.apply({"params": state.params, **statistics}, x[-400:], train=False)
 print(f"accuracy {jnp.mean(jnp.argmax(scores, -1) == y[-400:]):.3f}")

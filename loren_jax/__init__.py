@@ -23,7 +23,7 @@ from loren_jax.estimators import estimate, with_aux
 from loren_jax.evaluation._axes import matrix_axes
 from loren_jax.frameworks import from_equinox, from_keras, from_linen, from_nnx
 from loren_jax.optimizers import *  # noqa: F403
-from loren_jax.pacing import automatic, endured
+from loren_jax.pacing import automatic, measure_walk
 from loren_jax.parts import trained
 from loren_jax.runs import fit
 from loren_jax.transforms import descend, observe, train_step
@@ -33,9 +33,9 @@ from loren_jax.version import installed as _installed
 __version__ = _installed("loren-jax")
 
 __all__ = [
-    "MatrixAxes", "automatic", "blockwise", "descend", "diagnostics", "directions", "endured",
-    "estimate", "evaluation", "fit", "frameworks", "from_equinox", "from_keras", "from_linen",
-    "from_nnx", "inputs", "journal", "lora", "losses", "matrix_axes", "observe", "optimizers",
+    "MatrixAxes", "automatic", "blockwise", "descend", "diagnostics", "directions", "estimate",
+    "evaluation", "fit", "frameworks", "from_equinox", "from_keras", "from_linen", "from_nnx",
+    "inputs", "journal", "lora", "losses", "matrix_axes", "measure_walk", "observe", "optimizers",
     "parts", "schemes", "train_step", "trained", "transforms", "with_aux",
 ]  # fmt: skip
 __all__ += optimizers.__all__

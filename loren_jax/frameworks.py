@@ -53,7 +53,7 @@ class Functional(NamedTuple):
         """
         return lambda params, *batch: function(self.merge(params), *batch)
 
-    def refreshed(
+    def refresh(
         self, function: Callable[..., Any], params: PyTree, *batch: PyTree, state: PyTree = None
     ) -> PyTree:
         """The state after one more forward pass, as for the statistics of a BatchNorm.

@@ -140,7 +140,7 @@ def adapt(
 
     No adapted weight is built where it is multiplied, looked up, transposed, cast, cut or run over
     by a scan; what else happens to one makes it dense, which is always right:
-    `loren_jax.diagnostics.materialised` on the function tells where.
+    `loren_jax.diagnostics.dense_leaves` on the function tells where.
 
     Args:
       function: `function(params, *args, **kwargs)`, any JAX code with any arrays as results.

@@ -21,7 +21,7 @@ RATES = frozenset({"learning_rate", "vector_learning_rate", "full_learning_rate"
 SHARE = 0.15
 """Of the first loss: what noise of the size of a whole run's walk adds to it."""
 FIRST, SEARCHED, MEASURED, MOST = 0.05, 3, 3, 8.0
-"""Of `endured`: the first noise, how often it is changed, then measured, and how much at most."""
+"""Of `measure_walk`: the first noise, how often it is changed and measured, how much at most."""
 SOME = 6
 """Directions of it in a batch."""
 FORGETTING = 0.05
@@ -52,8 +52,8 @@ class AutomaticState(NamedTuple):
     inner: PyTree
 
 
-class Endured(NamedTuple):
-    """What `endured` finds.
+class MeasuredWalk(NamedTuple):
+    """What `measure_walk` finds.
 
     Attributes:
       walk: noise that raises the loss by the share, in units of the parameters.
@@ -64,7 +64,7 @@ class Endured(NamedTuple):
     passes: int
 
 
-def endured(
+def measure_walk(
     loss: Callable[..., Any],
     params: PyTree,
     batches: Callable[[int], PyTree],
@@ -72,7 +72,7 @@ def endured(
     *,
     share: float = SHARE,
     **knobs: Any,
-) -> Endured:
+) -> MeasuredWalk:
     r"""How much noise the parameters bear, along the directions of a method: `automatic`'s `walk`.
 
     .. math:: s: \quad \tfrac{1}{2} E\big[ f(x + s u) + f(x - s u) \big] - f(x) = \gamma f(x)
@@ -97,7 +97,7 @@ def endured(
 
     >>> import loren_jax
     >>> loss = lambda x, batch: 1.0 + 0.5 * jnp.mean(x**2)
-    >>> found = endured(loss, jnp.zeros(4000), lambda step: (), loren_jax.mezo, share=0.5)
+    >>> found = measure_walk(loss, jnp.zeros(4000), lambda step: (), loren_jax.mezo, share=0.5)
     >>> round(found.walk, 1), found.passes
     (1.0, 78)
     """
@@ -131,11 +131,11 @@ def endured(
         else:
             found.append(above / centre)
     walk = scale * _factor(sum(found) / len(found), share)
-    return Endured(walk, search_passes(own.first.scheme))
+    return MeasuredWalk(walk, search_passes(own.first.scheme))
 
 
 def search_passes(scheme: Scheme) -> int:
-    """Forward passes that `endured` takes with a method of this scheme.
+    """Forward passes that `measure_walk` takes with a method of this scheme.
 
     >>> import loren_jax
     >>> search_passes(loren_jax.mezo(0.1).scheme)
@@ -182,8 +182,8 @@ def automatic(
     Args:
       factory: a method of this library, such as `loren_jax.mezo`, or one of the same arguments.
       steps: T, those of the whole run; behind them nothing moves any more.
-      walk: `omega > 0`, in units of the parameters: how much noise they bear, as `endured` says;
-        of `input_subspace` that is too little, several times it is better.
+      walk: `omega > 0`, in units of the parameters: how much noise they bear, as `measure_walk`
+        says; of `input_subspace` that is too little, several times it is better.
       **knobs: the factory's other arguments.
 
     Returns:

@@ -2,10 +2,10 @@
 
 A zeroth-order step is *directions* x *scheme* x *evaluation*, followed by an ordinary Optax chain:
 
-* `Directions` say what is perturbed and how: the distribution, and what it learns.
-* a `Scheme` says at which multiples of a direction the loss is queried, and how the losses become
+* A `Distribution` says what is perturbed and how, and what it learns from the losses.
+* A `Scheme` says at which multiples of a direction the loss is queried, and how the losses become
   one coefficient per direction.
-* an `Evaluation` says how one query runs on the hardware. It never changes the result.
+* An `Evaluation` says how one query runs on the hardware. It never changes the result.
 
 `loren_jax.estimators.estimate` puts the three together as an Optax transformation. Every method of
 the library is a point of this design; see `loren_jax.optimizers`.
@@ -189,7 +189,7 @@ class AbsorbFn(Protocol):
         ...
 
 
-class Directions(NamedTuple):
+class Distribution(NamedTuple):
     """A distribution of perturbations for a pytree of parameters, and what it learns. Pure.
 
     Attributes:

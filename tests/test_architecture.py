@@ -130,7 +130,7 @@ def test_everything_that_the_pages_name_is_there_after_the_import():
     # What only the commands need is imported by its own name.
     own = ("checkpoints", "models", "objectives", "reports", "runs", "tasks", "train", "types")
     named = [n for n in named if n.split(".")[1] not in own]
-    assert {"loren_jax.diagnostics.VitalSigns", "loren_jax.diagnostics.materialised"} <= set(named)
+    assert {"loren_jax.diagnostics.VitalSigns", "loren_jax.diagnostics.dense_leaves"} <= set(named)
     code = f"import loren_jax; print([eval(name) and None for name in {named!r}])"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -133,8 +133,8 @@ def test_statistics_are_held_fixed_until_they_are_asked_for(make):
     first = jax.tree.map(np.asarray, functional.state)
     loss = functional.loss(lambda model, x: jnp.mean(call(model, x)))
     equal(loss(functional.params, X), loss(functional.params, X))
-    once = functional.refreshed(call, functional.params, X)
-    twice = functional.refreshed(call, functional.params, X, state=once)
+    once = functional.refresh(call, functional.params, X)
+    twice = functional.refresh(call, functional.params, X, state=once)
     equal(functional.state, first)
     leaf = lambda tree: next(
         np.asarray(x)

@@ -56,7 +56,7 @@ def test_who_does_not_copy_is_told_so(pasted, monkeypatch):
         lambda: journal.replay(base, "run.journal"),
         lambda: journal.header(base, (6, 1)),
         lambda: journal.Session(base, optimizer),
-        lambda: journal.Session.resumed(base, "run.journal"),
+        lambda: journal.Session.resume(base, "run.journal"),
     ):
         with pytest.raises(ValueError, match=message):
             use()

@@ -273,7 +273,7 @@ def test_losses_of_perturbed_adapters(rank, monkeypatch):
     expected = run(materialised, plain)
     np.testing.assert_allclose(run(perturbed, adapted), expected, rtol=1e-5)
     assert abs(expected - jax.jit(plain)(adapters)) > 1e-3
-    assert not diagnostics.materialised(adapted, adapters, directions)
+    assert not diagnostics.dense_leaves(adapted, adapters, directions)
 
 
 def test_the_memory_of_a_step_is_that_of_a_forward_pass():

@@ -148,7 +148,7 @@ def test_momentum_is_not_a_larger_step():
 def test_the_noise_that_is_found_raises_the_loss_by_the_share(name):
     """Of a quadratic the noise is known: d / 2 s^2 is the share of 1."""
     value = lambda x, batch: 1.0 + 0.5 * jnp.sum(x**2) / x.size
-    found = loren_jax.endured(
+    found = loren_jax.measure_walk(
         value, jnp.zeros((40, 50)), lambda step: (), METHODS[name].factory, share=0.5
     )
     np.testing.assert_allclose(found.walk, 1.0, rtol=0.25)
@@ -156,7 +156,7 @@ def test_the_noise_that_is_found_raises_the_loss_by_the_share(name):
 
 def test_noise_that_overflows_the_loss_is_made_smaller():
     value = lambda x, batch: 1.0 + jnp.exp(jnp.sum((100 * x) ** 2))
-    found = loren_jax.endured(value, jnp.zeros(10), lambda step: (), loren_jax.mezo)
+    found = loren_jax.measure_walk(value, jnp.zeros(10), lambda step: (), loren_jax.mezo)
     assert 1e-4 < found.walk < 2e-2
 
 
@@ -167,7 +167,7 @@ def test_noise_that_overflows_the_loss_is_made_smaller():
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
         (
-            lambda: loren_jax.endured(lambda x, b: -1.0 + 0 * x[0], X, int, loren_jax.mezo),
+            lambda: loren_jax.measure_walk(lambda x, b: -1.0 + 0 * x[0], X, int, loren_jax.mezo),
             "the loss is -1 where the run begins",
         ),
     ],

@@ -11,14 +11,14 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions import RankOneState, rank_one
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.sampling import sample
-from loren_jax.types import Directions, MatrixAxes, PyTree
+from loren_jax.types import Distribution, MatrixAxes, PyTree
 
 
 def tiled(
     damping: Any = 0.1,
     covariance_learning_rate: Any = 1e-3,
     matrix_axes: AxesOf | None = None,
-) -> Directions:
+) -> Distribution:
     r"""Directions `N(0, I - b b^T / (rho + |b|^2))` with b the vector a, repeated for every row.
 
     .. math:: b = 1_m \otimes a, \qquad
@@ -34,7 +34,7 @@ def tiled(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `RankOneState`, started at `a ~ N(0, I)`.
+      A distribution with a `RankOneState`, started at `a ~ N(0, I)`.
 
     Raises:
       ValueError: `damping` not positive or `covariance_learning_rate` negative.
@@ -83,7 +83,7 @@ def tiled(
             learned.append(vector - covariance_learning_rate * _gather(view, score))
         return treedef.unflatten(estimate), RankOneState(treedef.unflatten(learned))
 
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    return Distribution(init, lambda state, params, key: state, draw, absorb)
 
 
 def _repeat(view: MatrixView, vector: Array) -> Array:

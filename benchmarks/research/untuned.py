@@ -1,4 +1,4 @@
-"""Steps of a planned length (`loren_jax.automatic`) over their walk, or at what `endured` finds.
+"""Steps of a planned length (`loren_jax.automatic`) over the walk given, or `measure_walk`'s.
 
 Settings, seeds and six passes a step are those of `queries_to_target.py`, `short` is the head with
 600 passes. Rows with the variant `watched` are of a rule that was dropped, see RESEARCH.md.
@@ -100,7 +100,7 @@ def found_walks(
         given = method.prepare(task) if method.prepare else {}
         made = CONTESTANTS[name, rank]
         batch = lambda number, task=task, seed=seed: task.batch(seed, number)
-        found = loren_jax.endured(
+        found = loren_jax.measure_walk(
             task.loss, task.params, batch, made[0], key=seed, **made[1], **given
         )
         walks.append(found.walk)
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="+", default=["mezo", "loren", "inputs", "zo_muon", "mezo_adam"]
     )
-    parser.add_argument("--walks", nargs="+", type=float, help="none: what `endured` finds")
+    parser.add_argument("--walks", nargs="+", type=float, help="none: what `measure_walk` finds")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--variant", default="")
     options = parser.parse_args()

@@ -82,7 +82,7 @@ class VitalSigns:
       sound: as a rule the learning rate is above what is stable. Uncorrected noise in the weights
       makes the gradient larger, and that the next step, so that the slopes often grow with it
       (`benchmarks/RESEARCH.md`).
-    * The held-out loss, where it is told (`evaluated`), is above that of the start.
+    * The held-out loss, where it is told (`check_evaluation`), is above that of the start.
     * The learning rate is so small that the whole run would not show it: `N` steps of plain descent
       lower the loss by about `N eta |g|^2`, where a slope's square is `|g|^2` on average.
 
@@ -96,7 +96,7 @@ class VitalSigns:
       steps: that the run will take; None if it is not known.
 
     >>> watch = VitalSigns(1e-3, window=2)
-    >>> [watch.seen([[0.5], [0.5]]) for _ in range(4)][3][0][:40]
+    >>> [watch.check_step([[0.5], [0.5]]) for _ in range(4)][3][0][:40]
     'all losses of a step were equal in the l'
     """
 
@@ -118,7 +118,7 @@ class VitalSigns:
         self._said: set[str] = set()
         self._evaluated: float | None = None
 
-    def seen(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
+    def check_step(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
         """The warnings after a step with `(K, S)` losses: sentences, each once in a run."""
         signs = signs_of(losses, self._scale)
         self._lost.append(signs.nonfinite / np.size(losses))
@@ -140,7 +140,7 @@ class VitalSigns:
         self._said |= set(new)
         return list(new.values())
 
-    def evaluated(self, loss: float) -> list[str]:
+    def check_evaluation(self, loss: float) -> list[str]:
         """The warnings after an evaluation, of its loss; the first is that of the start.
 
         Held-out examples are many, so that a rise by a half is none of chance; where the training

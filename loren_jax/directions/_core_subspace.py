@@ -12,7 +12,7 @@ from loren_jax.directions import bases
 from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
-from loren_jax.types import Directions, PyTree
+from loren_jax.types import Distribution, PyTree
 
 
 class CoreSubspaceState(NamedTuple):
@@ -31,7 +31,7 @@ class CoreSubspaceState(NamedTuple):
 
 def core_subspace(
     rank: int = 24, every: int = 1000, matrix_axes: AxesOf | None = None
-) -> Directions:
+) -> Distribution:
     r"""Directions `U z V^T` with orthonormal U and V kept `every` steps and a fresh r x r core z.
 
     .. math:: y_k = \frac{\sqrt{m n}}{r} U z_k V^\top, \qquad z_k \sim N(0, I)
@@ -46,7 +46,7 @@ def core_subspace(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `CoreSubspaceState`: (m + n) r floats for an m x n matrix.
+      A distribution with a `CoreSubspaceState`: (m + n) r floats for an m x n matrix.
 
     Raises:
       ValueError: `rank` or `every` below 1.
@@ -91,7 +91,7 @@ def core_subspace(
         held = (directions, state.right, bases.targets(params, into))
         return jax.tree.map(apply, params, *held), state
 
-    return Directions(init, refresh, draw, absorb)
+    return Distribution(init, refresh, draw, absorb)
 
 
 def _lift(core: Array, left: Array, right: Array) -> tuple[Array, Array]:

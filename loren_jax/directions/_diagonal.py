@@ -16,7 +16,7 @@ from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import Dense, Seeded
 from loren_jax.directions.structured.direction import plus
 from loren_jax.directions.sums import leaf_by_leaf
-from loren_jax.types import Directions, PyTree, Scalar
+from loren_jax.types import Distribution, PyTree, Scalar
 
 SMOOTHING = 1e-8
 """Published, and too small for the diagonal ever to decay in float32; see `diagonal`."""
@@ -38,7 +38,7 @@ def diagonal(
     bounds: tuple[Scalar, Scalar] = (1e-3, 1e3),
     use_same_diagonal: bool = False,
     matrix_axes: AxesOf | None = None,
-) -> Directions:
+) -> Distribution:
     r"""Directions `N(0, D^-1)` with a diagonal `D` that follows the curvature.
 
     .. math::
@@ -67,7 +67,7 @@ def diagonal(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `DiagonalState`.
+      A distribution with a `DiagonalState`.
 
     Raises:
       ValueError: an argument out of range.
@@ -107,7 +107,7 @@ def diagonal(
         total, learned = leaf_by_leaf(one, params, into, directions, state.diagonal)
         return total, DiagonalState(learned)
 
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    return Distribution(init, lambda state, params, key: state, draw, absorb)
 
 
 def _scaled(standard: Seeded | Dense, d: Float[Array, "..."]) -> Seeded | Dense:

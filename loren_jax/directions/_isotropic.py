@@ -6,10 +6,10 @@ from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.sums import summed
-from loren_jax.types import Directions, RankOrSigns
+from loren_jax.types import Distribution, RankOrSigns
 
 
-def isotropic(rank: RankOrSigns = None, matrix_axes: AxesOf | None = None) -> Directions:
+def isotropic(rank: RankOrSigns = None, matrix_axes: AxesOf | None = None) -> Distribution:
     r"""Standard normal directions, or rank-r ones with the same covariance.
 
     .. math:: u \sim N(0, I), \qquad U = P Q^\top / \sqrt r
@@ -21,7 +21,7 @@ def isotropic(rank: RankOrSigns = None, matrix_axes: AxesOf | None = None) -> Di
       matrix_axes: `(path, shape) -> MatrixAxes` where the default of `view_of` is wrong.
 
     Returns:
-      Directions without state.
+      A distribution without state.
 
     Raises:
       ValueError: `rank` below 1.
@@ -43,4 +43,4 @@ def isotropic(rank: RankOrSigns = None, matrix_axes: AxesOf | None = None) -> Di
     def draw(state, params, key):
         return sample(key, params, rank=rank, matrix_axes=matrix_axes)
 
-    return Directions(init, lambda state, params, key: state, draw, summed)
+    return Distribution(init, lambda state, params, key: state, draw, summed)

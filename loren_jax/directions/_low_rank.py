@@ -12,7 +12,7 @@ from loren_jax.directions import bases
 from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
-from loren_jax.types import Directions, Leaf, PyTree, Scalar
+from loren_jax.types import Distribution, Leaf, PyTree, Scalar
 
 FactorScale: TypeAlias = Literal["unit", "rank", "sqrt_rank"]
 """What becomes of the scale of a product `U V^T`; see `low_rank`."""
@@ -39,7 +39,7 @@ def low_rank(
     factor_scale: FactorScale = "unit",
     momentum: Scalar | None = None,
     matrix_axes: AxesOf | None = None,
-) -> Directions:
+) -> Distribution:
     r"""Directions `U V^T` with standard normal factors: U fresh each query, V kept `every` steps.
 
     .. math:: y_k = U_k V^\top, \qquad \hat g = \Big( \sum_k c_k U_k \Big) V^\top
@@ -71,8 +71,8 @@ def low_rank(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `LowRankState`: n r floats for an m x n matrix, with momentum (m + n) r and
-      m for a vector of length m.
+      A distribution with a `LowRankState`: n r floats for an m x n matrix, with momentum (m + n) r
+      and m for a vector of length m.
 
     Raises:
       ValueError: an argument out of range.
@@ -135,7 +135,7 @@ def low_rank(
         held = (directions, state.right, bases.targets(params, into))
         return jax.tree.map(apply, sums, *held), state
 
-    return Directions(init, refresh, draw, absorb, linear=momentum is None)
+    return Distribution(init, refresh, draw, absorb, linear=momentum is None)
 
 
 def _into_row_space(leaf: Leaf, trace: Array, old: Array | None, new: Array | None) -> Array:

@@ -10,7 +10,7 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import AxesOf, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.sums import leaf_by_leaf
-from loren_jax.types import Directions, PyTree, Rank, Scalar
+from loren_jax.types import Distribution, PyTree, Rank, Scalar
 
 
 class RankOneState(NamedTuple):
@@ -29,7 +29,7 @@ def rank_one(
     covariance_learning_rate: Scalar = 1e-3,
     rank: Rank = None,
     matrix_axes: AxesOf | None = None,
-) -> Directions:
+) -> Distribution:
     r"""Directions whose fan-in vectors are `N(0, I - a a^T / (rho + |a|^2))`, with `a` learned.
 
     .. math::
@@ -48,7 +48,7 @@ def rank_one(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `RankOneState`, started at `a ~ N(0, I)`.
+      A distribution with a `RankOneState`, started at `a ~ N(0, I)`.
 
     Raises:
       ValueError: `damping` not positive, `covariance_learning_rate` negative or `rank` below 1.
@@ -88,4 +88,4 @@ def rank_one(
         total, learned = leaf_by_leaf(one, params, into, directions, state.covariance)
         return total, RankOneState(learned)
 
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    return Distribution(init, lambda state, params, key: state, draw, absorb)

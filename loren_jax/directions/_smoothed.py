@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from loren_jax import arguments, noise
 from loren_jax.directions.structured import Scaled
-from loren_jax.types import Directions, Scalar
+from loren_jax.types import Distribution, Scalar
 
 Kernel: TypeAlias = Literal["linear", "cubic", "quintic"]
 
@@ -23,11 +23,11 @@ the quintic `E[s^5 K] = 0` too."""
 
 
 def smoothed(
-    directions: Directions,
+    directions: Distribution,
     half_width: Scalar = 0.5,
     kernel: Kernel = "cubic",
     constant: Scalar = 1.0,
-) -> Directions:
+) -> Distribution:
     r"""Queries at `r u` instead of `u` and estimates with `K(r) u`, a random radius `r` each query.
 
     .. math::
@@ -64,7 +64,7 @@ def smoothed(
       constant: `C > 0`, a factor of the whole estimate.
 
     Returns:
-      Directions with the state of `directions`, for a scheme with pairs of opposite points.
+      A distribution with the state of `directions`, for a scheme with pairs of opposite points.
 
     Raises:
       ValueError: an argument out of range.

@@ -14,7 +14,7 @@ from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import LowRank
 from loren_jax.directions.sums import summed
-from loren_jax.types import Directions, PyTree, Rank
+from loren_jax.types import Distribution, PyTree, Rank
 
 
 class SpannedState(NamedTuple):
@@ -30,7 +30,7 @@ class SpannedState(NamedTuple):
 
 def spanned(
     factors: Mapping[str, Any], rank: Rank = None, matrix_axes: AxesOf | None = None
-) -> Directions:
+) -> Distribution:
     r"""Directions whose fan-in vectors are `N(0, A A^T)`, for a given `A` of q columns.
 
     .. math:: Y = Z A^\top, \quad Z \in R^{m \times q} \text{ standard normal}
@@ -49,7 +49,7 @@ def spanned(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `SpannedState`: n q floats for an m x n matrix.
+      A distribution with a `SpannedState`: n q floats for an m x n matrix.
 
     Raises:
       ValueError: `rank` below 1; on `init`, factors of the wrong shape, or of no leaf at all.
@@ -95,7 +95,7 @@ def spanned(
             for (path, leaf), factor, drawn in rows
         )
 
-    return Directions(init, lambda state, params, key: state, draw, summed)
+    return Distribution(init, lambda state, params, key: state, draw, summed)
 
 
 def _along(key: Key[Array, ""], path: noise.KeyPath, view: MatrixView, factor: Array) -> LowRank:

@@ -13,7 +13,7 @@ from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.orthogonal import newton_schulz
 from loren_jax.directions.structured import Dense, LowRank
-from loren_jax.types import Directions, PyTree
+from loren_jax.types import Distribution, PyTree
 
 
 class SubspaceState(NamedTuple):
@@ -29,7 +29,7 @@ class SubspaceState(NamedTuple):
     left: PyTree
 
 
-def subspace(rank: int = 64, every: int = 100, matrix_axes: AxesOf | None = None) -> Directions:
+def subspace(rank: int = 64, every: int = 100, matrix_axes: AxesOf | None = None) -> Distribution:
     r"""Directions `P Psi` with an orthonormal P kept `every` steps and a standard normal Psi.
 
     .. math::
@@ -49,7 +49,7 @@ def subspace(rank: int = 64, every: int = 100, matrix_axes: AxesOf | None = None
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `SubspaceState`: m r floats for an m x n matrix.
+      A distribution with a `SubspaceState`: m r floats for an m x n matrix.
 
     Raises:
       ValueError: `rank` or `every` below 1.
@@ -92,4 +92,4 @@ def subspace(rank: int = 64, every: int = 100, matrix_axes: AxesOf | None = None
         held = (directions, state.left, bases.targets(params, into))
         return jax.tree.map(apply, params, *held), state
 
-    return Directions(init, refresh, draw, absorb, linear=False)
+    return Distribution(init, refresh, draw, absorb, linear=False)

@@ -11,7 +11,7 @@ from loren_jax.directions import bases
 from loren_jax.directions.apart import apart, over_queries
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.structured import Dense, LowRank
-from loren_jax.types import Directions, PyTree, Scalar
+from loren_jax.types import Distribution, PyTree, Scalar
 
 
 class TemporalState(NamedTuple):
@@ -31,7 +31,7 @@ class TemporalState(NamedTuple):
 
 def temporal(
     rank: int = 32, momentum: Scalar | None = None, matrix_axes: AxesOf | None = None
-) -> Directions:
+) -> Distribution:
     r"""Directions `U diag(tau) V^T` with U and V drawn once and r standard normal weights a query.
 
     .. math:: y_k = \sum_{s=1}^{r} \tau_{k s} u_s v_s^\top, \qquad \tau_k \sim N(0, I_r)
@@ -50,8 +50,8 @@ def temporal(
       matrix_axes: `(path, shape) -> MatrixAxes` where the default is wrong for a leaf.
 
     Returns:
-      Directions with a `TemporalState`: (m + n) r floats for an m x n matrix, with momentum r more
-      and m for a vector of length m.
+      A distribution with a `TemporalState`: (m + n) r floats for an m x n matrix, with momentum r
+      more and m for a vector of length m.
 
     Raises:
       ValueError: `rank` below 1 or `momentum` outside [0, 1).
@@ -112,7 +112,7 @@ def temporal(
         return jax.tree.map(apply, steps, *held), state
 
     keep = lambda state, params, key: state
-    return Directions(init, keep, draw, absorb, linear=momentum is None)
+    return Distribution(init, keep, draw, absorb, linear=momentum is None)
 
 
 def _weights(factor: Array, basis: Array) -> Array:

@@ -16,7 +16,7 @@ def summed(
     coefficients: tuple[Any, Any],
     into: PyTree | None = None,
 ) -> tuple[PyTree, PyTree]:
-    """`absorb` of `Directions` that learn nothing: `sum_k c_k u_k`, where the `c_k` are slopes."""
+    """`absorb` of a `Distribution` that learns nothing: `sum_k c_k u_k`, with slopes `c_k`."""
     one = lambda direction, target: direction.combine(*coefficients, None, target)
     return leaf_by_leaf(one, params, into, directions)[0], state
 

@@ -35,7 +35,7 @@ from loren_jax.precision import loss_dtype
 from loren_jax.transformation import Update, ZerothOrder
 from loren_jax.types import (
     Coefficients,
-    Directions,
+    Distribution,
     EstimateState,
     Evaluation,
     PyTree,
@@ -47,7 +47,7 @@ from loren_jax.updates import cast_like
 
 
 def estimate(
-    directions: Directions,
+    directions: Distribution,
     scheme: Scheme,
     num_directions: int,
     perturbation_scale: ScalarOrSchedule = 1e-3,
@@ -148,7 +148,7 @@ def estimate(
 class _Estimate:
     """The arguments of `estimate`, and what it does with them."""
 
-    directions: Directions
+    directions: Distribution
     scheme: Scheme
     num_directions: int
     perturbation_scale: Any

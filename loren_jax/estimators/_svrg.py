@@ -20,7 +20,7 @@ from loren_jax.precision import wide
 from loren_jax.transformation import Update, ZerothOrder, form
 from loren_jax.types import (
     Coefficients,
-    Directions,
+    Distribution,
     EstimateState,
     Evaluation,
     PyTree,
@@ -56,7 +56,7 @@ class SvrgState(NamedTuple):
 
 
 def svrg(
-    directions: Directions,
+    directions: Distribution,
     scheme: Scheme,
     every: int,
     num_directions: int,

@@ -20,12 +20,12 @@ The format of the file is described in `records`.
 """
 
 from loren_jax.journal import factors
-from loren_jax.journal._header import axes_of, described, differences, header, require_same
+from loren_jax.journal._header import axes_of, describe, differences, header, require_same
 from loren_jax.journal._replay import TOLERANCE, Replayed, replay
 from loren_jax.journal.method import Method, allow
 from loren_jax.journal.records import Journal, JournalError, read
 from loren_jax.journal.session import Session
-from loren_jax.journal.writer import JournalWriter, continued, create
+from loren_jax.journal.writer import JournalWriter, create, reopen
 
 __all__ = [
     "TOLERANCE",
@@ -37,13 +37,13 @@ __all__ = [
     "Session",
     "allow",
     "axes_of",
-    "continued",
     "create",
-    "described",
+    "describe",
     "differences",
     "factors",
     "header",
     "read",
+    "reopen",
     "replay",
     "require_same",
 ]  # fmt: skip

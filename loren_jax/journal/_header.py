@@ -54,7 +54,7 @@ def header(
         **({} if loss_dtype() == np.float32 else {"losses_dtype": loss_dtype().name}),
         **GENERATED_BY,
         "method": None if method is None else method.as_json(),
-        "params": described(params, read),
+        "params": describe(params, read),
         "written_with": written_with(mesh),
         "run": {} if run is None else dict(run),
     }
@@ -72,7 +72,7 @@ def axes_of(header: Mapping[str, Any]) -> Any:
     return (header["method"] or header["run"]).get("matrix_axes")
 
 
-def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Any]:
+def describe(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) -> dict[str, Any]:
     """The leaves of a tree, and a digest of their names and bits.
 
     Args:
@@ -97,7 +97,7 @@ def described(params: PyTree, read: Callable[[Any], np.ndarray] = np.asarray) ->
 
 
 def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
-    """Raises unless two trees are the same to the bit, by what is `described` of them.
+    """Raises unless two trees are the same to the bit, by what `describe` says of them.
 
     Args:
       found: of the tree at hand.

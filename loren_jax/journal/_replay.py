@@ -12,7 +12,7 @@ from loren_jax.evaluation._axes import UsedAxes
 from loren_jax.journal import factors
 from loren_jax.journal._header import (
     axes_of,
-    described,
+    describe,
     differences,
     require_replayable,
     require_same,
@@ -87,7 +87,7 @@ def replay(
     True
     """
     journal = required(journal, until)
-    require_same(described(params), journal.header["params"], "params")
+    require_same(describe(params), journal.header["params"], "params")
     optimizer = optimizer_of(journal, optimizer)
     absorb = compiled_absorb(optimizer)
     params, state = jax.tree.map(jnp.copy, params), jax.jit(optimizer.init)(params)
@@ -100,7 +100,7 @@ def required(journal: Journal | str | os.PathLike, until: int | None = None) -> 
     """The journal with its first steps alone, or with all; raises unless they are there."""
     journal = journal if isinstance(journal, Journal) else read(journal)
     if until is not None:
-        return journal.shortened(until)
+        return journal.shorten(until)
     if journal.damaged:
         raise JournalError(
             f"{journal.path} is damaged: {journal.leftover} bytes behind step {journal.steps} are "

@@ -84,7 +84,7 @@ class Journal(NamedTuple):
         """Where the last whole record ends, in bytes."""
         return self.start + self.steps * self.record_size
 
-    def shortened(self, steps: int) -> "Journal":
+    def shorten(self, steps: int) -> "Journal":
         """The journal as it was after so many steps; the other records count as left over.
 
         Raises:

@@ -24,7 +24,7 @@ class Session:
     """A run that is asked for perturbed parameters and told their losses.
 
     Nothing is called in between: the losses may come from another program, from a machine that
-    has only the journal so far (see `resumed`), from people, or a day later.
+    has only the journal so far (see `resume`), from people, or a day later.
 
     Args:
       params: the parameters to begin with; not changed.
@@ -76,7 +76,7 @@ class Session:
         self._ask, self._absorb = jax.jit(form(optimizer, "ask")), compiled_absorb(optimizer)
 
     @classmethod
-    def resumed(
+    def resume(
         cls,
         params: PyTree,
         journal: Journal | str | os.PathLike,

@@ -18,7 +18,7 @@ except ImportError:  # Windows: the check of the file's length remains
 
 
 class JournalWriter:
-    """An open journal; made by `create` or `continued`.
+    """An open journal; made by `create` or `reopen`.
 
     It holds a lock on the file, so that a second writer fails at once and cannot mix its records
     with these.
@@ -157,7 +157,7 @@ def create(
     return JournalWriter(read(path), fsync_every=fsync_every)
 
 
-def continued(
+def reopen(
     path: str | os.PathLike, *, steps: int | None = None, fsync_every: int = 1
 ) -> JournalWriter:
     """Opens a journal to append to it, behind its last whole record.
@@ -174,7 +174,7 @@ def continued(
       JournalError: the file cannot be read, has fewer records, or another process writes to it.
     """
     journal = read(path)
-    kept = journal if steps is None else journal.shortened(steps)
+    kept = journal if steps is None else journal.shorten(steps)
     return JournalWriter(kept, fsync_every=fsync_every)
 
 

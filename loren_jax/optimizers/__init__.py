@@ -24,7 +24,7 @@ method            directions                       scheme              after
 **How to add a method** is two files: its own, and this one.
 
 1. Directions: if none fits, a file in `loren_jax/directions/` with a function that returns
-   `Directions(init, refresh, draw, absorb)`. Compose a draw of the kinds in
+   `Distribution(init, refresh, draw, absorb)`. Compose a draw of the kinds in
    `directions.structured`, take all random numbers from `loren_jax.noise`, keep what is learned in
    a `NamedTuple` of arrays. Perturbed evaluation, masks, replay and sharding come with it.
 2. Scheme: if none fits, a function in `loren_jax/schemes.py` that returns

@@ -113,7 +113,7 @@ class Loop:
             counters.replayed_seconds += seconds
         self._clock = now
         self.record.stepped(counters, loss, losses)
-        for text in self.signs.seen(losses):
+        for text in self.signs.check_step(losses):
             self.record.warned(counters, text)
         # One loss that is not finite has no weight, and so has a step; many in a row are the end.
         counters.nonfinite_steps = 0 if finite.any() else counters.nonfinite_steps + 1
@@ -144,5 +144,5 @@ class Loop:
         if self.selection is not None:
             best = self.selection.consider(counters.step, params, scores)
         self.record.evaluated(counters, scores, best)
-        for text in self.signs.evaluated(scores["loss"]) if "loss" in scores else ():
+        for text in self.signs.check_evaluation(scores["loss"]) if "loss" in scores else ():
             self.record.warned(counters, text)

@@ -20,7 +20,7 @@ def origin(run: Plan, programs: Programs, state: PyTree) -> dict[str, Any]:
     if method is None:  # which would say itself what it is
         keys = lambda leaf: noise.words(leaf) if processes.is_key(leaf) else leaf
         inputs["optimizer's first state"] = jax.tree.map(keys, state)
-    digests = {n: journal.described(x, processes.whole)["digest"] for n, x in inputs.items()}
+    digests = {n: journal.describe(x, processes.whole)["digest"] for n, x in inputs.items()}
     own = {} if method is not None else {"optimizer": programs.absorb_digest}
     return journal.header(
         run.params,
@@ -28,7 +28,7 @@ def origin(run: Plan, programs: Programs, state: PyTree) -> dict[str, Any]:
         method=method,
         run={
             **run.facts,
-            "frozen": journal.described(run.frozen, processes.whole),
+            "frozen": journal.describe(run.frozen, processes.whole),
             "inputs": digests,
             "programs": own | {"loss": programs.loss_digest},
         },

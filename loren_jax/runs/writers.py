@@ -30,7 +30,7 @@ def writers_of(
     log = (
         _begun(run, header)
         if recorded is None
-        else journal.continued(path, fsync_every=run.fsync_every)
+        else journal.reopen(path, fsync_every=run.fsync_every)
     )
     opened.enter_context(log)
     listeners = Listeners(run.callbacks, None if recorded is None else run.directory)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from loren_jax import journal
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import RATES, endured
+from loren_jax.pacing import RATES, measure_walk
 from loren_jax.parts import masked
 from loren_jax.reports import files
 from loren_jax.types import PyTree
@@ -114,7 +114,7 @@ def walk_of(config: Any, objective: Any) -> float:
 
     # What is not trained goes with the batch: closed over, it would be a constant of the program.
     batches = lambda step: (objective.batch(step), objective.params, tuple(objective.frozen))
-    found = endured(loss, part.take(objective.params), batches, own, key=config.seed, **knobs)
+    found = measure_walk(loss, part.take(objective.params), batches, own, key=config.seed, **knobs)
     sys.stderr.write(
         f"schedule automatic: noise of {found.walk:.3g} a parameter is borne "
         f"({found.passes} forward passes)\n"

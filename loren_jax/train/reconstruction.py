@@ -89,7 +89,7 @@ def rebuild(path: Path, base: str | None = None) -> Rebuilt:
     trainable = trainable_model(config, model)
     for tree, described in ((trainable.frozen, run["frozen"]), (trainable.params, None)):
         wanted = recorded.header["params"] if described is None else described
-        journal.require_same(journal.described(tree), wanted, "the base model")
+        journal.require_same(journal.describe(tree), wanted, "the base model")
     return Rebuilt(trainable, origin, recorded)
 
 

@@ -176,7 +176,7 @@ def warn_of_built(built: Built, params: PyTree) -> None:
         f"each query builds {count / numbers:.0%} of the parameters, as the loss does to them what "
         f"cannot be done to a perturbation apart: {said}{more}. What to do about each: "
         "print([(leaf.path, leaf.advice) for leaf in "
-        "loren_jax.diagnostics.materialised(loss, params)]).",
+        "loren_jax.diagnostics.dense_leaves(loss, params)]).",
         stacklevel=3,
     )
 

@@ -41,7 +41,7 @@ def said(
     for number in range(steps):
         batch = np.random.default_rng([seed, number]).integers(0, 256, rows)
         params, state = step(params, state, batch)
-        found += [(number, text) for text in watch.seen(optax.tree.get(state, "losses"))]
+        found += [(number, text) for text in watch.check_step(optax.tree.get(state, "losses"))]
     return found
 
 
@@ -89,11 +89,11 @@ def test_a_perturbation_that_is_lost_is_said_once():
 
 def test_losses_within_rounding():
     watch, losses = VitalSigns(1e-6, window=2), np.float32(0.7) + np.float32([0, 6e-8, 0, 6e-8])
-    assert [watch.seen(losses) for _ in range(3)] == [[]] * 3
-    (text,) = watch.seen(losses)
+    assert [watch.check_step(losses) for _ in range(3)] == [[]] * 3
+    (text,) = watch.check_step(losses)
     assert "no more than a forward pass rounds" in text
     assert "now 1e-06" in text
-    assert watch.seen(losses) == []
+    assert watch.check_step(losses) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -102,14 +102,14 @@ def test_batches_that_differ_are_no_rise(seed):
     rng, watch = np.random.default_rng(seed), VitalSigns(1.0)
     for _ in range(1000):
         batch = rng.normal()
-        assert watch.seen(1 + 0.3 * batch + 0.01 * rng.normal(size=8)) == []
+        assert watch.check_step(1 + 0.3 * batch + 0.01 * rng.normal(size=8)) == []
 
 
 def test_an_easy_first_batch_is_no_rise():
     """As of SmolLM2 on SST-2, batches of eight: the first loss was a seventh of the others."""
     rng, watch = np.random.default_rng(0), VitalSigns(1e-3)
     means = [0.141, *np.exp(rng.normal(-0.1, 0.3, 200))]
-    assert [watch.seen(mean + 0.01 * rng.normal(size=6)) for mean in means] == [[]] * 201
+    assert [watch.check_step(mean + 0.01 * rng.normal(size=6)) for mean in means] == [[]] * 201
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_an_easy_first_batch_is_no_rise():
 )
 def test_a_held_out_loss_above_the_start_is_said_once(held_out, training, risen):
     watch = VitalSigns(1e-3)
-    assert watch.evaluated(held_out[0]) == []
+    assert watch.check_evaluation(held_out[0]) == []
     for number in range(20):
-        watch.seen(training + 0.01 * number * np.array([-1.0, 1.0]))
-    texts = [*watch.evaluated(held_out[1]), *watch.evaluated(held_out[1])]
+        watch.check_step(training + 0.01 * number * np.array([-1.0, 1.0]))
+    texts = [*watch.check_evaluation(held_out[1]), *watch.check_evaluation(held_out[1])]
     assert len(texts) == risen
     assert all("held-out loss has risen from 1.12 to 6.06" in text for text in texts)
 
@@ -134,7 +134,7 @@ def test_a_held_out_loss_above_the_start_is_said_once(held_out, training, risen)
 def test_slopes_that_grow_are_said():
     watch, texts = VitalSigns(1.0, window=5), []
     for number in range(30):
-        texts += watch.seen(1 + 0.1 * number + (1 + number) * np.array([-0.1, 0.1]))
+        texts += watch.check_step(1 + 0.1 * number + (1 + number) * np.array([-0.1, 0.1]))
     (text,) = texts
     assert "the slopes have grown" in text
 
@@ -145,7 +145,7 @@ def test_what_is_not_finite_is_left_out():
     assert signs.slope == 2.0
     assert signs.nonfinite == 2
     assert np.isnan(signs_of([[np.nan], [np.nan]], 0.5).mean)
-    assert VitalSigns(0.5, window=2).seen([[np.nan], [np.nan]]) == []
+    assert VitalSigns(0.5, window=2).check_step([[np.nan], [np.nan]]) == []
 
 
 def test_the_spread_is_over_directions_not_over_points():

@@ -11,13 +11,13 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from loren_jax import covariance, evaluation, noise, schemes
-from loren_jax.diagnostics import Materialised, materialised
+from loren_jax.diagnostics import DenseLeaf, dense_leaves
 from loren_jax.directions import Dense, Direction, MatrixView, isotropic, smoothed
 from loren_jax.directions.matrices import view_of
 from loren_jax.directions.sums import summed
 from loren_jax.estimators import estimate
 from loren_jax.evaluation._perturbed.function import evaluate
-from loren_jax.types import Directions
+from loren_jax.types import Distribution
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def loss(params):
 
 
 def drawn(make):
-    """Directions whose draw is `make(chequered)` for every leaf."""
+    """A distribution whose draw is `make(chequered)` for every leaf."""
 
     def draw(state, params, key):
         def one(path, leaf):
@@ -67,7 +67,7 @@ def drawn(make):
         return jax.tree_util.tree_map_with_path(one, params)
 
     keep = lambda state, params, key: state
-    return Directions(lambda params, key: optax.EmptyState(), keep, draw, summed)
+    return Distribution(lambda params, key: optax.EmptyState(), keep, draw, summed)
 
 
 CHEQUERED = drawn(lambda direction: direction)
@@ -186,12 +186,10 @@ def test_what_has_no_arrays_is_a_direction_too():
 
 
 def test_it_is_named_among_what_is_dense():
-    found = materialised(loss, PARAMS, CHEQUERED)
-    assert found == [
-        Materialised(name, "Chequered", 4 * PARAMS[name].size) for name in sorted(PARAMS)
-    ]
-    assert materialised(loss, PARAMS, smoothed(CHEQUERED)) == found
-    assert materialised(loss, PARAMS, isotropic(rank=1)) == []
+    found = dense_leaves(loss, PARAMS, CHEQUERED)
+    assert found == [DenseLeaf(name, "Chequered", 4 * PARAMS[name].size) for name in sorted(PARAMS)]
+    assert dense_leaves(loss, PARAMS, smoothed(CHEQUERED)) == found
+    assert dense_leaves(loss, PARAMS, isotropic(rank=1)) == []
 
 
 def test_a_kind_without_an_array_of_its_own_cannot_be_made():

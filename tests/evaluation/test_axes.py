@@ -159,7 +159,7 @@ def unnamed_program():
 def test_no_matrix_of_a_library_is_built(program):
     loss, params = program()
     law = directions.isotropic(1, loren_jax.matrix_axes(loss, params))
-    assert diagnostics.materialised(loss, params, law) == []
+    assert diagnostics.dense_leaves(loss, params, law) == []
     drawn = law.draw((), params, noise.run_key(0))
     scale = jnp.float32(0.05)
     lazy, copies = (

@@ -10,18 +10,18 @@ PARAMS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": {"c": jnp.ones
 
 
 def test_the_digest_depends_on_every_name_shape_dtype_and_bit():
-    base = journal.described(PARAMS)["digest"]
+    base = journal.describe(PARAMS)["digest"]
     others = [
         {**PARAMS, "a": PARAMS["a"] + np.float32(1e-6) * (np.arange(3) == 2)},
         {**PARAMS, "a": PARAMS["a"].reshape(3, 2)},
         {**PARAMS, "a": PARAMS["a"].view(np.int32)},
         {"A": PARAMS["a"], "b": PARAMS["b"]},
     ]
-    digests = {journal.described(other)["digest"] for other in others}
+    digests = {journal.describe(other)["digest"] for other in others}
     assert len(digests) == 4
     assert base not in digests
     again = {"b": PARAMS["b"], "a": jnp.asarray(PARAMS["a"])}
-    assert journal.described(again)["digest"] == base
+    assert journal.describe(again)["digest"] == base
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_the_digest_depends_on_every_name_shape_dtype_and_bit():
 )
 def test_another_model_is_refused_and_the_difference_named(other, message):
     with pytest.raises(journal.JournalError, match=message):
-        journal.require_same(journal.described(other), journal.described(PARAMS), "params")
+        journal.require_same(journal.describe(other), journal.describe(PARAMS), "params")
 
 
 def test_the_same_model_is_accepted():
-    journal.require_same(journal.described(PARAMS), journal.described(PARAMS), "params")
+    journal.require_same(journal.describe(PARAMS), journal.describe(PARAMS), "params")
 
 
 def test_what_decides_how_floats_are_rounded_is_compared():
@@ -74,6 +74,6 @@ def test_a_run_whose_numbers_were_drawn_otherwise_is_named_and_not_replayed(
     assert journal.differences(header) == [said]
     with journal.create(tmp_path / "j", header) as log:
         log.append(0, np.ones((1, 2), np.float32))
-    for again in (journal.replay, journal.Session.resumed):
+    for again in (journal.replay, journal.Session.resume):
         with pytest.raises(journal.JournalError, match=f"drawn otherwise than here .{said}"):
             again(start, tmp_path / "j")

@@ -115,10 +115,10 @@ def test_a_header_needs_the_shape_of_the_losses(tmp_path):
 
 
 def test_shortened(file, losses):
-    short = journal.read(file).shortened(1)
+    short = journal.read(file).shorten(1)
     assert (short.steps, short.leftover) == (1, 2 * record_size((2, 1)))
     with pytest.raises(journal.JournalError, match="3 whole steps, not 4"):
-        journal.read(file).shortened(4)
+        journal.read(file).shorten(4)
 
 
 def test_a_thousand_steps_of_six_losses_are_under_64_kilobytes(tmp_path, header):

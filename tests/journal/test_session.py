@@ -62,7 +62,7 @@ def test_another_process_answers_from_the_journal_alone(tmp_path):
         import numpy as np
         from loren_jax import journal
         base = dict(np.load(sys.argv[1] + "/base.npz"))
-        params = journal.Session.resumed(base, sys.argv[1] + "/j").query(0, 1)
+        params = journal.Session.resume(base, sys.argv[1] + "/j").query(0, 1)
         print(repr(float(np.square(params["w"]).sum())))
     """
     metric = lambda params: float(np.square(params["w"]).sum())

@@ -20,7 +20,7 @@ ROW = np.ones((2, 1), np.float32)
 def test_continued_drops_a_torn_record_and_goes_on(file, losses):
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    with journal.continued(file) as log:
+    with journal.reopen(file) as log:
         assert log.steps == 2
         log.append(2, losses[2])
     assert file.read_bytes() == whole
@@ -28,7 +28,7 @@ def test_continued_drops_a_torn_record_and_goes_on(file, losses):
 
 def test_continued_from_an_earlier_step(file, losses):
     whole = file.read_bytes()
-    with journal.continued(file, steps=1) as log:
+    with journal.reopen(file, steps=1) as log:
         log.append(1, losses[1])
         log.append(2, losses[2])
     assert file.read_bytes() == whole
@@ -36,13 +36,13 @@ def test_continued_from_an_earlier_step(file, losses):
 
 def test_a_second_writer_is_refused(file):
     refused = pytest.raises(journal.JournalError, match="another process writes")
-    with journal.continued(file), refused:
-        journal.continued(file)
-    journal.continued(file).close()
+    with journal.reopen(file), refused:
+        journal.reopen(file)
+    journal.reopen(file).close()
 
 
 def test_a_writer_that_takes_no_lock_is_noticed(file):
-    with journal.continued(file) as log:
+    with journal.reopen(file) as log:
         with open(file, "ab") as intruder:
             intruder.write(b"x" * record_size((2, 1)))
         with pytest.raises(journal.JournalError, match="another process has written"):
@@ -61,7 +61,7 @@ def test_no_journal_is_replaced(file, header):
     [(4, ROW, "next step is 3"), (3, ROW[0], r"shape \(1,\)"), (3, ROW.T, "the journal has")],
 )
 def test_records_that_do_not_fit(file, step, losses, message):
-    with journal.continued(file) as log, pytest.raises(ValueError, match=message):
+    with journal.reopen(file) as log, pytest.raises(ValueError, match=message):
         log.append(step, losses)
     assert journal.read(file).steps == 3
 

@@ -12,7 +12,7 @@ from models.decoder_cases import CASES, VARIANTS
 from models.tiny_checkpoints import DECODERS, TinyDecoder, decoder_batch
 
 from loren_jax import noise
-from loren_jax.diagnostics import materialised as made_dense
+from loren_jax.diagnostics import dense_leaves
 from loren_jax.directions import isotropic
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.models import apply_function, choice_function, span_loss
@@ -101,7 +101,7 @@ def test_no_weight_is_made_dense_by_perturbed_evaluation(family, case):
         applied.append(choice_function(config, [5, 2]))
     for apply in applied:
         loss = lambda params, apply=apply: apply(params, *decoder_batch()).sum()
-        assert made_dense(loss, params) == []
+        assert dense_leaves(loss, params) == []
 
 
 def test_choices_need_a_language_model():

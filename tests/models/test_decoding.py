@@ -57,7 +57,7 @@ def asked(family, evaluation, chunk_size, sampling=DRAWN):
 def test_no_weight_is_built_for_perturbed_answers(family, sampling):
     model = model_of(family)
     length = lambda params: jnp.mean(1.0 * answers_of(model.config, params, sampling).lengths)
-    assert diagnostics.materialised(length, model.params) == []
+    assert diagnostics.dense_leaves(length, model.params) == []
 
 
 @pytest.mark.sampled

@@ -25,7 +25,7 @@ from models.tiny_checkpoints import (
     torch_model,
 )
 
-from loren_jax.diagnostics import materialised
+from loren_jax.diagnostics import dense_leaves
 from loren_jax.models import (
     apply_function,
     bind,
@@ -203,7 +203,7 @@ def test_no_weight_is_made_dense_by_perturbed_evaluation(family, head):
         applied.append(choice_function(config, (7, 29)))
     for apply in applied:
         loss = lambda params, apply=apply: apply(params, *batch(family)).sum()
-        assert materialised(loss, params) == []
+        assert dense_leaves(loss, params) == []
 
 
 OUTPUT = {

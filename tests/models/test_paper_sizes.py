@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import loren_jax
-from loren_jax.diagnostics import materialised
+from loren_jax.diagnostics import dense_leaves
 from loren_jax.models import FAMILIES, apply_function, choice_function, span_loss
 from loren_jax.models.families import abstract_params
 
@@ -79,7 +79,7 @@ def losses(name):
 @pytest.mark.parametrize("name", ["GPT-2-XL", "OPT-2.7B", "Llama-3-8B"])
 def test_no_perturbed_weight_is_made_dense(name):
     for loss, params in losses(name):
-        assert materialised(loss, params) == []
+        assert dense_leaves(loss, params) == []
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from loren_jax.train import methods
 from loren_jax.train.options import options_of
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import chain, descend
-from loren_jax.types import Coefficients, Directions, Evaluation, Scheme
+from loren_jax.types import Coefficients, Distribution, Evaluation, Scheme
 
 
 class CountState(NamedTuple):
@@ -48,7 +48,7 @@ def signs():
         return treedef.unflatten(sums), CountState(state.summed + len(coefficients.slope))
 
     init = lambda params, key: CountState(jnp.zeros((), jnp.int32))
-    return Directions(init, lambda state, params, key: state, draw, absorb)
+    return Distribution(init, lambda state, params, key: state, draw, absorb)
 
 
 def backward():

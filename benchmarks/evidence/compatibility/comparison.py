@@ -67,7 +67,7 @@ def _compare(library: str, case: Case) -> Row:
         axes = loren_jax.matrix_axes(of_part, part)
         stage = "materialised"
         directions = loren_jax.directions.isotropic(1, axes)
-        built = diagnostics.materialised(of_part, part, directions)
+        built = diagnostics.dense_leaves(of_part, part, directions)
         dense = [(leaf.path, leaf.primitive, leaf.advice) for leaf in built]
     except Exception as error:  # whatever other people's code raises
         failed[stage] = said(error)

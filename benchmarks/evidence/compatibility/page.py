@@ -48,6 +48,6 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _advice(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """By operation, what `diagnostics.materialised` advises."""
+    """By operation, what `diagnostics.dense_leaves` advises."""
     told = {primitive: advice for row in rows for _, primitive, advice in row["dense"]}
     return [f"* `{primitive}`: {advice}" for primitive, advice in sorted(told.items())]

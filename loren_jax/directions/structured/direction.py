@@ -22,7 +22,7 @@ class Direction(ABC):
     A kind is a frozen dataclass with a field or property `view` and a method `to_dense`. All else
     has a default that works on dense arrays, one for each query: write it for speed and memory. A
     perturbed evaluation adds what it has no entry for (`enter` in
-    `loren_jax.evaluation._perturbed.leaves`) to the weight, and `diagnostics.materialised` says so.
+    `loren_jax.evaluation._perturbed.leaves`) to the weight, and `diagnostics.dense_leaves` says so.
 
     `view` is static, all other fields are children of the pytree. Those of their arrays that differ
     from query to query carry a leading axis of K queries when K are drawn. `to_dense` is for one

@@ -3,7 +3,7 @@
 The user's own, unmodified loss is traced to a jaxpr and interpreted with perturbed leaves in place
 of the weights. A low-rank direction is multiplied with the activation instead of added to the
 weight; the noise of a full Gaussian one is drawn where the weight is used, one matrix at a time.
-What has no rule makes its leaf dense, which is always right; `loren_jax.diagnostics.materialised`
+What has no rule makes its leaf dense, which is always right; `loren_jax.diagnostics.dense_leaves`
 tells where.
 
 * `leaves`: a weight and its perturbation, unsummed.

@@ -98,7 +98,7 @@ def test_libraries_of_networks(program, rank):
 def test_no_matrix_of_theirs_is_built(program):
     loss, params = program()
     directions = isotropic(1, attention_axes)
-    built = {row.path for row in diagnostics.materialised(loss, params, directions)}
+    built = {row.path for row in diagnostics.dense_leaves(loss, params, directions)}
     matrices = {
         "/".join(noise.path_names(path))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -120,7 +120,7 @@ LOW_RANK = {
 def test_directions_of_every_low_rank_method_keep_their_structure(directions):
     """In a whole network no matrix is built, and none of its directions is an array."""
     loss, params = nnx_program()
-    built = {row.path.split("/")[-1] for row in diagnostics.materialised(loss, params, directions)}
+    built = {row.path.split("/")[-1] for row in diagnostics.dense_leaves(loss, params, directions)}
     assert not built & {"kernel", "embedding"}
 
 

@@ -50,20 +50,20 @@ def test_experts_equal_those_of_perturbed_copies(rank, over):
 
 
 def test_no_expert_is_built():
-    assert diagnostics.materialised(experts, PARAMS) == []
+    assert diagnostics.dense_leaves(experts, PARAMS) == []
 
 
 def test_axes_that_mix_group_and_matrix_cost_the_stack():
     axes = lambda path, shape: MatrixAxes((0, 1), 2) if path == "up" else None
     law = directions.isotropic(1, axes)
-    assert [row.path for row in diagnostics.materialised(experts, PARAMS, law)] == ["up"]
+    assert [row.path for row in diagnostics.dense_leaves(experts, PARAMS, law)] == ["up"]
 
 
 def test_perturbed_rows_are_built_and_their_experts_are_not():
     params = {"x": X, "up": PARAMS["up"]}
     sizes = jnp.asarray([2, 3, 2])
     loss = lambda params: jnp.sum(jax.lax.ragged_dot(params["x"], params["up"], sizes))
-    built = {row.path for row in diagnostics.materialised(loss, params)}
+    built = {row.path for row in diagnostics.dense_leaves(loss, params)}
     assert built == {"x"}
 
 

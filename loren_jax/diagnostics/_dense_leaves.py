@@ -11,10 +11,10 @@ from loren_jax.directions import isotropic
 from loren_jax.evaluation._perturbed.interpreter import Interpreter
 from loren_jax.evaluation._perturbed.query import interpret
 from loren_jax.evaluation._perturbed.rules import RULES
-from loren_jax.types import Directions, PyTree, ValueFn
+from loren_jax.types import Distribution, PyTree, ValueFn
 
 
-class Materialised(NamedTuple):
+class DenseLeaf(NamedTuple):
     """A weight that a loss forces dense.
 
     Attributes:
@@ -75,9 +75,9 @@ _ADVICE = (
 )
 
 
-def materialised(
-    value_fn: ValueFn, params: PyTree, directions: Directions | None = None
-) -> list[Materialised]:
+def dense_leaves(
+    value_fn: ValueFn, params: PyTree, directions: Distribution | None = None
+) -> list[DenseLeaf]:
     """The weights that a loss forces dense under low-rank perturbations.
 
     A weight that is only multiplied with activations, gathered from, transposed, reshaped or sliced
@@ -95,15 +95,15 @@ def materialised(
     >>> params = {"kernel": jnp.ones((8, 8)), "gate": jnp.ones((8, 8))}
     >>> x = jnp.ones(8)
     >>> loss = lambda params: jnp.sum(x @ params["kernel"] @ jnp.tanh(params["gate"]))
-    >>> materialised(loss, params)
-    [Materialised(path='gate', primitive='tanh', bytes=256)]
+    >>> dense_leaves(loss, params)
+    [DenseLeaf(path='gate', primitive='tanh', bytes=256)]
     """
     directions = isotropic(rank=1) if directions is None else directions
-    found: dict[Materialised, None] = {}
+    found: dict[DenseLeaf, None] = {}
 
     def record(name: str, weight: Array, primitive: str) -> None:
         size = jnp.dtype(jnp.float32).itemsize * weight.size
-        found[Materialised(name, primitive, size)] = None
+        found[DenseLeaf(name, primitive, size)] = None
 
     closed = jax.make_jaxpr(value_fn)(params)
 

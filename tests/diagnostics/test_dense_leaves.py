@@ -8,7 +8,7 @@ from flax import nnx
 
 import loren_jax
 from loren_jax import directions
-from loren_jax.diagnostics import Materialised, materialised
+from loren_jax.diagnostics import DenseLeaf, dense_leaves
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(5, 16)), jnp.float32)
@@ -21,7 +21,7 @@ def test_reports_path_primitive_and_size_of_what_is_forced():
     loss = lambda p: jnp.sum(
         X @ p["block"]["kernel"] @ jnp.tanh(p["block"]["gate"].astype(jnp.float32))
     )
-    assert materialised(loss, params) == [Materialised("block/gate", "tanh", 16 * 12 * 4)]
+    assert dense_leaves(loss, params) == [DenseLeaf("block/gate", "tanh", 16 * 12 * 4)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_reports_path_primitive_and_size_of_what_is_forced():
     ],
 )
 def test_reports_nothing_for_products_and_rows(loss):
-    assert materialised(loss, {"embedding": KERNEL}) == []
+    assert dense_leaves(loss, {"embedding": KERNEL}) == []
 
 
 def test_a_stack_in_a_scan_costs_one_layer():
@@ -41,21 +41,21 @@ def test_a_stack_in_a_scan_costs_one_layer():
         return jnp.sum(jax.lax.scan(lambda h, w: (h @ jnp.sin(w), None), X, params["w"])[0])
 
     stack = jnp.stack([KERNEL, KERNEL, KERNEL])
-    assert materialised(loss, {"w": stack}) == [Materialised("w", "sin", KERNEL.nbytes)]
+    assert dense_leaves(loss, {"w": stack}) == [DenseLeaf("w", "sin", KERNEL.nbytes)]
 
 
 def test_reports_each_operation_once():
     loss = lambda p: jnp.sum(jnp.sin(p["w"]) + jnp.sin(p["w"]) + jnp.cos(p["w"]))
-    found = materialised(loss, {"w": KERNEL})
+    found = dense_leaves(loss, {"w": KERNEL})
     assert [leaf.primitive for leaf in found] == ["sin", "cos"]
 
 
 def test_shapes_are_enough_and_directions_decide():
     params = {"w": jax.ShapeDtypeStruct((4096, 4096), jnp.float32), "b": KERNEL}
     loss = lambda p: jnp.sum(jnp.sin(p["w"])) + jnp.sum(jnp.cos(p["b"]))
-    assert [leaf.path for leaf in materialised(loss, params)] == ["w", "b"]
-    assert materialised(lambda p: jnp.sum(jnp.ones(4096) @ p["w"]), params) == []
-    assert materialised(loss, params, directions.isotropic())[0].path == "w"
+    assert [leaf.path for leaf in dense_leaves(loss, params)] == ["w", "b"]
+    assert dense_leaves(lambda p: jnp.sum(jnp.ones(4096) @ p["w"]), params) == []
+    assert dense_leaves(loss, params, directions.isotropic())[0].path == "w"
 
 
 def test_a_flax_model_keeps_its_structure():
@@ -69,14 +69,14 @@ def test_a_flax_model_keeps_its_structure():
             return self.down(nnx.gelu(self.norm(self.up(x))))
 
     graph, state = nnx.split(Model(nnx.Rngs(0)))
-    assert materialised(lambda state: jnp.mean(nnx.merge(graph, state)(X) ** 2), state) == []
+    assert dense_leaves(lambda state: jnp.mean(nnx.merge(graph, state)(X) ** 2), state) == []
 
 
 def test_a_convolution_keeps_its_kernel():
     conv = nnx.Conv(8, 32, (3, 3), rngs=nnx.Rngs(0))
     graph, state = nnx.split(conv)
     image = jnp.ones((2, 6, 6, 8))
-    assert materialised(lambda state: jnp.mean(nnx.merge(graph, state)(image) ** 2), state) == []
+    assert dense_leaves(lambda state: jnp.mean(nnx.merge(graph, state)(image) ** 2), state) == []
 
 
 def halved(w):
@@ -96,7 +96,7 @@ def halved(w):
     ],
 )  # fmt: skip
 def test_each_comes_with_what_can_be_done(loss, shape, said):
-    found = materialised(loss, {"w": jnp.ones(shape)})
+    found = dense_leaves(loss, {"w": jnp.ones(shape)})
     assert found
     assert all(said in leaf.advice.lower() for leaf in found)
 
@@ -105,5 +105,5 @@ def test_the_advice_on_axes_is_worth_following():
     params = {"w": jnp.ones((16, 2, 8))}
     loss = lambda p: jnp.sum(jnp.einsum("bi,ihd->bhd", X, p["w"]))
     used = loren_jax.matrix_axes(loss, params)
-    assert materialised(loss, params)
-    assert materialised(loss, params, directions.isotropic(1, used)) == []
+    assert dense_leaves(loss, params)
+    assert dense_leaves(loss, params, directions.isotropic(1, used)) == []

@@ -22,10 +22,10 @@ FEW = 4096
 ANYHOW = jax.sharding.PartitionSpec.UNCONSTRAINED
 """For an axis that the compiler may shard as it likes."""
 
-_SHARDED_OVER: ContextVar[Mapping[str, int]] = ContextVar("sharded_over", default={})  # noqa: B039
+_SHARDED_OVER: ContextVar[Mapping[str, int]] = ContextVar("shard_over", default={})  # noqa: B039
 """Sizes of the mesh axes that one query's values may be sharded over; empty outside of a mesh.
 
-`sharded_over` sets it while `evaluation.sharded` traces a step. It is no argument, as the user's
+`shard_over` sets it while `evaluation.sharded` traces a step. It is no argument, as the user's
 own loss and all rules of the interpreter stand between who knows the mesh and who draws a block.
 Where it is not empty, no loop runs over an axis that may be sharded, as that would gather the
 axis; nothing waits for the first number of an array, which is on one device; and arrays are told
@@ -34,8 +34,8 @@ where they lie.
 
 
 @contextlib.contextmanager
-def sharded_over(axes: Mapping[str, int]) -> Iterator[None]:
-    """In which noise is drawn so that the compiler can divide it among devices; the same bits.
+def shard_over(axes: Mapping[str, int]) -> Iterator[None]:
+    """Draws noise so that the compiler can divide it among devices; the same bits.
 
     Args:
       axes: names and sizes of those axes of a mesh that one query's values may be sharded over.
@@ -124,7 +124,7 @@ def in_blocks(
     numbers, and compute it again for every entry of a weight that a factor is multiplied into.
     """
     size = rows.size * length
-    blocks = max(-(-size // generated_at_once()), 2 if size > FEW else 1)
+    blocks = max(-(-size // numbers_at_once()), 2 if size > FEW else 1)
     if blocks == 1:
         return draw(rows)
     height = -(-rows.size // blocks)
@@ -134,11 +134,11 @@ def in_blocks(
     return jax.lax.fori_loop(0, blocks, put, drawn).reshape(-1, length)[: rows.size]
 
 
-def generated_at_once() -> int:
-    """Numbers: 64 thousand on a CPU, 4 million on anything with a kernel to launch."""
+def numbers_at_once() -> int:
+    """64 thousand numbers on a CPU, 4 million on anything with a kernel to launch."""
     return 2**16 if jax.default_backend() == "cpu" else 2**22
 
 
 def block_numbers() -> int:
     """Numbers of a matrix that are held at once: enough for an efficient matrix product."""
-    return 4 * generated_at_once()
+    return 4 * numbers_at_once()

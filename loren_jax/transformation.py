@@ -208,8 +208,8 @@ def _there(name: str, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def overheard() -> "Iterator[list[Update]]":
-    """The updates of this library that are called within, by whatever other code."""
+def overhear() -> "Iterator[list[Update]]":
+    """Collects the updates of this library that are called within, by whatever other code."""
     called: list[Update] = []
     token = _CALLED.set(called)
     try:

@@ -23,13 +23,13 @@ def test_after_waits_but_changes_nothing():
 
 def test_keys_wait_where_values_may_be_sharded():
     words = noise.words(noise.run_key(0))
-    with scheduling.sharded_over({"model": 2, "data": 1}):
+    with scheduling.shard_over({"model": 2, "data": 1}):
         assert scheduling.parts(("model", "data")) == 2
         lowered = jax.jit(scheduling.after).lower(words, jnp.ones(3)).as_text()
         assert "optimization_barrier" in lowered
         assert float(scheduling.zero_after(jnp.ones(3))) == 0
     assert scheduling.parts(("model",)) == 1
-    with scheduling.sharded_over({"data": 1}):
+    with scheduling.shard_over({"data": 1}):
         assert not scheduling.may_be_sharded(), "an axis of one device divides nothing"
 
 
@@ -38,5 +38,5 @@ def test_blocks_change_no_number(shape, monkeypatch):
     key, numbers = noise.run_key(0), jnp.arange(shape[0])
     expected = noise.normal_rows(key, numbers, shape[1])
     assert expected.shape == shape
-    monkeypatch.setattr(scheduling, "generated_at_once", lambda: 1000)
+    monkeypatch.setattr(scheduling, "numbers_at_once", lambda: 1000)
     np.testing.assert_array_equal(noise.normal_rows(key, numbers, shape[1]), expected)

@@ -83,9 +83,9 @@ class MatrixView:
     @property
     def layer(self) -> "MatrixView":
         """The view of one matrix, its axes in the leaf's order."""
-        return self.arranged([i for i in range(len(self.shape)) if i not in self.stack_axes])
+        return self.arrange([i for i in range(len(self.shape)) if i not in self.stack_axes])
 
-    def arranged(self, order: Iterable[int]) -> "MatrixView":
+    def arrange(self, order: Iterable[int]) -> "MatrixView":
         """The view of a leaf that has these axes of this one, in this order."""
         number = {axis: i for i, axis in enumerate(order)}
         return MatrixView(

@@ -24,7 +24,7 @@ from loren_jax.estimators.update_arguments import (
     require_rows,
     require_spelling,
 )
-from loren_jax.evaluation._materialised import displaced
+from loren_jax.evaluation._materialised import displace
 from loren_jax.evaluation._perturbed import perturbed
 from loren_jax.evaluation._sharded.layout import layout_of
 from loren_jax.evaluation.queries import evaluate_queries
@@ -171,13 +171,13 @@ class _Estimate:
                 queried, aux = self.query(value_fn, has_aux, params, drawn, axes, scale)
                 # A replay gets them as numbers: no sum of the loss may be fused with what follows.
                 losses = apart(lambda: queried, queried)
-            losses, aux = layout.everywhere((of_shape(losses, self.shape), aux))
+            losses, aux = layout.replicate((of_shape(losses, self.shape), aux))
             slope, score = self.scheme.weigh(losses, scale)
             # What is learned is kept in float32.
             coefficients = Coefficients(slope * factor, score.astype(jnp.float32))
             absorb = self.directions.absorb
             total, learned = absorb(learned, described, drawn, coefficients, into)
-            total, learned = layout.placed(total), layout.learned(learned, params)
+            total, learned = layout.place_as_params(total), layout.place_learned(learned, params)
         return total, _next(state, learned, losses, aux)
 
     def query(self, value_fn, has_aux, params, drawn, axes, scale):
@@ -196,7 +196,7 @@ class _Estimate:
         layout = layout_of(self.evaluation)
         drawn, multiple = self.drawn(params, state, direction, point)
         with layout.context():
-            return layout.placed(displaced(params, drawn, multiple))
+            return layout.place_as_params(displace(params, drawn, multiple))
 
     def drawn(self, params, state, direction, point):
         """The directions of one query, and the multiple of them that is added."""
@@ -213,14 +213,14 @@ class _Estimate:
         Which of the directions' arrays have an axis K, the axes tell.
         """
         key = noise.fold(noise.from_words(state.key), state.count)
-        described = layout.described(params)
+        described = layout.describe(params)
         refresh = self.directions.refresh
         learned = refresh(state.directions, described, noise.fold_name(key, "refresh"))
-        learned = layout.learned(learned, params)
+        learned = layout.place_learned(learned, params)
         queries = noise.fold_all(key, (self.num_directions,))
         draw = lambda query: self.directions.draw(learned, described, query)
         drawn, axes = draw_queries(draw, queries)
-        return described, learned, layout.drawn(drawn, described, learned), axes
+        return described, learned, layout.place_directions(drawn, described, learned), axes
 
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array, aux: PyTree) -> EstimateState:

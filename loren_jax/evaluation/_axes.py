@@ -94,7 +94,7 @@ class _Track:
     leaf: int
     axes: tuple[frozenset[int], ...]
 
-    def moved(self, axes: Iterable[frozenset[int]]) -> "_Track":
+    def move(self, axes: Iterable[frozenset[int]]) -> "_Track":
         return _Track(self.leaf, tuple(axes))
 
     def of(self, places: Iterable[int]) -> frozenset[int]:
@@ -131,7 +131,7 @@ class _Walk:
         name, params = equation.primitive.name, equation.params
         if name == "scan":
             before, start, behind = scan_inputs(equation, values)
-            rows = [x and x.moved(x.axes[1:]) for x in behind]
+            rows = [x and x.move(x.axes[1:]) for x in behind]
             self.run(params["jaxpr"], [*before, *start, *rows])
             return []
         if name == "while":
@@ -157,7 +157,7 @@ class _Walk:
             return []
         if name == "gather" and values[0] is not None:
             return [self.look_up(equation, values[0])]
-        return [self.moved(equation, values)] * len(equation.outvars)
+        return [self.move(equation, values)] * len(equation.outvars)
 
     def use(
         self, value: _Track, kind: int, fan_in: frozenset[int], fan_out: frozenset[int]
@@ -177,32 +177,32 @@ class _Walk:
         rest = iter(kept)
         shape: Any = equation.outvars[0].aval
         places = range(len(shape.shape))
-        return value.moved(
+        return value.move(
             value.axes[next(rest)] if i in numbers.offset_dims else _NEW for i in places
         )
 
-    def moved(self, equation: core.JaxprEqn, values: _Values) -> _Track | None:
+    def move(self, equation: core.JaxprEqn, values: _Values) -> _Track | None:
         """Axes put elsewhere, or arithmetic that leaves them where they are."""
         value, name = next(x for x in values if x is not None), equation.primitive.name
         place, params = values.index(value), equation.params
         old: Any = equation.invars[place].aval
         new: Any = equation.outvars[0].aval
         if name == "transpose":
-            return value.moved(value.axes[i] for i in params["permutation"])
+            return value.move(value.axes[i] for i in params["permutation"])
         if name == "reshape":
             axes = [_NEW] * len(new.shape)
             for olds, news in groups_of(old.shape, new.shape):
                 for i in news:
                     axes[i] = value.of(olds)
-            return value.moved(axes)
+            return value.move(axes)
         if name == "broadcast_in_dim":
             axes = [_NEW] * len(new.shape)
             for own, i in zip(value.axes, params["broadcast_dimensions"], strict=True):
                 axes[i] = own
-            return value.moved(axes)
+            return value.move(axes)
         if name == "squeeze" or name.startswith("reduce_"):
             gone = params.get("dimensions", params.get("axes", ()))
-            return value.moved(a for i, a in enumerate(value.axes) if i not in gone)
+            return value.move(a for i, a in enumerate(value.axes) if i not in gone)
         if len(old.shape) != len(new.shape):
             return None
         spread = old.shape != new.shape or _NEW in value.axes  # by the operation, or before it

@@ -23,10 +23,10 @@ def materialised(value_fn: ValueFn, params: PyTree) -> Query:
     Returns:
       The query; each costs a copy of the parameters that are perturbed.
     """
-    return Query(lambda directions, scale: value_fn(displaced(params, directions, scale)))
+    return Query(lambda directions, scale: value_fn(displace(params, directions, scale)))
 
 
-def displaced(params: PyTree, directions: PyTree, scale: Float[Array, ""]) -> PyTree:
+def displace(params: PyTree, directions: PyTree, scale: Float[Array, ""]) -> PyTree:
     """The perturbed copy `params + scale * directions` of one query's directions.
 
     The sum is taken in float32 at least and cast last, so that parameters of low precision are

@@ -56,14 +56,14 @@ def evaluate_queries(
         query, params, directions, share, len(away) if whole else 1
     )
 
-    def moved(chunk):
+    def evaluate_points(chunk):
         """The results at the points beside the parameters."""
 
         def of_pairs(numbers):
             def run(i):
                 return query.run(_some(directions, axes, i // len(away)), multiples[i % len(away)])
 
-            return mapped_over(run, numbers, chunk)
+            return map_over(run, numbers, chunk)
 
         def by_direction(pairs):
             return jax.tree.map(lambda x: x.reshape(-1, len(away), *x.shape[1:]), pairs)
@@ -75,11 +75,9 @@ def evaluate_queries(
                 return by_direction(of_pairs(pairs.reshape(-1)))
 
             def evaluate_direction(direction):
-                return mapped_over(
-                    lambda multiple: query.run(direction, multiple), multiples, chunk
-                )
+                return map_over(lambda multiple: query.run(direction, multiple), multiples, chunk)
 
-            return mapped_over(evaluate_direction, directions, chunk // len(away), axes)
+            return map_over(evaluate_direction, directions, chunk // len(away), axes)
 
         if query.spread is None:
             return of_directions(directions, jnp.arange(number))
@@ -90,11 +88,11 @@ def evaluate_queries(
         return by_direction(query.spread(of_pairs, number * len(away)))
 
     try:
-        results = moved(chunk)
+        results = evaluate_points(chunk)
     except NotImplementedError:
         if chunk_size is not None or chunk == 1:
             raise
-        results = moved(1)  # nobody asked for more: the loss has no batching rule
+        results = evaluate_points(1)  # nobody asked for more: the loss has no batching rule
     if len(away) == len(points):
         return results
 
@@ -133,7 +131,7 @@ def _default_chunk_size(
     return points if layers and points * own <= room else 1
 
 
-def mapped_over(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> PyTree:
+def map_over(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> PyTree:
     """`fn` over the leading axis of those `xs` that have one: one by one, all, or in between.
 
     One by one means without `vmap`, which not every function takes, and under which a branch
@@ -150,9 +148,9 @@ def mapped_over(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> 
     """
     number = _length(xs, axes)
     if batch_size >= number > 1:
-        return _mapped(jax.vmap(fn, in_axes=(axes,)), xs)
+        return _map(jax.vmap(fn, in_axes=(axes,)), xs)
     leaves, treedef = jax.tree.flatten(xs)
-    own = _owned(xs, axes)
+    own = _have_axis(xs, axes)
 
     def one(members: list[Array]) -> PyTree:
         rest = iter(members)
@@ -164,10 +162,10 @@ def mapped_over(fn: Callable, xs: PyTree, batch_size: int, axes: PyTree = 0) -> 
         return jax.tree.map(lambda x: x[None], one([x[0] for x in members]))
     if batch_size == 1:
         return jax.lax.map(one, members)
-    return _mapped(lambda x: jax.lax.map(one, x, batch_size=batch_size), members)
+    return _map(lambda x: jax.lax.map(one, x, batch_size=batch_size), members)
 
 
-def _mapped(run: Callable, xs: PyTree) -> PyTree:
+def _map(run: Callable, xs: PyTree) -> PyTree:
     """`run(xs)`, which maps the loss; what fails there worked by itself."""
     try:
         return run(xs)
@@ -179,7 +177,7 @@ def _mapped(run: Callable, xs: PyTree) -> PyTree:
         raise
 
 
-def _owned(xs: PyTree, axes: PyTree) -> list[bool]:
+def _have_axis(xs: PyTree, axes: PyTree) -> list[bool]:
     """Which leaves have an axis of their own for each query."""
     if axes == 0:
         return [True] * len(jax.tree.leaves(xs))
@@ -189,9 +187,10 @@ def _owned(xs: PyTree, axes: PyTree) -> list[bool]:
 def _some(xs: PyTree, axes: PyTree, numbers: Array) -> PyTree:
     """Members of those leaves that have one for each query."""
     leaves, treedef = jax.tree.flatten(xs)
-    pairs = zip(leaves, _owned(xs, axes), strict=True)
+    pairs = zip(leaves, _have_axis(xs, axes), strict=True)
     return treedef.unflatten([x[numbers] if has_axis else x for x, has_axis in pairs])
 
 
 def _length(xs: PyTree, axes: PyTree) -> int:
-    return next(x.shape[0] for x, o in zip(jax.tree.leaves(xs), _owned(xs, axes), strict=True) if o)
+    pairs = zip(jax.tree.leaves(xs), _have_axis(xs, axes), strict=True)
+    return next(x.shape[0] for x, has_axis in pairs if has_axis)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from loren_jax.evaluation.queries import mapped_over
+from loren_jax.evaluation.queries import map_over
 from loren_jax.types import Evaluation, PyTree
 
 
@@ -57,6 +57,6 @@ def evaluate_rows(
             return query.run(direction, point * scale)
 
         own = jax.tree.map(lambda _: 0, directions) if axes == 0 else axes
-        return mapped_over(one, (directions, jnp.arange(rows)), chunk_size or rows, (own, 0))
+        return map_over(one, (directions, jnp.arange(rows)), chunk_size or rows, (own, 0))
 
     return jax.tree.map(lambda *columns: jnp.stack(columns, 1), *map(at, points))

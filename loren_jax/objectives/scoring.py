@@ -57,7 +57,7 @@ def spread(
     axes = (*evaluation.population, *evaluation.data)
     multiple = int(np.prod([evaluation.mesh.shape[name] for name in axes]))
     place = replace(evaluation, data=axes).place_batch
-    return -(-min(batch_size, number) // multiple) * multiple, place, evaluation.everywhere
+    return -(-min(batch_size, number) // multiple) * multiple, place, evaluation.replicate
 
 
 class Scorer:

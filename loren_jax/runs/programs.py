@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from loren_jax.evaluation._perturbed.query import listening
+from loren_jax.evaluation._perturbed.query import collect_built
 from loren_jax.losses._per_example import bound, require_separable
 from loren_jax.runs import processes
 from loren_jax.transforms import TrainStep
@@ -65,7 +65,7 @@ def compiled(
 
     require_separable(loss, params, batch, *frozen)
     start, step = time.perf_counter(), TrainStep(functions, optimizer, judge is not None)
-    with listening() as built:
+    with collect_built() as built:
         probe = step.probe.trace(params, state, batch, full_batch, frozen)
     warn_of_built(built, params)
     options = _options((params, frozen))

@@ -14,7 +14,7 @@ import jax
 import optax
 
 from loren_jax.evaluation._sharded import automatic
-from loren_jax.transformation import form, overheard, update_of
+from loren_jax.transformation import form, overhear, update_of
 from loren_jax.types import PyTree
 
 
@@ -71,7 +71,7 @@ def applied(optimizer: optax.GradientTransformation) -> Callable[..., tuple[PyTr
     def by_updates(params, state, **given):
         nonlocal told
         _require_losses(state)
-        with overheard() as called:
+        with overhear() as called:
             updates, state = update(None, state, params, **given)
         if not told and any(one.apply for one in called):
             told = True

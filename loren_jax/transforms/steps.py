@@ -14,7 +14,7 @@ import optax
 
 from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
-from loren_jax.evaluation._perturbed.query import Built, listening
+from loren_jax.evaluation._perturbed.query import Built, collect_built
 from loren_jax.evaluation._sharded import automatic
 from loren_jax.losses._per_example import bound, require_separable
 from loren_jax.transforms.programs import applied, compiled_absorb, probe
@@ -144,7 +144,7 @@ class TrainStep:
                 return self.compiled(params, state, *batch)
             if self._check is not None:
                 self._check(params, *batch)
-            with listening() as built:
+            with collect_built() as built:
                 after = self.compiled(params, state, *batch)
             self._warned = True
             warn_of_built(built, after[0])

@@ -28,7 +28,7 @@ class Limits:
     def set(self) -> Iterator[None]:
         """In which these are the limits."""
         with (
-            mock.patch.object(scheduling, "generated_at_once", return_value=self.generated),
+            mock.patch.object(scheduling, "numbers_at_once", return_value=self.generated),
             mock.patch.object(scheduling, "block_numbers", return_value=self.held),
             mock.patch.object(scheduling, "FEW", self.few),
         ):
@@ -40,7 +40,7 @@ class Limits:
         return f"blocks of {self.held}, drawn by {self.generated}, few are {self.few}"
 
 
-USUAL = Limits(scheduling.generated_at_once(), scheduling.block_numbers(), scheduling.FEW)
+USUAL = Limits(scheduling.numbers_at_once(), scheduling.block_numbers(), scheduling.FEW)
 
 
 def draw(draft: Draft) -> Limits:

@@ -106,7 +106,7 @@ def _equation(equation: core.JaxprEqn, kinds: list[Kind]) -> Flow:
 def _scan(equation: core.JaxprEqn, kinds: list[Kind]) -> Flow:
     before, start, behind = scan_inputs(equation, kinds)
     body = _body(equation.params["jaxpr"])
-    one, outputs = _settled(lambda carry: _flow(body, [*before, *carry, *behind]), start)
+    one, outputs = _fixed_point(lambda carry: _flow(body, [*before, *carry, *behind]), start)
     return one._replace(shared=one.shared * equation.params["length"]), outputs
 
 
@@ -121,7 +121,7 @@ def _while(params: dict[str, Any], kinds: list[Kind]) -> Flow:
         # Each query takes as many turns as it wants.
         return one, [Kind.OWN] * len(outputs) if verdict[0] is Kind.OWN else outputs
 
-    return _settled(turn, kinds[first + second :])
+    return _fixed_point(turn, kinds[first + second :])
 
 
 def _branches(params: dict[str, Any], kinds: list[Kind]) -> Flow:
@@ -132,7 +132,7 @@ def _branches(params: dict[str, Any], kinds: list[Kind]) -> Flow:
     return most, [max(index, *column) for column in columns]
 
 
-def _settled(turn: Callable[[list[Kind]], Flow], carry: list[Kind]) -> Flow:
+def _fixed_point(turn: Callable[[list[Kind]], Flow], carry: list[Kind]) -> Flow:
     """A turn of a loop, once its carry has become what it will be."""
     while True:
         one, outputs = turn(carry)

@@ -26,7 +26,7 @@ from loren_jax.evaluation._perturbed.leaves import (
     contract,
     is_perturbed,
 )
-from loren_jax.evaluation._perturbed.sums import squares, summed
+from loren_jax.evaluation._perturbed.sums import squares, sum_leaves
 from loren_jax.precision import wide
 from loren_jax.types import Index
 
@@ -65,13 +65,13 @@ def _dot_noisy(equation: JaxprEqn, leaf: Noisy, x: Array, side: int) -> Array:
     contracting, batch = equation.params["dimension_numbers"]
     summed = {leaf.order[i] for i in contracting[side]}
     if view.stack or batch[side] or summed != set(view.fan_in):
-        return bind(equation, _sided(side, leaf.dense(), x))
+        return bind(equation, _operands(side, leaf.dense(), x))
     # Among the output's axes: the leaf's own that are left, and if it is the right one, behind x's.
     own = [i for i in leaf.order if i not in summed]
     place = own.index(leaf.direction.blocked_axis) + (0 if side == 0 else x.ndim - len(summed))
 
     def block(out: Array, start: Index, width: int) -> Array:
-        part = bind(equation, _sided(side, leaf.block(start, width), x))
+        part = bind(equation, _operands(side, leaf.block(start, width), x))
         if width == leaf.direction.blocked_size:
             return part
         return jax.lax.dynamic_update_slice_in_dim(out, part, start, place)
@@ -81,7 +81,7 @@ def _dot_noisy(equation: JaxprEqn, leaf: Noisy, x: Array, side: int) -> Array:
     return over_blocks(leaf.direction, zeros, block)
 
 
-def _sided(side: int, leaf: Array, x: Array) -> tuple[Array, Array]:
+def _operands(side: int, leaf: Array, x: Array) -> tuple[Array, Array]:
     return (leaf, x) if side == 0 else (x, leaf)
 
 
@@ -110,11 +110,11 @@ def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> An
         sides[0] + sides[1] if side == 0 else sides[1] + sides[0]
     )
 
-    if leaf.split(inward) and not leaf_batch and len(leaf_contracted) == 1:
+    if leaf.split_axes(inward) and not leaf_batch and len(leaf_contracted) == 1:
         return _dot_in_parts(equation, leaf, x, x_axes, out_axes)
-    if leaf.split(inward):
+    if leaf.split_axes(inward):
         return NotImplemented
-    if leaf.split(outward):
+    if leaf.split_axes(outward):
         # Both terms take the whole of x, as the bare product does; else one would add up parts.
         gone = (*contracting[1 - side], *batch[1 - side])
         spread = tuple(() if i in gone else scheduling.ANYHOW for i in range(x.ndim))
@@ -128,7 +128,7 @@ def _dot_factored(equation: JaxprEqn, leaf: Factored, x: Array, side: int) -> An
 
     # In half precision the two terms are added before they are rounded.
     dtype = _out_dtype(equation)
-    base = bind(equation, _sided(side, leaf.weight, x), preferred_element_type=wide(dtype))
+    base = bind(equation, _operands(side, leaf.weight, x), preferred_element_type=wide(dtype))
     return (base + delta.astype(base.dtype)).astype(dtype)
 
 
@@ -169,7 +169,7 @@ def _dot_of_two(equation: JaxprEqn, lhs: Perturbed, rhs: Perturbed) -> Any:
     free = len(p[1]) - 1
     labels = (LEFT,) * free + (RIGHT,) * (len(s[1]) - 1)
     product = Factored("", weight, p[0], q_b, labels)
-    return summed(weight, [product, replace(product, left=a_r, right=s[0])])
+    return sum_leaves(weight, [product, replace(product, left=a_r, right=s[0])])
 
 
 def _wide(x: Array) -> Array:
@@ -197,7 +197,7 @@ def _dot_in_parts(
     (axis,) = set(range(leaf.weight.ndim)) & set(x_axes)
     inward = leaf.labels[axis]
     outward = RIGHT if inward == LEFT else LEFT
-    names = leaf.split(inward)
+    names = leaf.split_axes(inward)
     parts = scheduling.parts(names)
 
     def divide(array: Array, axes: list[int]) -> tuple[Array, list[int]]:

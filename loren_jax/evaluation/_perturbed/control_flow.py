@@ -50,7 +50,7 @@ def call(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     """A function called in the middle: its body, in place. No derivative is needed of it."""
     for name in BODIES:
         if name in equation.params:
-            return interpreter.closed(equation.params[name], inputs)
+            return interpreter.run_closed(equation.params[name], inputs)
     return NotImplemented
 
 
@@ -81,10 +81,10 @@ def custom_derivative(interpreter: Interpreter, equation: JaxprEqn, inputs: list
         outputs = call(interpreter, equation, [*closed_over, *_with_parts(own, parts)])
         return [_dense(interpreter, o) for o in outputs]
 
-    def defined(parts: list[Any]) -> list[Any]:
+    def original(parts: list[Any]) -> list[Any]:
         return bind(equation, [dense(x) for x in (*closed_over, *_with_parts(own, parts))])
 
-    lazy.defjvp(lambda primals, tangents: jax.jvp(defined, primals, tangents))
+    lazy.defjvp(lambda primals, tangents: jax.jvp(original, primals, tangents))
     return lazy(_parts(own))
 
 
@@ -96,7 +96,7 @@ def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     body = equation.params["jaxpr"]
     consts, start, xs = one_layer.scan_inputs(equation, inputs)
     carried = len(start)
-    kept = _unchanged(start, body.jaxpr.invars[len(consts) :][:carried], body.jaxpr.outvars)
+    kept = _unchanged_carries(start, body.jaxpr.invars[len(consts) :][:carried], body.jaxpr.outvars)
     moving = _others(interpreter, equation, start, kept)
     layers = [x.layers() if is_perturbed(x) else None for x in xs]
     pairs = zip(xs, layers, strict=True)
@@ -105,7 +105,7 @@ def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     def step(carry: list[Any], flat_x: list[Any]) -> tuple[list[Any], list[Any]]:
         rows = zip(xs, layers, flat_x, strict=True)
         x = [slices if own is None else leaf.layer(slices) for leaf, own, slices in rows]
-        outputs = interpreter.closed(body, [*consts, *_merge(carry, kept), *x])
+        outputs = interpreter.run_closed(body, [*consts, *_merge(carry, kept), *x])
         outputs = [o if i in kept else _dense(interpreter, o) for i, o in enumerate(outputs)]
         carry = [o for i, o in enumerate(outputs[:carried]) if i not in kept]
         return carry, outputs[carried:]
@@ -121,15 +121,15 @@ def while_(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     first, second = params["cond_nconsts"], params["body_nconsts"]
     cond_consts, body_consts = inputs[:first], inputs[first : first + second]
     start, body = inputs[first + second :], params["body_jaxpr"]
-    kept = _unchanged(start, body.jaxpr.invars[second:], body.jaxpr.outvars)
+    kept = _unchanged_carries(start, body.jaxpr.invars[second:], body.jaxpr.outvars)
 
     def proceed(carry: list[Any]) -> Any:
         inner = [*cond_consts, *_merge(carry, kept)]
-        (verdict,) = interpreter.closed(params["cond_jaxpr"], inner)
+        (verdict,) = interpreter.run_closed(params["cond_jaxpr"], inner)
         return verdict
 
     def step(carry: list[Any]) -> list[Any]:
-        outputs = interpreter.closed(body, [*body_consts, *_merge(carry, kept)])
+        outputs = interpreter.run_closed(body, [*body_consts, *_merge(carry, kept)])
         return [_dense(interpreter, o) for i, o in enumerate(outputs) if i not in kept]
 
     moving = _others(interpreter, equation, start, kept)
@@ -170,7 +170,7 @@ def _arrays(
     interpreter: Interpreter, jaxpr: ClosedJaxpr | Jaxpr, inputs: Sequence[Any]
 ) -> list[Any]:
     """What the body of a call, branch or map returns, as arrays."""
-    return [_dense(interpreter, output) for output in interpreter.closed(jaxpr, inputs)]
+    return [_dense(interpreter, output) for output in interpreter.run_closed(jaxpr, inputs)]
 
 
 def _all_factored(inputs: list[Any]) -> bool:
@@ -196,7 +196,7 @@ def _factor_specs(leaf: Factored, spec: PartitionSpec) -> tuple[PartitionSpec, .
     return spec, own(LEFT), own(RIGHT)
 
 
-def _unchanged(
+def _unchanged_carries(
     start: list[Any], invars: Sequence[Var], outvars: Sequence[Var | Literal]
 ) -> dict[int, Any]:
     """Perturbed carries that the body hands on as they came, by place."""

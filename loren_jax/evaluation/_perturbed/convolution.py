@@ -42,7 +42,7 @@ def conv_general_dilated(interpreter: Interpreter, equation: JaxprEqn, inputs: l
         return NotImplemented
     x = jnp.asarray(interpreter.dense_one(x, equation.primitive.name))
     dtype, channel = wide(x, leaf.weight), numbers.lhs_spec[1]
-    own = _arranged(leaf, inward, [*places, in_axis, RANK]).reshape(count, -1, rank).astype(dtype)
+    own = _arrange(leaf, inward, [*places, in_axis, RANK]).reshape(count, -1, rank).astype(dtype)
     # Of the plane of a place and rank, the way on: a rank, or in a stack a place and rank.
     onward = jnp.eye(ways, dtype=dtype).reshape(-1, rank, ways)
     onward = jnp.broadcast_to(onward, (count, rank, ways))
@@ -57,14 +57,14 @@ def conv_general_dilated(interpreter: Interpreter, equation: JaxprEqn, inputs: l
     kernel = jnp.transpose(kernel, [order.index(i) for i in range(len(order))])
     kernel = jnp.concatenate([kernel] * groups, out_axis)  # all groups meet the same one
     ranks = bind(equation, (image, kernel), preferred_element_type=dtype)
-    far = _arranged(leaf, outward, [*(places if stacked else ()), RANK, out_axis]).astype(dtype)
+    far = _arrange(leaf, outward, [*(places if stacked else ()), RANK, out_axis]).astype(dtype)
     delta = _through(ranks, numbers.out_spec[1], groups, far.reshape(ways, -1), apart=True)
     aval: Any = equation.outvars[0].aval
     base = bind(equation, (x, leaf.weight), preferred_element_type=wide(aval))
     return (base + delta.astype(base.dtype)).astype(aval.dtype)
 
 
-def _arranged(leaf: Factored, side: str, order: list[int]) -> Array:
+def _arrange(leaf: Factored, side: str, order: list[int]) -> Array:
     """A factor with its axes in this order."""
     axes = [*leaf.axes(side), RANK]
     return jnp.transpose(leaf.factor(side), [axes.index(i) for i in order])

@@ -45,9 +45,9 @@ def scale(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> An
     others = [x for i, x in enumerate(inputs) if i != place]
     if (name == "div" and place == 1) or out.shape != leaf.shape:
         return NotImplemented
-    multiplied = {"mul": operator.mul, "div": operator.truediv, "neg": operator.neg}[name]
+    multiply = {"mul": operator.mul, "div": operator.truediv, "neg": operator.neg}[name]
     weigh = lambda w: bind(equation, [w if i == place else x for i, x in enumerate(inputs)])
-    return _multiplied(leaf, weigh, multiplied, *others)
+    return _multiply(leaf, weigh, multiply, *others)
 
 
 def select_n(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
@@ -59,34 +59,34 @@ def select_n(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) ->
     mask = interpreter.unspread(equation.invars[0], which)
     weigh = lambda w: bind(equation, [w if i == place else x for i, x in enumerate(inputs)])
     kept = jnp.asarray(mask, int) == place - 1
-    return _multiplied(inputs[place], weigh, operator.mul, kept.astype(jnp.float32))
+    return _multiply(inputs[place], weigh, operator.mul, kept.astype(jnp.float32))
 
 
-def _multiplied(
+def _multiply(
     leaf: Factored | Noisy,
     weigh: Callable[[Array], Array],
-    multiplied: Callable[..., Any],
+    multiply: Callable[..., Any],
     *by: ArrayLike,
 ) -> Any:
     """The leaf with its weight changed, and its perturbation multiplied by an array or a scalar."""
     factors = tuple(jnp.asarray(x, wide(x)) for x in by)
     scalar = not factors or not factors[0].shape
     if isinstance(leaf, Noisy):
-        leaf = leaf.settled() if leaf.transposed and not scalar else leaf
+        leaf = leaf.settle() if leaf.transposed and not scalar else leaf
         weight = weigh(leaf.weight.astype(leaf.dtype))
         if scalar:
-            return replace(leaf, weight=weight, scale=multiplied(leaf.scale, *factors))
+            return replace(leaf, weight=weight, scale=multiply(leaf.scale, *factors))
         std = 1.0 if leaf.direction.std is None else leaf.direction.std
-        std = jnp.broadcast_to(multiplied(std, *factors), weight.shape)
+        std = jnp.broadcast_to(multiply(std, *factors), weight.shape)
         return replace(leaf, weight=weight, direction=replace(leaf.direction, std=std))
     if scalar:
-        return replace(leaf, weight=weigh(leaf.weight), left=multiplied(leaf.left, *factors))
+        return replace(leaf, weight=weigh(leaf.weight), left=multiply(leaf.left, *factors))
     along = {i for i, size in enumerate(factors[0].shape) if size != 1}
     for side in (LEFT, RIGHT):
         axes = leaf.axes(side)
         if along <= set(axes):
             other = factors[0].reshape(*(factors[0].shape[i] for i in axes), 1)
-            factor = multiplied(leaf.factor(side), other)
+            factor = multiply(leaf.factor(side), other)
             return replace(leaf, weight=weigh(leaf.weight), **{side: factor})
     return NotImplemented
 
@@ -96,7 +96,7 @@ def each_part(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -
     (leaf,) = inputs
     if not isinstance(leaf, Factored):
         return NotImplemented
-    return leaf.changed(bind(equation, (leaf.weight,)), lambda x, side: bind(equation, (x,)))
+    return leaf.with_weight(bind(equation, (leaf.weight,)), lambda x, side: bind(equation, (x,)))
 
 
 def identity(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:

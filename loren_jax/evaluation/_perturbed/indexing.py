@@ -31,11 +31,11 @@ _CLAMPED = (jax.lax.GatherScatterMode.CLIP, jax.lax.GatherScatterMode.PROMISE_IN
 def _in_own_order(rule: Rule) -> Rule:
     """A rule that has to find the weight's axes in their order."""
 
-    def ordered(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
-        settle = lambda x: x.settled() if isinstance(x, Noisy) and x.transposed else x
+    def apply(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
+        settle = lambda x: x.settle() if isinstance(x, Noisy) and x.transposed else x
         return rule(interpreter, equation, [settle(x) for x in inputs])
 
-    return ordered
+    return apply
 
 
 @_in_own_order
@@ -44,7 +44,7 @@ def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     leaf, indices = inputs
     if not is_perturbed(leaf):
         return NotImplemented
-    equation, indices = _numbered(equation, indices)
+    equation, indices = _index_paired_axes(equation, indices)
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     indexed = numbers.start_index_map
     if sorted(numbers.collapsed_slice_dims) != sorted(indexed):
@@ -53,7 +53,7 @@ def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     if not whole:
         return NotImplemented
     if isinstance(leaf, Noisy):
-        return _drawn_rows(equation, leaf, indices)
+        return _draw_rows(equation, leaf, indices)
     weight = bind(equation, (leaf.weight, indices))
     kept = [i for i in range(len(leaf.labels)) if i not in indexed]
     batch = [len(leaf.labels) + i for i in range(indices.ndim - 1)]
@@ -70,7 +70,7 @@ def gather(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> A
     return (weight.astype(wide(weight)) + delta).astype(weight.dtype)
 
 
-def _numbered(equation: JaxprEqn, indices: Array) -> tuple[JaxprEqn, Array]:
+def _index_paired_axes(equation: JaxprEqn, indices: Array) -> tuple[JaxprEqn, Array]:
     """Axes along which the indices go with the weight, as in `take_along_axis`, as indexed ones."""
     numbers = equation.params["dimension_numbers"]
     paired = numbers.operand_batching_dims
@@ -135,7 +135,7 @@ def _windows(interpreter: Interpreter, equation: JaxprEqn, leaf: Any, indices: A
     return found if order == list(range(len(order))) else jnp.transpose(dense(found), order)
 
 
-def _drawn_rows(equation: JaxprEqn, leaf: Noisy, indices: Array) -> Any:
+def _draw_rows(equation: JaxprEqn, leaf: Noisy, indices: Array) -> Any:
     """Fan-in vectors of the indexed fan-out units alone, as of the tokens of a batch."""
     view, numbers = leaf.direction.view, equation.params["dimension_numbers"]
     few = indices[..., 0].size < view.m
@@ -252,11 +252,11 @@ def _cut(
 ) -> Any:
     """The leaf with the same cut made in its weight and in its structure."""
     if isinstance(leaf, Factored):
-        return leaf.changed(weight, lambda x, side: cut(x, [*leaf.axes(side), RANK]))
+        return leaf.with_weight(weight, lambda x, side: cut(x, [*leaf.axes(side), RANK]))
     view = leaf.direction.view
     if any(i not in view.stack_axes for i in changed):
         return NotImplemented
-    return leaf.changed(weight, replace(view, shape=weight.shape), cut)
+    return leaf.with_weight(weight, replace(view, shape=weight.shape), cut)
 
 
 @_in_own_order
@@ -269,8 +269,8 @@ def squeeze(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> 
     kept = [i for i in range(len(leaf.shape)) if i not in gone]
     if isinstance(leaf, Factored):
         labels = (leaf.labels[i] for i in kept)
-        return leaf.changed(weight, lambda x, side: drop(x, leaf.axes(side)), labels)
+        return leaf.with_weight(weight, lambda x, side: drop(x, leaf.axes(side)), labels)
     view = leaf.direction.view
     if any(i not in view.stack_axes for i in gone):
         return NotImplemented
-    return leaf.changed(weight, view.arranged(kept), drop)
+    return leaf.with_weight(weight, view.arrange(kept), drop)

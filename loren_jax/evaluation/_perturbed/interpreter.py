@@ -16,9 +16,9 @@ from jax.extend import core
 
 from loren_jax.evaluation._perturbed.leaves import (
     OneMoved,
+    OnMaterialise,
     Perturbed,
     Squared,
-    Told,
     Value,
     is_perturbed,
 )
@@ -53,7 +53,7 @@ class Interpreter:
     """
 
     rules: dict[str, Rule]
-    on_materialise: Told = lambda name, weight, primitive: None
+    on_materialise: OnMaterialise = lambda name, weight, primitive: None
     spread: dict[core.Var, tuple[Any, tuple[int, ...]]] = field(default_factory=dict)
 
     def run(self, jaxpr: core.Jaxpr, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
@@ -67,7 +67,7 @@ class Interpreter:
             values.update(zip(equation.outvars, outputs, strict=True))
         return [read(var) for var in jaxpr.outvars]
 
-    def closed(self, closed: core.ClosedJaxpr | core.Jaxpr, inputs: Sequence[Any]) -> list[Any]:
+    def run_closed(self, closed: core.ClosedJaxpr | core.Jaxpr, inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a jaxpr that carries its constants, or of one that has none."""
         if isinstance(closed, core.ClosedJaxpr):
             return self.run(closed.jaxpr, closed.consts, inputs)

@@ -62,11 +62,11 @@ class Factored:
         """The left or the right one."""
         return self.left if side == LEFT else self.right
 
-    def split(self, side: str) -> tuple[str, ...]:
+    def split_axes(self, side: str) -> tuple[str, ...]:
         """Names of the mesh axes that a side of the weight is sharded over."""
         return self.left_split if side == LEFT else self.right_split
 
-    def changed(
+    def with_weight(
         self, weight: Array, change: Callable[[Array, str], Array], labels: Any = None
     ) -> "Factored":
         """With the weight changed, and `change(factor, side)` made in both factors."""
@@ -138,7 +138,7 @@ class Noisy:
         value = weight.astype(wide(weight)) + self.scale * self.direction.block(start, width)
         return jnp.transpose(value.astype(weight.dtype).astype(self.dtype), self.order)
 
-    def changed(
+    def with_weight(
         self, weight: Array, view: MatrixView, change: Callable[[Array, list[int]], Array]
     ) -> "Noisy":
         """With the weight changed, and `change(array, axes)` made in all that has its axes.
@@ -154,12 +154,12 @@ class Noisy:
         direction = replace(old, keys=keys, covariance=covariance, view=view, std=std)
         return replace(self, weight=weight, direction=direction, order=tuple(range(weight.ndim)))
 
-    def settled(self) -> "Noisy":
+    def settle(self) -> "Noisy":
         """With the transposition made: noise is drawn by units, wherever their axes stand."""
         order = (*self.order, RANK)
         change = lambda x, axes: jnp.transpose(x, [axes.index(i) for i in order if i in axes])
         weight = jnp.transpose(self.weight, self.order)
-        return self.changed(weight, self.direction.view.arranged(self.order), change)
+        return self.with_weight(weight, self.direction.view.arrange(self.order), change)
 
     def layers(self) -> tuple[Any, ...] | None:
         """Arrays to scan over the leading axis; None where that axis is no stack."""
@@ -176,7 +176,7 @@ class Noisy:
         if covariance is not None:
             covariance = covariance._replace(vector=vector)
         view = self.direction.view
-        view = view.arranged(range(1, len(view.shape)))
+        view = view.arrange(range(1, len(view.shape)))
         old = self.direction
         direction = replace(old, keys=keys, covariance=covariance, view=view, std=std)
         return replace(self, weight=weight, direction=direction, order=self.order[:-1])
@@ -260,12 +260,12 @@ Value: TypeAlias = ArrayLike | HasShapeAndDtype | Perturbed
 """What the interpreter hands on: an array, a literal of the program, or a perturbed leaf."""
 
 
-Told: TypeAlias = Callable[[str, Array, str], None]
+OnMaterialise: TypeAlias = Callable[[str, Array, str], None]
 """Called with name and weight of a leaf that has to be made dense, and with what forced it."""
 
 
 @singledispatch
-def enter(direction: Direction, name: str, weight: Array, scale: Array, told: Told) -> Any:
+def enter(direction: Direction, name: str, weight: Array, scale: Array, note: OnMaterialise) -> Any:
     """The leaf as the interpreter first sees it: an array, or a perturbed leaf.
 
     A kind without an entry here is made dense before anything reads it, which is always right.
@@ -275,37 +275,37 @@ def enter(direction: Direction, name: str, weight: Array, scale: Array, told: To
       name: path of the leaf.
       weight: the unperturbed value.
       scale: factor of the direction.
-      told: called with the kind's name if it has no entry.
+      note: called with the kind's name if it has no entry.
 
     Returns:
       The value.
     """
-    told(name, weight, type(direction).__name__)
+    note(name, weight, type(direction).__name__)
     return _sum(direction, weight, scale)
 
 
 @enter.register(Zero)
-def _(direction: Zero, name: str, weight: Array, scale: Array, told: Told) -> Array:
+def _(direction: Zero, name: str, weight: Array, scale: Array, note: OnMaterialise) -> Array:
     return weight
 
 
 @enter.register(Dense)
-def _(direction: Dense, name: str, weight: Array, scale: Array, told: Told) -> Array:
+def _(direction: Dense, name: str, weight: Array, scale: Array, note: OnMaterialise) -> Array:
     return _sum(direction, weight, scale)
 
 
 @enter.register(Scaled)
-def _(direction: Scaled, name: str, weight: Array, scale: Array, told: Told) -> Any:
-    return enter(direction.inner, name, weight, scale * direction.radius, told)
+def _(direction: Scaled, name: str, weight: Array, scale: Array, note: OnMaterialise) -> Any:
+    return enter(direction.inner, name, weight, scale * direction.radius, note)
 
 
 @enter.register(Seeded)
-def _(direction: Seeded, name: str, weight: Array, scale: Array, told: Told) -> Noisy:
+def _(direction: Seeded, name: str, weight: Array, scale: Array, note: OnMaterialise) -> Noisy:
     return Noisy(name, weight, direction, scale, weight.dtype, tuple(range(weight.ndim)))
 
 
 @enter.register(LowRank)
-def _(direction: LowRank, name: str, weight: Array, scale: Array, told: Told) -> Factored:
+def _(direction: LowRank, name: str, weight: Array, scale: Array, note: OnMaterialise) -> Factored:
     view = direction.view
     labels = tuple(
         LEFT if i in view.fan_out else RIGHT if i in view.fan_in else STACK

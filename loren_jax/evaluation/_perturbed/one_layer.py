@@ -79,7 +79,8 @@ def scan(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any
     def layer(i: Index, sums: tuple[list[Any], list[Any]], perturbed: bool) -> Any:
         carry, ys = sums
         pick = lambda x: x.layer() if perturbed and isinstance(x, OneMoved) else still(x, i)
-        outputs = interpreter.closed(equation.params["jaxpr"], [*consts, *carry, *map(pick, xs)])
+        inner = [*consts, *carry, *map(pick, xs)]
+        outputs = interpreter.run_closed(equation.params["jaxpr"], inner)
         outputs = interpreter.dense(outputs, "output of a loop or branch")
         put = lambda y, out: jax.lax.dynamic_update_index_in_dim(y, out, i, 0)
         return outputs[:carried], [*map(put, ys, outputs[carried:])]

@@ -23,8 +23,8 @@ _BUILT: ContextVar[Built | None] = ContextVar("built", default=None)
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Built]:
-    """In which losses are traced; collects the leaves that they make dense."""
+def collect_built() -> Iterator[Built]:
+    """Collects the leaves that losses make dense which are traced within."""
     built: Built = {}
     token = _BUILT.set(built)
     try:
@@ -33,7 +33,7 @@ def listening() -> Iterator[Built]:
         _BUILT.reset(token)
 
 
-def _told(name: str, weight: jax.Array, primitive: str) -> None:
+def _note_built(name: str, weight: jax.Array, primitive: str) -> None:
     built = _BUILT.get()
     if built is not None and weight.size > built.get(name, (0, ""))[0]:
         built[name] = (weight.size, primitive)
@@ -93,9 +93,9 @@ def interpret(
     leaves, treedef = jax.tree.flatten(params)
     weights, jaxpr = [*map(jnp.asarray, leaves)], closed.jaxpr
     columns = (treedef.flatten_up_to(directions), noise.leaf_paths(params), weights)
-    interpreter = interpreter or Interpreter(RULES, _told)
-    told = interpreter.on_materialise
-    values = [enter(*row, scale, told) for row in zip(*columns, strict=True)]
+    interpreter = interpreter or Interpreter(RULES, _note_built)
+    note = interpreter.on_materialise
+    values = [enter(*row, scale, note) for row in zip(*columns, strict=True)]
     read = (*jaxpr.outvars, *(v for equation in jaxpr.eqns for v in equation.invars))
     used = {v for v in read if not isinstance(v, core.Literal)}
     moved = {v for v, w, x in zip(jaxpr.invars, weights, values, strict=True) if x is not w}

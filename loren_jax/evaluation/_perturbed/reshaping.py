@@ -18,13 +18,13 @@ def transpose(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -
     order = equation.params["permutation"]
     if isinstance(leaf, Noisy):
         leaf = replace(leaf, order=tuple(leaf.order[i] for i in order))
-        return leaf.settled() if leaf.direction.view.stack else leaf
+        return leaf.settle() if leaf.direction.view.stack else leaf
 
     def move(factor: Array, side: str) -> Array:
         axes = [*leaf.axes(side), RANK]
         return jnp.transpose(factor, [axes.index(i) for i in (*order, RANK) if i in axes])
 
-    return leaf.changed(bind(equation, (leaf.weight,)), move, (leaf.labels[i] for i in order))
+    return leaf.with_weight(bind(equation, (leaf.weight,)), move, (leaf.labels[i] for i in order))
 
 
 def reshape(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
@@ -47,7 +47,7 @@ def reshape(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> 
         shape = [s for s, label in zip(new_shape, labels, strict=True) if label in (STACK, side)]
         return factor.reshape(*shape, factor.shape[-1])
 
-    return leaf.changed(bind(equation, (leaf.weight,)), move, labels)
+    return leaf.with_weight(bind(equation, (leaf.weight,)), move, labels)
 
 
 def groups_of(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
@@ -92,7 +92,7 @@ def broadcast_in_dim(interpreter: Interpreter, equation: JaxprEqn, inputs: list[
         factor = factor.reshape(*(sizes.get(i, 1) for i in own), factor.shape[-1])
         return jnp.broadcast_to(factor, (*(shape[i] for i in own), factor.shape[-1]))
 
-    return leaf.changed(bind(equation, (leaf.weight,)), grow, labels)
+    return leaf.with_weight(bind(equation, (leaf.weight,)), grow, labels)
 
 
 def stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
@@ -102,7 +102,7 @@ def stack(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> An
         return NotImplemented
     place = lambda side: sum(i < axis for i in first.axes(side))
     join = lambda _, side: jnp.stack([leaf.factor(side) for leaf in inputs], place(side))
-    return _joined(equation, inputs, join, (*first.labels[:axis], STACK, *first.labels[axis:]))
+    return _join(equation, inputs, join, (*first.labels[:axis], STACK, *first.labels[axis:]))
 
 
 def concatenate(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
@@ -112,7 +112,7 @@ def concatenate(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any])
         return sums.concatenate(interpreter, equation, inputs)
     place = lambda side: first.axes(side).index(axis)
     join = lambda _, side: jnp.concatenate([leaf.factor(side) for leaf in inputs], place(side))
-    return _joined(equation, inputs, join, first.labels)
+    return _join(equation, inputs, join, first.labels)
 
 
 def _alike(leaves: list[Any]) -> bool:
@@ -125,7 +125,7 @@ def _alike(leaves: list[Any]) -> bool:
     )
 
 
-def _joined(equation: Any, leaves: list[Factored], join: Any, labels: tuple[str, ...]) -> Factored:
+def _join(equation: Any, leaves: list[Factored], join: Any, labels: tuple[str, ...]) -> Factored:
     name = "+".join(dict.fromkeys(leaf.name for leaf in leaves))
     weight = bind(equation, [leaf.weight for leaf in leaves])
-    return replace(leaves[0], name=name).changed(weight, join, labels)
+    return replace(leaves[0], name=name).with_weight(weight, join, labels)

@@ -48,13 +48,13 @@ def add(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     plain = lambda x: x.weight.astype(x.dtype) if isinstance(x, Noisy) else x.weight
     if len(leaves) == 1 and isinstance(leaves[0][0], Noisy):
         ((leaf, sign),) = leaves
-        leaf = leaf.settled() if leaf.transposed else leaf
+        leaf = leaf.settle() if leaf.transposed else leaf
         weight = bind(equation, [plain(leaf) if is_perturbed(x) else x for x in inputs])
         return replace(leaf, weight=weight, scale=sign * leaf.scale)
     if not all(isinstance(x, Factored) for x, _ in leaves):
         return NotImplemented
     weight = bind(equation, [plain(x) if is_perturbed(x) else x for x in inputs])
-    return summed(weight, [replace(x, left=sign * x.left) for x, sign in leaves])
+    return sum_leaves(weight, [replace(x, left=sign * x.left) for x, sign in leaves])
 
 
 def pad(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
@@ -63,12 +63,12 @@ def pad(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
     if not isinstance(leaf, Factored) or is_perturbed(value):
         return NotImplemented
     config = equation.params["padding_config"]
-    return leaf.changed(
-        bind(equation, (leaf.weight, value)), lambda x, side: _padded(leaf, side, config)
+    return leaf.with_weight(
+        bind(equation, (leaf.weight, value)), lambda x, side: _pad_factor(leaf, side, config)
     )
 
 
-def _padded(leaf: Factored, side: str, config: Sequence[Any]) -> Array:
+def _pad_factor(leaf: Factored, side: str, config: Sequence[Any]) -> Array:
     factor = leaf.factor(side)
     own = [*(config[i] for i in leaf.axes(side)), (0, 0, 0)]
     return jax.lax.pad(factor, jnp.zeros((), factor.dtype), own)
@@ -90,16 +90,16 @@ def concatenate(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any])
         if is_perturbed(x):
             around = (start, weight.shape[axis] - end, 0)
             config = [around if i == axis else (0, 0, 0) for i in range(weight.ndim)]
-            change = lambda _, side, x=x, config=config: _padded(x, side, config)
-            parts.append(x.changed(weight, change))
+            change = lambda _, side, x=x, config=config: _pad_factor(x, side, config)
+            parts.append(x.with_weight(weight, change))
         start = end
-    return summed(weight, parts)
+    return sum_leaves(weight, parts)
 
 
-def summed(weight: Array, leaves: Sequence[Factored]) -> Any:
+def sum_leaves(weight: Array, leaves: Sequence[Factored]) -> Any:
     """A weight with the perturbations of all leaves; NotImplemented where that saves nothing."""
     first = leaves[0]
-    leaves = [x if x.labels == first.labels else _swapped(x) for x in leaves]
+    leaves = [x if x.labels == first.labels else _swap_factors(x) for x in leaves]
     if any(x.labels != first.labels for x in leaves):
         return NotImplemented
     left, right = (jnp.concatenate([x.factor(s) for x in leaves], -1) for s in (LEFT, RIGHT))
@@ -109,7 +109,7 @@ def summed(weight: Array, leaves: Sequence[Factored]) -> Any:
     return replace(first, name=name, weight=weight, left=left, right=right)
 
 
-def _swapped(leaf: Factored) -> Factored:
+def _swap_factors(leaf: Factored) -> Factored:
     """The same with its factors called the other way round."""
     other = {LEFT: RIGHT, RIGHT: LEFT, STACK: STACK}
     return replace(
@@ -149,7 +149,7 @@ def reduce_sum(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) 
         return NotImplemented
     gone = lambda axes: tuple(n for n, i in enumerate(axes) if i not in (*kept, RANK))
     own = lambda factor, side: factor.sum(gone([*leaf.axes(side), RANK]))
-    return leaf.changed(weight, own, labels)
+    return leaf.with_weight(weight, own, labels)
 
 
 def squares(leaf: Perturbed, kept: list[int]) -> Any:

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from loren_jax import noise
 from loren_jax.directions.matrices import view_of
-from loren_jax.scheduling import sharded_over
+from loren_jax.scheduling import shard_over
 from loren_jax.types import Evaluation, Leaf, PyTree
 
 Weights: TypeAlias = Callable[[str, tuple[int, ...]], PartitionSpec]
@@ -55,7 +55,7 @@ class Layout:
     def context(self) -> Iterator[None]:
         """In which a step is traced: the mesh, and along what axes noise may have to be divided."""
         axes = {name: size for name, size in self.mesh.shape.items() if name not in self.population}
-        with jax.sharding.use_abstract_mesh(self._automatic), sharded_over(axes):
+        with jax.sharding.use_abstract_mesh(self._automatic), shard_over(axes):
             yield
 
     def specs(self, params: PyTree) -> PyTree:
@@ -77,20 +77,20 @@ class Layout:
         leaves, treedef = jax.tree.flatten(params)
         return treedef.unflatten(map(spec, noise.leaf_paths(params), leaves))
 
-    def described(self, params: PyTree) -> PyTree:
+    def describe(self, params: PyTree) -> PyTree:
         """Shapes, dtypes and places of the parameters: what it takes to draw directions."""
 
-        def describe(leaf: Leaf, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
+        def struct(leaf: Leaf, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
             sharding = NamedSharding(self._automatic, spec)
             return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=sharding)
 
-        return jax.tree.map(describe, params, self.specs(params))
+        return jax.tree.map(struct, params, self.specs(params))
 
-    def everywhere(self, tree: PyTree) -> PyTree:
+    def replicate(self, tree: PyTree) -> PyTree:
         """The same tree, whole on every device."""
         return jax.tree.map(lambda x: self.put(x, PartitionSpec()), tree)
 
-    def drawn(self, directions: PyTree, params: PyTree, state: PyTree) -> PyTree:
+    def place_directions(self, directions: PyTree, params: PyTree, state: PyTree) -> PyTree:
         """Directions, whole on every device but for what they share of a parameter's own shape.
 
         Those that are made with a state of a matrix's shape, as of `diagonal`, lie as that does.
@@ -111,12 +111,12 @@ class Layout:
         specs = self.specs(params)
         return jax.tree_util.tree_map_with_path(place, params, specs, directions)
 
-    def placed(self, tree: PyTree) -> PyTree:
-        """A tree like the parameters, placed as they are."""
+    def place_as_params(self, tree: PyTree) -> PyTree:
+        """A tree like the parameters, where they are."""
         return jax.tree.map(self.put, tree, self.specs(tree))
 
-    def learned(self, state: PyTree, params: PyTree) -> PyTree:
-        """What directions have learned, placed so that drawing from it takes no exchange."""
+    def place_learned(self, state: PyTree, params: PyTree) -> PyTree:
+        """What directions have learned, where drawing from it takes no exchange."""
         return jax.tree.map(self.put, state, self.learned_specs(state, params))
 
     def learned_specs(self, state: PyTree, params: PyTree) -> PyTree:
@@ -165,11 +165,11 @@ class Whole:
 
     context = contextlib.nullcontext
 
-    def described(self, tree: PyTree, *beside: PyTree) -> PyTree:
+    def describe(self, tree: PyTree, *beside: PyTree) -> PyTree:
         """What is asked about; so are all others."""
         return tree
 
-    everywhere = drawn = placed = learned = described
+    replicate = place_directions = place_as_params = place_learned = describe
 
 
 def layout_of(evaluation: Evaluation | None) -> Layout | Whole:

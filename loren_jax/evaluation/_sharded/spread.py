@@ -110,7 +110,7 @@ class Sharded(Layout):
         # Groups with nothing left to do evaluate some query once more.
         numbers = np.arange(groups * share, dtype=np.int32) % number
         numbers = self.put(numbers.reshape(groups, share), PartitionSpec(self.population))
-        every = self.everywhere(jax.vmap(results, spmd_axis_name=self.population)(numbers))
+        every = self.replicate(jax.vmap(results, spmd_axis_name=self.population)(numbers))
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:number], every)
 
     def place(self, params: PyTree) -> PyTree:

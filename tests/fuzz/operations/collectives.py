@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from ..drafts import Draft, Value, need
-from .meshes import AXIS, kind_for, mapped_over, mesh, sharded_axis, size, spec
+from .meshes import AXIS, kind_for, map_over, mesh, sharded_axis, size, spec
 from .table import add, operation
 
 
@@ -22,7 +22,7 @@ def mapped(
         return f"vmap over {x.shape[0]}", apply, ()
     axis = None if square else sharded_axis(draft, x)
     how = how or kind_for(draft, x.dtype)
-    apply = lambda t, v: mapped_over(how, lambda y: function(t, y), [spec(x, axis)])(v)
+    apply = lambda t, v: map_over(how, lambda y: function(t, y), [spec(x, axis)])(v)
     return f"{how} mesh, axis {axis} sharded", apply, ()
 
 

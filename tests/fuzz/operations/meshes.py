@@ -69,7 +69,7 @@ def sharded_axis(draft: Draft, x: Value, chance: float = 0.6) -> int | None:
     return draft.choice(even) if even and draft.flip(chance) else None
 
 
-def mapped_over(kind: str, function: Callable[..., Any], specs: Any, out: Any = None) -> Any:
+def map_over(kind: str, function: Callable[..., Any], specs: Any, out: Any = None) -> Any:
     """`function(*local)` on every device: the results side by side, or placed as `out` says."""
     side_by_side = PartitionSpec(AXIS)
     whole = lambda *xs: function(*xs)[None] if out is None else function(*xs)

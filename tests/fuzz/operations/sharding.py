@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 
 from ..drafts import Draft, Value, need
 from ..precision import is_floating
-from .meshes import AXIS, kind_for, local, mapped_over, sharded_axis, spec
+from .meshes import AXIS, kind_for, local, map_over, sharded_axis, spec
 from .table import operation
 
 ENDS = {
@@ -46,7 +46,7 @@ def in_shard_map(draft: Draft, x: Value) -> Any:
 
     def apply(t: Any, v: Any, y_: Any) -> Any:
         specs = [spec(x, axes[0]), spec(y, axes[1])]
-        return mapped_over(how, lambda *xs: finish(body(t, *xs)), specs)(v, y_)
+        return map_over(how, lambda *xs: finish(body(t, *xs)), specs)(v, y_)
 
     return f"{how} axes {axes} then {end} {body.text}", apply, (y,)
 
@@ -75,7 +75,7 @@ def product_on_a_mesh(draft: Draft, x: Value) -> Any:
 
     def apply(t: Any, v: Any, r: Any) -> Any:
         inner = jax.jit(work) if deep else work
-        return mapped_over(how, inner, [spec(x, axis), of_rows], out)(v, r)
+        return map_over(how, inner, [spec(x, axis), of_rows], out)(v, r)
 
     ends = "summed" if reduced else "placed" if placed else "side by side"
     return f"{how} axis {axis} {'turned ' * turned}{ends}", apply, (rows,)
@@ -99,6 +99,6 @@ def layers_on_a_mesh(draft: Draft, x: Value) -> Any:
         return lax.scan(layer, r, v)[1]
 
     def apply(t: Any, v: Any, r: Any) -> Any:
-        return mapped_over(how, work, [spec(x, axis), PartitionSpec()])(v, r)
+        return map_over(how, work, [spec(x, axis), PartitionSpec()])(v, r)
 
     return f"{how} axis {axis}", apply, (rows,)

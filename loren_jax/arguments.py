@@ -29,7 +29,7 @@ def positive(name: str, value: Any) -> None:
     ...
     ValueError: damping must be positive and finite, got 0.0: pass a number above zero.
     """
-    if _looked_at(name, value) and not (math.isfinite(value) and value > 0):
+    if _is_readable(name, value) and not (math.isfinite(value) and value > 0):
         raise ValueError(
             f"{name} must be positive and finite, got {value}: pass a number above zero."
         )
@@ -37,7 +37,7 @@ def positive(name: str, value: Any) -> None:
 
 def non_negative(name: str, value: Any) -> None:
     """Raises unless `value` is a number, zero or more and finite; schedules and tracers pass."""
-    if _looked_at(name, value) and not (math.isfinite(value) and value >= 0):
+    if _is_readable(name, value) and not (math.isfinite(value) and value >= 0):
         raise ValueError(
             f"{name} must be zero or more and finite, got {value}: pass a number such as 0.0."
         )
@@ -45,7 +45,7 @@ def non_negative(name: str, value: Any) -> None:
 
 def fraction(name: str, value: Any) -> None:
     """Raises unless `value` is a number and `0 <= value < 1`; schedules and tracers pass."""
-    if _looked_at(name, value) and not 0 <= value < 1:
+    if _is_readable(name, value) and not 0 <= value < 1:
         raise ValueError(
             f"{name} must be at least 0 and below 1, got {value}: pass a number such as 0.9."
         )
@@ -65,7 +65,7 @@ def positive_at_start(name: str, value: Any) -> None:
         return positive(f"{name}(0)", value(jnp.zeros((), jnp.int32)))
 
 
-def _looked_at(name: str, value: Any) -> bool:
+def _is_readable(name: str, value: Any) -> bool:
     """Whether `value` is a number that can be looked at; raises if it is something else."""
     if not is_concrete_number(value):
         return False
@@ -75,12 +75,12 @@ def _looked_at(name: str, value: Any) -> bool:
         numeric = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
     if not numeric or np.shape(value):
         raise TypeError(
-            f"{name} must be one number, got {_shown(value)}: pass a Python float such as 1e-3."
+            f"{name} must be one number, got {_describe(value)}: pass a Python float such as 1e-3."
         )
     return True
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
     """What was given, in one short line."""
     if hasattr(value, "dtype"):
         return f"an array of type {value.dtype} and shape {value.shape}"
@@ -109,8 +109,8 @@ def count(name: str, value: Any, minimum: int = 1, why: str = "") -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
-            f"{name} must be a Python int, got {_shown(value)}: pass a whole number such as 4, as "
-            "it fixes shapes. Under optax.inject_hyperparams name it in static_args."
+            f"{name} must be a Python int, got {_describe(value)}: pass a whole number such as 4, "
+            "as it fixes shapes. Under optax.inject_hyperparams name it in static_args."
         )
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}{why}.")
@@ -135,14 +135,14 @@ def rank(value: Any, *, signs: bool = False) -> None:
         )
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
-            f"rank must be a Python int, None or 'auto', got {_shown(value)}: pass 1 for rank-1 "
+            f"rank must be a Python int, None or 'auto', got {_describe(value)}: pass 1 for rank-1 "
             "directions, None for full Gaussian ones. Under optax.inject_hyperparams name it in "
             "static_args."
         )
     count("rank", value)
 
 
-def scheduled(value: ScalarOrSchedule, step: jax.Array) -> jax.Array:
+def value_at(value: ScalarOrSchedule, step: jax.Array) -> jax.Array:
     """The value at `step` of a number or an Optax schedule, float32."""
     return jnp.asarray(value(step) if isinstance(value, Callable) else value, jnp.float32)
 

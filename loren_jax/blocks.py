@@ -190,7 +190,7 @@ class _Blockwise:
     def ask(self, params, state, direction, point):
         """The parameters at which one loss is asked for."""
         state = self.advance(state)
-        case, parts = self.chosen(state, params)
+        case, parts = self.choose(state, params)
 
         def at(part: Part) -> PyTree:
             some = self.optimizer.ask(part.take(params), state.inner, direction, point)
@@ -204,7 +204,7 @@ class _Blockwise:
         require_spelling(extra)
         require_one(value_fn, losses, extra)
         state = self.advance(state)
-        case, parts = self.chosen(state, params)
+        case, parts = self.choose(state, params)
         aux = optax.tree.zeros_like(optax.tree.get(state.inner, "aux"))
         carry = (tree, state.inner)
         with layers_of(params):
@@ -235,7 +235,7 @@ class _Blockwise:
         steps = jnp.asarray(optax.safe_increment(state.steps))
         return state._replace(steps=steps, order=every, block=every[place])
 
-    def chosen(self, state: BlockwiseState, params: PyTree) -> tuple[Array, list[Part]]:
+    def choose(self, state: BlockwiseState, params: PyTree) -> tuple[Array, list[Part]]:
         """Which case the block is of, and the part of each."""
         every = self.plan(require_params(params))
         starts = np.cumsum([0, *(max(1, case.depth) for case in every)])

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from loren_jax import arguments
-from loren_jax.losses._per_example import bound
+from loren_jax.losses._per_example import bind
 from loren_jax.optimizers import METHODS
 from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import PyTree, Scheme
@@ -106,7 +106,7 @@ def measure_walk(
     away = jnp.asarray([point != 0 for point in own.first.scheme.points])
 
     def excess(params: PyTree, batch: PyTree, scale: Array) -> tuple[Array, Array]:
-        value_fn = bound(loss, batch)
+        value_fn = bind(loss, batch)
         centre, state = value_fn(params), own.first.init(params)
         entry = own.entry(state, params)
 
@@ -217,7 +217,7 @@ def automatic(
     def rate_of(state: AutomaticState) -> Array:
         taken = state.taken.astype(jnp.float32)
         length = own.walk * steps**-0.5 * jnp.maximum(0.0, 1.0 - taken / steps)
-        rate = length if own.unit is None else own.scaled(length, state)
+        rate = length if own.unit is None else own.rate_of(length, state)
         return jnp.maximum(rate, NOTHING)
 
     def after(state: AutomaticState, rate: Array, inner: PyTree) -> AutomaticState:
@@ -251,7 +251,7 @@ def automatic(
         scheme=own.first.scheme,
         passes=own.first.passes,
         estimate=form(own.first, "estimate"),
-        rebuilt=None if knobs.get("matrix_axes") is not None else again,
+        rebuild=None if knobs.get("matrix_axes") is not None else again,
     )
     return ZerothOrder(init, whole)
 
@@ -297,7 +297,7 @@ class _Own(NamedTuple):
             gain=1.0 - (momentum or 0.0),
         )
 
-    def scaled(self, length: Array, state: AutomaticState) -> Array:
+    def rate_of(self, length: Array, state: AutomaticState) -> Array:
         """The rate of a step of that length; zero while nothing is known."""
         seen = state.taken * optax.tree.get(state.inner, "losses").shape[0]
         square = state.entry * state.square / jnp.maximum(state.weight, 1e-9)
@@ -308,7 +308,7 @@ class _Own(NamedTuple):
     def square(self, inner: PyTree, step: Array) -> Array:
         """The sum of the squared slopes of the latest step."""
         losses = optax.tree.get(inner, "losses")[:, : len(self.first.scheme.points)]
-        slope = self.first.scheme.weigh(losses, arguments.scheduled(self.scale, step)).slope
+        slope = self.first.scheme.weigh(losses, arguments.value_at(self.scale, step)).slope
         return jnp.sum(slope**2).astype(jnp.float32)
 
     def entry(self, inner: PyTree, params: PyTree) -> Array:
@@ -317,14 +317,14 @@ class _Own(NamedTuple):
             return jnp.ones((), jnp.float32)
         losses = optax.tree.get(inner, "losses")
         scheme, estimate = self.first.scheme, self.first.estimate
-        made = _made_up(scheme, losses.shape)
+        made = _alternating_losses(scheme, losses.shape)
         estimated, after = estimate.update(None, estimate.init(params), params, losses=made)
         numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
         total = optax.tree.norm(jax.tree.map(jnp.float32, estimated), squared=True)
         return total / numbers / self.square(after, jnp.zeros((), jnp.int32))
 
 
-def _made_up(scheme: Scheme, shape: tuple[int, int]) -> Array:
+def _alternating_losses(scheme: Scheme, shape: tuple[int, int]) -> Array:
     """Losses whose slopes are 1 and -1 in turn, up to a factor."""
     signs = 1.0 - 2.0 * (jnp.arange(shape[0]) % 2)
     return signs[:, None] * jnp.asarray(scheme.points)[None]

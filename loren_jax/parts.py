@@ -135,30 +135,30 @@ def trained(optimizer: optax.GradientTransformation, mask: Mask | None) -> Zerot
 
     own = lambda function: function if form(optimizer, function.__name__) else None
     estimate: Any = form(optimizer, "estimate")
-    rebuilt: Any = form(optimizer, "rebuilt")
+    rebuild: Any = form(optimizer, "rebuild")
     whole = Update(
         update,
         ask=own(ask),
-        drawn=_drawn(form(optimizer, "drawn"), mask),
+        displacement=_displacement(form(optimizer, "displacement"), mask),
         accumulate=own(accumulate),
         apply=own(apply),
         scheme=form(optimizer, "scheme"),
         passes=form(optimizer, "passes"),
         estimate=estimate and trained(estimate, mask),
-        rebuilt=rebuilt and (lambda axes: trained(rebuilt(axes), mask)),
+        rebuild=rebuild and (lambda axes: trained(rebuild(axes), mask)),
     )
     return ZerothOrder(init, whole)
 
 
-def _drawn(function: Any, mask: Mask) -> Any:
-    """The directions of the trained leaves, and none for the others; see `DrawnFn`."""
+def _displacement(function: Any, mask: Mask) -> Any:
+    """The directions of the trained leaves, and none for the others; see `DisplacementFn`."""
 
-    def drawn(params, state, direction, point):
+    def displacement(params, state, direction, point):
         part = masked(mask, params)
         some, multiple = function(part.take(params), state, direction, point)
         return part.put(jax.tree.map(Zero.like, params), some), multiple
 
-    return function and drawn
+    return function and displacement
 
 
 def completed(value_fn: Callable[[PyTree], Any], params: PyTree) -> Callable[[PyTree], Any]:

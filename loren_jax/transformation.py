@@ -79,7 +79,7 @@ class AskFn(Protocol):
 
 
 @runtime_checkable
-class DrawnFn(Protocol):
+class DisplacementFn(Protocol):
     """What is done to the parameters where a loss is taken, before it is done."""
 
     def __call__(
@@ -100,29 +100,30 @@ class Update:
     Attributes:
       function: the update itself.
       ask: see `AskFn`.
-      drawn: see `DrawnFn`; None where what is asked is no sum of the parameters and directions.
+      displacement: see `DisplacementFn`; None where what is asked is no sum of the parameters and
+        directions.
       accumulate: of a linear estimate alone: `(state, params, into, factor, *, value_fn=None,
         losses=None, has_aux=False) -> (into + factor * estimate, state)`, in the dtypes of `into`
         and leaf by leaf, layer by layer; the estimate by itself if `into` is None.
       apply: the step in place; None where what follows the estimate needs a tree of updates.
-      fused: of what follows an estimate: `(accumulate, params, state) -> (params, estimator state,
+      fuse: of what follows an estimate: `(accumulate, params, state) -> (params, estimator state,
         state)`, where `accumulate(into, factor)` adds the estimate times `factor` to a tree.
       scheme: where along a direction the loss is queried.
       passes: forward passes of a step; where not all steps cost the same, of most of them.
       estimate: what stands before the rest in a chain; None of an estimate itself.
-      rebuilt: the same optimiser with a `matrix_axes`; None where it was given one, or takes none.
+      rebuild: the same optimiser with a `matrix_axes`; None where it was given one, or takes none.
     """
 
     function: UpdateFn
     ask: AskFn | None = None
     accumulate: Callable[..., tuple[PyTree, PyTree]] | None = None
     apply: ApplyFn | None = None
-    fused: Callable[..., tuple[PyTree, PyTree, PyTree]] | None = None
+    fuse: Callable[..., tuple[PyTree, PyTree, PyTree]] | None = None
     scheme: Scheme | None = None
     passes: int | None = None
     estimate: "ZerothOrder | None" = None
-    rebuilt: "Callable[[Any], ZerothOrder] | None" = None
-    drawn: DrawnFn | None = None
+    rebuild: "Callable[[Any], ZerothOrder] | None" = None
+    displacement: DisplacementFn | None = None
 
     def __call__(  # noqa: D102
         self, updates: PyTree | None, state: PyTree, params: PyTree | None = None, **extra: Any

@@ -20,10 +20,10 @@ def test_schedules_and_tracers_pass():
     arguments.positive("learning_rate", jnp.asarray(0.1))
 
 
-def test_scheduled_takes_numbers_and_schedules():
-    assert arguments.scheduled(0.5, jnp.asarray(3)) == 0.5
-    assert arguments.scheduled(lambda step: 2.0 * step, jnp.asarray(3)) == 6.0
-    assert arguments.scheduled(1, jnp.asarray(0)).dtype == jnp.float32
+def test_value_at_takes_numbers_and_schedules():
+    assert arguments.value_at(0.5, jnp.asarray(3)) == 0.5
+    assert arguments.value_at(lambda step: 2.0 * step, jnp.asarray(3)) == 6.0
+    assert arguments.value_at(1, jnp.asarray(0)).dtype == jnp.float32
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "3", None])

@@ -94,7 +94,7 @@ def diagonal(
 
     def draw(state, params, key):
         drawn = sample(key, params, matrix_axes=matrix_axes)
-        return jax.tree.map(lambda d, z: _scaled(z, d), state.diagonal, drawn)
+        return jax.tree.map(lambda d, z: _scale(z, d), state.diagonal, drawn)
 
     def absorb(state, params, directions, coefficients, into=None):
         def one(direction, target, d):
@@ -110,7 +110,7 @@ def diagonal(
     return Distribution(init, lambda state, params, key: state, draw, absorb)
 
 
-def _scaled(standard: Seeded | Dense, d: Float[Array, "..."]) -> Seeded | Dense:
+def _scale(standard: Seeded | Dense, d: Float[Array, "..."]) -> Seeded | Dense:
     """A standard normal direction times `d^-1/2`, entry by entry."""
     if isinstance(standard, Seeded):
         return replace(standard, std=1 / jnp.sqrt(d))

@@ -5,7 +5,7 @@ import optax
 from loren_jax import arguments
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.directions.sampling import sample
-from loren_jax.directions.sums import summed
+from loren_jax.directions.sums import weighted_sum
 from loren_jax.types import Distribution, RankOrSigns
 
 
@@ -43,4 +43,4 @@ def isotropic(rank: RankOrSigns = None, matrix_axes: AxesOf | None = None) -> Di
     def draw(state, params, key):
         return sample(key, params, rank=rank, matrix_axes=matrix_axes)
 
-    return Distribution(init, lambda state, params, key: state, draw, summed)
+    return Distribution(init, lambda state, params, key: state, draw, weighted_sum)

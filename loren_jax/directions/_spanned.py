@@ -13,7 +13,7 @@ from loren_jax import arguments, noise
 from loren_jax.directions.matrices import AxesOf, MatrixView, view_of
 from loren_jax.directions.sampling import sample
 from loren_jax.directions.structured import LowRank
-from loren_jax.directions.sums import summed
+from loren_jax.directions.sums import weighted_sum
 from loren_jax.types import Distribution, PyTree, Rank
 
 
@@ -74,13 +74,13 @@ def spanned(
                 f"trained leaves are {', '.join(map(repr, paths))}"
             )
 
-        def given(name, path, leaf):
+        def check(name, path, leaf):
             if name not in factors:
                 return None
-            return _checked(name, factors[name], view_of(path, leaf, matrix_axes))
+            return _check(name, factors[name], view_of(path, leaf, matrix_axes))
 
         leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
-        found = [given(name, *leaf) for name, leaf in zip(known, leaves, strict=True)]
+        found = [check(name, *leaf) for name, leaf in zip(known, leaves, strict=True)]
         return SpannedState(treedef.unflatten(found))
 
     def draw(state, params, key):
@@ -95,7 +95,7 @@ def spanned(
             for (path, leaf), factor, drawn in rows
         )
 
-    return Distribution(init, lambda state, params, key: state, draw, summed)
+    return Distribution(init, lambda state, params, key: state, draw, weighted_sum)
 
 
 def _along(key: Key[Array, ""], path: noise.KeyPath, view: MatrixView, factor: Array) -> LowRank:
@@ -106,7 +106,7 @@ def _along(key: Key[Array, ""], path: noise.KeyPath, view: MatrixView, factor: A
     return LowRank(left, factor, view)
 
 
-def _checked(name: str, factor: ArrayLike, view: MatrixView) -> Array:
+def _check(name: str, factor: ArrayLike, view: MatrixView) -> Array:
     factor = jnp.asarray(factor, jnp.float32)
     if view.is_vector or factor.ndim < 2 or factor.shape[:-1] != (*view.stack, view.n):
         raise ValueError(

@@ -9,7 +9,7 @@ from loren_jax.directions.bases import targets
 from loren_jax.types import PyTree
 
 
-def summed(
+def weighted_sum(
     state: PyTree,
     params: PyTree,
     directions: PyTree,

@@ -140,7 +140,7 @@ def estimate(
 
     linear = accumulate if directions.linear else None
     passes = schemes.forward_passes(scheme, num_directions)
-    facts = {"scheme": scheme, "passes": passes, "drawn": own.drawn}
+    facts = {"scheme": scheme, "passes": passes, "displacement": own.displacement}
     return ZerothOrder(init, Update(update, own.ask, linear, **facts))
 
 
@@ -163,7 +163,7 @@ class _Estimate:
     def step(self, state, params, into, factor, value_fn, losses, has_aux):
         """`(into + factor * estimate, state)`."""
         params, layout = require_params(params), layout_of(self.evaluation)
-        scale = arguments.scheduled(self.perturbation_scale, state.count)
+        scale = arguments.value_at(self.perturbation_scale, state.count)
         aux = optax.tree.zeros_like(state.aux)
         with layout.context():
             described, learned, drawn, axes = self.draw(state, params, layout)
@@ -194,14 +194,14 @@ class _Estimate:
     def ask(self, params, state, direction, point):
         """The parameters at which one loss is asked for."""
         layout = layout_of(self.evaluation)
-        drawn, multiple = self.drawn(params, state, direction, point)
+        drawn, multiple = self.displacement(params, state, direction, point)
         with layout.context():
             return layout.place_as_params(displace(params, drawn, multiple))
 
-    def drawn(self, params, state, direction, point):
+    def displacement(self, params, state, direction, point):
         """The directions of one query, and the multiple of them that is added."""
         params, layout = require_params(params), layout_of(self.evaluation)
-        scale = arguments.scheduled(self.perturbation_scale, state.count)
+        scale = arguments.value_at(self.perturbation_scale, state.count)
         multiple = jnp.asarray(self.scheme.points, jnp.float32)[point] * scale
         with layout.context():
             _, _, drawn, axes = self.draw(state, params, layout)

@@ -115,8 +115,8 @@ def optimizer_of(
     """The optimiser of a run: the one that is given, or the one that its journal describes."""
     require_replayable(journal.header, journal.path)
     if optimizer is not None:
-        axes, rebuilt = axes_of(journal.header), form(optimizer, "rebuilt")
-        return rebuilt(UsedAxes.from_json(axes)) if axes and rebuilt else optimizer
+        axes, rebuild = axes_of(journal.header), form(optimizer, "rebuild")
+        return rebuild(UsedAxes.from_json(axes)) if axes and rebuild else optimizer
     if journal.header.get("method") is None:
         raise JournalError(
             f"{journal.path} does not say what the optimiser was; pass optimizer= as the run had it"

@@ -71,8 +71,8 @@ class Session:
         self.params = jax.tree.map(jnp.copy, params)
         self.state = jax.jit(optimizer.init)(params) if state is None else state
         self.steps, self._log = steps, log
-        drawn = form(optimizer, "drawn")
-        self._drawn = None if drawn is None else jax.jit(drawn)
+        displacement = form(optimizer, "displacement")
+        self._displacement = None if displacement is None else jax.jit(displacement)
         self._ask, self._absorb = jax.jit(form(optimizer, "ask")), compiled_absorb(optimizer)
 
     @classmethod
@@ -145,12 +145,12 @@ class Session:
         >>> bool(jnp.allclose(merged["kernel"], asked["kernel"]))
         True
         """
-        if self._drawn is None:
+        if self._displacement is None:
             raise TypeError(
                 "optimizer does not say which directions it draws, as one that moves another block "
                 "each step: send the copy that query() gives, or take another optimizer"
             )
-        drawn, multiple = self._drawn(self.params, self.state, direction, point)
+        drawn, multiple = self._displacement(self.params, self.state, direction, point)
         return lora.of_directions(drawn, multiple)
 
     def ask(self) -> Iterator[PyTree]:

@@ -119,7 +119,7 @@ class PerExample:
         return Rows(self.loss, batch, rest)
 
 
-def bound(loss: Callable[..., Any], *batch: PyTree) -> Callable[[PyTree], Any]:
+def bind(loss: Callable[..., Any], *batch: PyTree) -> Callable[[PyTree], Any]:
     """The `value_fn` of any loss and a batch.
 
     Args:

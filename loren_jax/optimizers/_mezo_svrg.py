@@ -130,10 +130,10 @@ def _alternating(learning_rate: Any, full_learning_rate: Any, every: int) -> opt
         arguments.positive("full_learning_rate", full_learning_rate)
 
     def rate(step):
-        minibatch = arguments.scheduled(learning_rate, step)
+        minibatch = arguments.value_at(learning_rate, step)
         full = 10 * minibatch
         if full_learning_rate is not None:
-            full = arguments.scheduled(full_learning_rate, step)
+            full = arguments.value_at(full_learning_rate, step)
         return jnp.where(step % every == 0, full, minibatch)
 
     return rate

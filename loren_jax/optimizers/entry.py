@@ -22,8 +22,8 @@ def rebuildable(factory: Callable[P, ZerothOrder]) -> Callable[P, ZerothOrder]:
         if kwargs.get("matrix_axes") is not None or not isinstance(made.update, Update):
             return made
         again: Any = functools.partial(factory, *args)
-        rebuilt = lambda axes: again(**{**kwargs, "matrix_axes": axes})
-        return ZerothOrder(made.init, replace(made.update, rebuilt=rebuilt))
+        rebuild = lambda axes: again(**{**kwargs, "matrix_axes": axes})
+        return ZerothOrder(made.init, replace(made.update, rebuild=rebuild))
 
     return make
 

@@ -23,12 +23,12 @@ def with_axes_of_use(
     """
     optimizer = run.optimizer
     described = optimizer if isinstance(optimizer, journal.Method) else None
-    rebuilt: Any = form(optimizer, "rebuilt") if described is None else None  # pyrefly: ignore
+    rebuild: Any = form(optimizer, "rebuild") if described is None else None  # pyrefly: ignore
     if described is not None:
         # Factors have been made along the axes that the names gave.
         given = described.matrix_axes is not None or described.factors is not None
     else:
-        given = rebuilt is None
+        given = rebuild is None
     if given:
         return optimizer, {}
     if processes.told(lambda: recorded is not None):  # which the first process alone has read
@@ -39,7 +39,7 @@ def with_axes_of_use(
         return optimizer, {}
     if described is not None:
         return replace(described, matrix_axes=axes), {}
-    return rebuilt(UsedAxes.from_json(axes)), {"matrix_axes": axes}
+    return rebuild(UsedAxes.from_json(axes)), {"matrix_axes": axes}
 
 
 def _used(run: Plan) -> dict[str, JSON]:

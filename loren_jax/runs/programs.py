@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from loren_jax.evaluation._perturbed.query import collect_built
-from loren_jax.losses._per_example import bound, require_separable
+from loren_jax.losses._per_example import bind, require_separable
 from loren_jax.runs import processes
 from loren_jax.transforms import TrainStep
 from loren_jax.transforms.steps import warn_of_built
@@ -60,7 +60,7 @@ def compiled(
     def functions(batch: PyTree, full: PyTree | None, frozen: tuple[Any, ...]):
         data = {"value_fn": batch, "full_value_fn": full}
         value = loss if judge is None else lambda *given: (jnp.zeros(()), loss(*given))
-        of = lambda batch: bound(value, batch, *frozen)
+        of = lambda batch: bind(value, batch, *frozen)
         return {name: of(x) for name, x in data.items() if x is not None}
 
     require_separable(loss, params, batch, *frozen)

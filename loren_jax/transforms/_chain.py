@@ -35,25 +35,25 @@ def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> Zerot
     """
     tx = optax.chain(estimator, *after)
     where, accumulate = form(estimator, "ask"), form(estimator, "accumulate")
-    fused: Any = form(after[0], "fused") if accumulate and len(after) == 1 else None
+    fuse: Any = form(after[0], "fuse") if accumulate and len(after) == 1 else None
 
     def ask(params, state, direction, point):
         return where(params, state[0], direction, point)
 
-    def drawn(params, state, direction, point):
-        return form(estimator, "drawn")(params, state[0], direction, point)
+    def displacement(params, state, direction, point):
+        return form(estimator, "displacement")(params, state[0], direction, point)
 
     def apply(params, state, **sources):
         estimate_state, after_state = state
         add = lambda into, factor: accumulate(estimate_state, params, into, factor, **sources)
-        params, estimate_state, after_state = fused(add, params, after_state)
+        params, estimate_state, after_state = fuse(add, params, after_state)
         return params, (estimate_state, after_state)
 
     whole = Update(
         update_of(tx),
         ask=where and ask,
-        drawn=form(estimator, "drawn") and drawn,
-        apply=fused and apply,
+        displacement=form(estimator, "displacement") and displacement,
+        apply=fuse and apply,
         scheme=form(estimator, "scheme"),
         passes=form(estimator, "passes"),
         estimate=estimator,

@@ -59,7 +59,7 @@ def anchored(optimizer: optax.GradientTransformation, weight_decay: float) -> Ze
     arguments.fraction("weight_decay", weight_decay)
     inner, own = optax.with_extra_args_support(optimizer), form(optimizer, "apply")
 
-    def pulled(moved: jax.Array, start: jax.Array) -> jax.Array:
+    def pull(moved: jax.Array, start: jax.Array) -> jax.Array:
         if not jnp.issubdtype(moved.dtype, jnp.inexact):
             return moved
         return (moved - weight_decay * (moved - start)).astype(moved.dtype)
@@ -76,23 +76,23 @@ def anchored(optimizer: optax.GradientTransformation, weight_decay: float) -> Ze
 
     def apply(params, state, **given):
         params, after = own(params, state.inner, **given)
-        return jax.tree.map(pulled, params, state.start), state._replace(inner=after)
+        return jax.tree.map(pull, params, state.start), state._replace(inner=after)
 
     def ask(params, state, direction, point):
         return form(optimizer, "ask")(params, state.inner, direction, point)
 
-    def drawn(params, state, direction, point):
-        return form(optimizer, "drawn")(params, state.inner, direction, point)
+    def displacement(params, state, direction, point):
+        return form(optimizer, "displacement")(params, state.inner, direction, point)
 
-    rebuilt: Any = form(optimizer, "rebuilt")
+    rebuild: Any = form(optimizer, "rebuild")
     whole = Update(
         update_of(optax.GradientTransformationExtraArgs(init, update)),
         ask=form(optimizer, "ask") and ask,
-        drawn=form(optimizer, "drawn") and drawn,
+        displacement=form(optimizer, "displacement") and displacement,
         apply=own and apply,
         scheme=form(optimizer, "scheme"),
         passes=form(optimizer, "passes"),
         estimate=form(optimizer, "estimate"),
-        rebuilt=rebuilt and (lambda axes: anchored(rebuilt(axes), weight_decay)),
+        rebuild=rebuild and (lambda axes: anchored(rebuild(axes), weight_decay)),
     )
     return ZerothOrder(init, whole)

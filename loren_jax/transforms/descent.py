@@ -56,7 +56,7 @@ def descend(
         numbers = [weight_decay, learning_rate]
     init = optax.chain(*steps, optax.scale_by_learning_rate(learning_rate)).init
 
-    def begun(accumulate: Any, state: Any) -> tuple[Any, Any, Any, Any]:
+    def begin(accumulate: Any, state: Any) -> tuple[Any, Any, Any, Any]:
         """This step's decay, if any, and rate; its momentum, if any; the state after it.
 
         The momentum comes with what else `accumulate` returned as it added the estimate.
@@ -73,7 +73,7 @@ def descend(
     # Where decay is added its rounding differs: to the updates here, to the parameters in place.
     def update(updates, state, params=None, **extra):
         add = lambda kept, _: (jax.tree.map(jnp.add, kept, updates), None)
-        decay, rate, buffer, state = begun(add, state)
+        decay, rate, buffer, state = begin(add, state)
         updates = updates if buffer is None else buffer[0]
         if decay is not None:
             if params is None:
@@ -83,8 +83,8 @@ def descend(
         own = lambda u: jnp.asarray(rate, u.dtype) if callable(learning_rate) else rate
         return jax.tree.map(lambda u: -own(u) * u, updates), state
 
-    def fused(accumulate, params, state):
-        decay, rate, buffer, state = begun(accumulate, state)
+    def fuse(accumulate, params, state):
+        decay, rate, buffer, state = begin(accumulate, state)
         if decay is not None:
             params = jax.tree.map(lambda x: (x * (1 - rate * decay)).astype(x.dtype), params)
         if buffer is None:
@@ -93,7 +93,7 @@ def descend(
         step = lambda x, m: (x - rate * m).astype(x.dtype)
         return jax.tree.map(step, params, moved), estimator, state
 
-    return optax.GradientTransformation(init, Update(update, fused=fused))
+    return optax.GradientTransformation(init, Update(update, fuse=fuse))
 
 
 def _value(number: ScalarOrSchedule, state: Any) -> tuple[Any, Any]:

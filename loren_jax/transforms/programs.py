@@ -54,7 +54,7 @@ def probe(
     return losses
 
 
-def applied(optimizer: optax.GradientTransformation) -> Callable[..., tuple[PyTree, PyTree]]:
+def step_of(optimizer: optax.GradientTransformation) -> Callable[..., tuple[PyTree, PyTree]]:
     """A step of any optimiser.
 
     Args:
@@ -111,7 +111,7 @@ def compiled_absorb(
       `(params, state, losses) -> (params, state)`, compiled, no forward pass. Parameters and state
       are donated: they are changed in place and must not be used again.
     """
-    apply = applied(optimizer)
+    apply = step_of(optimizer)
 
     def absorb(params, state, losses):
         return apply(params, state, losses=losses)

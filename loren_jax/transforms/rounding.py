@@ -98,7 +98,7 @@ def stochastic_rounding(key: Seed = 0) -> optax.GradientTransformationExtraArgs:
             up = _uniform(own, p.shape) < total / spacing - below
             return _difference((below + up) * spacing, p, u)
 
-        moved = jax.tree_util.tree_map_with_path(one, _given(params), updates)
+        moved = jax.tree_util.tree_map_with_path(one, _require_params(params), updates)
         return moved, state._replace(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -144,7 +144,7 @@ def compensated_sum() -> optax.GradientTransformationExtraArgs:
 
     def update(updates, state, params=None, **extra):
         del extra
-        leaves, treedef = jax.tree.flatten(_given(params))
+        leaves, treedef = jax.tree.flatten(_require_params(params))
         columns = map(treedef.flatten_up_to, (updates, state.residual))
         rows = zip(leaves, *columns, strict=True)
         pairs = [_compensate(p, u, r) if _is_narrow(p) else (u, r) for p, u, r in rows]
@@ -195,7 +195,7 @@ def _is_narrow(p: ArrayLike) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.finfo(dtype).bits < 32
 
 
-def _given(params: PyTree) -> PyTree:
+def _require_params(params: PyTree) -> PyTree:
     if params is None:
         raise ValueError("params is None: rounding needs them, as in update(u, state, params).")
     return params

@@ -16,8 +16,8 @@ from loren_jax import arguments, noise
 from loren_jax.estimators import with_aux
 from loren_jax.evaluation._perturbed.query import Built, collect_built
 from loren_jax.evaluation._sharded import automatic
-from loren_jax.losses._per_example import bound, require_separable
-from loren_jax.transforms.programs import applied, compiled_absorb, probe
+from loren_jax.losses._per_example import bind, require_separable
+from loren_jax.transforms.programs import compiled_absorb, probe, step_of
 from loren_jax.types import PyTree
 
 MANY = 2**18
@@ -78,7 +78,7 @@ def train_step(
     whole = {} if full_loss is None else {"full_value_fn": full_loss}
 
     def functions(*batch: PyTree) -> dict[str, Any]:
-        return {"value_fn": bound(loss, *batch)} | whole
+        return {"value_fn": bind(loss, *batch)} | whole
 
     return TrainStep(functions, optimizer, has_aux, partial(require_separable, loss))
 
@@ -110,7 +110,7 @@ class TrainStep:
         check: Callable[..., None] | None = None,
     ):
         aux = {"has_aux": True} if has_aux else {}
-        apply = applied(optimizer)
+        apply = step_of(optimizer)
 
         def ask(params, state, *batch):
             return probe(optimizer, params, state, **functions(*batch), **aux)

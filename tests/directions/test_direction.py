@@ -14,7 +14,7 @@ from loren_jax import covariance, evaluation, noise, schemes
 from loren_jax.diagnostics import DenseLeaf, dense_leaves
 from loren_jax.directions import Dense, Direction, MatrixView, isotropic, smoothed
 from loren_jax.directions.matrices import view_of
-from loren_jax.directions.sums import summed
+from loren_jax.directions.sums import weighted_sum
 from loren_jax.estimators import estimate
 from loren_jax.evaluation._perturbed.function import evaluate
 from loren_jax.types import Distribution
@@ -67,7 +67,7 @@ def drawn(make):
         return jax.tree_util.tree_map_with_path(one, params)
 
     keep = lambda state, params, key: state
-    return Distribution(lambda params, key: optax.EmptyState(), keep, draw, summed)
+    return Distribution(lambda params, key: optax.EmptyState(), keep, draw, weighted_sum)
 
 
 CHEQUERED = drawn(lambda direction: direction)

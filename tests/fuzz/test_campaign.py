@@ -96,12 +96,12 @@ def test_a_lost_tail_of_noise_is_found(monkeypatch):
 @pytest.mark.slow
 def test_rows_that_are_not_there_are_found_where_they_should_be_filled(monkeypatch):
     """Indices out of range, taken for the nearest in range."""
-    drawn_rows, clip = indexing._drawn_rows, jax.lax.GatherScatterMode.CLIP
+    drawn_rows, clip = indexing._draw_rows, jax.lax.GatherScatterMode.CLIP
 
     def nearest(equation, leaf, indices):
         return drawn_rows(equation.replace(params=equation.params | {"mode": clip}), leaf, indices)
 
-    monkeypatch.setattr(indexing, "_drawn_rows", nearest)
+    monkeypatch.setattr(indexing, "_draw_rows", nearest)
     assert one_is_wrong("rows", of=16)
 
 

@@ -90,10 +90,10 @@ def test_of_a_part(tmp_path):
 def test_every_method_is_made_again_with_axes(name):
     optimizer = METHODS[name].make(0.1)
     if name == "input_subspace":  # its vectors are made along the axes that it is given
-        assert form(optimizer, "rebuilt") is None
+        assert form(optimizer, "rebuild") is None
         return
     axes = lambda path, shape: MatrixAxes(0, 1)
     for one in (optimizer, trained(optimizer, lambda path: True)):
-        again = form(one, "rebuilt")(axes)
+        again = form(one, "rebuild")(axes)
         assert jax.tree.structure(again.init({"a": jnp.ones((4, 6))}))
-        assert form(again, "rebuilt") is None
+        assert form(again, "rebuild") is None

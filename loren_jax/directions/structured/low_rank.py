@@ -52,9 +52,9 @@ class LowRank(Direction):
 
         A factor that all queries share has no axis K; then the other one is summed first.
         """
-        left, right = _weighted(self.left, self.right, slope, len(self.view.stack) + 2)
+        left, right = _weigh(self.left, self.right, slope, len(self.view.stack) + 2)
         if left.shape[-1] <= FUSED:
-            total = plus(into, _written_out(left, right, self.view))
+            total = plus(into, _write_out(left, right, self.view))
         elif into is not None and self.view.stack_leads:
             total = _layer_by_layer(into, left, right, self.view)
         else:
@@ -76,7 +76,7 @@ def _query_axis(factor: Array, ndim: int) -> int | None:
     return 0 if factor.ndim > ndim else None
 
 
-def _weighted(left: Array, right: Array, slope: Array, ndim: int) -> tuple[Array, Array]:
+def _weigh(left: Array, right: Array, slope: Array, ndim: int) -> tuple[Array, Array]:
     """Factors `(*stack, m, K r)` and `(*stack, n, K r)` of the weighted sum over the queries."""
     weigh = lambda factor: factor * slope.reshape(-1, *(1,) * ndim)
     shared = [_query_axis(factor, ndim) is None for factor in (left, right)]
@@ -90,7 +90,7 @@ def _weighted(left: Array, right: Array, slope: Array, ndim: int) -> tuple[Array
     return side_by_side(weigh(left)), side_by_side(right)
 
 
-def _written_out(left: Array, right: Array, view: MatrixView) -> Array:
+def _write_out(left: Array, right: Array, view: MatrixView) -> Array:
     """The product as a sum of broadcast products, in the leaf's axis order."""
 
     def spread(factor: Array, own: tuple[int, ...]) -> Array:

@@ -59,7 +59,7 @@ class Seeded(Direction):
         into: Array | None = None,
     ) -> tuple[Array, Array | None]:
         """Draws query after query for one block after another: one block of noise is alive."""
-        own = self._shared(covariance)
+        own = self._share(covariance)
         learned = None if covariance is None else jnp.zeros_like(covariance.vector)
         axes = self.view.layer.fan_in
 
@@ -93,7 +93,7 @@ class Seeded(Direction):
             return jax.lax.scan(query, zeros, (layer.keys, score))[0], None
 
         zeros = jnp.zeros(self.view.shape, self._wide(score))
-        return _piece_by_piece(self._shared(), zeros, None, add)[0]
+        return _piece_by_piece(self._share(), zeros, None, add)[0]
 
     def _wide(self, factor: Array) -> Any:
         """Type of a sum of the noise times a factor."""
@@ -106,7 +106,7 @@ class Seeded(Direction):
             return self
         return replace(self, keys=noise.from_words(scheduling.after(noise.words(self.keys), value)))
 
-    def _shared(self, covariance: DampedRankOne | None = None) -> "Seeded":
+    def _share(self, covariance: DampedRankOne | None = None) -> "Seeded":
         """With a covariance and `std` that all K queries share, whether they came so or not."""
         first = lambda x, ndim: x[0] if jnp.ndim(x) > ndim else x
         if covariance is None and self.covariance is not None:

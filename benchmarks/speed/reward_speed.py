@@ -30,7 +30,7 @@ from benchmarks.timers import Timers
 from loren_jax.checkpoints import checkpoint_tokenizer
 from loren_jax.models import Decoding, LanguageModel, decode, load_language_model, locate
 from loren_jax.objectives.judge import Judge
-from loren_jax.runs.programs import Programs, compiled
+from loren_jax.runs.programs import Programs, compile_step
 
 QUERIES, PROMPTS, LENGTH, TOKENS = 16, 8, 64, 32
 
@@ -75,7 +75,7 @@ class Step:
         self._params = jax.tree.map(jnp.copy, model.params)
         self._state = jax.jit(optimizer.init)(self._params)
         answers = lambda params, ids: decode(model.config, params, ids, mask, how)
-        self.programs: Programs = compiled(
+        self.programs: Programs = compile_step(
             answers, optimizer, self._params, self._state, ids, None, (), self._judged
         )
         self.parts = dict.fromkeys(("judge", "absorb"), 0.0)

@@ -69,7 +69,7 @@ def open_checkpoint(path: str | Path) -> TensorSource:
     weights = locate_weights(Path(path))
     refuse_pointer(weights.path)
     if weights.path.name.endswith(_INDEX_ENDING):
-        return _joined(weights)
+        return _join(weights)
     return weights.reader(weights.path)
 
 
@@ -121,7 +121,7 @@ def _reader_of(path: Path) -> Callable[[Path], TensorSource]:
     )
 
 
-def _joined(weights: Weights) -> TensorSource:
+def _join(weights: Weights) -> TensorSource:
     weight_map = read_json(weights.path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{weights.path} has no 'weight_map'; fetch the model again")

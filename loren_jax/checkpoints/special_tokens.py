@@ -50,7 +50,7 @@ def with_padding_token(files: Mapping[str, bytes], token: str) -> dict[str, byte
     for name in _SPECIAL:
         settings = json.loads(files.get(name, b"{}"))
         if name == SETTINGS or "pad_token" in settings:
-            files = {**files, name: _encoded({**settings, "pad_token": token})}
+            files = {**files, name: _encode({**settings, "pad_token": token})}
     return dict(files)
 
 
@@ -62,10 +62,10 @@ def with_tokenizer_class(files: Mapping[str, bytes], name: str) -> dict[str, byt
     settings = json.loads(files.get(SETTINGS, b"{}"))
     if not files or settings.get("tokenizer_class"):
         return dict(files)
-    return {**files, SETTINGS: _encoded({**settings, "tokenizer_class": name})}
+    return {**files, SETTINGS: _encode({**settings, "tokenizer_class": name})}
 
 
-def _encoded(settings: Mapping[str, Any]) -> bytes:
+def _encode(settings: Mapping[str, Any]) -> bytes:
     return (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -63,7 +63,7 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
         refuse_pointer(directory / name)
     raw = read_json(directory / CONFIG) if (directory / CONFIG).is_file() else None
     try:
-        return _opened(directory, raw)
+        return _open(directory, raw)
     except Exception as error:  # tokenizers raises Exception itself
         if raw and not described_type(raw):
             raise ValueError(
@@ -77,7 +77,7 @@ def checkpoint_tokenizer(path: str | Path) -> Any:
         ) from error
 
 
-def _opened(directory: Path, raw: dict[str, Any] | None) -> Any:
+def _open(directory: Path, raw: dict[str, Any] | None) -> Any:
     """Opens the tokenizer, for which nothing of a configuration counts but the kinds it names.
 
     The rest is not for transformers to read: it would tell of what is odd there as the tokenizer's.

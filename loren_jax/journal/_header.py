@@ -55,7 +55,7 @@ def header(
         **GENERATED_BY,
         "method": None if method is None else method.as_json(),
         "params": describe(params, read),
-        "written_with": written_with(mesh),
+        "written_with": rounding_environment(mesh),
         "run": {} if run is None else dict(run),
     }
 
@@ -130,19 +130,19 @@ def require_replayable(header: Mapping[str, Any], path: str | Path) -> None:
             f"{path}: its losses are float64, which JAX has switched off here: set "
             "JAX_ENABLE_X64=1, or jax.config.update('jax_enable_x64', True)"
         )
-    if different := _drawn_otherwise(header):
+    if different := _draw_changes(header):
         raise JournalError(
             f"{path}: its directions were drawn otherwise than here ({'; '.join(different)}), so "
             "that a replay would move along others; use the program that wrote it"
         )
 
 
-def _drawn_otherwise(header: Mapping[str, Any]) -> list[str]:
+def _draw_changes(header: Mapping[str, Any]) -> list[str]:
     """A header that does not say is of a version that had no choice."""
-    return _changed({**GENERATED_BY, **header}, GENERATED_BY)
+    return _changes({**GENERATED_BY, **header}, GENERATED_BY)
 
 
-def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     shown = lambda value: "none" if value == "" else value
     return [
         f"{name} {shown(then.get(name, 'unknown'))} then, {shown(value)} now"
@@ -155,7 +155,7 @@ def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
     return "absent" if facts is None else f"{facts[1]}{list(facts[0])}"
 
 
-def written_with(mesh: str = "") -> dict[str, str]:
+def rounding_environment(mesh: str = "") -> dict[str, str]:
     """What decides how a float is rounded: versions, back end, processor and mesh."""
     return {
         **{name: installed(name) for name in ("jax", "jaxlib", "optax", "loren-jax")},
@@ -177,9 +177,9 @@ def differences(header: Mapping[str, Any], mesh: str = "") -> list[str]:
     Returns:
       Phrases such as `jax 0.10.2 then, 0.12.0 now`; empty if a replay gives the same bits.
     """
-    kept = _changed({"losses in": _losses_type(header)}, {"losses in": loss_dtype().name})
-    written = _changed({"mesh": "", **header["written_with"]}, written_with(mesh))
-    return kept + _drawn_otherwise(header) + written
+    kept = _changes({"losses in": _losses_type(header)}, {"losses in": loss_dtype().name})
+    written = _changes({"mesh": "", **header["written_with"]}, rounding_environment(mesh))
+    return kept + _draw_changes(header) + written
 
 
 def _losses_type(header: Mapping[str, Any]) -> str:

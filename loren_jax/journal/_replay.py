@@ -86,7 +86,7 @@ def replay(
     >>> bool((replay(start, file).params == params).all())
     True
     """
-    journal = required(journal, until)
+    journal = require_whole(journal, until)
     require_same(describe(params), journal.header["params"], "params")
     optimizer = optimizer_of(journal, optimizer)
     absorb = compiled_absorb(optimizer)
@@ -96,7 +96,7 @@ def replay(
     return Replayed(params, state, journal.steps, differences(journal.header))
 
 
-def required(journal: Journal | str | os.PathLike, until: int | None = None) -> Journal:
+def require_whole(journal: Journal | str | os.PathLike, until: int | None = None) -> Journal:
     """The journal with its first steps alone, or with all; raises unless they are there."""
     journal = journal if isinstance(journal, Journal) else read(journal)
     if until is not None:

@@ -29,7 +29,7 @@ METHODS: Mapping[str, Callable[..., Any]] = {
 """Methods that only earlier versions had under a name, made of what there is now."""
 
 
-def translated(
+def translate(
     name: str, knobs: Mapping[str, Any], *, factors: bool = False
 ) -> tuple[str, dict[str, Any]]:
     """A method and its knobs as they are called now; what is up to date comes out as it was.
@@ -42,7 +42,7 @@ def translated(
     Raises:
       JournalError: the method is gone.
 
-    >>> translated("loren", {"learning_rate": 0.1, "covariance": "learned", "momentum": None})
+    >>> translate("loren", {"learning_rate": 0.1, "covariance": "learned", "momentum": None})
     ('loren', {'learning_rate': 0.1, 'momentum': None, 'rank': None})
     """
     knobs = dict(knobs) | {n: v for n, v in DEFAULTS.get(name, {}).items() if n not in knobs}

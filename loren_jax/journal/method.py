@@ -76,7 +76,7 @@ class Method:
         if self.name in optimizers.METHODS:
             return optimizers.METHODS[self.name].factory
         if ":" in self.name:
-            return imported(self.name)
+            return import_factory(self.name)
         return earlier.METHODS.get(self.name)
 
     def build(
@@ -107,7 +107,7 @@ class Method:
             arguments = {n: value for n, value in arguments.items() if n not in RATES}
             factory = functools.partial(automatic, factory, **paced)
         elif self.schedule is not None:
-            arguments["learning_rate"] = schedules.built(self.schedule)
+            arguments["learning_rate"] = schedules.build(self.schedule)
         if isinstance(self.matrix_axes, str):
             arguments["matrix_axes"] = AXES[self.matrix_axes]
         elif self.matrix_axes is not None:
@@ -139,7 +139,7 @@ class Method:
         """
         factors, among = values.get("factors"), values.get("trained")
         name, knobs = values["name"], values["knobs"]
-        name, knobs = earlier.translated(name, knobs, factors=factors is not None)
+        name, knobs = earlier.translate(name, knobs, factors=factors is not None)
         return cls(
             name=name,
             # JSON has no tuples, and every sequence among the knobs is one.
@@ -177,7 +177,7 @@ def allow(name: str) -> None:
     _ALLOWED.add(name)
 
 
-def imported(name: str) -> Callable[..., Any]:
+def import_factory(name: str) -> Callable[..., Any]:
     """A factory by `MODULE:FUNCTION`; the current directory is looked at too.
 
     Raises:

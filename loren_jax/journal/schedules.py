@@ -19,7 +19,7 @@ SCHEDULES = (
 """The schedules of Optax that a description may name."""
 
 
-def built(description: Mapping[str, Any]) -> optax.Schedule:
+def build(description: Mapping[str, Any]) -> optax.Schedule:
     """The schedule that a description means.
 
     Args:
@@ -32,12 +32,12 @@ def built(description: Mapping[str, Any]) -> optax.Schedule:
     >>> rising = {"name": "linear_schedule",
     ...     "arguments": {"init_value": 0.0, "end_value": 1.0, "transition_steps": 2}}
     >>> constant = {"name": "constant_schedule", "arguments": {"value": 1.0}}
-    >>> schedule = built({"join": [rising, constant], "boundaries": [2]})
+    >>> schedule = build({"join": [rising, constant], "boundaries": [2]})
     >>> [float(schedule(step)) for step in range(4)]
     [0.0, 0.5, 1.0, 1.0]
     """
     if "join" in description:
-        parts = [built(part) for part in description["join"]]
+        parts = [build(part) for part in description["join"]]
         return optax.join_schedules(parts, list(description["boundaries"]))
     if description.get("name") not in SCHEDULES:
         raise JournalError(

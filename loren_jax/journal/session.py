@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from loren_jax import arguments, lora
-from loren_jax.journal._replay import optimizer_of, replay, required
+from loren_jax.journal._replay import optimizer_of, replay, require_whole
 from loren_jax.journal.records import Journal
 from loren_jax.journal.writer import JournalWriter
 from loren_jax.precision import loss_dtype
@@ -98,7 +98,7 @@ class Session:
         Raises:
           JournalError: see `replay`.
         """
-        journal = required(journal)
+        journal = require_whole(journal)
         optimizer = optimizer_of(journal, optimizer)
         again = replay(params, journal, optimizer=optimizer)
         return cls(again.params, optimizer, log=log, state=again.state, steps=again.steps)

@@ -237,11 +237,11 @@ def _prepare(config: ClassificationConfig, sharding: Any) -> _Prepared:
         test_majority_accuracy=None if test is None else test.majority_accuracy(),
         metrics=config.rules.metrics(TASKS.get(config.data)) if config.rules else ("accuracy",),
         protocol=_protocol_title(config, limit),
-        description=_described(config.data, whole.train, splits),
+        description=_describe(config.data, whole.train, splits),
     )
 
 
-def _described(data: str, whole: Examples, splits: Splits) -> str:
+def _describe(data: str, whole: Examples, splits: Splits) -> str:
     """What is learned from what, for people."""
     counts = sorted(whole.class_counts().items(), key=lambda item: -item[1])
     shown = ", ".join(f"{name} {count}" for name, count in counts[:10])

@@ -88,7 +88,7 @@ class Judge:
         rewards, failures = np.full(len(waiting), math.nan), Counter[str]()
         busy: dict[Any, tuple[int, float]] = {}
 
-        def done(number: int, reward: float, failure: str | None) -> None:
+        def note(number: int, reward: float, failure: str | None) -> None:
             rewards[number] = reward
             if failure is not None:
                 failures[failure] += 1
@@ -112,14 +112,14 @@ class Judge:
                 worker = by_connection[told]
                 number, _ = busy.pop(worker)
                 try:
-                    done(number, *worker.connection.recv())
+                    note(number, *worker.connection.recv())
                 except (EOFError, OSError):
-                    done(number, math.nan, "the reward ended its process")
+                    note(number, math.nan, "the reward ended its process")
                     self._replace(worker)
             for worker, (number, end) in [*busy.items()]:
                 if time.monotonic() >= end and not worker.connection.poll():
                     del busy[worker]
-                    done(number, math.nan, f"it took longer than {self._seconds:g} s")
+                    note(number, math.nan, f"it took longer than {self._seconds:g} s")
                     self._replace(worker)
         return Verdicts(rewards, dict(failures))
 
@@ -153,7 +153,7 @@ class _Worker:
         # A copy of this process would hold its threads' locks, JAX's among them, for good.
         context = multiprocessing.get_context("spawn")
         self.connection, there = context.Pipe()
-        self._process = context.Process(target=_judged, args=(reward, there), daemon=True)
+        self._process = context.Process(target=_serve, args=(reward, there), daemon=True)
         self._process.start()
         there.close()
 
@@ -173,7 +173,7 @@ class _Worker:
         self._process.join()
 
 
-def _judged(name: str, connection: Any) -> None:
+def _serve(name: str, connection: Any) -> None:
     """What a process does until its pipe is closed."""
     if hasattr(os, "setsid"):
         # Ctrl-C is for the run, which ends when the step is done; a terminal tells the whole group.
@@ -191,10 +191,10 @@ def _judged(name: str, connection: Any) -> None:
             call = connection.recv()
         except EOFError:
             return
-        connection.send(_called(reward, call))
+        connection.send(_call(reward, call))
 
 
-def _called(reward: Any, call: tuple[str, str, Mapping[str, Any]]) -> tuple[float, str | None]:
+def _call(reward: Any, call: tuple[str, str, Mapping[str, Any]]) -> tuple[float, str | None]:
     try:
         made = float(reward(*call))
     except Exception as error:

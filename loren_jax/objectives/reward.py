@@ -103,7 +103,7 @@ class Reward(ModelObjective):
         self._tally, self._held_out_prompts = Tally(), len(held_out.tokens)
 
         def score(prompts: Prompts) -> Callable[[PyTree], dict[str, Any]]:
-            return lambda params: self._scored(prompts, params)
+            return lambda params: self._score(prompts, params)
 
         self.evaluate = score(held_out)
         self.test, self._test_prompts = None, None
@@ -132,7 +132,7 @@ class Reward(ModelObjective):
         # Last, as its processes take seconds to start.
         self._judge = Judge(config.reward, seconds=config.reward_seconds)
         if shown:
-            print(self._described(len(held_out.tokens)), file=sys.stderr)
+            print(self._describe(len(held_out.tokens)), file=sys.stderr)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -191,12 +191,12 @@ class Reward(ModelObjective):
         tokens, lengths, _ = answers
         rows = np.broadcast_to(batch.rows, lengths.shape).reshape(-1)
         said = [
-            self._reader.said(row[:length].tolist())
+            self._reader.decode(row[:length].tolist())
             for row, length in zip(
                 tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1), strict=True
             )
         ]
-        rewards, failures = self._train.judged(self._judge, rows.tolist(), said)
+        rewards, failures = self._train.judge(self._judge, rows.tolist(), said)
         return rewards.reshape(lengths.shape), said, failures
 
     def batch(self, step: int) -> Asked:
@@ -220,7 +220,7 @@ class Reward(ModelObjective):
 
     def says(self, params: PyTree) -> list[str]:
         """The greedy answers to the held-out prompts."""
-        return [self._reader.said(tokens) for tokens in self._greedy(params, self._asked).tokens]
+        return [self._reader.decode(tokens) for tokens in self._greedy(params, self._asked).tokens]
 
     def worth(self, said: Sequence[str]) -> dict[str, Any]:
         """The mean `reward` of answers to the held-out prompts, and its `reward_error`."""
@@ -237,7 +237,7 @@ class Reward(ModelObjective):
 
     def _mean(self, prompts: Prompts, said: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
         """Scores of answers, and what each is worth."""
-        rewards, failures = prompts.judged(self._judge, range(len(said)), said)
+        rewards, failures = prompts.judge(self._judge, range(len(said)), said)
         there, nan = rewards[np.isfinite(rewards)], float("nan")
         tell(failures, "held-out answers")
         scores = {
@@ -248,10 +248,10 @@ class Reward(ModelObjective):
         }
         return scores, rewards
 
-    def _scored(self, prompts: Prompts, params: PyTree) -> dict[str, Any]:
+    def _score(self, prompts: Prompts, params: PyTree) -> dict[str, Any]:
         """The rewards of greedy answers, and what was counted since the last of these."""
         found = self._greedy(params, prompts)
-        said = [self._reader.said(tokens) for tokens in found.tokens]
+        said = [self._reader.decode(tokens) for tokens in found.tokens]
         scores, rewards = self._mean(prompts, said)
         scores["truncated"] = 1 - sum(found.ended) / len(found.ended)
         if prompts is self._test_prompts:  # looked at once, for its numbers
@@ -259,9 +259,9 @@ class Reward(ModelObjective):
         if self._drift is not None:
             scores |= self._drift(self.merge(params), prompts.tokens, found.tokens)
         since, self._tally = self._tally.shares(), Tally()
-        return scores | since | {ANSWERS: prompts.shown(said, rewards.tolist())}
+        return scores | since | {ANSWERS: prompts.excerpt(said, rewards.tolist())}
 
-    def _described(self, held_out: int) -> str:
+    def _describe(self, held_out: int) -> str:
         lines = [
             f"{self._config.data}: {len(self._train.tokens)} prompts to train on, {held_out} held "
             f"out; rewarded by {self._config.reward}"
@@ -287,8 +287,8 @@ def _room(positions: int | None, answer: int) -> int | None:
 def _answering(model: LanguageModel, options: Decoding, most: int) -> Callable[..., Any]:
     """`(params, ids, mask, batch) -> answers`, with the noise of the batch."""
 
-    def answered(params: PyTree, ids: Any, mask: Any, batch: Asked) -> Answers:
+    def answer(params: PyTree, ids: Any, mask: Any, batch: Asked) -> Answers:
         key = noise.from_words(jax.numpy.asarray(batch.key))
         return decode(model.config, params, ids, mask, options, key, rows=batch.rows, limit=most)
 
-    return answered
+    return answer

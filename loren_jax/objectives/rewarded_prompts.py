@@ -36,15 +36,15 @@ class Prompts:
                 f"{texts.places[0]}: a plain text is no prompt; name the column of the prompts "
                 "with --text-columns, or call it prompt"
             )
-        whole = reader.asked(texts, sys.maxsize)
+        whole = reader.prompt_tokens(texts, sys.maxsize)
         self.cut = sum(len(tokens) > limit for tokens in whole)
-        self.tokens = reader.asked(texts, limit) if self.cut else whole
+        self.tokens = reader.prompt_tokens(texts, limit) if self.cut else whole
         asked = [turns[:-1] if turns[-1].role == ASSISTANT else turns for turns in texts.turns]
         self._asked = [turns[-1].content if turns else "" for turns in asked]
         pairs = zip(texts.examples, texts.turns, strict=True)
         self._examples = [_example(row, turns) for row, turns in pairs]
 
-    def judged(self, judge: Judge, rows: Iterable[int], said: Sequence[str]) -> Verdicts:
+    def judge(self, judge: Judge, rows: Iterable[int], said: Sequence[str]) -> Verdicts:
         """What answers are worth, to the prompts of these numbers."""
         rows = [*rows]
         asked, examples = [self._asked[i] for i in rows], [self._examples[i] for i in rows]
@@ -55,7 +55,7 @@ class Prompts:
         ends = np.cumsum([len(tokens) for tokens in self.tokens])
         return np.concatenate([ends, *map(np.asarray, self.tokens)]).astype(np.int32)
 
-    def shown(self, said: Sequence[str], worth: Sequence[float]) -> dict[str, Any]:
+    def excerpt(self, said: Sequence[str], worth: Sequence[float]) -> dict[str, Any]:
         """The first questions, their answers and what these are worth, for people."""
         wanted = [
             next((str(row[name]) for name in WANTED if row.get(name) is not None), "")

@@ -125,19 +125,21 @@ class TextReader:
         """Behind which an answer ends: the model's own, and what ended those that were read."""
         return tuple(sorted(self._endings))
 
-    def said(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int]) -> str:
         """What tokens say, without the special ones."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
-    def asked(self, texts: Texts, max_length: int) -> list[list[int]]:
+    def prompt_tokens(self, texts: Texts, max_length: int) -> list[list[int]]:
         """The tokens of each dialogue up to its last answer."""
-        found = self._reader.asked(texts, max_length)
+        found = self._reader.prompt_tokens(texts, max_length)
         behind = self.tokenizer(self._reader.ending, add_special_tokens=False)["input_ids"]
         self._endings |= set(behind) & set(self.tokenizer.all_special_ids)
         return found
 
 
-def bucketed(sources: Sequence[SpannedRows], buckets: int, config: NetworkConfig) -> list[Buckets]:
+def bucket_rows(
+    sources: Sequence[SpannedRows], buckets: int, config: NetworkConfig
+) -> list[Buckets]:
     """Several sources in the shapes that they have in common."""
     shapes = bucket_shapes([row for s in sources for row in s.rows], buckets, config.max_length)
     return [Buckets(source.rows, shapes) for source in sources]

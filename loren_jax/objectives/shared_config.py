@@ -108,10 +108,10 @@ class ObjectiveConfig:
         return False
 
 
-def meant(name: str, text: str) -> str:
+def resolve_path(name: str, text: str) -> str:
     """What an option says, a local path as it was meant, also for who goes on from elsewhere.
 
-    >>> meant("data", "sst2")
+    >>> resolve_path("data", "sst2")
     'sst2'
     """
     task = name == "data" and text in TASKS

@@ -20,7 +20,7 @@ from loren_jax.objectives.saved_text import (
     DEFAULT_MAX_LENGTH,
     TextOrigin,
     TextReader,
-    bucketed,
+    bucket_rows,
     causal_model,
     save_text_model,
 )
@@ -181,7 +181,7 @@ def _prepare(config: TextConfig, sharding: ShardingOf | None) -> _Prepared:
             f"batch_size is {config.batch_size}, but there are only {number} rows to train on: "
             "lower batch_size"
         )
-    buckets = bucketed(found, config.buckets, model.config)
+    buckets = bucket_rows(found, config.buckets, model.config)
     return _Prepared(
         model=model,
         reader=reader,
@@ -192,11 +192,11 @@ def _prepare(config: TextConfig, sharding: ShardingOf | None) -> _Prepared:
         test=buckets[2] if len(buckets) > 2 else None,
         cut=sum(part.cut for part in found),
         dropped=sum(part.dropped for part in found),
-        description=_described(config, splits, found, buckets, limit),
+        description=_describe(config, splits, found, buckets, limit),
     )
 
 
-def _described(
+def _describe(
     config: TextConfig,
     splits: TextSplits,
     found: list[SpannedRows],

@@ -50,7 +50,7 @@ class Answerer:
         asked = Texts(tuple(chosen), texts.places[: config.generate])
         self._asked = [turns[-2].content if len(turns) > 1 else "" for turns in chosen]
         self._wanted = [turns[-1].content for turns in chosen]
-        self._prompts = reader.asked(asked, room)
+        self._prompts = reader.prompt_tokens(asked, room)
         self._reader, self._model, self._merge = reader, model, merge
         self._new_tokens, self._batch_size = config.max_new_tokens, config.eval_batch_size
 
@@ -71,7 +71,7 @@ class Answerer:
             stop_tokens=self._reader.stop_tokens,
             batch_size=self._batch_size,
         )
-        said = [self._reader.said(tokens) for tokens in found.tokens]
+        said = [self._reader.decode(tokens) for tokens in found.tokens]
         pairs = list(zip(said, self._wanted, strict=True))
         return {
             "exact_match": sum(exact_match(*pair) for pair in pairs) / len(pairs),

@@ -20,8 +20,8 @@ class TextSplits(NamedTuple):
 
 def text_splits(config: ObjectiveConfig, *, answered: bool = True) -> TextSplits:
     """The texts that a configuration asks for, drawn by its seed; perhaps without answers."""
-    train, held_out = _loaded(config, answered)
-    train, held_out = _drawn(config, train, held_out)
+    train, held_out = _load(config, answered)
+    train, held_out = _draw(config, train, held_out)
     if config.keep == "last":
         return TextSplits(train, held_out)
     dev = min(config.dev_examples, len(train) // 5)
@@ -30,7 +30,7 @@ def text_splits(config: ObjectiveConfig, *, answered: bool = True) -> TextSplits
     return TextSplits(own, selecting, held_out)
 
 
-def _loaded(config: ObjectiveConfig, answered: bool) -> tuple[Texts, Texts | None]:
+def _load(config: ObjectiveConfig, answered: bool) -> tuple[Texts, Texts | None]:
     """All texts, and those of a split of their own that is held out, if there is one."""
 
     def load(data: str, part: str | None) -> Texts:
@@ -50,7 +50,7 @@ def _loaded(config: ObjectiveConfig, answered: bool) -> tuple[Texts, Texts | Non
     return train, held_out
 
 
-def _drawn(config: ObjectiveConfig, train: Texts, held_out: Texts | None) -> tuple[Texts, Texts]:
+def _draw(config: ObjectiveConfig, train: Texts, held_out: Texts | None) -> tuple[Texts, Texts]:
     """So many as are asked for; held-out texts out of the others, where they have no split."""
     wanted, evaluated, seed = config.train_examples, config.held_out_examples, config.seed
     if held_out is not None:

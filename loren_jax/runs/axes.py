@@ -31,10 +31,10 @@ def with_axes_of_use(
         given = rebuild is None
     if given:
         return optimizer, {}
-    if processes.told(lambda: recorded is not None):  # which the first process alone has read
-        axes = processes.told(lambda: journal.axes_of(recorded.header) if recorded else None)
+    if processes.broadcast(lambda: recorded is not None):  # which the first process alone has read
+        axes = processes.broadcast(lambda: journal.axes_of(recorded.header) if recorded else None)
     else:  # by all of them, as a batch may lie on all
-        axes = _used(run)
+        axes = _axes_of_use(run)
     if not axes:
         return optimizer, {}
     if described is not None:
@@ -42,7 +42,7 @@ def with_axes_of_use(
     return rebuild(UsedAxes.from_json(axes)), {"matrix_axes": axes}
 
 
-def _used(run: Plan) -> dict[str, JSON]:
+def _axes_of_use(run: Plan) -> dict[str, JSON]:
     batch = run.batch(0)
     loss = lambda params: run.loss(params, batch, *run.frozen)
     return matrix_axes(loss, run.params).beside_names(run.params)

@@ -50,16 +50,16 @@ class Listeners:
         if event["event"] != "summary" and _key(event) in self._told:
             return
         for callback in self._callbacks:
-            self._guarded(callback, callback, f"{event['event']} of step {event['step']}", event)
+            self._call(callback, callback, f"{event['event']} of step {event['step']}", event)
 
     def close(self) -> None:
         """Closes those that can be closed."""
         for callback in self._callbacks:
             if (close := getattr(callback, "close", None)) is not None:
-                self._guarded(callback, close, "end of the run")
+                self._call(callback, close, "end of the run")
 
     @staticmethod
-    def _guarded(callback: Callback, call: Any, moment: str, *arguments: Any) -> None:
+    def _call(callback: Callback, call: Any, moment: str, *arguments: Any) -> None:
         try:
             call(*arguments)
         except Exception as error:

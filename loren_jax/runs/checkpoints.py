@@ -44,7 +44,7 @@ class Checkpoints:
         import orbax.checkpoint as orbax
 
         items = orbax.args.Composite(
-            arrays=orbax.args.StandardSave(_flattened(checkpoint.trees)),
+            arrays=orbax.args.StandardSave(_flatten(checkpoint.trees)),
             facts=orbax.args.JsonSave(checkpoint.facts),
         )
         try:
@@ -84,7 +84,7 @@ class Checkpoints:
         # Orbax raises whatever its many layers do; the journal makes the step again in any case.
         with contextlib.suppress(Exception):
             read = self._manager().restore(step, args=items)
-            trees = {n: _filled(n, tree, read["arrays"]) for n, tree in templates.items()}
+            trees = {n: _fill(n, tree, read["arrays"]) for n, tree in templates.items()}
             return Checkpoint(step, trees, read["facts"])
         return None
 
@@ -123,9 +123,7 @@ class Restart:
     ):
         self._checkpoints, self._mask, self._selection = checkpoints, mask, selection
 
-    def restored(
-        self, params: PyTree, state: PyTree, until: int
-    ) -> tuple[PyTree, PyTree, Counters]:
+    def restore(self, params: PyTree, state: PyTree, until: int) -> tuple[PyTree, PyTree, Counters]:
         """Parameters, state and counts of the newest checkpoint, of steps that the journal has.
 
         Where there is none, those before the first step, which are given, and no counts.
@@ -145,11 +143,11 @@ class Restart:
                 return facts if same else None
             return facts
 
-        facts = processes.told(newest)
+        facts = processes.broadcast(newest)
         if facts is None:
             return params, state, Counters()
         read = found[0].trees if found and found[0] is not None else {}
-        trees = {n: processes.placed(read.get(n), like) for n, like in templates.items()}
+        trees = {n: processes.broadcast_tree(read.get(n), like) for n, like in templates.items()}
         if self._selection is not None:
             self._selection.go_on(facts["selection"], trees["best"])
         counters = Counters(**facts["counters"])
@@ -168,7 +166,7 @@ class Restart:
             self._checkpoints.save(Checkpoint(counters.step, trees, facts))
 
 
-def _flattened(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
+def _flatten(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
     """All leaves under names that sort in their order; keys as the numbers that they are."""
     return {
         f"{name}.{number:06}": np.asarray(noise.words(leaf) if processes.is_key(leaf) else leaf)
@@ -177,7 +175,7 @@ def _flattened(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
     }
 
 
-def _filled(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
+def _fill(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
     """The leaves of one tree in their places."""
 
     def leaf(number: int, like: jax.Array) -> jax.Array:

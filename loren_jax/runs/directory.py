@@ -38,7 +38,7 @@ class InUseError(OSError):
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def hold(directory: Path) -> Iterator[None]:
     """Holds a run's directory, which is made if need be; nothing in it is touched before.
 
     Raises an InUseError if another process holds it.

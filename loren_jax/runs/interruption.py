@@ -58,7 +58,7 @@ class Interruption:
         """Starts listening."""
         if threading.current_thread() is threading.main_thread():
             several = jax.process_count() > 1
-            heard = {signal.SIGINT: _pass_on} if several else dict.fromkeys(_SIGNALS, self._seen)
+            heard = {signal.SIGINT: _pass_on} if several else dict.fromkeys(_SIGNALS, self._handle)
             self._before = {number: signal.signal(number, heard[number]) for number in heard}
         return self
 
@@ -66,7 +66,7 @@ class Interruption:
         """Puts the former handlers back."""
         self._restore()
 
-    def _seen(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._count += 1
         urgent = self._count > 1

@@ -112,9 +112,9 @@ class Loop:
             counters.replayed_forward_passes += passes
             counters.replayed_seconds += seconds
         self._clock = now
-        self.record.stepped(counters, loss, losses)
+        self.record.write_step(counters, loss, losses)
         for text in self.signs.check_step(losses):
-            self.record.warned(counters, text)
+            self.record.write_warning(counters, text)
         # One loss that is not finite has no weight, and so has a step; many in a row are the end.
         counters.nonfinite_steps = 0 if finite.any() else counters.nonfinite_steps + 1
         if counters.nonfinite_steps >= self.max_nonfinite_steps:
@@ -143,6 +143,6 @@ class Loop:
         best = None
         if self.selection is not None:
             best = self.selection.consider(counters.step, params, scores)
-        self.record.evaluated(counters, scores, best)
+        self.record.write_evaluation(counters, scores, best)
         for text in self.signs.check_evaluation(scores["loss"]) if "loss" in scores else ():
-            self.record.warned(counters, text)
+            self.record.write_warning(counters, text)

@@ -27,18 +27,18 @@ class Pace:
         self._last = (times.training_seconds, times.evaluation_seconds) if times else (0.0, 0.0)
         self._seen, self._seconds, self._evaluation_seconds = 0, 0.0, 0.0
 
-    def stepped(self, times: Times, *, replayed: bool) -> None:
+    def note_step(self, times: Times, *, replayed: bool) -> None:
         """Takes note of a step; one of the journal tells nothing of those to come."""
         seconds, _ = self._since(times)
         if not replayed:
             self._seen, self._seconds = self._seen + 1, self._seconds + seconds
 
-    def evaluated(self, times: Times) -> None:
+    def note_evaluation(self, times: Times) -> None:
         """Takes note of an evaluation; the next are as long as the last, as the first compiles."""
         _, self._evaluation_seconds = self._since(times)
         self._evaluated = times.step
 
-    def left(self, step: int) -> float | None:
+    def seconds_left(self, step: int) -> float | None:
         """Seconds until the end; None before the first step."""
         if not self._seen:
             return None

@@ -34,7 +34,7 @@ def first() -> bool:
 
 
 @contextmanager
-def joined(
+def join(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
@@ -75,7 +75,7 @@ def joined(
         raise
 
 
-def told(make: Callable[[], JSON]) -> Any:
+def broadcast(make: Callable[[], JSON]) -> Any:
     """What the first process makes, on all of them, as JSON values; its errors too.
 
     All must ask in one order. An error of the first is a RuntimeError on the others.
@@ -100,8 +100,8 @@ def told(make: Callable[[], JSON]) -> Any:
     return found["made"]
 
 
-def told_array(make: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array that the first process makes, on all of them; see `told`."""
+def broadcast_array(make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that the first process makes, on all of them; see `broadcast`."""
     if jax.process_count() == 1:
         return make()
     made: list[np.ndarray] = []
@@ -110,7 +110,7 @@ def told_array(make: Callable[[], np.ndarray]) -> np.ndarray:
         made.append(make())
         return [made[0].dtype.name, list(made[0].shape)]
 
-    name, shape = told(facts)
+    name, shape = broadcast(facts)
     own = made[0] if made else np.zeros(shape, name)
     return np.asarray(multihost_utils.broadcast_one_to_all(own)).astype(name)
 
@@ -138,18 +138,18 @@ def on_host(tree: PyTree) -> PyTree:
     return jax.tree.map(read, tree)
 
 
-def placed(tree: PyTree | None, template: PyTree) -> PyTree:
+def broadcast_tree(tree: PyTree | None, template: PyTree) -> PyTree:
     """A tree that the first process has, sent leaf by leaf and placed like the template."""
     given = [None] * len(jax.tree.leaves(template)) if tree is None else jax.tree.leaves(tree)
     leaves, structure = jax.tree.flatten(template)
-    return structure.unflatten(map(_placed, given, leaves))
+    return structure.unflatten(map(_broadcast_leaf, given, leaves))
 
 
-def _placed(value: Any, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+def _broadcast_leaf(value: Any, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
     if is_key(like):
         struct = jax.eval_shape(noise.words, like)
         words = jax.ShapeDtypeStruct(struct.shape, struct.dtype, sharding=like.sharding)
-        sent = _placed(None if value is None else noise.words(value), words)
+        sent = _broadcast_leaf(None if value is None else noise.words(value), words)
         return jax.jit(noise.from_words)(sent)
     own = np.zeros(like.shape, like.dtype) if value is None else np.asarray(value)
     if jax.process_count() > 1:

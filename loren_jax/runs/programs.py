@@ -40,7 +40,7 @@ class Programs(NamedTuple):
     absorb_digest: str
 
 
-def compiled(
+def compile_step(
     loss: Callable[..., Any],
     optimizer: optax.GradientTransformationExtraArgs,
     params: PyTree,
@@ -72,20 +72,20 @@ def compiled(
     first = probe.lower().compile(compiler_options=options)
     programs = {_shapes(batch): first}
 
-    def probed(params: PyTree, state: PyTree, batch: PyTree) -> jax.Array | np.ndarray:
+    def probe_batch(params: PyTree, state: PyTree, batch: PyTree) -> jax.Array | np.ndarray:
         if (shapes := _shapes(batch)) not in programs:
             lowered = step.probe.trace(params, state, batch, full_batch, frozen).lower()
             programs[shapes] = lowered.compile(compiler_options=options)
         found = programs[shapes](params, state, batch, full_batch, frozen)
-        return found if judge is None else _judged(judge, found[1], batch, losses)
+        return found if judge is None else _judge(judge, found[1], batch, losses)
 
     losses = optax.tree.get(state, "losses")
     absorb = step.absorb.trace(params, state, jax.ShapeDtypeStruct(losses.shape, losses.dtype))
     second = absorb.lower().compile()
     sizes = [getattr(p.memory_analysis(), "temp_size_in_bytes", None) for p in (first, second)]
     return Programs(
-        probe=probed,
-        absorb=_settled(second),
+        probe=probe_batch,
+        absorb=_one_at_a_time(second),
         losses_shape=losses.shape,
         seconds=time.perf_counter() - start,
         temporary_bytes=max((size for size in sizes if size is not None), default=None),
@@ -100,12 +100,12 @@ def _shapes(batch: PyTree) -> tuple[Any, ...]:
     return structure, *((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
 
 
-def _judged(
+def _judge(
     judge: Callable[[PyTree, PyTree], Any], observed: PyTree, batch: PyTree, losses: jax.Array
 ) -> np.ndarray:
     """What the judge of the first process says, on all of them."""
     observed, batch = (jax.tree.map(processes.whole, tree) for tree in (observed, batch))
-    made = processes.told_array(lambda: np.asarray(judge(observed, batch), losses.dtype))
+    made = processes.broadcast_array(lambda: np.asarray(judge(observed, batch), losses.dtype))
     if made.shape != losses.shape:
         raise ValueError(
             f"judge gave losses of shape {made.shape}, but the step has {losses.shape}: one for "
@@ -114,7 +114,7 @@ def _judged(
     return made
 
 
-def _settled(absorb: Callable[..., Any]) -> Callable[..., Any]:
+def _one_at_a_time(absorb: Callable[..., Any]) -> Callable[..., Any]:
     """On several virtual devices of a CPU, a step at a time."""
     # They share a few threads: steps that wait in line would take those that the running one
     # needs to answer the other processes, and none would ever go on.

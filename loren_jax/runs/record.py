@@ -72,19 +72,19 @@ class Progress:
         self._score: list[str] = []
         self._start = time.perf_counter()
 
-    def stepped(self, counters: "Counters", loss: float, *, replayed: bool = False) -> None:
+    def show_step(self, counters: "Counters", loss: float, *, replayed: bool = False) -> None:
         """Shows that a step is done, and as much of its numbers as there is room for."""
-        self._pace.stepped(counters, replayed=replayed)
+        self._pace.note_step(counters, replayed=replayed)
         if loss == loss:  # a step without a finite loss would blank the bar for good
             kept = loss if self._loss is None else self._loss
             self._loss = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
         shown = "-" if self._loss is None else f"{self._loss:.3f}"
-        left, speed = self._pace.left(counters.step), counters.forward_passes_per_second
+        left, speed = self._pace.seconds_left(counters.step), counters.forward_passes_per_second
         parts = [
             [] if left is None else [f"{self._bar.format_interval(left)} left"],
             [f"loss {shown}"],
             self._score,
-            self._answered(counters),
+            self._answer_counts(counters),
             [] if speed is None or self._answers else [f"{speed:.1f} passes/s"],
         ]
         self._bar.ncols = _columns()  # a window may have changed its size
@@ -93,7 +93,7 @@ class Progress:
         self._bar.set_postfix_str(_fitting(parts, room), refresh=False)
         self._bar.update(counters.step - self._bar.n)
 
-    def _answered(self, counters: "Counters") -> list[str]:
+    def _answer_counts(self, counters: "Counters") -> list[str]:
         """How many answers there were, and how fast they come, in a long and a short form."""
         if not self._answers:
             return []
@@ -101,17 +101,17 @@ class Progress:
         text = f"{number * self._answers:,} answers"
         return [text] if speed is None else [f"{text}, {speed * self._answers:.1f}/s", text]
 
-    def told(self, text: str) -> None:
+    def show_line(self, text: str) -> None:
         """Prints one line."""
         self._bar.write(f"{self._label}{text}", file=sys.stderr)
 
-    def warned(self, step: int, text: str) -> None:
+    def show_warning(self, step: int, text: str) -> None:
         """Prints one sentence on what is wrong with the run."""
-        self.told(f"step {step}: warning: {text}")
+        self.show_line(f"step {step}: warning: {text}")
 
-    def evaluated(self, counters: "Counters", scores: Mapping[str, float]) -> None:
+    def show_scores(self, counters: "Counters", scores: Mapping[str, float]) -> None:
         """Prints the scores after a step."""
-        self._pace.evaluated(counters)
+        self._pace.note_evaluation(counters)
         names = scores if self._shown is None else [n for n in self._shown if n in scores]
         before = f"{self._held_out} " if self._held_out else ""
         told = ", ".join(f"{before}{name} {scores[name]:.4f}" for name in names)
@@ -121,11 +121,11 @@ class Progress:
         loss = "" if self._loss is None else f"training loss {self._loss:.4f}, "
         speed = scores.get("tokens_per_second")
         facts = [
-            *self._answered(counters)[-1:],
+            *self._answer_counts(counters)[-1:],
             *([] if speed is None else [f"{speed:,.0f} tokens/s"]),
             f"{time.perf_counter() - self._start:.0f} s",
         ]
-        self.told(f"step {counters.step}/{self._steps}: {loss}{told} ({', '.join(facts)})")
+        self.show_line(f"step {counters.step}/{self._steps}: {loss}{told} ({', '.join(facts)})")
 
     def close(self) -> None:
         """Ends the bar."""
@@ -214,7 +214,7 @@ class Record:
         """The losses of a step, or None if it is yet to be taken."""
         return self._losses[step] if step < len(self._losses) else None
 
-    def stepped(self, counters: Counters, loss: float, losses: Float[np.ndarray, "K S"]) -> None:
+    def write_step(self, counters: Counters, loss: float, losses: Float[np.ndarray, "K S"]) -> None:
         """Writes a step down; the counters have it."""
         if self._writers is None:
             return
@@ -224,20 +224,22 @@ class Record:
         self._write(
             "step", counters, loss=loss, losses=losses.tolist(), nonfinite=counters.nonfinite
         )
-        self._writers.progress.stepped(counters, loss, replayed=replayed)
+        self._writers.progress.show_step(counters, loss, replayed=replayed)
 
-    def begun(self, forecast: Forecast) -> None:
+    def show_forecast(self, forecast: Forecast) -> None:
         """Says what the run will take."""
         if self._writers is not None:
-            self._writers.progress.told(forecast.text)
+            self._writers.progress.show_line(forecast.text)
 
-    def warned(self, counters: Counters, text: str) -> None:
+    def write_warning(self, counters: Counters, text: str) -> None:
         """Writes a warning down."""
         if self._writers is not None:
-            self._writers.progress.warned(counters.step, text)
+            self._writers.progress.show_warning(counters.step, text)
             self._write("warning", counters, text=text)
 
-    def evaluated(self, counters: Counters, scores: Mapping[str, Any], best: bool | None) -> None:
+    def write_evaluation(
+        self, counters: Counters, scores: Mapping[str, Any], best: bool | None
+    ) -> None:
         """Writes an evaluation down; `best` is None where nothing is selected.
 
         What is no number, as the scores of every class, is for the summary alone.
@@ -249,9 +251,9 @@ class Record:
             if best is not None:
                 told["best"] = best
             self._write("evaluation", counters, **told)
-            self._writers.progress.evaluated(counters, scores)
+            self._writers.progress.show_scores(counters, scores)
 
-    def finished(self, counters: Counters, summary: Mapping[str, JSON]) -> None:
+    def write_summary(self, counters: Counters, summary: Mapping[str, JSON]) -> None:
         """Writes the summary down, as the last event."""
         if self._writers is not None:
             own = {n: v for n, v in summary.items() if n not in ("steps", "forward_passes")}

@@ -22,14 +22,14 @@ from loren_jax.reports.summary import Summary, write_report
 from loren_jax.runs import processes
 from loren_jax.runs.axes import with_axes_of_use
 from loren_jax.runs.checkpoints import Checkpoints, Restart
-from loren_jax.runs.directory import claim, holds_run, locked
+from loren_jax.runs.directory import claim, hold, holds_run
 from loren_jax.runs.environment import peak_device_bytes, peak_resident_bytes
 from loren_jax.runs.forecast import Forecast, nbytes, step_seconds
 from loren_jax.runs.interruption import Interruption
 from loren_jax.runs.loop import Loop
 from loren_jax.runs.origin import origin, require_same_origin
 from loren_jax.runs.plan import Plan
-from loren_jax.runs.programs import Programs, compiled
+from loren_jax.runs.programs import Programs, compile_step
 from loren_jax.runs.record import Counters, Record, status
 from loren_jax.runs.selection import Selection
 from loren_jax.runs.writers import writers_of
@@ -76,10 +76,10 @@ class Run(Plan):
 
     def _go(self, opened: ExitStack, recorded: journal.Journal | None) -> Fitted:
         mask, optimizer = self._optimizer()
-        params, state, programs = self._compiled(optimizer)
+        params, state, programs = self._compile(optimizer)
         header = origin(self, programs, state)
-        processes.told(lambda: require_same_origin(recorded, header, self.mesh))
-        losses = processes.told_array(
+        processes.broadcast(lambda: require_same_origin(recorded, header, self.mesh))
+        losses = processes.broadcast_array(
             lambda: (
                 np.zeros((0, *header["losses"]), np.float32)
                 if recorded is None
@@ -90,8 +90,8 @@ class Run(Plan):
         if self.select is not None:
             selection = Selection(self.select, mask, self.patience)
         saved = Restart(Checkpoints(self.directory / files.CHECKPOINTS), mask, selection)
-        params, state, counters = saved.restored(params, state, len(losses))
-        complete = processes.told(lambda: self._complete(len(losses)))
+        params, state, counters = saved.restore(params, state, len(losses))
+        complete = processes.broadcast(lambda: self._complete(len(losses)))
         writers = None if complete else writers_of(self, opened, header, recorded, counters)
         record = Record(losses, writers)
         with Interruption() as interruption:
@@ -110,14 +110,14 @@ class Run(Plan):
         """What the run will take, of one evaluation and one step that leave nothing behind."""
         self = self._with_axes(None)
         _, optimizer = self._optimizer()
-        params, state, programs = self._compiled(optimizer)
+        params, state, programs = self._compile(optimizer)
         start = time.perf_counter()
         if self.evaluate is not None:
             self.evaluate(params)
         seconds = None if self.evaluate is None else time.perf_counter() - start
         return self._forecast(programs, optimizer, params, state, seconds)
 
-    def _compiled(
+    def _compile(
         self, optimizer: optax.GradientTransformationExtraArgs
     ) -> tuple[PyTree, PyTree, Programs]:
         """Parameters and state of the first step, on their devices, and its programs."""
@@ -130,7 +130,7 @@ class Run(Plan):
         else:
             state = self.evaluation.start(optimizer, params)
         with status("compiling the step"):
-            programs = compiled(
+            programs = compile_step(
                 self.loss,
                 optimizer,
                 params,
@@ -174,14 +174,14 @@ class Run(Plan):
         found: list[journal.Journal] = []
 
         def make() -> bool:
-            opened.enter_context(locked(self.directory))
+            opened.enter_context(hold(self.directory))
             if self.resume and not self.overwrite and holds_run(self.directory):
                 found.append(journal.read(self.directory / files.JOURNAL))
                 return True
             claim(self.directory, overwrite=self.overwrite)
             return False
 
-        processes.told(make)
+        processes.broadcast(make)
         return found[0] if found else None
 
     def _optimizer(self) -> tuple[Callable[[str], bool], optax.GradientTransformationExtraArgs]:
@@ -244,7 +244,7 @@ class Run(Plan):
             peak_device_bytes=peak_device_bytes(),
             facts={**self.told, **({"paused": True} if loop.paused else self.finish(kept))},
         )
-        loop.record.finished(counters, summary.as_json())
+        loop.record.write_summary(counters, summary.as_json())
         if processes.first():
             write_report(self.directory, summary, self.title, self.held_out)
         return Fitted(kept, summary, self.directory)
@@ -268,7 +268,7 @@ class Run(Plan):
 
         def begin(params: PyTree, state: PyTree) -> None:
             seconds = counters.evaluation_seconds if self.evaluate else None
-            record.begun(self._forecast(programs, optimizer, params, state, seconds))
+            record.show_forecast(self._forecast(programs, optimizer, params, state, seconds))
 
         return Loop(
             probe=programs.probe,

@@ -28,7 +28,7 @@ def writers_of(
         return None
     path = run.directory / files.JOURNAL
     log = (
-        _begun(run, header)
+        _begin(run, header)
         if recorded is None
         else journal.reopen(path, fsync_every=run.fsync_every)
     )
@@ -46,13 +46,13 @@ def writers_of(
     )
     opened.callback(progress.close)
     if recorded is not None:
-        progress.told(
+        progress.show_line(
             f"resuming behind step {recorded.steps}, from the checkpoint of step {counters.step}"
         )
     return Writers(log, metrics, progress, listeners)
 
 
-def _begun(run: Plan, header: dict[str, Any]) -> journal.JournalWriter:
+def _begin(run: Plan, header: dict[str, Any]) -> journal.JournalWriter:
     """Writes what a run begins with; its journal."""
     mesh = {} if run.evaluation is None else {"mesh": dict(run.evaluation.mesh.shape)}
     programs = {f"{n} program": d for n, d in header["run"]["programs"].items()}

@@ -61,11 +61,11 @@ def bucket_shapes(rows: Sequence[Spanned], buckets: int, positions: int) -> tupl
     lengths = np.array([len(row.input_ids) for row in rows])
     spans = np.array([int(row.counted[1:].sum()) for row in rows])
     ranks = np.ceil(np.arange(1, buckets + 1) / buckets * len(rows)).astype(int) - 1
-    edges = sorted({min(_rounded(edge), positions) for edge in np.sort(lengths)[ranks].tolist()})
-    return tuple(Shape(edge, _rounded(int(spans[lengths <= edge].max()))) for edge in edges)
+    edges = sorted({min(_round_up(edge), positions) for edge in np.sort(lengths)[ranks].tolist()})
+    return tuple(Shape(edge, _round_up(int(spans[lengths <= edge].max()))) for edge in edges)
 
 
-def _rounded(length: int) -> int:
+def _round_up(length: int) -> int:
     return -(-length // _MULTIPLE) * _MULTIPLE
 
 

@@ -60,20 +60,20 @@ class Chat:
         if self.template != "own":
             end_token(tokenizer)
 
-    def written(self, turns: Sequence[Turn], place: str) -> Written:
+    def render(self, turns: Sequence[Turn], place: str) -> Written:
         """The text of a dialogue; a ValueError names the place where the template refuses it."""
         answers, end = [], 0
-        text = self._rendered(turns, place)
+        text = self._render(turns, place)
         for number, turn in enumerate(turns):
             if turn.role != ASSISTANT:
                 continue
             first = not number and self.template == "own"  # few templates bear no turn at all
-            before = "" if first else self._rendered(turns[:number], place, asking=True)
-            until = self._rendered(turns[: number + 1], place)
+            before = "" if first else self._render(turns[:number], place, asking=True)
+            until = self._render(turns[: number + 1], place)
             if text.startswith(until) and until.startswith(before):
                 start, stop = len(before), len(until.rstrip())
             else:  # a template that writes an earlier turn in another way than the last
-                start, stop = _searched(text, until.rstrip(), turn.content.strip(), end)
+                start, stop = _find(text, until.rstrip(), turn.content.strip(), end)
                 if start < 0:
                     raise ValueError(
                         f"{place}: the chat template does not write turn {number + 1} as it is; "
@@ -83,17 +83,17 @@ class Chat:
             end = stop
         return Written(text, tuple(answers))
 
-    def asked(self, turns: Sequence[Turn], place: str) -> str:
+    def render_prompt(self, turns: Sequence[Turn], place: str) -> str:
         """The text of a dialogue up to where the assistant's next turn begins."""
-        return self._rendered(turns, place, asking=True)
+        return self._render(turns, place, asking=True)
 
     @property
     def ending(self) -> str:
         """What the template writes behind an answer."""
-        text, answers = self.written((Turn(USER, "a"), Turn(ASSISTANT, "b")), "the chat template")
+        text, answers = self.render((Turn(USER, "a"), Turn(ASSISTANT, "b")), "the chat template")
         return text[slice(*answers[-1])].partition("b")[2]
 
-    def _rendered(self, turns: Sequence[Turn], place: str, *, asking: bool = False) -> str:
+    def _render(self, turns: Sequence[Turn], place: str, *, asking: bool = False) -> str:
         if self.template != "own":
             end = end_token(self._tokenizer)[0]
             return _plain(turns, end, asking, labelled=self.template == "plain")
@@ -112,7 +112,7 @@ class Chat:
             ) from error
 
 
-def _searched(text: str, until: str, content: str, after: int) -> tuple[int, int]:
+def _find(text: str, until: str, content: str, after: int) -> tuple[int, int]:
     """Where a content stands in a text, with what follows it at the end of `until`; -1 if not."""
     start = text.find(content, after)
     stop = start + len(content)

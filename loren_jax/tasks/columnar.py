@@ -23,12 +23,12 @@ def dataset_table(data: Any, origin: str) -> Table:
         if getattr(feature, "names", None)
     }
 
-    def named(row: dict[str, Any]) -> dict[str, Any]:
+    def name_classes(row: dict[str, Any]) -> dict[str, Any]:
         classes = {c: names[row[c]] for c, names in declared.items() if (row[c] or 0) >= 0}
         return {**row, **{c: name for c, name in classes.items() if row[c] is not None}}
 
-    rows = {number: named(row) for number, row in enumerate(data)}
-    return _filled(Table(origin, "row", tuple(data.column_names), rows, declared))
+    rows = {number: name_classes(row) for number, row in enumerate(data)}
+    return _require_rows(Table(origin, "row", tuple(data.column_names), rows, declared))
 
 
 def frame_table(frame: Any, origin: str, first: int = 0) -> Table:
@@ -41,7 +41,7 @@ def frame_table(frame: Any, origin: str, first: int = 0) -> Table:
         number: dict(zip(columns, map(_plain, row), strict=True))
         for number, row in enumerate(values, start=first)
     }
-    return _filled(Table(origin, "row", columns, rows))
+    return _require_rows(Table(origin, "row", columns, rows))
 
 
 def _plain(value: Any) -> Any:
@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _filled(table: Table) -> Table:
+def _require_rows(table: Table) -> Table:
     if not table.rows:
         raise ValueError(f"{table.origin} holds no rows")
     return table

@@ -133,7 +133,7 @@ def choose_columns(
     ('Prompt', 'Completion')
     """
     if asked is not None:
-        return _asked(table, asked)
+        return _require_columns(table, asked)
     spelled = {column.strip().lower(): column for column in table.columns}
     for name in _DIALOGUES:
         if name in spelled:
@@ -159,7 +159,7 @@ def choose_columns(
     )
 
 
-def _asked(table: Table, asked: Sequence[str]) -> tuple[str, ...]:
+def _require_columns(table: Table, asked: Sequence[str]) -> tuple[str, ...]:
     if isinstance(asked, str) or not 1 <= len(asked) <= 2:
         raise ValueError(f"text_columns is {asked!r}; give one name, or those of prompt and answer")
     for name in asked:
@@ -177,7 +177,7 @@ def _turns(table: Table, number: int, columns: tuple[str, ...], answered: bool) 
     missing = [name for name in columns if name not in row]
     if missing:
         raise ValueError(f"{place}: no value for column {missing[0]!r}")
-    values = [_opened(row[name]) for name in columns]
+    values = [_parse_cell(row[name]) for name in columns]
     if len(columns) == 2:
         return _pair(row, place, columns, values)
     if not isinstance(values[0], str):
@@ -187,7 +187,7 @@ def _turns(table: Table, number: int, columns: tuple[str, ...], answered: bool) 
     return (Turn(DOCUMENT, values[0]),)
 
 
-def _opened(value: object) -> Any:
+def _parse_cell(value: object) -> Any:
     """A cell: messages that a file without lists has as JSON, or those of an array, as a list."""
     if isinstance(value, np.ndarray):
         return value.tolist()

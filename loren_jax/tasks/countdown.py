@@ -70,13 +70,13 @@ def puzzles(count: int, *, numbers: int = 3, seed: int = 0) -> list[Puzzle]:
         raise ValueError(f"count={count} must be at least 1 and numbers={numbers} between 3 and 6")
     rng, found = np.random.default_rng(seed), dict[tuple[tuple[int, ...], int], Puzzle]()
     while len(found) < count:
-        puzzle = _drawn(rng, numbers)
+        puzzle = _draw(rng, numbers)
         if puzzle is not None:
             found.setdefault((tuple(sorted(puzzle.numbers)), puzzle.target), puzzle)
     return list(found.values())
 
 
-def _drawn(rng: np.random.Generator, count: int) -> Puzzle | None:
+def _draw(rng: np.random.Generator, count: int) -> Puzzle | None:
     """Joins two of the numbers until one is left; None where that is no target."""
     numbers = tuple(int(n) for n in rng.integers(1, 100, count))
     terms = [(Fraction(n), str(n)) for n in numbers]

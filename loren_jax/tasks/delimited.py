@@ -25,15 +25,15 @@ def delimited_table(
     that its first line shows. A ValueError says what of the file is wrong, and on which line.
     """
     lines = _tsv_lines(text, quoted) if tabs else _csv_lines(path, text)
-    return _named(path, iter(lines), columns)
+    return _name_fields(path, iter(lines), columns)
 
 
 def _tsv_lines(text: str, quoted: bool | None) -> _Lines:
-    plain = list(_unquoted(text))
+    plain = list(_unquoted_lines(text))
     if quoted is False or '"' not in text:
         return plain
     try:
-        read = list(_quoted(text, "\t"))
+        read = list(_quoted_lines(text, "\t"))
     except csv.Error:  # a quote that is part of a text
         return plain
     if quoted or (_is_even(read) and (not _is_even(plain) or _shows_quoting(plain))):
@@ -64,7 +64,7 @@ def _shows_quoting(plain: _Lines) -> bool:
     )
 
 
-def _unquoted(text: str) -> Iterator[tuple[int, list[str]]]:
+def _unquoted_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     # Not splitlines(): that also breaks at form feeds and Unicode separators inside a sentence.
     if "\n" not in text:  # of an old Macintosh
         text = text.replace("\r", "\n")
@@ -76,13 +76,13 @@ def _unquoted(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     try:
-        yield from _quoted(text, _delimiter(text))
+        yield from _quoted_lines(text, _delimiter(text))
     except csv.Error as error:
         message, line = error.args
         raise ValueError(f"{path}, line {line}: not valid CSV: {message}") from error
 
 
-def _quoted(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _quoted_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Fields by their line, as RFC 4180 has them; a csv.Error carries the line too."""
     # Python's own limit of a field is 128 KiB, which a text may have.
     before = csv.field_size_limit(len(text) + 1)
@@ -107,7 +107,7 @@ def _delimiter(text: str) -> str:
     return next((mark for mark in _DELIMITERS if mark in first), ",")
 
 
-def _named(
+def _name_fields(
     path: Path, lines: Iterator[tuple[int, list[str]]], columns: Sequence[str] | None
 ) -> Table:
     """Name the fields of every line; all lines must have as many fields as there are columns."""

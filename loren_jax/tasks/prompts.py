@@ -204,7 +204,7 @@ def tokenize_prompts(
     rows = encode([prompt.render(fields, mask_token) for fields in texts])
     for number, row in enumerate(rows):
         if len(row) > max_length:
-            rows[number] = _shortened(
+            rows[number] = _shorten(
                 tokenizer, encode, texts[number], prompt, mask_token, max_length
             )
     return {"input_ids": rows}
@@ -219,7 +219,7 @@ def ending_length(tokenizer: Any) -> int:
     return len(whole) - (starts[-1] + len(bare)) if starts else 0
 
 
-def _shortened(
+def _shorten(
     tokenizer: Any,
     encode: Any,
     fields: tuple[str, ...],

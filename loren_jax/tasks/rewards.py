@@ -31,7 +31,7 @@ def exact(prompt: str, answer: str, example: Example) -> float:
     >>> exact("Capital of France?", "paris.", {"answer": "Paris"})
     1.0
     """
-    return exact_match(answer, wanted(example))
+    return exact_match(answer, wanted_answer(example))
 
 
 def f1(prompt: str, answer: str, example: Example) -> float:
@@ -40,7 +40,7 @@ def f1(prompt: str, answer: str, example: Example) -> float:
     >>> f1("", "the black cat", {"answer": "the cat"})
     0.8
     """
-    return token_f1(answer, wanted(example))
+    return token_f1(answer, wanted_answer(example))
 
 
 def numeric(prompt: str, answer: str, example: Example) -> float:
@@ -49,9 +49,9 @@ def numeric(prompt: str, answer: str, example: Example) -> float:
     >>> numeric("", "So 3 * 4 = 12.0", {"answer": "#### 12"})
     1.0
     """
-    said, right = (_NUMBER.findall(text) for text in (answer, wanted(example)))
+    said, right = (_NUMBER.findall(text) for text in (answer, wanted_answer(example)))
     if not right:
-        raise ValueError(f"the wanted answer {wanted(example)[:50]!r} has no number")
+        raise ValueError(f"the wanted answer {wanted_answer(example)[:50]!r} has no number")
     return float(bool(said) and _number(said[-1]) == _number(right[-1]))
 
 
@@ -192,7 +192,7 @@ def source_of(name: str) -> bytes:
     return Path(file).read_bytes() + function.encode()
 
 
-def wanted(example: Example) -> str:
+def wanted_answer(example: Example) -> str:
     """The answer that was wanted, from the first of `WANTED` that the example has.
 
     Raises:

@@ -94,7 +94,7 @@ def is_file(source: str | Path) -> bool:
     return known or path.exists()
 
 
-def opened(source: str | Path) -> str | Path:
+def open_source(source: str | Path) -> str | Path:
     """A source as it is read: a folder that `datasets` wrote by `save_to_disk` as its rows."""
     if isinstance(source, Rows) or not (folder := Path(source)).is_dir():
         return source
@@ -107,7 +107,7 @@ def opened(source: str | Path) -> str | Path:
 
 def local_splits(source: str | Path) -> tuple[str, ...] | None:
     """The splits of a local source, of which `train` is there always; None for a Hub name."""
-    source = opened(source)
+    source = open_source(source)
     if isinstance(source, Rows):
         return tuple(source.splits)
     if not is_file(source):
@@ -122,13 +122,13 @@ def read_source(source: str | Path, split: str, columns: Sequence[str] | None = 
     A ValueError says what of the source is wrong, and on which line; of a local source without
     that split, which there are.
     """
-    source, there = opened(source), local_splits(source)
+    source, there = open_source(source), local_splits(source)
     if there is None:
         if columns is not None:
             raise ValueError(f"columns is for files without header; {source} names its own columns")
         return _hub_table(str(source), split)
     if split == HELD_OUT:
-        split = _held_out(source, there)
+        split = _held_out_split(source, there)
     if isinstance(source, Rows):
         return source.table(split)
     path = Path(source)
@@ -137,7 +137,7 @@ def read_source(source: str | Path, split: str, columns: Sequence[str] | None = 
     files = _files(path)
     if split not in files:
         raise ValueError(f"{path} holds no split {split!r}; it has {', '.join(files)}")
-    return _joined(path, [read_table(file, columns) for file in files[split]])
+    return _join(path, [read_table(file, columns) for file in files[split]])
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
@@ -162,7 +162,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _held_out(source: str | Path, there: tuple[str, ...]) -> str:
+def _held_out_split(source: str | Path, there: tuple[str, ...]) -> str:
     split = next((name for name in ("validation", "test") if name in there), "train")
     if split == "validation" and "test" in there:
         print(f"{source}: validation is held out; test is not looked at", file=sys.stderr)
@@ -180,7 +180,7 @@ def _hub_table(source: str, split: str) -> Table:
         return read_hub(source, "test")
 
 
-def _joined(folder: Path, tables: list[Table]) -> Table:
+def _join(folder: Path, tables: list[Table]) -> Table:
     """Several files as one table, whose places stay their own."""
     if len(tables) == 1:
         return tables[0]

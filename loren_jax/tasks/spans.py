@@ -68,9 +68,9 @@ class SpanReader:
             return self._documents(texts, max_length)
         chat = Chat(self._tokenizer, self._template)
         self.template = chat.template
-        written = [chat.written(*pair) for pair in zip(texts.turns, texts.places, strict=True)]
+        written = [chat.render(*pair) for pair in zip(texts.turns, texts.places, strict=True)]
         rows, cut, dropped = [], 0, 0
-        for row, place in zip(self._spanned(written, chat.template), texts.places, strict=True):
+        for row, place in zip(self._find_spans(written, chat.template), texts.places, strict=True):
             if len(row.input_ids) > max_length:
                 if self._long == "drop":
                     dropped += 1
@@ -90,25 +90,25 @@ class SpanReader:
             )
         return SpannedRows(tuple(rows), cut, dropped)
 
-    def asked(self, texts: Texts, max_length: int) -> list[list[int]]:
+    def prompt_tokens(self, texts: Texts, max_length: int) -> list[list[int]]:
         """The tokens up to where the last answer of each dialogue begins, cut on their left."""
         chat, found = Chat(self._tokenizer, self._template), []
         self.template, self.ending = chat.template, chat.ending
         for turns, place in zip(texts.turns, texts.places, strict=True):
             before = turns[:-1] if turns[-1].role == "assistant" else turns
-            ids = self._encoded([chat.asked(before, place)], chat.template)[0]
+            ids = self._encode([chat.render_prompt(before, place)], chat.template)[0]
             head = int(self._begins(ids))
             excess = max(0, len(ids) - max_length)
             found.append(ids[:head] + ids[head + excess :])
         return found
 
-    def _spanned(self, written: Sequence[Written], template: Template) -> Iterator[Spanned]:
+    def _find_spans(self, written: Sequence[Written], template: Template) -> Iterator[Spanned]:
         for start in range(0, len(written), _AT_A_TIME):
             piece = written[start : start + _AT_A_TIME]
-            rows = self._encoded([one.text for one in piece], template)
+            rows = self._encode([one.text for one in piece], template)
             # One tokenisation of all that stands before a border.
             borders = [one.text[:place] for one in piece for span in one.answers for place in span]
-            before = iter(self._encoded(borders, template) if borders else [])
+            before = iter(self._encode(borders, template) if borders else [])
             for one, ids in zip(piece, rows, strict=True):
                 counted = np.zeros(len(ids), bool)
                 for span in one.answers:
@@ -132,7 +132,7 @@ class SpanReader:
         ends = [end for _, end in self._tokenizer(text, **options)["offset_mapping"]]
         return next((number for number, end in enumerate(ends) if end > place), len(ids))
 
-    def _encoded(self, texts: list[str], template: Template | None) -> list[list[int]]:
+    def _encode(self, texts: list[str], template: Template | None) -> list[list[int]]:
         """Tokens, with the one that begins all texts where the template does not write it."""
         if template == "own":
             return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -167,7 +167,7 @@ class SpanReader:
         streams = []
         for start in range(0, len(texts), _AT_A_TIME):
             piece = [turns[0].content for turns in texts.turns[start : start + _AT_A_TIME]]
-            streams += [np.array([*row, end], np.int32) for row in self._encoded(piece, None)]
+            streams += [np.array([*row, end], np.int32) for row in self._encode(piece, None)]
         if self._packed:
             streams = [np.concatenate(streams)]
         rows = []

@@ -131,13 +131,13 @@ def _tables(task: Task, split: str, data_dir: Path) -> list[Table]:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"data_dir: there is no folder {folder}; data_dir must hold a folder for each task, "
-            f"{task.name}/ with {_listed(task, split)}"
+            f"{task.name}/ with {_words(task, split)}"
         )
     for files in _files(task, split):
         if all((folder / name).is_file() for name in files):
             return [_read(task, folder / name) for name in files]
     raise FileNotFoundError(
-        f"data_dir: {folder} does not hold the {split} data of {task.title}: {_listed(task, split)}"
+        f"data_dir: {folder} does not hold the {split} data of {task.title}: {_words(task, split)}"
     )
 
 
@@ -145,7 +145,7 @@ def _files(task: Task, split: str) -> tuple[tuple[str, ...], ...]:
     return task.train_files if split == "train" else task.validation_files
 
 
-def _listed(task: Task, split: str) -> str:
+def _words(task: Task, split: str) -> str:
     return ", or ".join(" and ".join(files) for files in _files(task, split))
 
 

@@ -66,9 +66,9 @@ def tokenize(
     if positions is not None:
         length = max(longest, min(length, positions))
     return Tokens(
-        input_ids=_padded(ids, length, pad_token_id, left),
-        attention_mask=_padded([[1] * len(row) for row in ids], length, 0, left),
-        token_type_ids=_padded(types, length, 0, left),
+        input_ids=_pad(ids, length, pad_token_id, left),
+        attention_mask=_pad([[1] * len(row) for row in ids], length, 0, left),
+        token_type_ids=_pad(types, length, 0, left),
         labels=examples.labels,
     )
 
@@ -173,7 +173,7 @@ def _require_room(tokenizer: Any, num_texts: int, max_length: int) -> None:
         )
 
 
-def _padded(
+def _pad(
     rows: list[list[int]], length: int, value: int, left: bool
 ) -> Int32[np.ndarray, "examples length"]:
     padded = np.full((len(rows), length), value, np.int32)

@@ -22,7 +22,7 @@ from loren_jax.reports import files
 from loren_jax.reports.metrics import MetricsWriter
 from loren_jax.reports.summary import Summary, write_report
 from loren_jax.runs import Run
-from loren_jax.runs.directory import claim, locked
+from loren_jax.runs.directory import claim, hold
 from loren_jax.runs.environment import environment, peak_device_bytes, peak_resident_bytes
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import observe
@@ -66,7 +66,7 @@ def best_of(run: Run, objective: Reward) -> Summary:
         raise ValueError("baseline best-of runs on one device: leave --mesh away")
     assert isinstance(run.optimizer, journal.Method)
     optimizer, start = run.optimizer.build(), time.perf_counter()
-    with locked(run.directory):
+    with hold(run.directory):
         claim(run.directory, overwrite=run.overwrite)
         told = {"config": dict(run.config), **environment()}
         files.write_json(run.directory / files.CONFIG, told)

@@ -72,7 +72,7 @@ class Talker:
             messages = [{"role": USER, "content": asked}] if isinstance(asked, str) else asked
             turns = [turn_of(place, number, one) for number, one in enumerate(messages, start=1)]
             return self._ended_nowhere(
-                self._tokenizer(self._plain.asked(turns, place))["input_ids"]
+                self._tokenizer(self._plain.render_prompt(turns, place))["input_ids"]
             )
         if not self._templated:
             if not isinstance(asked, str):

@@ -15,7 +15,7 @@ from loren_jax.arguments import count, positive
 from loren_jax.journal import earlier
 from loren_jax.objectives.config import DATA, ClassificationConfig
 from loren_jax.objectives.reward_config import RewardConfig
-from loren_jax.objectives.shared_config import ObjectiveConfig, meant, take_plain
+from loren_jax.objectives.shared_config import ObjectiveConfig, resolve_path, take_plain
 from loren_jax.objectives.text_config import TextConfig
 from loren_jax.reports.tables import require_kind
 from loren_jax.reports.trackers import TRACKERS
@@ -163,7 +163,7 @@ class RunConfig(Generic[Options], _Asked):
         values["output"] = str(self.directory.absolute())
         for name in {"model", "data", "data_dir", "held_out_data"} & values.keys():
             given = values[name]
-            values[name] = None if given is None else meant(name, str(given))
+            values[name] = None if given is None else resolve_path(name, str(given))
         if "protocol" in values:
             values["protocol"] = None if self.rules is None else self.rules.name
         values["optimizer"] = {"name": self.method, **values["optimizer"]}
@@ -189,7 +189,7 @@ class RunConfig(Generic[Options], _Asked):
                 raise ValueError(f"the configuration has no {needed!r}; it is damaged")
         options = _with_tuples(values.pop("optimizer"))
         along = values.get("input_directions") is not None
-        name, options = earlier.translated(options.pop("name"), options, factors=along)
+        name, options = earlier.translate(options.pop("name"), options, factors=along)
         if name in earlier.METHODS:
             raise ValueError(
                 f"a run of {name} can be replayed and exported, as its journal says all, but this "

@@ -116,12 +116,12 @@ class Devices:
 def joined(config: DevicesConfig) -> Iterator[dict[str, int]]:
     """The processes that a configuration names, for as long as the run takes; yields mesh sizes.
 
-    Must be entered before anything asks JAX for a device; see `loren_jax.runs.processes.joined`.
+    Must be entered before anything asks JAX for a device; see `loren_jax.runs.processes.join`.
     """
     if not config.joins:
         yield _sizes(config)
         return
-    with processes.joined(
+    with processes.join(
         config.coordinator,
         config.num_processes,
         config.process_id,

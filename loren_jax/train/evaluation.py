@@ -42,7 +42,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     """
     if writes(config.model):
         return Evaluation(evaluate_text(config), None)
-    model, reader, prompt = opened(config.model)
+    model, reader, prompt = open_model(config.model)
     examples = _examples(config, model.label_names, prompt)
     limit = max_length_of(config.model, config.max_length, model)
     tokens = reader.tokens(examples, limit, model.config)
@@ -58,7 +58,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     return Evaluation(score(model.params), examples.majority_accuracy())
 
 
-def opened(model: str, dtype: str = "float32") -> tuple[Classifier, Reader, Prompt | None]:
+def open_model(model: str, dtype: str = "float32") -> tuple[Classifier, Reader, Prompt | None]:
     """A fine-tuned model, as a user names it, with its tokenizer and the prompt of its training."""
     directory = locate(model_directory(model))
     prompted = read_prompt(directory)

@@ -19,7 +19,7 @@ from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
 from loren_jax.reports.tables import Spread, text_table
 from loren_jax.runs import processes
-from loren_jax.runs.directory import LOCK, claim, locked
+from loren_jax.runs.directory import LOCK, claim, hold
 from loren_jax.train.config import RunConfig
 from loren_jax.train.training import advance, share_of
 from loren_jax.train.trials import Trial, grid, sweep_directory
@@ -107,10 +107,10 @@ def run_trials(
     with ExitStack() as opened:
 
         def begin() -> list[dict[str, Any]]:
-            opened.enter_context(locked(directory))
+            opened.enter_context(hold(directory))
             return _begun(trials, directory, eta, overwrite=overwrite)
 
-        rungs = processes.told(begin)
+        rungs = processes.broadcast(begin)
         return _Halving(trials, directory, eta, sizes, rungs).run()
 
 
@@ -156,7 +156,7 @@ class _Halving:
         A run that has come so far before is left as it is.
         """
         trial = self._trials[name]
-        summary = processes.told(lambda: _stored(trial, share))
+        summary = processes.broadcast(lambda: _stored(trial, share))
         if summary is None and name not in scores:
             try:
                 found = advance(trial.config, self._sizes, share=share, label=label).summary
@@ -250,7 +250,7 @@ def _begun(
     found = files.read_json(path) if path.is_file() else None
     if overwrite and found is not None:
         for name in found["runs"]:
-            with locked(directory / name):
+            with hold(directory / name):
                 claim(directory / name, overwrite=True)
         found = None
     if found is None:

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from loren_jax.journal.method import imported
+from loren_jax.journal.method import import_factory
 from loren_jax.optimizers import METHODS
 from loren_jax.reports.tables import text_table
 from loren_jax.train.options import MethodOptions, options_of
@@ -33,7 +33,7 @@ def options_named(name: str) -> Any:
 @functools.cache
 def _imported_options(name: str) -> Any:
     """Of a factory that is imported by its name; once, as a type is known by its identity."""
-    return options_of(imported(name))
+    return options_of(import_factory(name))
 
 
 def method_name(options: MethodOptions) -> str:

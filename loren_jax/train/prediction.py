@@ -23,7 +23,7 @@ from loren_jax.tasks.tables import Table
 from loren_jax.train.answers import Answered, AnswerOptions, answer_all, read_prompts
 from loren_jax.train.chats import Talker, speaks
 from loren_jax.train.config import PredictConfig
-from loren_jax.train.evaluation import max_length_of, opened
+from loren_jax.train.evaluation import max_length_of, open_model
 
 FORMATS = (".csv", ".jsonl")
 
@@ -84,7 +84,7 @@ def predict(config: PredictConfig) -> Predictions | Answered:
         asked = read_prompts(config.data, config.columns, config.text_columns)
         options = AnswerOptions(max_new_tokens=config.max_new_tokens)
         return answer_all(Talker(config.model), asked, options, config.batch_size)
-    model, reader, prompt = opened(config.model)
+    model, reader, prompt = open_model(config.model)
     table = read_source(config.data, "train", config.columns)
     asked = config.text_columns if prompt is None else prompt.fields
     texts = read_texts(table, choose_text_columns(table, asked))

@@ -130,8 +130,8 @@ def schedule_description(
     `steps` are all those of the run. In the first `warmup_steps` it rises in equal parts, none of
     which is zero; then it is constant, or falls to zero, `linear` or as half a `cosine`.
 
-    >>> from loren_jax.journal.schedules import built
-    >>> rate = built(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
+    >>> from loren_jax.journal.schedules import build
+    >>> rate = build(schedule_description("linear", 1.0, steps=5, warmup_steps=1))
     >>> [round(float(rate(step)), 3) for step in range(5)]
     [0.5, 1.0, 0.75, 0.5, 0.25]
     """

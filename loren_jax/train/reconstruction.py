@@ -19,7 +19,7 @@ from loren_jax.reports.model_card import write_card
 from loren_jax.tasks import Prompt
 from loren_jax.train.cards import kept_steps, read_provenance
 from loren_jax.train.config import RunConfig, TrainConfig, config_from_json
-from loren_jax.train.evaluation import opened
+from loren_jax.train.evaluation import open_model
 from loren_jax.types import PyTree
 
 _ANY_METHOD = {
@@ -136,7 +136,7 @@ def verify(path: Path, base: str | None = None) -> Verification:
     if step is not None:
         dtype = files.read_json(saved / files.CONFIG)["dtype"]
         text = isinstance(rebuilt.origin, TextOrigin)
-        own = causal_model(saved, dtype=dtype) if text else opened(str(saved), dtype)[0]
+        own = causal_model(saved, dtype=dtype) if text else open_model(str(saved), dtype)[0]
         found = _leaves(own.params)
         difference = _largest_difference(
             found, _leaves(as_dense(rebuilt.trainable.merge(again.params)))

@@ -66,7 +66,7 @@ def train_seeds(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Se
         values = {"config": config.as_json(), "planned_seeds": list(config.seeds or ())}
         files.write_json(config.directory / files.SEEDS, values)
 
-    processes.told(begin)
+    processes.broadcast(begin)
     return _run(config, [partial(train, run, sizes) for run in runs])
 
 
@@ -84,7 +84,7 @@ def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> See
       ValueError: If the group cannot be gone on with; and see `resume`.
     """
     directory = Path(directory).absolute()
-    values = processes.told(lambda: files.read_json(directory / files.SEEDS))
+    values = processes.broadcast(lambda: files.read_json(directory / files.SEEDS))
     if "config" not in values:
         raise ValueError(
             f"resume: {directory} was written by an older version, which did not say how to go on: "
@@ -94,10 +94,10 @@ def resume_seeds(directory: Path, sizes: Mapping[str, int] | None = None) -> See
 
     def go_on(run: RunConfig, label: str) -> RunResult:
         summary = run.directory / files.SUMMARY
-        found = processes.told(lambda: files.read_json(summary) if summary.is_file() else None)
+        found = processes.broadcast(lambda: files.read_json(summary) if summary.is_file() else None)
         if found is not None and not found["interrupted"]:
             return RunResult(Summary.from_json(found), run.directory)
-        if processes.told(lambda: holds_run(run.directory)):
+        if processes.broadcast(lambda: holds_run(run.directory)):
             return resume(run.directory, sizes, label=label)
         return train(run, sizes, label=label)
 

@@ -10,7 +10,7 @@ from loren_jax.models import locate
 from loren_jax.objectives.saved_model import model_directory
 from loren_jax.objectives.saved_text import (
     TextReader,
-    bucketed,
+    bucket_rows,
     causal_model,
     read_text_settings,
 )
@@ -57,20 +57,20 @@ def evaluate_text(config: EvaluateConfig) -> dict[str, Any]:
     reader = TextReader(source, template=settings["template"], loss_on=settings["loss_on"])
     asked = config.max_length or settings["max_length"]
     rows = reader.rows(texts, length_limit(asked, asked, model.config.max_length), model.config)
-    (found,) = bucketed([rows], _BUCKETS, model.config)
+    (found,) = bucket_rows([rows], _BUCKETS, model.config)
     score = TextScorer(model.apply, found, config.batch_size, title="evaluating")
     return {**score(model.params), "texts_cut": rows.cut}
 
 
 def _texts(config: EvaluateConfig, settings: Mapping[str, Any]) -> Texts:
     if config.held_out:
-        return _held_out(config)
+        return _held_out_texts(config)
     split = config.split or (None if local_splits(config.data) == ("train",) else HELD_OUT)
     columns = config.columns if is_file(config.data) else None
     return load_texts(config.data, split=split, columns=columns, text_columns=config.text_columns)
 
 
-def _held_out(config: EvaluateConfig) -> Texts:
+def _held_out_texts(config: EvaluateConfig) -> Texts:
     """The texts that the model's run held out and did not select by, by its own numbers."""
     defaults = {field.name: field.default for field in dataclasses.fields(EvaluateConfig)}
     for name in ("train_examples", "held_out_examples", "seed"):

@@ -78,7 +78,7 @@ def train(
     if config.seeds is not None:
         raise ValueError("seeds asks for several runs: call train_seeds, or give seed instead")
     # Before anything expensive is done; the run itself looks again, with the directory locked.
-    processes.told(lambda: require_free(config.directory, overwrite=config.overwrite))
+    processes.broadcast(lambda: require_free(config.directory, overwrite=config.overwrite))
     return _train(config, sizes, label, callbacks, goes_on=False)
 
 
@@ -149,7 +149,7 @@ def advance(
     Raises:
       ValueError: The run in the directory is of something else; and see `train`.
     """
-    goes_on = processes.told(lambda: holds_run(config.directory))
+    goes_on = processes.broadcast(lambda: holds_run(config.directory))
     return _train(config, sizes, label, (), goes_on=goes_on, share=share)
 
 
@@ -185,7 +185,7 @@ def stored_config(directory: Path, steps: int | None = None) -> RunConfig:
             )
         return values
 
-    values = processes.told(read)
+    values = processes.broadcast(read)
     if steps is not None:
         values["steps"] = steps
     try:
@@ -253,7 +253,7 @@ def _train(
     # Before anything expensive is done: a package may be absent.
     make = lambda: [TRACKERS[name](config.directory) for name in config.report_to]
     trackers: list[Callback] = []
-    processes.told(lambda: trackers.extend(make()))
+    processes.broadcast(lambda: trackers.extend(make()))
     run, objective = _prepared(config, sizes, label, goes_on=goes_on)
     if getattr(config, "baseline", None) is not None:
         return RunResult(best_of(run, objective), run.directory)

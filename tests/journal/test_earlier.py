@@ -87,4 +87,4 @@ def test_descriptions_name_every_knob_so_that_a_later_default_changes_none(monke
 def test_descriptions_of_today_come_out_as_they_went_in():
     for name in ("loren", "mezo", "lozo"):
         knobs = journal.Method(name, {"learning_rate": 0.1}).knobs
-        assert earlier.translated(name, knobs) == (name, knobs)
+        assert earlier.translate(name, knobs) == (name, knobs)

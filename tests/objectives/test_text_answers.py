@@ -35,7 +35,7 @@ def test_answers_go_on_from_the_prompts(text):
     stops = reader.stop_tokens
     assert stops == (reader.tokenizer.eos_token_id,)
     one = generate(model, prompt, max_new_tokens=5, stop_tokens=stops)
-    assert answers["said"][0] == reader.said(one)
+    assert answers["said"][0] == reader.decode(one)
     assert 0 <= scores["exact_match"] <= scores["token_f1"] <= 1
 
 

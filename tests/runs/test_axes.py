@@ -63,7 +63,7 @@ def test_it_goes_on_and_is_replayed(make, tmp_path):
 
 @pytest.mark.parametrize("make", [pytest.param(PLAIN, marks=pytest.mark.slow), DESCRIBED])
 def test_a_run_of_an_earlier_version_goes_on_by_names(make, tmp_path, monkeypatch):
-    monkeypatch.setattr("loren_jax.runs.axes._used", lambda run: {})
+    monkeypatch.setattr("loren_jax.runs.axes._axes_of_use", lambda run: {})
     wanted, _ = run(tmp_path / "a", make())
     run(tmp_path / "b", make(), steps=2)
     monkeypatch.undo()

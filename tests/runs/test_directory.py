@@ -8,7 +8,7 @@ import pytest
 
 from loren_jax import journal
 from loren_jax.reports.files import JOURNAL, METRICS, SUMMARY
-from loren_jax.runs.directory import LOCK, claim, holds_run, locked, require_free
+from loren_jax.runs.directory import LOCK, claim, hold, holds_run, require_free
 
 HEADER = journal.header({}, (1, 1), method=None)
 
@@ -88,7 +88,7 @@ def test_a_directory_that_another_process_takes_at_the_end_is_left_to_it(tmp_pat
         self.touch()
 
     monkeypatch.setattr(Path, "unlink", retaken)
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "run"):
+    with pytest.raises(ZeroDivisionError), hold(tmp_path / "run"):
         raise ZeroDivisionError
     assert (tmp_path / "run" / LOCK).exists()
 
@@ -100,6 +100,6 @@ def test_a_disk_without_locks_is_used_without(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with locked(tmp_path):
+    with hold(tmp_path):
         recorded(tmp_path, steps=1)
         assert holds_run(tmp_path)

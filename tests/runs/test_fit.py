@@ -20,7 +20,7 @@ from loren_jax.reports import read_metrics
 from loren_jax.reports.files import METRICS
 from loren_jax.runs import InUseError, fit, processes
 from loren_jax.runs._fit import _by_number
-from loren_jax.runs.directory import LOCK, claim, locked, require_free
+from loren_jax.runs.directory import LOCK, claim, hold, require_free
 
 BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
 PARAMS = {"body": {"w": np.ones((3, 2), np.float32)}, "head": np.zeros(2, np.float32)}
@@ -169,7 +169,7 @@ def test_patterns_choose_what_is_trained_and_checkpoints_hold_that_alone(tmp_pat
 def test_a_directory_that_another_process_writes_to_is_never_touched(tmp_path, stopped):
     stopped(tmp_path / "run")
     files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    with locked(tmp_path / "run"):
+    with hold(tmp_path / "run"):
         for options in ({}, {"overwrite": True}, {"steps": 99}):
             with pytest.raises(InUseError, match="another process writes to"):
                 run(tmp_path / "run", **options)
@@ -179,7 +179,7 @@ def test_a_directory_that_another_process_writes_to_is_never_touched(tmp_path, s
 def race(directory, results, number):
     os.environ["JAX_PLATFORMS"] = "cpu"
     try:
-        with locked(directory):
+        with hold(directory):
             claim(directory, overwrite=True)
             (directory / METRICS).write_text(str(number))
             results.put(number)
@@ -237,7 +237,7 @@ def test_another_choice_of_the_best_looks_at_all_evaluations_again(tmp_path):
 
 
 def test_what_stops_a_resume_is_told_to_all_processes(tmp_path, stopped, monkeypatch):
-    told, heard = processes.told, []
+    told, heard = processes.broadcast, []
 
     def listening(make):
         try:
@@ -246,7 +246,7 @@ def test_what_stops_a_resume_is_told_to_all_processes(tmp_path, stopped, monkeyp
             heard.append(error)
             raise
 
-    monkeypatch.setattr(processes, "told", listening)
+    monkeypatch.setattr(processes, "broadcast", listening)
     stopped(tmp_path / "run")
     with pytest.raises(ValueError, match="the optimizer of this run"):
         run(tmp_path / "run", rate=0.06)

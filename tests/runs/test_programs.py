@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from loren_jax import loren, mezo, train_step
-from loren_jax.runs.programs import compiled
+from loren_jax.runs.programs import compile_step
 
 
 def bag_of_words(params, batch):
@@ -35,7 +35,7 @@ def programs_of(optimizer, loss=bag_of_words, params=None, batch=None):
     params = make_params() if params is None else params
     batch = make_batch(0) if batch is None else batch
     state = optimizer.init(params)
-    return params, state, compiled(loss, optimizer, params, state, batch, None, ())
+    return params, state, compile_step(loss, optimizer, params, state, batch, None, ())
 
 
 def test_compiles_once_and_learns():
@@ -111,12 +111,12 @@ DIGESTS = """
 import sys
 import jax, jax.numpy as jnp
 from loren_jax import loren
-from loren_jax.runs.programs import compiled
+from loren_jax.runs.programs import compile_step
 
 def digests(rate=0.1, power=2):
     loss = lambda params, batch: jax.nn.relu(jnp.sum((params["w"] @ batch) ** power))
     params, optimizer = {"w": jnp.ones((3, 2))}, loren(rate, num_directions=2)
-    programs = compiled(loss, optimizer, params, optimizer.init(params), jnp.ones(2), None, ())
+    programs = compile_step(loss, optimizer, params, optimizer.init(params), jnp.ones(2), None, ())
     return programs.loss_digest, programs.absorb_digest
 
 print(*digests(), *digests(rate=0.2), *digests(power=3))

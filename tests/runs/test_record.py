@@ -14,14 +14,14 @@ SCORES = {"loss": 0.7, "accuracy": 0.5, "matthews": 0.1}
 def shown(capsys, *arguments, steps=10, last=3, **options):
     counters = Counters()
     progress = Progress(steps, *arguments, pace=Pace(steps, 5), **options)
-    progress.evaluated(counters, SCORES)
+    progress.show_scores(counters, SCORES)
     for step, loss in ((1, 2.0), (2, float("nan")), (last, 1.0)):
         counters.step, counters.forward_passes = step, 3 * step
         counters.training_seconds = float(step)
-        progress.stepped(counters, loss)
+        progress.show_step(counters, loss)
         if step == 2:
-            progress.warned(2, "a loss is not finite")
-    progress.evaluated(counters, SCORES)
+            progress.show_warning(2, "a loss is not finite")
+    progress.show_scores(counters, SCORES)
     progress.close()
     out, err = capsys.readouterr()
     assert out == ""
@@ -86,7 +86,7 @@ def test_answers_are_counted_where_the_passes_give_some(capsys, monkeypatch):
     line = bars(capsys, monkeypatch, 120, answers=8)[-1]
     assert line.endswith("held-out accuracy 0.500, 72 answers, 24.0/s")
     counters = Counters(step=3, forward_passes=9)
-    Progress(10, answers=8).evaluated(counters, {"reward": 0.5, "tokens_per_second": 1234.5})
+    Progress(10, answers=8).show_scores(counters, {"reward": 0.5, "tokens_per_second": 1234.5})
     told = capsys.readouterr().err
     assert "reward 0.5000" in told
     assert "(72 answers, 1,234 tokens/s, 0 s)" in told

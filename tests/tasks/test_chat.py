@@ -25,26 +25,26 @@ def with_template(template):
 
 
 def answers(chat, turns=TURNS):
-    text, places = chat.written(turns, "a.jsonl, line 1")
+    text, places = chat.render(turns, "a.jsonl, line 1")
     return [text[start:stop] for start, stop in places]
 
 
 def test_a_model_without_a_template_gets_a_plain_one():
     chat = Chat(byte_tokenizer())
     assert chat.template == "plain"
-    assert chat.written(TURNS, "").text == (
+    assert chat.render(TURNS, "").text == (
         "System: Be short.\nUser: It was?\nAssistant: good<eos>\nUser: and?\nAssistant: bad<eos>\n"
     )
     assert answers(chat) == [" good<eos>", " bad<eos>"]
-    assert chat.asked(TURNS[:2], "") == "System: Be short.\nUser: It was?\nAssistant:"
+    assert chat.render_prompt(TURNS[:2], "") == "System: Be short.\nUser: It was?\nAssistant:"
 
 
 def test_without_any_template_the_turns_are_joined():
     chat = Chat(byte_tokenizer(), "none")
     turns = (Turn("user", "It was"), Turn("assistant", " good"))
-    assert chat.written(turns, "").text == "It was good<eos>"
+    assert chat.render(turns, "").text == "It was good<eos>"
     assert answers(chat, turns) == [" good<eos>"]
-    assert chat.asked(turns[:1], "") == "It was"
+    assert chat.render_prompt(turns[:1], "") == "It was"
 
 
 def test_a_dialogue_may_begin_with_the_assistant():
@@ -57,7 +57,7 @@ def test_a_models_own_template_counts():
     chat = Chat(with_template(CHATML))
     assert chat.template == "own"
     assert answers(chat) == ["good<eos>", "bad <eos>"]
-    assert chat.asked(TURNS[:2], "") == "<s>Be short.<eos>\n<u>It was?<eos>\n<a>"
+    assert chat.render_prompt(TURNS[:2], "") == "<s>Be short.<eos>\n<u>It was?<eos>\n<a>"
     assert Chat(with_template(CHATML), "plain").template == "plain"
 
 

@@ -127,9 +127,9 @@ def test_documents_need_an_end_token():
 def test_a_question_ends_where_its_answer_begins():
     tokenizer = byte_tokenizer()
     texts = dialogues(("It was?", "good"))
-    (ids,) = SpanReader(tokenizer).asked(texts, 100)
+    (ids,) = SpanReader(tokenizer).prompt_tokens(texts, 100)
     assert tokenizer.decode(ids) == "<bos>User: It was?\nAssistant:"
-    (short,) = SpanReader(tokenizer).asked(texts, 13)
+    (short,) = SpanReader(tokenizer).prompt_tokens(texts, 13)
     assert (len(short), tokenizer.decode(short)) == (13, "<bos>?\nAssistant:")
     row = SpanReader(tokenizer).read(texts, 100).rows[0]
     np.testing.assert_array_equal(row.input_ids[: len(ids)], ids)

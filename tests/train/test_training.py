@@ -113,7 +113,7 @@ def test_evaluation_of_a_whole_file(result, place, tmp_path):
 
 
 def rates(*arguments, steps=8, **options):
-    schedule = schedules.built(schedule_description(*arguments, steps=steps, **options))
+    schedule = schedules.build(schedule_description(*arguments, steps=steps, **options))
     return [float(schedule(step)) for step in range(steps + 1)]
 
 

@@ -54,7 +54,7 @@ def read_gguf_header(path: Path) -> GGUFHeader:
         raise ValueError(f"{path} is no GGUF file; fetch it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         try:
-            return _parsed(path, _Cursor(mapped))
+            return _parse(path, _Cursor(mapped))
         except (struct.error, UnicodeDecodeError, _DamageError) as error:
             raise ValueError(
                 f"{path} is damaged or incomplete ({error}); delete it and fetch it again"
@@ -85,7 +85,7 @@ class _Cursor:
         return self.bytes(self.number("Q")).decode("utf-8")
 
 
-def _parsed(path: Path, cursor: _Cursor) -> GGUFHeader:
+def _parse(path: Path, cursor: _Cursor) -> GGUFHeader:
     if cursor.bytes(4) != MAGIC:
         raise ValueError(f"{path} is no GGUF file; fetch it again")
     version = cursor.number("I")

@@ -46,7 +46,7 @@ def rewrite_gguf(source: GGUFFile, path: Path, changed: Mapping[str, np.ndarray]
 
 def _bytes(source: GGUFFile, name: str, values: np.ndarray) -> np.ndarray:
     """The bytes of one tensor as the file is to have them, in order."""
-    packing, heads = source.packing(name), source.turned(name)
+    packing, heads = source.packing(name), source.turned_heads(name)
     if packing in _PLAIN:
         rows = (values + np.float32(source.norm_excess(name))).astype(_PLAIN[packing])
     else:

@@ -75,7 +75,7 @@ class GGUFFile:
         stored, tensor = self._stored[name]
         return tensor.offset, self._sizes[stored]
 
-    def turned(self, name: str) -> int | None:
+    def turned_heads(self, name: str) -> int | None:
         """Heads whose features stand in the file in another order than here; see `half_split`."""
         stored = self._stored[name][0]
         for part, heads in zip(("attn_q", "attn_k"), self._heads, strict=True):
@@ -93,7 +93,7 @@ class GGUFFile:
 
         It must be packed in one of the forms of `loren_jax.quantised`.
         """
-        form, heads = FORMS[self.packing(name)], self.turned(name)
+        form, heads = FORMS[self.packing(name)], self.turned_heads(name)
         rows = self._raw(name)
         rows = rows.reshape(len(rows), -1, form.size)
         return rows if heads is None else half_split(rows, heads)
@@ -106,7 +106,7 @@ class GGUFFile:
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
         stored, tensor = self._stored[name]
-        blocks, heads = self._raw(name), self.turned(name)
+        blocks, heads = self._raw(name), self.turned_heads(name)
         if tensor.kind in PLAIN:
             rows = blocks.view(PLAIN[tensor.kind][1]).reshape(tensor.shape)
         else:

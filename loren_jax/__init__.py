@@ -28,7 +28,7 @@ from loren_jax.parts import trained
 from loren_jax.runs import fit
 from loren_jax.transforms import descend, observe, train_step
 from loren_jax.types import MatrixAxes
-from loren_jax.version import installed as _installed
+from loren_jax.version import installed_version as _installed
 
 __version__ = _installed("loren-jax")
 

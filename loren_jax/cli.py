@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from loren_jax.runs import CallbackError
-from loren_jax.version import installed
+from loren_jax.version import installed_version
 
 _EXTRA = ("flax", "matplotlib", "safetensors", "tqdm", "transformers", "tyro")
 _EXPECTED = (ValueError, OSError, ImportError, TypeError, ArithmeticError, CallbackError)
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns about a missing torch
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if arguments == ["--version"]:
-        print(f"loren-jax {installed('loren-jax')}, jax {installed('jax')}")
+        print(f"loren-jax {installed_version('loren-jax')}, jax {installed_version('jax')}")
         return 0
     try:
         _require_extra()
@@ -193,13 +193,13 @@ def _run(config: Any) -> int:
 
 def _train(command: Any) -> int:
     from loren_jax.runs.processes import first
-    from loren_jax.train.devices import joined
+    from loren_jax.train.devices import join_processes
     from loren_jax.train.run_commands import report
     from loren_jax.train.seeds import train_seeds
     from loren_jax.train.training import forecast, train
 
     config = command.configuration
-    with joined(command.devices) as sizes:
+    with join_processes(command.devices) as sizes:
         if command.guidance and first():
             print(command.guidance, file=sys.stderr)
         if command.dry_run:

@@ -226,7 +226,7 @@ def from_keras(model: Any) -> Functional:
     trained, other = model.trainable_variables, model.non_trainable_variables
     inner = lambda v: v.path.removeprefix(f"{model.name}/")
     places, others = (_places(map(inner, some)) for some in (trained, other))
-    params = _nested(places, [v.value for v in trained])
+    params = _nest(places, [v.value for v in trained])
     _require_params(params, "model", "trainable")
     values = [v.value for v in other]
 
@@ -240,8 +240,8 @@ def from_keras(model: Any) -> Functional:
             now = [draw(place) if is_seed else value for is_seed, place, value in pairs]
         return KerasCall(model, [_at(params, place) for place in places], now)
 
-    changed = lambda call: _nested(others, call.other)
-    return Functional(params, _nested(others, values), merge, changed)
+    changed = lambda call: _nest(others, call.other)
+    return Functional(params, _nest(others, values), merge, changed)
 
 
 class KerasCall:
@@ -304,7 +304,7 @@ def _places(paths: Iterable[str]) -> list[_Place]:
     return found
 
 
-def _nested(places: Iterable[_Place], values: Iterable[Any]) -> dict[str, Any]:
+def _nest(places: Iterable[_Place], values: Iterable[Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for place, value in zip(places, values, strict=True):
         inner = tree

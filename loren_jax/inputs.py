@@ -118,12 +118,12 @@ def _watching(
 ) -> Callable[..., Any]:
     """`(keep, params, batch)` hands each matrix's inputs on, with its number in the stack."""
 
-    def numbered(path: noise.KeyPath, leaf: Leaf, wanted: bool) -> Any:
+    def mark(path: noise.KeyPath, leaf: Leaf, wanted: bool) -> Any:
         view = view_of(path, leaf, matrix_axes)
-        return _numbered(view) if wanted and not view.is_vector else _nothing(view)
+        return _carry_numbers(view) if wanted and not view.is_vector else _nothing(view)
 
     flags = resolve_mask((lambda path: True) if mask is None else mask, params)
-    marked = jax.tree_util.tree_map_with_path(numbered, params, flags)
+    marked = jax.tree_util.tree_map_with_path(mark, params, flags)
 
     def watch(keep: Callable[[str, Any, Any], None], params: PyTree, batch: PyTree) -> Any:
         def dot_general(interpreter: Interpreter, equation: JaxprEqn, inputs: list[Any]) -> Any:
@@ -148,7 +148,7 @@ def _watching(
     return watch
 
 
-def _numbered(view: MatrixView) -> Any:
+def _carry_numbers(view: MatrixView) -> Any:
     """A perturbation by nothing, whose fan-in factor tells a layer's number."""
     numbers = jnp.arange(int(np.prod(view.stack)), dtype=jnp.float32)
     right = jnp.broadcast_to(numbers.reshape(*view.stack, 1, 1), (*view.stack, view.n, 1))

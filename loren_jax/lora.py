@@ -130,7 +130,7 @@ def init(
         found[noise.path_names(path)] = {DOWN: down, UP: up}
     for path, leaf in whole:
         found[noise.path_names(path)] = jnp.array(leaf, dtype, copy=True)
-    return _nested(found)
+    return _nest(found)
 
 
 def adapt(
@@ -160,7 +160,7 @@ def adapt(
     """
 
     def adapted(params: PyTree, adapters: PyTree, *args: Any, **kwargs: Any) -> PyTree:
-        params, directions = _placed(params, adapters, matrix_axes, scale)
+        params, directions = _place(params, adapters, matrix_axes, scale)
         call = lambda params: function(params, *args, **kwargs)
         if all(isinstance(own, Zero) for own in jax.tree.leaves(directions, is_leaf=_is_zero)):
             return call(params)  # quantised matrices take the detour by themselves
@@ -191,7 +191,7 @@ def merge(
     Array([[3, 3],
            [3, 3]], dtype=bfloat16)
     """
-    params, directions = _placed(params, adapters, matrix_axes, scale)
+    params, directions = _place(params, adapters, matrix_axes, scale)
     merged = lambda leaf, own: leaf if isinstance(own, Zero) else _sum(leaf, own, scale)
     return jax.tree.map(merged, params, directions)
 
@@ -212,7 +212,7 @@ class _Trained(NamedTuple):
     value: Any = None
 
 
-def _placed(
+def _place(
     params: PyTree, adapters: PyTree, matrix_axes: AxesOf | None, scale: Scalar
 ) -> tuple[PyTree, PyTree]:
     """The parameters with the leaves that are trained in full, and a direction for each leaf.
@@ -339,10 +339,10 @@ def of_directions(directions: PyTree, multiple: Scalar = 1.0) -> dict[str, Any]:
             )
         up = factor * jnp.swapaxes(one.left, -1, -2)
         found[noise.path_names(path)] = {DOWN: one.right, UP: up}
-    return _nested(found)
+    return _nest(found)
 
 
-def _nested(found: dict[Names, Any]) -> dict[str, Any]:
+def _nest(found: dict[Names, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for names, value in found.items():
         node = tree

@@ -157,7 +157,7 @@ def layer_keys(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Key[Array
     """A key for each layer of each stream, `(*stack,)`, whatever other streams there are."""
     if not streams:
         return []
-    number, layer, _ = _numbered(streams, 1)
+    number, layer, _ = _numbers_of(streams, 1)
     keys = _member_keys(key, streams, number, np.zeros_like(layer), layer)
     ends = np.cumsum([math.prod(stream.stack) for stream in streams])
     return [k.reshape(s.stack) for k, s in zip(_split(keys, ends), streams, strict=True)]
@@ -176,7 +176,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     if not streams:
         return []
     rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
-    keys = _member_keys(key, streams, *_numbered(streams, rows))
+    keys = _member_keys(key, streams, *_numbers_of(streams, rows))
     drawn = scheduling.in_blocks(lambda some: _normal(some, ROW), keys, ROW)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
@@ -208,7 +208,7 @@ def _member_keys(
     return jax.lax.scan(fold_in, root, folds)[0]
 
 
-def _numbered(streams: Sequence[Stream], rows: int | Sequence[int]) -> list[np.ndarray]:
+def _numbers_of(streams: Sequence[Stream], rows: int | Sequence[int]) -> list[np.ndarray]:
     """Numbers of stream, layer and row of everything that needs a key, stream by stream."""
     rows = [rows] * len(streams) if isinstance(rows, int) else rows
     triples = [

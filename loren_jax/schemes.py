@@ -70,7 +70,7 @@ def leave_one_out() -> Scheme:
     """
 
     def weigh(losses: Float[Array, "K 1"], scale: Float[Array, ""]) -> Coefficients:
-        score = _centred(losses[:, 0].astype(wide(losses)))
+        score = _centre(losses[:, 0].astype(wide(losses)))
         return Coefficients(slope=score / scale, score=score)
 
     return Scheme(points=(1.0,), weigh=weigh, min_directions=2)
@@ -97,7 +97,7 @@ def two_sided() -> Scheme:
     def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
         (plus, minus), used = _finite_rows(losses)
         even = jnp.where(jnp.all(usable(losses), -1), (plus + minus) / 2, jnp.nan)
-        return Coefficients(slope=(plus - minus) / (2 * scale * used), score=_centred(even))
+        return Coefficients(slope=(plus - minus) / (2 * scale * used), score=_centre(even))
 
     return Scheme(points=(1.0, -1.0), weigh=weigh)
 
@@ -120,7 +120,7 @@ def one_sided() -> Scheme:
     def weigh(losses: Float[Array, "K 2"], scale: Float[Array, ""]) -> Coefficients:
         (centre, plus), used = _finite_rows(losses)
         comparable = jnp.where(usable(losses[:, 0]), losses[:, 1], jnp.nan)
-        score = _centred(comparable.astype(wide(losses)))
+        score = _centre(comparable.astype(wide(losses)))
         return Coefficients(slope=(plus - centre) / (scale * used), score=score)
 
     return Scheme(points=(0.0, 1.0), weigh=weigh)
@@ -209,7 +209,7 @@ def scaled_one_sided() -> Scheme:
     References:
       FZOO, https://arxiv.org/abs/2506.09034
     """
-    return _scaled(one_sided())
+    return _scale(one_sided())
 
 
 def scaled_two_sided() -> Scheme:
@@ -228,7 +228,7 @@ def scaled_two_sided() -> Scheme:
     References:
       GRZO, https://arxiv.org/abs/2606.02857
     """
-    return _scaled(two_sided())
+    return _scale(two_sided())
 
 
 def forward_passes(scheme: Scheme, num_directions: int) -> int:
@@ -255,7 +255,7 @@ def _finite_rows(losses: Float[Array, "K S"]) -> tuple[Float[Array, "S K"], Arra
     return jnp.where(finite[:, None], losses, 0.0).T, jnp.maximum(jnp.sum(finite), 1)
 
 
-def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:
+def _centre(losses: Float[Array, " K"]) -> Float[Array, " K"]:
     """`(f_k - mean f) / (K - 1)` over the finite losses; zero for the others."""
     finite = usable(losses)
     number = jnp.sum(finite)
@@ -267,7 +267,7 @@ def _centred(losses: Float[Array, " K"]) -> Float[Array, " K"]:
     return jnp.where(finite, values - mean, 0.0) / jnp.maximum(number - 1, 1)
 
 
-def _scaled(scheme: Scheme) -> Scheme:
+def _scale(scheme: Scheme) -> Scheme:
     """The scheme, its slopes divided by their standard deviation."""
 
     def weigh(losses: Float[Array, "K S"], scale: Float[Array, ""]) -> Coefficients:

@@ -3,7 +3,7 @@
 from importlib import metadata
 
 
-def installed(package: str) -> str:
+def installed_version(package: str) -> str:
     """The version of an installed package, or `unknown` where it is run from its sources.
 
     Args:
@@ -12,7 +12,7 @@ def installed(package: str) -> str:
     Returns:
       The version.
 
-    >>> installed("no-such-package")
+    >>> installed_version("no-such-package")
     'unknown'
     """
     try:

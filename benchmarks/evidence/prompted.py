@@ -31,7 +31,7 @@ from benchmarks.fetched import RUNS, smollm2
 from loren_jax.models import Classifier, bind, load_prompted
 from loren_jax.models.cache import Places
 from loren_jax.models.decoder import last_true
-from loren_jax.models.layers import attend, scanned, token_at
+from loren_jax.models.layers import attend, scan_layers, token_at
 from loren_jax.models.rotary import rotate
 from loren_jax.tasks import (
     TASKS,
@@ -199,7 +199,7 @@ def _last_token(config: Any, params: Any, ids: jax.Array, mask: jax.Array) -> di
     below = {**params, "layers": jax.tree.map(lambda x: x[:-1], params["layers"])}
     model, last = bind(config, below), _last_layer(config, params)
     angles = config.rotary.angles(np.arange(ids.shape[1]), config.head_size)
-    x_NxTxD = scanned(model.layers, model.word(ids), Places.whole(mask).mask(), angles)
+    x_NxTxD = scan_layers(model.layers, model.word(ids), Places.whole(mask).mask(), angles)
     attention, normed = last.attention, last.attention_norm(x_NxTxD)
     query, key = (rotate(f(normed), angles) for f in (attention.query, attention.key))
     size = attention.head_size

@@ -28,7 +28,7 @@ from benchmarks.evidence.rows import Rows
 from benchmarks.record import table
 from loren_jax.checkpoints import checkpoint_tokenizer
 from loren_jax.models import Decoding, LanguageModel, decode, load_language_model, locate
-from loren_jax.models.generation import left_padded
+from loren_jax.models.generation import pad_left
 from loren_jax.models.sampling import Sampling
 
 QUERIES, PROMPTS, NOISES, SETS, TOKENS, SHORT = 16, 8, 24, 6, 32, 3
@@ -63,7 +63,7 @@ def measure(source: str, scale: float) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     for number in range(SETS):
         chosen = [rows[i]["prompt"] for i in rng.choice(len(rows), PROMPTS, replace=False)]
-        ids, mask = left_padded([tokenizer(prompt)["input_ids"] for prompt in chosen])
+        ids, mask = pad_left([tokenizer(prompt)["input_ids"] for prompt in chosen])
         rewards = []
         for key in range(NOISES):
             tokens = np.asarray(see(number, key, ids, mask)).reshape(-1, TOKENS)

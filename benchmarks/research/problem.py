@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from benchmarks.fetched import minilm
 from loren_jax.models import bind, load_classifier
-from loren_jax.models.layers import padding_mask, scanned
+from loren_jax.models.layers import padding_mask, scan_layers
 from loren_jax.objectives import cross_entropy
 from loren_jax.tasks import PROTOCOLS, Tokens, divide, load_splits, open_tokenizer, tokenize
 
@@ -150,7 +150,7 @@ def _cut(problem: Problem, config: Any, layers: int) -> Problem:
         model = bind(config, {**problem.params, **params})
         x = jnp.asarray(data.inputs)
         if params["layers"]["up"]["bias"].shape[0]:
-            x = scanned(model.layers, x, padding_mask(data.mask))
+            x = scan_layers(model.layers, x, padding_mask(data.mask))
         return model.classify(x, jnp.asarray(data.mask != 0))
 
     return Problem(above, logits, *(features(part) for part in problem[2:]))

@@ -15,7 +15,7 @@ from loren_jax.journal.method import Method
 from loren_jax.journal.records import JournalError
 from loren_jax.precision import loss_dtype
 from loren_jax.types import PyTree
-from loren_jax.version import installed
+from loren_jax.version import installed_version
 
 GENERATED_BY: Mapping[str, Any] = {"generator": noise.GENERATOR, "partitionable": True}
 """What decides the numbers that are drawn: the generator, and that it is used as JAX does under
@@ -158,7 +158,7 @@ def _leaf(facts: tuple[tuple[int, ...], str] | None) -> str:
 def rounding_environment(mesh: str = "") -> dict[str, str]:
     """What decides how a float is rounded: versions, back end, processor and mesh."""
     return {
-        **{name: installed(name) for name in ("jax", "jaxlib", "optax", "loren-jax")},
+        **{name: installed_version(name) for name in ("jax", "jaxlib", "optax", "loren-jax")},
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "machine": f"{platform.machine()} {_processor()}".strip(),

@@ -44,12 +44,12 @@ def outside(function: Callable[..., Any]) -> Callable[..., Float[Array, ""]]:
     0.0
     """
 
-    def called(*arguments: PyTree) -> np.ndarray:
+    def call(*arguments: PyTree) -> np.ndarray:
         arrays = jax.tree.map(np.asarray, arguments)
         return np.asarray(function(*arrays), loss_dtype()).reshape(())
 
     def loss(params: PyTree, *batch: PyTree) -> Float[Array, ""]:
         shape = jax.ShapeDtypeStruct((), loss_dtype())
-        return jax.pure_callback(called, shape, params, *batch, vmap_method="sequential")
+        return jax.pure_callback(call, shape, params, *batch, vmap_method="sequential")
 
     return loss

@@ -37,7 +37,7 @@ def loss_and_aux(value_fn: object, has_aux: bool = False) -> Callable[[PyTree], 
     """
     if not callable(value_fn):
         raise TypeError(
-            f"value_fn must be a function of the parameters, got {_described(value_fn)}: pass "
+            f"value_fn must be a function of the parameters, got {_describe(value_fn)}: pass "
             "value_fn=lambda params: loss(params, batch), not the value of the loss."
         )
 
@@ -74,19 +74,19 @@ def _split(value: Any, has_aux: bool) -> tuple[Any, PyTree]:
         loss, aux = value
     elif has_aux:
         raise TypeError(
-            f"value_fn must return (loss, aux) with has_aux=True, got {_described(value)}: return "
+            f"value_fn must return (loss, aux) with has_aux=True, got {_describe(value)}: return "
             "two things, or leave has_aux out."
         )
     if not _is_loss(loss):
         raise TypeError(
-            f"value_fn must return a floating-point scalar, got {_described(loss)}: reduce it, for "
+            f"value_fn must return a floating-point scalar, got {_describe(loss)}: reduce it, for "
             "example with jnp.mean; auxiliary outputs are taken as (loss, aux) with has_aux=True."
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(aux):
         if not _is_array(leaf):
             place = jax.tree_util.keystr(path) or "itself"
             raise TypeError(
-                f"value_fn returns auxiliary outputs of which {place} is {_described(leaf)}: they "
+                f"value_fn returns auxiliary outputs of which {place} is {_describe(leaf)}: they "
                 "must be arrays in pytrees, so leave it out, or register its class with "
                 "jax.tree_util.register_dataclass."
             )
@@ -110,7 +110,7 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float | complex)
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     """A few words on a value that is not what was asked for."""
     if _is_array(value):
         return f"shape {jnp.shape(value)} and dtype {jnp.result_type(value)}"

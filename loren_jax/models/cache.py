@@ -29,13 +29,13 @@ class Cache(NamedTuple):
     key: Float[Array, "L B K S H"]
     value: Float[Array, "L B K S H"]
 
-    def grown(self, places: int | None) -> "Cache":
+    def grow(self, places: int | None) -> "Cache":
         """The same with room for so many places a row, of all layers or one; the new hold zeros."""
         more = 0 if places is None else places - self.key.shape[-2]
         around = lambda x: ((0, 0),) * (x.ndim - 2) + ((0, more), (0, 0))
         return jax.tree.map(lambda x: jnp.pad(x, around(x)), self) if more else self
 
-    def written(self, new: "Cache", start: Int[Array, ""]) -> "Cache":
+    def write(self, new: "Cache", start: Int[Array, ""]) -> "Cache":
         """The same with new places, of all rows from one place on."""
         put = lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y.astype(x.dtype), start, 3)
         return Cache(put(self.key, new.key), put(self.value, new.value))

@@ -20,7 +20,7 @@ from loren_jax.models.layers import (
     Tokens,
     check_length,
     linear,
-    soft_capped,
+    soft_cap,
     token_at,
 )
 from loren_jax.models.network import Export, NetworkConfig
@@ -79,7 +79,7 @@ class Decoder(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Last hidden state of every token.
 
-        The layers get the mask of `places`, and go through `scanned` with the memory.
+        The layers get the mask of `places`, and go through `scan_layers` with the memory.
         """
 
     def encode(
@@ -143,11 +143,11 @@ class Decoder(nnx.Module):
         They are summed and kept in float32; no wider copy of the output layer is made.
         """
         if not hasattr(self, "lm_head"):
-            return soft_capped(self.word.logits(x, token_ids), self.logit_cap)
+            return soft_cap(self.word.logits(x, token_ids), self.logit_cap)
         kernel = self.lm_head.kernel.get_value()
         if isinstance(kernel, Quantised):
             chosen = kernel if token_ids is None else kernel.take(jnp.asarray(token_ids))
-            return soft_capped(chosen.product(x, wide=True), self.logit_cap)
+            return soft_cap(chosen.product(x, wide=True), self.logit_cap)
         kernel = self.lm_head.kernel[...]
         if token_ids is not None:
             kernel = jnp.take(kernel, token_ids, axis=1)
@@ -157,7 +157,7 @@ class Decoder(nnx.Module):
             (((x.ndim - 1,), (0,)), ((), ())),
             preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
         )
-        return soft_capped(logits, self.logit_cap)
+        return soft_cap(logits, self.logit_cap)
 
     def choices(
         self,

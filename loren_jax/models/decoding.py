@@ -155,7 +155,7 @@ def begin(
     )
     start = jnp.zeros((), jnp.int32)
     logits = network.token_logits(hidden_BxTxD[:, -1])
-    answers = _extended(answers, start, logits, options, source)
+    answers = _extend(answers, start, logits, options, source)
     return Draft(start + 1, answers, cache, read)
 
 
@@ -180,13 +180,13 @@ def go_on(
         places = Places.behind(draft.read, place, 1)
         hidden_Bx1xD, new = network.read(token_Bx1, places, draft.cache)
         logits = network.token_logits(hidden_Bx1xD[:, 0])
-        answers = _extended(draft.answers, draft.written, logits, options, source)
-        return Draft(draft.written + 1, answers, draft.cache.written(new, place), draft.read)
+        answers = _extend(draft.answers, draft.written, logits, options, source)
+        return Draft(draft.written + 1, answers, draft.cache.write(new, place), draft.read)
 
     return jax.lax.while_loop(unfinished, extend, draft)
 
 
-def _extended(
+def _extend(
     answers: Answers,
     written: Int[Array, ""],
     logits: Float[Array, "B V"],

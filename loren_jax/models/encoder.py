@@ -27,8 +27,8 @@ from loren_jax.models.layers import (
     layer_norm,
     linear,
     padding_mask,
-    scanned,
-    stacked,
+    scan_layers,
+    stack_layers,
     token_at,
 )
 from loren_jax.models.network import ACTIVATIONS, Export, NetworkConfig
@@ -229,7 +229,7 @@ class Encoder(MaskedNetwork):
             activation = ACTIVATIONS[config.hidden_act]
             return Layer(attention, norm, widths, activation, rngs, norm_first=False)
 
-        self.layers = stacked(layer, config.num_hidden_layers, rngs)
+        self.layers = stack_layers(layer, config.num_hidden_layers, rngs)
         if config.head == "language_model":
             self.masked_lm = MaskedLMHead(config, lm_activation, rngs=rngs)
 
@@ -253,7 +253,7 @@ class Encoder(MaskedNetwork):
         ids_BxT, read_BxT = jnp.asarray(input_ids), jnp.asarray(attention_mask != 0)
         kinds_BxT = None if token_type_ids is None else jnp.asarray(token_type_ids)
         x_BxTxD = self.embeddings(ids_BxT, self.positions(ids_BxT, read_BxT), kinds_BxT)
-        return scanned(self.layers, x_BxTxD, padding_mask(attention_mask))
+        return scan_layers(self.layers, x_BxTxD, padding_mask(attention_mask))
 
 
 def encoder_table(

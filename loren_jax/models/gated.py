@@ -30,8 +30,8 @@ from loren_jax.models.layers import (
     SelfAttention,
     Tokens,
     linear,
-    scanned,
-    stacked,
+    scan_layers,
+    stack_layers,
 )
 from loren_jax.models.network import ACTIVATIONS
 from loren_jax.models.rotary import PLAIN, Rotary
@@ -131,7 +131,7 @@ class GatedConfig(DecoderConfig):
         return (LayerKind(self.rotary),) * self.num_hidden_layers
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with `rotary`, which several of its entries describe."""
         rotary = Rotary.from_hugging_face(raw, theta=cls.THETA)
         return {**cls.UNSAID, **raw, "rotary": rotary}
@@ -175,12 +175,12 @@ class WindowedConfig(GatedConfig):
         return tuple(near if kind == SLIDING else whole for kind in self.types)
 
     @classmethod
-    def typed(cls, raw: Mapping[str, Any], slides: Callable[[int], bool]) -> Mapping[str, Any]:
+    def with_types(cls, raw: Mapping[str, Any], slides: Callable[[int], bool]) -> Mapping[str, Any]:
         """The translated file with a type for every layer.
 
         They are as the file lists them, or else of the numbers from 0 on that slide.
         """
-        raw = super().translated(raw)
+        raw = super().translate(raw)
         return {**raw, "layer_types": layer_types(raw, slides)}
 
 
@@ -220,7 +220,7 @@ class GatedDecoder(Decoder):
         super().__init__(config, config.hidden_size, rngs=rngs)
         self.config = config
         make = lambda rngs: self.layer(config, rngs=rngs)
-        self.layers = stacked(make, config.num_hidden_layers, rngs)
+        self.layers = stack_layers(make, config.num_hidden_layers, rngs)
         self.norm = config.NORM(config.hidden_size, config.rms_norm_eps)
 
     def embed(self, input_ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -238,7 +238,7 @@ class GatedDecoder(Decoder):
         view = lambda kind: (places.mask(kind.window), kind.angles(places.new, size))
         shared, kinds = views_of(self.config.kinds, view)
         x_BxTxD = self.embed(jnp.asarray(input_ids))
-        return self.norm(scanned(self.layers, x_BxTxD, *shared, kinds=kinds, memory=memory))
+        return self.norm(scan_layers(self.layers, x_BxTxD, *shared, kinds=kinds, memory=memory))
 
 
 _LAYER = "model.layers.{layer}"

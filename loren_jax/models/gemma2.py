@@ -32,7 +32,7 @@ class GemmaNorm(RMSNorm):
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
         """Normalises; the result has the dtype of the input."""
-        normed = self.normed(x)
+        normed = self.normalise(x)
         scale = 1 + self.scale[...].astype(normed.dtype)
         return (normed * scale.reshape((1,) * (x.ndim - 1) + scale.shape)).astype(x.dtype)
 
@@ -115,9 +115,9 @@ class Gemma2Config(GemmaConfig):
         return self.attn_logit_softcapping
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with `rotary` and the types of the layers."""
-        return cls.typed(raw, lambda layer: layer % 2 == 0)
+        return cls.with_types(raw, lambda layer: layer % 2 == 0)
 
 
 class GemmaLayer(GatedLayer):

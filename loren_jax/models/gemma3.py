@@ -52,7 +52,7 @@ class Gemma3TextConfig(GemmaConfig):
         return tuple(near if kind == SLIDING else whole for kind in self.types)
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with both rotations and the types of the layers."""
         every = period(raw, "sliding_window_pattern", 6)
         turns = {
@@ -61,7 +61,7 @@ class Gemma3TextConfig(GemmaConfig):
                 *(raw, SLIDING), base="rope_local_base_freq", theta=1e4, scaled=False
             ),
         }
-        return {**cls.typed(raw, lambda layer: (layer + 1) % every != 0), **turns}
+        return {**cls.with_types(raw, lambda layer: (layer + 1) % every != 0), **turns}
 
 
 class Gemma3TextNetwork(GemmaNetwork):

@@ -140,13 +140,13 @@ def batches(
     Prompts of similar lengths are together, the longest first, so that what takes the most memory
     is not what comes last. A last batch that is not full is filled up with rows of padding.
     """
-    options = checked(model.config, prompts, max_new_tokens, stop_tokens, sampling)
+    options = resolve_options(model.config, prompts, max_new_tokens, stop_tokens, sampling)
     run, size = _program(model.config, options), min(batch_size or len(prompts), len(prompts))
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]), reverse=True)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         spare = size - len(rows)
-        ids, mask = left_padded([*(prompts[row] for row in rows), *[()] * spare])
+        ids, mask = pad_left([*(prompts[row] for row in rows), *[()] * spare])
         numbers = np.array([*rows, *[0] * spare], np.int32)
         told = run(model.params, ids, mask, noise.run_key(key), max_new_tokens, numbers)
         for row, tokens, length, ended in zip(rows, *jax.device_get(told), strict=False):
@@ -163,8 +163,8 @@ def stream(
     key: Any = 0,
 ) -> Iterator[int]:
     """The tokens that `generate` gives for one prompt, each as soon as it is there."""
-    options = checked(model.config, [prompt], max_new_tokens, stop_tokens, sampling)
-    ids, mask = left_padded([prompt])
+    options = resolve_options(model.config, [prompt], max_new_tokens, stop_tokens, sampling)
+    ids, mask = pad_left([prompt])
     first, following = _steps(model.config, options)
     source = Noise(noise.run_key(key), jnp.arange(1))
     draft = first(model.params, ids, mask, source)
@@ -175,7 +175,7 @@ def stream(
         draft = following(model.params, draft, source, number + 1)
 
 
-def checked(
+def resolve_options(
     config: NetworkConfig,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
@@ -208,29 +208,30 @@ def checked(
             f"tokens, but the model has {limit} positions; shorten one of them"
         )
     stops = tuple(sorted(int(token) for token in stop_tokens))
-    return Decoding(max_new_tokens=rounded(max_new_tokens), stop_tokens=stops, sampling=sampling)
+    most = round_length(max_new_tokens)
+    return Decoding(max_new_tokens=most, stop_tokens=stops, sampling=sampling)
 
 
-def rounded(length: int) -> int:
+def round_length(length: int) -> int:
     """The length of the program that takes this one: at most a quarter longer, or 32.
 
-    >>> [rounded(length) for length in (1, 33, 128, 130, 1000)]
+    >>> [round_length(length) for length in (1, 33, 128, 130, 1000)]
     [32, 64, 128, 160, 1024]
     """
     unit = max(BUCKET, 2 ** (length.bit_length() - 1) // 4)
     return -(-length // unit) * unit
 
 
-def left_padded(
+def pad_left(
     prompts: Sequence[Sequence[int]],
 ) -> tuple[Int32[np.ndarray, "B T"], Bool[np.ndarray, "B T"]]:
     """Prompts as an array of rounded length, and where it has tokens of them.
 
-    >>> ids, mask = left_padded([[4, 5], [6]])
+    >>> ids, mask = pad_left([[4, 5], [6]])
     >>> ids.shape, ids[:, -2:].tolist(), mask.sum(axis=1).tolist()
     ((2, 32), [[4, 5], [0, 6]], [2, 1])
     """
-    length = rounded(max(map(len, prompts)))
+    length = round_length(max(map(len, prompts)))
     ids = np.zeros((len(prompts), length), np.int32)
     mask = np.zeros(ids.shape, bool)
     for row, prompt in enumerate(prompts):

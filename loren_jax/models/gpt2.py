@@ -21,8 +21,8 @@ from loren_jax.models.layers import (
     attend,
     layer_norm,
     linear,
-    scanned,
-    stacked,
+    scan_layers,
+    stack_layers,
 )
 from loren_jax.models.network import ACTIVATIONS, Family
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -127,7 +127,7 @@ class GPT2Network(Decoder):
             widths, activation = (config.n_embd, config.inner_size), config.activation_function
             return Layer(GPT2Attention(config, rngs), norm, widths, ACTIVATIONS[activation], rngs)
 
-        self.layers = stacked(layer, config.n_layer, rngs)
+        self.layers = stack_layers(layer, config.n_layer, rngs)
         self.norm = norm(rngs)
 
     def hidden(
@@ -140,7 +140,7 @@ class GPT2Network(Decoder):
         """
         position_BxT = jnp.maximum(places.position, 0)
         x_BxTxD = self.word(jnp.asarray(input_ids)) + self.position(position_BxT)
-        return self.norm(scanned(self.layers, x_BxTxD, places.mask(), memory=memory))
+        return self.norm(scan_layers(self.layers, x_BxTxD, places.mask(), memory=memory))
 
 
 _LAYER = "transformer.h.{layer}"

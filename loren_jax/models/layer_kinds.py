@@ -41,7 +41,7 @@ class LayerKind(NamedTuple):
 def views_of(
     kinds: Sequence[LayerKind], view: Callable[[LayerKind], tuple[Any, ...]]
 ) -> tuple[tuple[Any, ...], Int[np.ndarray, " L"] | None]:
-    """What the layers are given, and which of it each: for `scanned`.
+    """What the layers are given, and which of it each: for `scan_layers`.
 
     It is the `view` of their kind where they are of one, and the numbers are None. Else all arrays
     have a leading axis of kinds.

@@ -71,7 +71,7 @@ class RMSNorm(nnx.Module):
         self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones((width,)))
 
-    def normed(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+    def normalise(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
         """Divides; the result is in float32 at least."""
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
@@ -79,7 +79,7 @@ class RMSNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
         """Normalises; the result has the dtype of the input."""
-        normed, scale = self.normed(x), self.scale[...]
+        normed, scale = self.normalise(x), self.scale[...]
         return normed.astype(x.dtype) * scale.reshape((1,) * (x.ndim - 1) + scale.shape)
 
 
@@ -173,10 +173,10 @@ def attend(
     return attended.reshape(query.shape)
 
 
-def soft_capped(x: Float[Array, "*any"], cap: float | None) -> Float[Array, "*any"]:
+def soft_cap(x: Float[Array, "*any"], cap: float | None) -> Float[Array, "*any"]:
     """Numbers that come near to the cap, above or below zero, and never pass it.
 
-    >>> soft_capped(jnp.array([0.0, 1000.0]), 30.0).tolist()
+    >>> soft_cap(jnp.array([0.0, 1000.0]), 30.0).tolist()
     [0.0, 30.0]
     """
     return x if cap is None else cap * jnp.tanh(x / cap)
@@ -202,7 +202,7 @@ def _recall(
     ]
     scores_BxKxTxGxS = jnp.concatenate(scores, axis=-1).reshape(*rows.shape[:4], -1)
     scale = size**-0.5 if scale is None else scale
-    capped = soft_capped(scores_BxKxTxGxS * scale, cap)
+    capped = soft_cap(scores_BxKxTxGxS * scale, cap)
     hidden = jnp.where(mask[:, :, :, None, :], capped, jnp.finfo(wide).min / 2)
     weight = jax.nn.softmax(hidden, axis=-1).astype(query.dtype)
     weight_BxKxQxS = weight.reshape(*query_BxKxQxH.shape[:3], -1)
@@ -315,7 +315,7 @@ def padding_mask(attention_mask: jax.Array | np.ndarray) -> Bool[Array, "B 1 1 T
     return jnp.asarray(attention_mask != 0)[:, None, None, :]
 
 
-def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs) -> Any:
+def stack_layers(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs) -> Any:
     """Layers as one module whose leaves have a leading layer axis."""
 
     @nnx.split_rngs(splits=layers)
@@ -326,7 +326,7 @@ def stacked(make: Callable[[nnx.Rngs], nnx.Module], layers: int, rngs: nnx.Rngs)
     return many(rngs)
 
 
-def scanned(
+def scan_layers(
     layers: nnx.Module,
     x: Float[Array, "B T D"],
     *shared: Any,
@@ -357,7 +357,7 @@ def scanned(
         cut = lambda stack: jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
         part = Memory(earlier and Cache(cut(earlier.key), cut(earlier.value)))
         # Each layer's are given their room here: all layers' would be there twice for a while.
-        return nnx.merge(layer, params)(x, *of_kind(kind), part), part.new.grown(room)
+        return nnx.merge(layer, params)(x, *of_kind(kind), part), part.new.grow(room)
 
     depth = jax.tree.leaves(params)[0].shape[0]
     x, memory.new = jax.lax.scan(apply_and_remember, x, (params, kinds, np.arange(depth)))

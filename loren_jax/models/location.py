@@ -41,7 +41,7 @@ def locate(model: str | Path) -> Path:
             "the Hub"
         )
     try:
-        return _downloaded(str(model))
+        return _download(str(model))
     except (OSError, HFValidationError) as error:
         raise FileNotFoundError(
             f"model={str(model)!r} is no path here and could not be fetched from the Hugging Face "
@@ -50,7 +50,7 @@ def locate(model: str | Path) -> Path:
         ) from error
 
 
-def _downloaded(name: str) -> Path:
+def _download(name: str) -> Path:
     fetch = lambda patterns: Path(
         huggingface_hub.snapshot_download(name, allow_patterns=[*DOWNLOADED, *patterns])
     )

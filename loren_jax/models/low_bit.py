@@ -16,8 +16,8 @@ from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import TensorSource
 from loren_jax.quantised import Quantised
-from loren_jax.quantised.absmax import quantised_rows
-from loren_jax.quantised.forms import FORMS, Fields, Form, common_form, converted
+from loren_jax.quantised.absmax import quantise_rows
+from loren_jax.quantised.forms import FORMS, Fields, Form, common_form, convert
 
 Kind = Literal["file", "int8", "int4", "bfloat16", "float16"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -97,7 +97,7 @@ def packed_leaf(
             source, name, storage.kind, packings[layer], kernel and not transposed
         )
         form = form or own
-        for field, values in converted(own, fields, form).items():
+        for field, values in convert(own, fields, form).items():
             dtype_of = np.float32 if wide and field == SCALES else values.dtype
             if not stacked:  # no copy of what may be the largest leaf
                 parts[field] = values.astype(dtype_of, copy=False)[None]
@@ -122,7 +122,7 @@ def _fields(
     turned = lambda rows: rows.T if rows_last else rows
     if kind != "file":
         try:
-            form, fields = quantised_rows(turned(source.read(name)), kind)
+            form, fields = quantise_rows(turned(source.read(name)), kind)
         except ValueError as error:
             raise ValueError(f"{source.name}: tensor {name!r}: {error}") from error
     elif FORMS[packing].block == 1:

@@ -34,8 +34,8 @@ from loren_jax.models.layers import (
     linear,
     mean_of,
     padding_mask,
-    scanned,
-    stacked,
+    scan_layers,
+    stack_layers,
     token_at,
 )
 from loren_jax.models.network import ACTIVATIONS, Export, Family, period
@@ -127,7 +127,7 @@ class ModernBertConfig(EncoderConfig):
         return raw.get("classifier_pooling") or cls.POOLINGS[0]
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with both rotations and the types of the layers."""
         every = period(raw, "global_attn_every_n_layers", 3)
         rotary = Rotary.of_layers(raw, FULL, base="global_rope_theta", theta=160000.0)
@@ -229,7 +229,7 @@ class ModernBertNetwork(MaskedNetwork):
         self.embeddings = ModernBertEmbeddings(config, rngs=rngs)
         self.first = ModernBertLayer(config, first=True, rngs=rngs)
         layer = lambda rngs: ModernBertLayer(config, rngs=rngs)
-        self.layers = stacked(layer, config.num_hidden_layers - 1, rngs)
+        self.layers = stack_layers(layer, config.num_hidden_layers - 1, rngs)
         self.norm = _norm(config, rngs)
         self.head = PredictionHead(config, rngs=rngs)
         if config.head == "classification":
@@ -256,7 +256,7 @@ class ModernBertNetwork(MaskedNetwork):
         first, *others = self.config.kinds
         x_BxTxD = self.first(self.embeddings(jnp.asarray(input_ids)), *view(first))
         shared, kinds = views_of(others, view)
-        return self.norm(scanned(self.layers, x_BxTxD, *shared, kinds=kinds))
+        return self.norm(scan_layers(self.layers, x_BxTxD, *shared, kinds=kinds))
 
     def classify(
         self, x_BxTxD: Float[Array, "B T D"], mask_BxT: Bool[Array, "B T"]

@@ -110,7 +110,7 @@ class NetworkConfig:
         return cls.POOLINGS[0]
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with fields that are more than a value of it."""
         return raw
 
@@ -134,7 +134,7 @@ class NetworkConfig:
                 raise ValueError(
                     f"{name}={raw[name]!r} is not supported; use a checkpoint with {name}={only!r}"
                 )
-        own, raw = cls.own_pooling(raw), cls.translated(raw)
+        own, raw = cls.own_pooling(raw), cls.translate(raw)
         named = {f: cls.RENAMED.get(f.name, f.name) for f in fields(cls) if f.name not in CHOSEN}
         missing = [name for f, name in named.items() if f.default is MISSING and name not in raw]
         if missing:

@@ -20,8 +20,8 @@ from loren_jax.models.layers import (
     Tokens,
     layer_norm,
     linear,
-    scanned,
-    stacked,
+    scan_layers,
+    stack_layers,
 )
 from loren_jax.models.network import ACTIVATIONS, Family
 from loren_jax.models.weights import WeightRow, WeightTable
@@ -132,7 +132,7 @@ class OPTNetwork(Decoder):
                 norm_first=config.do_layer_norm_before,
             )
 
-        self.layers = stacked(layer, config.num_hidden_layers, rngs)
+        self.layers = stack_layers(layer, config.num_hidden_layers, rngs)
         if config.final_norm:
             self.norm = norm(rngs)
         if config.projected:
@@ -148,7 +148,7 @@ class OPTNetwork(Decoder):
             x_BxTxS = self.project_in(x_BxTxS)
         x_BxTxS = x_BxTxS + self.position(jnp.asarray(places.position) + POSITION_OFFSET)
         # The attention has no angles.
-        x_BxTxS = scanned(self.layers, x_BxTxS, places.mask(), None, memory=memory)
+        x_BxTxS = scan_layers(self.layers, x_BxTxS, places.mask(), None, memory=memory)
         if hasattr(self, "norm"):
             x_BxTxS = self.norm(x_BxTxS)
         return self.project_out(x_BxTxS) if hasattr(self, "project_out") else x_BxTxS

@@ -34,9 +34,9 @@ class Qwen2Config(WindowedConfig):
         return ("query", "key", "value")
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with `rotary` and what it says of windows."""
-        return cls.typed(*upper_windows(raw))
+        return cls.with_types(*upper_windows(raw))
 
 
 def upper_windows(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], Callable[[int], bool]]:

@@ -42,9 +42,9 @@ class Qwen3Config(WindowedConfig):
         return ATTENTION * self.attention_bias
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with `rotary` and what it says of windows."""
-        return cls.typed(*upper_windows(raw))
+        return cls.with_types(*upper_windows(raw))
 
 
 class Qwen3Network(GatedDecoder):

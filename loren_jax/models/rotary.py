@@ -138,7 +138,7 @@ class Rotary:
         if self.kind == "linear":
             frequency = frequency / self.factor
         if self.kind == "yarn":
-            slowed = self._slowed(head_size)
+            slowed = self._slowing(head_size)
             frequency = (1 - slowed) * frequency + slowed * frequency / self.factor
         if self.kind == "llama3":
             turns = self.original_length * frequency / (2 * math.pi)
@@ -158,7 +158,7 @@ class Rotary:
             return cosine * self.attention_factor, sine * self.attention_factor
         return cosine, sine
 
-    def _slowed(self, head_size: int) -> Float[np.ndarray, " F"]:
+    def _slowing(self, head_size: int) -> Float[np.ndarray, " F"]:
         """By how much YaRN slows each pair: 0 for not at all, 1 for the whole factor."""
         pair = lambda turns: (
             head_size

@@ -83,7 +83,7 @@ def _among_likeliest(
     The least of them is found by halving the range of its bits: 32 sums, where sorting a vocabulary
     takes longer on every device. Tokens as likely as the least are all in.
     """
-    order = _ordered(logits)
+    order = _sortable(logits)
 
     def enough(bound: UInt32[Array, " B"]) -> Array:
         return jnp.sum(jnp.where(order >= bound[:, None], weight, 0), axis=-1) >= wanted
@@ -96,10 +96,10 @@ def _among_likeliest(
     return jnp.where(order >= least[:, None], logits, -jnp.inf)
 
 
-def _ordered(x: Float[Array, "..."]) -> UInt32[Array, "..."]:
+def _sortable(x: Float[Array, "..."]) -> UInt32[Array, "..."]:
     """Unsigned numbers in the order of these of float32.
 
-    >>> numbers = _ordered(jnp.array([-jnp.inf, -2.0, -1.0, 0.0, 1.0, jnp.inf]))
+    >>> numbers = _sortable(jnp.array([-jnp.inf, -2.0, -1.0, 0.0, 1.0, jnp.inf]))
     >>> bool(jnp.all(jnp.diff(numbers.astype(jnp.float32)) > 0))
     True
     """

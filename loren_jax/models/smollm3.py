@@ -73,7 +73,7 @@ class SmolLM3Config(WindowedConfig):
         )
 
     @classmethod
-    def translated(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def translate(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parsed file with `rotary`, which layers turn, and what it says of windows."""
         check_kinds(raw, {"use_sliding_window": bool | None})
         turning, layers = raw.get("no_rope_layers"), raw.get("num_hidden_layers")
@@ -85,7 +85,7 @@ class SmolLM3Config(WindowedConfig):
             raise ValueError(f"{CONFIG}: no_rope_layers={turning!r} must be a list of 0 and 1")
         window = raw.get("sliding_window") if raw.get("use_sliding_window") else None
         raw = {**raw, "no_rope_layers": tuple(map(int, turning)), "sliding_window": window}
-        return cls.typed(raw, lambda layer: window is not None and not turning[layer])
+        return cls.with_types(raw, lambda layer: window is not None and not turning[layer])
 
 
 class SmolLM3Network(GatedDecoder):

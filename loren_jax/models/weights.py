@@ -288,19 +288,19 @@ def read_params(
                 flat[row.path] = kept
                 continue
         if place is None and math.prod(shape) <= SMALL:
-            flat[row.path] = _assembled(source, own, row, shape, dtype)
+            flat[row.path] = _assemble(source, own, row, shape, dtype)
             continue
         leaf = jnp.zeros(shape, dtype, device=place)
         for layer, name in enumerate(names):
             tensor = _tensor(source, matched[name], row, place)
-            leaf = _placed(leaf, tensor, layer, row.stacked, row.transposed)
+            leaf = _place(leaf, tensor, layer, row.stacked, row.transposed)
             # Else a device that lags behind would let tensors pile up on the host.
             leaf.block_until_ready()
         flat[row.path] = leaf
     return unflatten_params({row.path: flat[row.path] for row in table.rows})
 
 
-def _assembled(
+def _assemble(
     source: TensorSource, names: list[str], row: WeightRow, shape: tuple[int, ...], dtype: DTypeLike
 ) -> jax.Array:
     """A leaf that is put together on the host, for one device."""
@@ -333,7 +333,7 @@ def _tensor(
 
 
 @functools.partial(jax.jit, donate_argnums=0, static_argnums=(3, 4))
-def _placed(
+def _place(
     leaf: jax.Array, tensor: jax.Array, layer: int | jax.Array, stacked: bool, transposed: bool
 ) -> jax.Array:
     """Writes one tensor into its leaf, in the leaf's own memory."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from loren_jax.models.generation import rounded
+from loren_jax.models.generation import round_length
 from loren_jax.types import PyTree
 
 BATCH = 4
@@ -59,7 +59,7 @@ class Drift:
         Returns:
           `distance` and `kl`.
         """
-        width = rounded(max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)))
+        width = round_length(max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)))
         nats, tokens = 0.0, sum(map(len, answers))
         for start in range(0, len(prompts), BATCH):
             some = slice(start, start + BATCH)

@@ -14,7 +14,7 @@ from loren_jax.evaluation import Sharded
 from loren_jax.losses import fitness
 from loren_jax.models import Generated, LanguageModel, generate, locate
 from loren_jax.models.decoding import Answers, Decoding, decode
-from loren_jax.models.generation import checked, left_padded, rounded
+from loren_jax.models.generation import pad_left, resolve_options, round_length
 from loren_jax.models.sampling import Sampling
 from loren_jax.models.weights import ShardingOf
 from loren_jax.objectives.adapters import storage_of, trainable_model
@@ -90,10 +90,10 @@ class Reward(ModelObjective):
         self._train = Prompts(splits.train, reader, limit)
         self._asked = held_out = Prompts(splits.held_out, reader, limit)
         sampling = Sampling(temperature=config.temperature)
-        options = checked(
+        options = resolve_options(
             model.config, self._train.tokens, config.max_new_tokens, reader.stop_tokens, sampling
         )
-        self._length = rounded(max(map(len, self._train.tokens)))
+        self._length = round_length(max(map(len, self._train.tokens)))
         answered = _answering(model, options, config.max_new_tokens)
         trainable = trainable_model(config, model._replace(apply=answered))
         super().__init__(config, trainable, source, model.config)
@@ -203,7 +203,7 @@ class Reward(ModelObjective):
         """The prompts of a step."""
         config = self._config
         rows = batch_indices(config.seed, step, len(self._train.tokens), config.batch_size)
-        ids, mask = left_padded([self._train.tokens[row] for row in rows])
+        ids, mask = pad_left([self._train.tokens[row] for row in rows])
         wider = ((0, 0), (self._length - ids.shape[1], 0))
         key = noise.words(noise.fold(noise.run_key(config.seed), step))
         asked = Asked(

@@ -11,7 +11,7 @@ FORM_OF = {"int8": "Q8_0", "int4": "Q4_0", "bfloat16": "BF16", "float16": "F16"}
 """What a user asks for -> the form that it is packed in."""
 
 
-def quantised_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
+def quantise_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     r"""Packs the rows of a matrix.
 
     .. math:: s = \max |w| / 127, \quad q = \mathrm{round}(w / s) \qquad \text{(int8)}
@@ -30,7 +30,7 @@ def quantised_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     Raises:
       ValueError: A number that is not finite, or too large for the scale of its block.
 
-    >>> form, fields = quantised_rows(np.linspace(-1, 1, 32)[None], "int8")
+    >>> form, fields = quantise_rows(np.linspace(-1, 1, 32)[None], "int8")
     >>> form.name, fields["codes"][0, [0, -1]].tolist()
     ('Q8_0', [-127, 127])
     """
@@ -90,6 +90,6 @@ def quantise(
             f"weight has the shape {values.shape}, whose fan-in {rows.shape[-1]} is no multiple of "
             f"{FORMS[FORM_OF[kind]].block}, the block of {kind}: give bfloat16 or float16"
         )
-    form, fields = quantised_rows(rows.reshape(-1, rows.shape[-1]), kind)
+    form, fields = quantise_rows(rows.reshape(-1, rows.shape[-1]), kind)
     arrays = {n: jnp.asarray(x).reshape(*rows.shape[:-1], -1) for n, x in fields.items()}
     return Quantised(**arrays, name=form.name, dtype=dtype, kernel=kernel)

@@ -180,7 +180,7 @@ def common_form(names: Sequence[str]) -> Form | None:
     return FORMS["K8"] if found == {"Q4_K", "Q6_K"} else None
 
 
-def converted(form: Form, fields: Fields, to: Form) -> Fields:
+def convert(form: Form, fields: Fields, to: Form) -> Fields:
     """The fields of a form in another that `common_form` named; nothing is rounded."""
     if form == to:
         return fields

@@ -46,8 +46,8 @@ class Quantised:
         not a table of rows.
 
     >>> import numpy as np
-    >>> from loren_jax.quantised.absmax import quantised_rows
-    >>> form, fields = quantised_rows(np.eye(2, 32), "int8")
+    >>> from loren_jax.quantised.absmax import quantise_rows
+    >>> form, fields = quantise_rows(np.eye(2, 32), "int8")
     >>> matrix = Quantised(**{n: jnp.asarray(x) for n, x in fields.items()}, name=form.name)
     >>> matrix.shape, float(matrix.to_dense()[1, 1].round(3))
     ((32, 2), 1.0)

@@ -121,7 +121,7 @@ def class_table(scores: Mapping[str, Any], examples: str = "") -> list[str]:
     titles = f"  {'':{numbers + 1 + width}}  precision  recall     F1  examples"
     matrix = _matrix(scores["confusion"], number, shown)
     if number > ALL_SHOWN or len(titles) + len(matrix[0]) > _WIDTH:
-        matrix = ["  most taken for", *_taken_for(scores, shown)]
+        matrix = ["  most taken for", *_wrong_answers(scores, shown)]
     lines = [line + more for line, more in zip([titles, *plain], matrix, strict=True)]
     return [heading + words, *(line[:_WIDTH].rstrip() for line in lines)]
 
@@ -140,7 +140,7 @@ def _matrix(confusion: Sequence[Sequence[int]], number: int, shown: Sequence[int
     return [head, *(" " * len("  answered") + cells(confusion[i]) for i in shown)]
 
 
-def _taken_for(scores: Mapping[str, Any], shown: Sequence[int]) -> list[str]:
+def _wrong_answers(scores: Mapping[str, Any], shown: Sequence[int]) -> list[str]:
     """The most frequent wrong answer of each class, and how often it was given."""
     found = []
     for i in shown:

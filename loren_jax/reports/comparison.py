@@ -106,7 +106,7 @@ def comparison_rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
     told = [summary.get("columns", _CLASSIFICATION) for summary in finished] or [_CLASSIFICATION]
     own = dict.fromkeys(name for names in told for name in names)
     titles = [name.removesuffix("_accuracy") for name in own]
-    pairs = zip(groups, _varied(groups), strict=True)
+    pairs = zip(groups, _differing(groups), strict=True)
     return [(*_COLUMNS, *titles), *(_row(*pair, tuple(own)) for pair in pairs)]
 
 
@@ -130,11 +130,11 @@ def comparison_table(groups: Sequence[Sequence[Run]], width: int | None = None) 
 
 def varied_options(groups: Sequence[Sequence[Run]]) -> list[str]:
     """Of each group the options in which the groups differ, as `learning_rate=0.1`."""
-    said = [[f"{name}={value}" for name, value in own.items()] for own in _varied(groups)]
+    said = [[f"{name}={value}" for name, value in own.items()] for own in _differing(groups)]
     return [", ".join(words) for words in said]
 
 
-def _varied(groups: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
+def _differing(groups: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
     flat = [_flat(group[0].config) for group in groups]
     names = dict.fromkeys(name for options in flat for name in options)
     own = [n for n in names if n not in _SHOWN and len({str(o.get(n)) for o in flat}) > 1]
@@ -176,14 +176,14 @@ def _row(group: Sequence[Run], varied: Mapping[str, Any], own: tuple[str, ...]) 
         seeds + mark,
         _range([run.steps for run in group]),
         _range([run.forward_passes for run in group]),
-        _spread([_kept(summary, metric) for summary in finished], unit),
+        _spread([_kept_score(summary, metric) for summary in finished], unit),
         _spread([_test(summary, metric) for summary in finished], unit),
         _spread([summary["training_seconds"] for summary in finished], digits=1),
-        *(_fact([_told(s, name) for s in finished] or [config.get(name)]) for name in own),
+        *(_fact([_fact_of(s, name) for s in finished] or [config.get(name)]) for name in own),
     )
 
 
-def _told(summary: Mapping[str, Any], name: str) -> Any:
+def _fact_of(summary: Mapping[str, Any], name: str) -> Any:
     """A fact of a run, of its test where that has one of its own."""
     return (summary.get("test") or {}).get(name, summary.get(name))
 
@@ -202,7 +202,7 @@ def _metric(finished: Sequence[dict[str, Any]]) -> str:
     return (found.get("metric") or other).removeprefix("-")
 
 
-def _kept(summary: dict[str, Any], metric: str) -> float | None:
+def _kept_score(summary: dict[str, Any], metric: str) -> float | None:
     best = summary.get("selected_score")
     return summary.get(f"{metric}_after") if best is None else best
 

@@ -87,7 +87,7 @@ def _draw_losses(
     passes, losses = _points(events, "step", "loss")
     axes.plot(passes, losses, ".", color=_STEPS, markersize=3, label="training, each step")
     if len(losses):
-        axes.plot(passes, _smoothed(losses), color=_SMOOTH, label="training, smoothed")
+        axes.plot(passes, _smooth(losses), color=_SMOOTH, label="training, smoothed")
     axes.plot(*_points(events, "evaluation", "loss"), "o-", color=_HELD_OUT, label=held_out)
     axes.set_ylabel("loss (nats)")
 
@@ -136,7 +136,7 @@ def _points(events: Sequence[dict[str, Any]], event: str, name: str) -> tuple[An
     return passes, np.array([line[name] for line in kept])
 
 
-def _smoothed(values: np.ndarray) -> Any:
+def _smooth(values: np.ndarray) -> Any:
     """A mean over a moving window of about a tenth of the run."""
     half = max(2, len(values) // 20)
     sums = np.cumsum(np.concatenate([[0.0], values]))

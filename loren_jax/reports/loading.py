@@ -29,7 +29,7 @@ def loading_section(
     if prompt is not None:
         columns = [name for _, name, _, _ in string.Formatter().parse(prompt["template"]) if name]
         columns = [name for name in dict.fromkeys(columns) if name != "answer"]
-    own = _fenced(
+    own = _fence(
         "from pathlib import Path",
         "",
         "from loren_jax.train import PredictConfig, predict",
@@ -39,7 +39,7 @@ def loading_section(
         f'answers = predict(PredictConfig(model=".", data="texts.csv", max_length={max_length}))',
         "print(answers.rows())",
     )
-    theirs = _prompted(model, prompt) if prompt is not None else _head(model, max_length, pairs)
+    theirs = _prompting(model, prompt) if prompt is not None else _head(model, max_length, pairs)
     return "\n\n".join(["## How to load", _PLACES, "In loren_jax:", own, *theirs])
 
 
@@ -55,7 +55,7 @@ def writing_section(text: Mapping[str, Any] | None) -> str:
         "none": ('"..."', "It goes on with what stands before, without any template."),
     }
     said, words = asked.get((text or {}).get("template") or "none", asked["none"])
-    block = _fenced(
+    block = _fence(
         "from transformers import pipeline",
         "",
         'write = pipeline("text-generation", model=".")',
@@ -74,7 +74,7 @@ def _head(model: Mapping[str, Any], max_length: int, pairs: bool) -> list[str]:
         trust = ", trust_remote_code=True"
     asked = '{"text": "The words to classify", "text_pair": "and others"}'
     asked = asked if pairs else '"The words to classify"'
-    block = _fenced(
+    block = _fence(
         "from transformers import pipeline",
         "",
         f'classify = pipeline("text-classification", model="."{trust})',
@@ -83,14 +83,14 @@ def _head(model: Mapping[str, Any], max_length: int, pairs: bool) -> list[str]:
     return [words, block]
 
 
-def _prompted(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> list[str]:
+def _prompting(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> list[str]:
     masked = model["architectures"][0].endswith("MaskedLM")
     name = "AutoModelForMaskedLM" if masked else "AutoModelForCausalLM"
     return [
         "It is a language model that answers this prompt with one of the answers above:",
-        _fenced(prompt["template"], language="text"),
+        _fence(prompt["template"], language="text"),
         "In transformers:",
-        _fenced(
+        _fence(
             f"from transformers import {name}",
             "",
             f'model = {name}.from_pretrained(".")',
@@ -98,7 +98,7 @@ def _prompted(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _fenced(*lines: str, language: str = "python") -> str:
+def _fence(*lines: str, language: str = "python") -> str:
     # Longer than any fence within.
     body = "\n".join(lines)
     fence = "```" if "```" not in body else "~~~~~~"

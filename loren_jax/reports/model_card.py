@@ -70,7 +70,7 @@ def model_card(
       Markdown, below front matter in YAML.
     """
     config = portable(known.config)
-    title = f"# {_shown(Path(config['model']).name)}, fine-tuned on {_shown(config['data'])}"
+    title = f"# {_escape(Path(config['model']).name)}, fine-tuned on {_escape(config['data'])}"
     pairs = known.facts.get("texts_per_example") == 2
     counts, loading = known.facts.get("class_counts"), writing_section(text)
     if text is None:
@@ -158,7 +158,7 @@ def _opening(config: Mapping[str, Any], known: Provenance, text: Mapping[str, An
 def _classes(
     names: list[str], counts: Mapping[str, int] | None, prompt: Mapping[str, Any] | None
 ) -> str:
-    columns: list[tuple[str, list[Any]]] = [("class", [_shown(name) for name in names])]
+    columns: list[tuple[str, list[Any]]] = [("class", [_escape(name) for name in names])]
     if prompt is not None:
         columns.append(("answer", [f"`{json.dumps(word)}`" for word in prompt["words"]]))
     if counts is not None:
@@ -185,7 +185,7 @@ def _scores(known: Provenance) -> str:
     last = list(known.scores.values())[-1].get(BY_CLASS)
     if last:
         names = ("precision", "recall", "f1", "support")
-        columns = [("class", [_shown(one["name"]) for one in last["classes"]])]
+        columns = [("class", [_escape(one["name"]) for one in last["classes"]])]
         columns += [(n, [_number(one[n]) for one in last["classes"]]) for n in names]
         parts.append(f"Class by class, macro F1 {last['macro_f1']:.3f}:")
         parts.append(_table(columns))
@@ -196,8 +196,8 @@ def _training(config: Mapping[str, Any], known: Provenance) -> str:
     facts, options = known.facts, dict(config["optimizer"])
     knobs = ", ".join(f"{n} {v}" for n, v in options.items() if n != "name" and v is not None)
     lines = [
-        f"base model: {_shown(config['model'])}",
-        f"data: {_shown(config['data'])}",
+        f"base model: {_escape(config['model'])}",
+        f"data: {_escape(config['data'])}",
         f"optimiser: `{options['name']}` ({knobs})",
         f"steps: {known.steps} of batches of {config['batch_size']}, seed {config['seed']}",
         f"longest input: {known.max_length} tokens",
@@ -207,7 +207,7 @@ def _training(config: Mapping[str, Any], known: Provenance) -> str:
         lines[1] += f"; {count} {facts.get('held_out', 'held-out')}"
     if "protocol" in facts:
         plain = "none: trained to the last step, scored on examples that were never trained on"
-        lines.append(f"protocol: {_shown(facts['protocol'] or plain)}")
+        lines.append(f"protocol: {_escape(facts['protocol'] or plain)}")
     if "trained_parameters" in facts:
         trained, whole = facts["trained_parameters"], facts["parameters"]
         lines.append(f"trained: {trained:,} of {whole:,} parameters")
@@ -237,7 +237,7 @@ def _number(value: float | int | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
-def _shown(text: str) -> str:
+def _escape(text: str) -> str:
     """Words as Markdown shows them, whatever characters they have."""
     plain = " ".join(str(text).split())
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", plain)

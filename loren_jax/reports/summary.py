@@ -156,7 +156,7 @@ def summary_text(summary: Summary, directory: Path) -> str:
         "time": f"{summary.training_seconds:.1f} s training, {summary.evaluation_seconds:.1f} s "
         f"evaluation, {summary.compile_seconds:.1f} s compilation",
         "memory": _memory(summary),
-        "written": f"{directory}/ ({', '.join(_written(directory))})",
+        "written": f"{directory}/ ({', '.join(_file_names(directory))})",
     }
     if summary.nonfinite:
         rows["not finite"] = f"{summary.nonfinite} losses; they had no weight"
@@ -188,7 +188,7 @@ def scores_text(scores: Mapping[str, Any]) -> str:
     return text + (f" ({scores['examples']} examples)" if "examples" in scores else "")
 
 
-def _written(directory: Path) -> list[str]:
+def _file_names(directory: Path) -> list[str]:
     names = (
         *(files.MODEL, files.ADAPTER, files.PACKED, files.METRICS, files.JOURNAL, files.FACTORS),
         *(files.CURVE, files.ANSWERS, files.SUMMARY, files.CONFIG),

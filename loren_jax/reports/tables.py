@@ -169,17 +169,17 @@ def _for_programs(column: Sequence[Any]) -> list[list[Any]]:
 
 
 def _markdown(rows: Sequence[Row]) -> str:
-    head, *body = [[_escaped_markdown(_words(cell)) for cell in row] for row in rows]
+    head, *body = [[_escape_markdown(_words(cell)) for cell in row] for row in rows]
     rule = ["---:" if right else "---" for right in _right(rows)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *body))
 
 
-def _escaped_markdown(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _latex(rows: Sequence[Row]) -> str:
-    head, *body = [" & ".join(_escaped_latex(_words(c)) for c in row) + r" \\" for row in rows]
+    head, *body = [" & ".join(_escape_latex(_words(c)) for c in row) + r" \\" for row in rows]
     kinds = "".join("r" if right else "l" for right in _right(rows))
     lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\hline", head, r"\hline", *body, r"\hline"]
     return "\n".join([*lines, r"\end{tabular}", ""])
@@ -194,7 +194,7 @@ _LATEX = {
 }
 
 
-def _escaped_latex(text: str) -> str:
+def _escape_latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
 
 

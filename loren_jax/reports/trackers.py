@@ -67,7 +67,7 @@ class WeightsAndBiases:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Sends the numbers of an event; of the last one, as the run's summary."""
         if self._run is None:
-            self._run = self._begun(event)
+            self._run = self._begin(event)
         if event["event"] == "summary":
             plain = {n: v for n, v in event.items() if isinstance(v, int | float | str)}
             self._run.summary.update({n: v for n, v in plain.items() if n not in ("event", "step")})
@@ -79,7 +79,7 @@ class WeightsAndBiases:
         if self._run is not None:
             self._run.finish()
 
-    def _begun(self, event: Mapping[str, Any]) -> Any:
+    def _begin(self, event: Mapping[str, Any]) -> Any:
         package = importlib.import_module("wandb")
         path = self._directory / WANDB / "id"
         new = event["event"] == "config" or not path.is_file()

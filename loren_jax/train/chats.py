@@ -71,13 +71,13 @@ class Talker:
         if self._plain is not None:
             messages = [{"role": USER, "content": asked}] if isinstance(asked, str) else asked
             turns = [turn_of(place, number, one) for number, one in enumerate(messages, start=1)]
-            return self._ended_nowhere(
+            return self._drop_ends(
                 self._tokenizer(self._plain.render_prompt(turns, place))["input_ids"]
             )
         if not self._templated:
             if not isinstance(asked, str):
                 raise ValueError(f"{place} has turns, but no chat template is used; give a text")
-            return self._ended_nowhere(self._tokenizer(asked)["input_ids"])
+            return self._drop_ends(self._tokenizer(asked)["input_ids"])
         from jinja2 import TemplateError  # pyrefly: ignore[missing-import]
 
         turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else [*asked]
@@ -92,7 +92,7 @@ class Talker:
             ) from error
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def _ended_nowhere(self, tokens: list[int]) -> list[int]:
+    def _drop_ends(self, tokens: list[int]) -> list[int]:
         """Without the end token that some tokenizers put behind every text."""
         while tokens and tokens[-1] == self._tokenizer.eos_token_id:
             tokens = tokens[:-1]
@@ -108,7 +108,7 @@ class Talker:
         for token in tokens:
             known.append(token)
             text, ended = cut(self.text(known), stops)
-            sure = text if ended else settled(text, stops)
+            sure = text if ended else settled_part(text, stops)
             if len(sure) > said:
                 yield sure[said:]
                 said = len(sure)
@@ -143,10 +143,10 @@ def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(places)], True) if places else (text, False)
 
 
-def settled(text: str, stops: Sequence[str]) -> str:
+def settled_part(text: str, stops: Sequence[str]) -> str:
     """The part of an unfinished text that will not change, whatever comes.
 
-    >>> settled("one #", ["##"]), settled("caf\N{REPLACEMENT CHARACTER}", [])
+    >>> settled_part("one #", ["##"]), settled_part("caf\N{REPLACEMENT CHARACTER}", [])
     ('one ', 'caf')
     """
     text = text.rstrip(UNFINISHED)

@@ -88,8 +88,8 @@ def train_command(arguments: Sequence[str]) -> Any:
 
     Its `configuration` is the `TrainConfig` that they describe, or that of another objective.
     """
-    given = _given(arguments)
-    name, options, defaults, kind = _chosen(given)
+    given = _find_options(arguments)
+    name, options, defaults, kind = _choose(given)
     listed = _GROUPS[kind.OBJECTIVE]
     # What is hidden is not read either, so that it is hidden from the short help alone.
     everything = not {"help", "h"} & set(given)
@@ -150,7 +150,7 @@ def train_command(arguments: Sequence[str]) -> Any:
     return TrainCommand
 
 
-def _chosen(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
+def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
     """The method, its options, what a file or the recipe says of all options, and whose they are.
 
     The last is the type of the configuration, which the objective decides.
@@ -262,10 +262,10 @@ def _metavar(kind: Any) -> str:
     return "|".join(words)
 
 
-def _given(arguments: Sequence[str]) -> dict[str, str]:
+def _find_options(arguments: Sequence[str]) -> dict[str, str]:
     """The options among arguments, each with the word behind it; of one given twice the last.
 
-    >>> _given(["train", "--optimizer", "mezo", "--learning-rate=1", "--published"])
+    >>> _find_options(["train", "--optimizer", "mezo", "--learning-rate=1", "--published"])
     {'optimizer': 'mezo', 'learning_rate': '1', 'published': ''}
     """
     found = {}

@@ -140,7 +140,7 @@ class RunConfig(Generic[Options], _Asked):
         names = (self.method, Path(self.model).name, Path(self.data).name, rate, last)
         return Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", name) for name in names)
 
-    def settled(self, *, batches: int, trained_parameters: int) -> "RunConfig":
+    def resolve(self, *, batches: int, trained_parameters: int) -> "RunConfig":
         """The configuration with what only the model and the data can say: rate and steps.
 
         `batches` are those of an epoch.
@@ -224,13 +224,13 @@ class TrainTextConfig(RunConfig[Options], TextConfig):
 class TrainRewardConfig(RunConfig[Options], RewardConfig):
     """One training run on a reward; its attributes are those of both parents."""
 
-    def settled(self, *, batches: int, trained_parameters: int) -> "TrainRewardConfig":
+    def resolve(self, *, batches: int, trained_parameters: int) -> "TrainRewardConfig":
         """See `RunConfig`; where nobody says how many queries run at a time, all do.
 
         Each token of an answer reads all weights: what takes time is how often, whoever answers.
         """
         facts = {"batches": batches, "trained_parameters": trained_parameters}
-        config: Any = super().settled(**facts)
+        config: Any = super().resolve(**facts)
         options: Any = config.optimizer
         if getattr(options, "chunk_size", 0) is None:
             options = dataclasses.replace(options, chunk_size=options.passes())

@@ -108,7 +108,7 @@ def run_trials(
 
         def begin() -> list[dict[str, Any]]:
             opened.enter_context(hold(directory))
-            return _begun(trials, directory, eta, overwrite=overwrite)
+            return _begin(trials, directory, eta, overwrite=overwrite)
 
         rungs = processes.broadcast(begin)
         return _Halving(trials, directory, eta, sizes, rungs).run()
@@ -156,7 +156,7 @@ class _Halving:
         A run that has come so far before is left as it is.
         """
         trial = self._trials[name]
-        summary = processes.broadcast(lambda: _stored(trial, share))
+        summary = processes.broadcast(lambda: _stored_summary(trial, share))
         if summary is None and name not in scores:
             try:
                 found = advance(trial.config, self._sizes, share=share, label=label).summary
@@ -226,7 +226,7 @@ def _rank(summary: Summary) -> list[float] | None:
     return rank if all(map(math.isfinite, rank)) else None
 
 
-def _stored(trial: Trial, share: float) -> dict[str, Any] | None:
+def _stored_summary(trial: Trial, share: float) -> dict[str, Any] | None:
     """The summary of a run that has come to a share of its steps, or is complete."""
     path = trial.config.directory / files.SUMMARY
     if not path.is_file():
@@ -236,7 +236,7 @@ def _stored(trial: Trial, share: float) -> dict[str, Any] | None:
     return found if far or not found["interrupted"] else None
 
 
-def _begun(
+def _begin(
     trials: Sequence[Trial], directory: Path, eta: int, *, overwrite: bool
 ) -> list[dict[str, Any]]:
     """The scores of the stages so far, of a directory that holds this sweep or nothing."""

@@ -23,7 +23,7 @@ def options_named(name: str) -> Any:
     if name in OPTIONS:
         return OPTIONS[name]
     if ":" in name:
-        return _imported_options(name)
+        return _import_options(name)
     raise ValueError(
         f"optimizer {name!r} is unknown; the optimisers are {', '.join(OPTIONS)}, and "
         "MODULE:FUNCTION for one of your own"
@@ -31,7 +31,7 @@ def options_named(name: str) -> Any:
 
 
 @functools.cache
-def _imported_options(name: str) -> Any:
+def _import_options(name: str) -> Any:
     """Of a factory that is imported by its name; once, as a type is known by its identity."""
     return options_of(import_factory(name))
 

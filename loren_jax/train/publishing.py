@@ -46,7 +46,7 @@ def push(run: Path, name: str, *, private: bool = False) -> str:
     except HFValidationError as error:
         raise ValueError(f"push: {name!r} is no name of a repository: {error}") from error
     except HfHubHTTPError as error:
-        raise _refused(name, error) from error
+        raise _refusal(name, error) from error
     except (ConnectionError, TimeoutError, HTTPError) as error:
         raise ConnectionError(
             f"push: the Hugging Face Hub cannot be reached ({type(error).__name__}); with a "
@@ -68,7 +68,7 @@ def _model_of(run: Path) -> Path:
     return directory
 
 
-def _refused(name: str, error: HfHubHTTPError) -> Exception:
+def _refusal(name: str, error: HfHubHTTPError) -> Exception:
     status = error.response.status_code
     if status == 401:
         return PermissionError(f"push: the Hugging Face Hub does not know this login; {_LOGIN}")

@@ -52,11 +52,11 @@ class Resume(MethodCommand):
     def run(self) -> int:
         """Resumes."""
         from loren_jax.reports.files import SEEDS
-        from loren_jax.train.devices import joined
+        from loren_jax.train.devices import join_processes
         from loren_jax.train.seeds import resume_seeds
         from loren_jax.train.training import resume
 
-        with joined(self.devices) as sizes:
+        with join_processes(self.devices) as sizes:
             if (self.resume / SEEDS).is_file():
                 return report(resume_seeds(self.resume, sizes))
             return report(resume(self.resume, sizes, steps=self.steps))
@@ -85,7 +85,7 @@ class Export(MethodCommand):
         if step is None:
             step = journal.read(journal_file(self.directory)).steps
         output = self.output or self.directory / f"step-{step}"
-        return _told(export_step(self.directory, output, step=step), output)
+        return _tell(export_step(self.directory, output, step=step), output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Replay(MethodCommand):
         """Replays."""
         from loren_jax.train.reconstruction import export_step
 
-        return _told(
+        return _tell(
             export_step(self.journal, self.output, step=self.step, base=self.base), self.output
         )
 
@@ -217,7 +217,7 @@ def run_commands() -> dict[str, Any]:
     return {"export": Export, "replay": Replay, "info": Info, "verify": Verify, "push": Push}
 
 
-def _told(again: Any, output: Path) -> int:
+def _tell(again: Any, output: Path) -> int:
     """Says what was replayed and where it is."""
     print(f"{output}: the model after {again.steps} steps")
     if again.differences:

@@ -53,9 +53,9 @@ class Sweep(RunCommand):
     def run(self) -> int:
         """Sweeps."""
         from loren_jax.runs.processes import first
-        from loren_jax.train.devices import joined
+        from loren_jax.train.devices import join_processes
 
-        with joined(self.devices) as sizes:
+        with join_processes(self.devices) as sizes:
             if self.guidance and first():
                 print(self.guidance, file=sys.stderr)
             found = run_trials(self.trials, self.directory, eta=self.eta, sizes=sizes)
@@ -71,12 +71,12 @@ def sweep_command(arguments: Sequence[str], parsed: Callable[[list[str]], Any]) 
 
     `parsed` reads the arguments of `train`, from its name on.
     """
-    vary, eta, given = _taken(arguments)
+    vary, eta, given = _split_arguments(arguments)
     _require_apart(vary, given)
     methods = vary.get("optimizer") or [_last(given, "--optimizer") or "loren"]
     require_known(vary, methods)
     options = [dict(zip(vary, x, strict=True)) for x in itertools.product(*vary.values())]
-    commands = [["train", *given, *_typed(own)] for own in options]
+    commands = [["train", *given, *_as_words(own)] for own in options]
     found = [parsed(command) for command in commands]
     trials = trials_of(
         [(own, command.configuration) for own, command in zip(options, found, strict=True)]
@@ -92,7 +92,7 @@ def sweep_command(arguments: Sequence[str], parsed: Callable[[list[str]], Any]) 
     )
 
 
-def _taken(arguments: Sequence[str]) -> tuple[dict[str, list[str]], int, list[str]]:
+def _split_arguments(arguments: Sequence[str]) -> tuple[dict[str, list[str]], int, list[str]]:
     """What is varied, `eta`, and the arguments that are of `train`."""
     vary: dict[str, list[str]] = {}
     eta, rest, words = 2, [], list(arguments)
@@ -136,7 +136,7 @@ def _require_apart(vary: Mapping[str, Any], given: Sequence[str]) -> None:
             raise ValueError(f"vary: {name} is given beside it too: leave one of the two away")
 
 
-def _typed(options: Mapping[str, str]) -> list[str]:
+def _as_words(options: Mapping[str, str]) -> list[str]:
     """Options as one would type them; a flag is there or not."""
     words = []
     for name, value in options.items():

@@ -62,8 +62,8 @@ def train(
 
     Args:
       config: What to do; for `seeds`, see `train_seeds`.
-      sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.joined`. One by
-        default.
+      sizes: Devices along each axis of the mesh; see `loren_jax.train.devices.join_processes`. One
+        by default.
       label: What the run is called in front of what it shows, where there are several.
       callbacks: Called with each event of the run as it happens, beside those of `report_to`.
 
@@ -238,7 +238,7 @@ def forecast(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Forec
       ValueError: If the data, the checkpoint or an argument is wrong.
       OSError: If a file is absent.
     """
-    return _prepared(config, sizes, "", goes_on=False)[0].forecast()
+    return _prepare(config, sizes, "", goes_on=False)[0].forecast()
 
 
 def _train(
@@ -254,7 +254,7 @@ def _train(
     make = lambda: [TRACKERS[name](config.directory) for name in config.report_to]
     trackers: list[Callback] = []
     processes.broadcast(lambda: trackers.extend(make()))
-    run, objective = _prepared(config, sizes, label, goes_on=goes_on)
+    run, objective = _prepare(config, sizes, label, goes_on=goes_on)
     if getattr(config, "baseline", None) is not None:
         return RunResult(best_of(run, objective), run.directory)
     run.callbacks = [*callbacks, *trackers]
@@ -265,7 +265,7 @@ def _train(
     return RunResult(fitted.summary, fitted.directory)
 
 
-def _prepared(
+def _prepare(
     config: RunConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
 ) -> tuple[Run, Any]:
     """The run of a configuration, and its objective."""
@@ -288,7 +288,7 @@ def _prepared(
             sharding=devices.sharding,
             shown=processes.first(),
         )
-    config = config.settled(
+    config = config.resolve(
         batches=objective.batches,
         trained_parameters=objective.trainable.trained_parameters,
     )

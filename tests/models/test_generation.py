@@ -9,7 +9,7 @@ from eight_devices import found
 from models.tiny_checkpoints import DECODERS, ENCODERS, TinyCheckpoint, TinyDecoder
 
 from loren_jax.models import LanguageModel, apply_function, generate
-from loren_jax.models.generation import Generated, _program, checked, stream
+from loren_jax.models.generation import Generated, _program, resolve_options, stream
 from loren_jax.models.sampling import Sampling
 
 PROMPTS = [[3, 7, 2], [5], [4, 4, 9, 8, 11, 6, 12]]
@@ -119,7 +119,7 @@ def test_lengths_share_one_program():
     text = generate(model, PROMPTS[0], max_new_tokens=NEW)
     assert generate(model, [*PROMPTS[0], text[0]], max_new_tokens=4) == text[1:5]
     assert len(generate(model, PROMPTS[2], max_new_tokens=NEW)) == NEW
-    options = checked(model.config, [[1]], NEW, (), Sampling())
+    options = resolve_options(model.config, [[1]], NEW, (), Sampling())
     assert _program(model.config, options)._cache_size() == 1
 
 

@@ -14,7 +14,7 @@ from loren_jax.models.families import abstract_params
 from loren_jax.models.weights import (
     WeightRow,
     WeightTable,
-    _placed,
+    _place,
     new_head_leaf,
     read_params,
     tensors_of,
@@ -136,10 +136,10 @@ def test_tensors_do_not_pile_up_on_the_host(dtype, small, tiny_checkpoint, monke
 def test_a_tensor_is_written_into_the_leaf_itself(dtype):
     leaf = jnp.zeros((16, 64, 128), dtype)
     tensor = np.ones((128, 64), np.float32)
-    memory = _placed.lower(leaf, tensor, 3, True, True).compile().memory_analysis()
+    memory = _place.lower(leaf, tensor, 3, True, True).compile().memory_analysis()
     assert memory.alias_size_in_bytes == leaf.nbytes
     assert memory.temp_size_in_bytes <= 2 * tensor.nbytes  # not another leaf of sixteen
-    filled = _placed(leaf, tensor, 3, True, True)
+    filled = _place(leaf, tensor, 3, True, True)
     assert leaf.is_deleted()
     assert (filled.sum(axis=(1, 2)) == jnp.zeros(16).at[3].set(tensor.size)).all()
 

@@ -8,8 +8,8 @@ import pytest
 from quantised.block_draws import blocks_of
 
 from loren_jax.quantised import Quantised
-from loren_jax.quantised.absmax import quantised_rows
-from loren_jax.quantised.forms import FORMS, common_form, converted, form_numbered
+from loren_jax.quantised.absmax import quantise_rows
+from loren_jax.quantised.forms import FORMS, common_form, convert, form_numbered
 
 STORED = ["Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"]
 
@@ -38,7 +38,7 @@ def test_rows_are_those_of_the_gguf_package(name):
 @pytest.mark.parametrize(("name", "to"), [("Q4_0", "Q8_0"), ("Q4_K", "K8"), ("Q6_K", "K8")])
 def test_layers_of_two_forms_share_one_to_the_bit(name, to):
     blocks = blocks_of(name)
-    fields = converted(FORMS[name], FORMS[name].fields(blocks), FORMS[to])
+    fields = convert(FORMS[name], FORMS[name].fields(blocks), FORMS[to])
     np.testing.assert_array_equal(matrix(to, fields).rows(), expected(name, blocks))
     assert common_form([name, "Q8_0" if to == "Q8_0" else "Q6_K"]).name in (to, name)
 
@@ -57,7 +57,7 @@ def test_scales_are_put_back_and_nothing_else_changes(name):
 @pytest.mark.parametrize(("kind", "bound"), [("int8", 1 / 127), ("int4", 1 / 8)])
 def test_packing_is_wrong_by_a_step_at_most(kind, bound):
     rows = np.random.default_rng(2).normal(size=(5, 96)).astype(np.float32)
-    form, fields = quantised_rows(rows, kind)
+    form, fields = quantise_rows(rows, kind)
     error = np.abs(np.asarray(matrix(form.name, fields).rows()) - rows).reshape(5, 3, 32)
     largest = np.abs(rows).reshape(5, 3, 32).max(-1, keepdims=True)
     # The largest of the other sign is cut by int4, by a step; all others are off by half of one.
@@ -69,14 +69,14 @@ def test_int4_of_our_own_is_as_near_as_that_of_the_gguf_package():
     rows = np.random.default_rng(3).normal(size=(8, 320)).astype(np.float32)
     packing = gguf.GGMLQuantizationType.Q4_0
     theirs = gguf.quants.dequantize(gguf.quants.quantize(rows, packing), packing)
-    form, fields = quantised_rows(rows, "int4")
+    form, fields = quantise_rows(rows, "int4")
     ours = np.asarray(matrix(form.name, fields).rows())
     assert np.square(ours - rows).mean() <= 1.02 * np.square(theirs - rows).mean()
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
 def test_a_block_of_zeros_is_zero_and_what_is_not_finite_is_refused(kind):
-    form, fields = quantised_rows(np.zeros((1, 32), np.float32), kind)
+    form, fields = quantise_rows(np.zeros((1, 32), np.float32), kind)
     np.testing.assert_array_equal(matrix(form.name, fields).rows(), 0)
     with pytest.raises(ValueError, match=f"no {kind} block can hold"):
-        quantised_rows(np.full((1, 32), np.inf, np.float32), kind)
+        quantise_rows(np.full((1, 32), np.inf, np.float32), kind)

@@ -9,12 +9,12 @@ import pytest
 
 from loren_jax.noise import leaf_paths
 from loren_jax.quantised import Quantised, as_dense, as_shapes, matrix, quantise
-from loren_jax.quantised.absmax import quantised_rows
+from loren_jax.quantised.absmax import quantise_rows
 
 
 def drawn(kind="int4", rows=24, width=64, *, kernel=True, dtype="float32"):
     values = np.random.default_rng(0).normal(size=(rows, width)).astype(np.float32)
-    form, fields = quantised_rows(values, kind)
+    form, fields = quantise_rows(values, kind)
     arrays = {name: jnp.asarray(field) for name, field in fields.items()}
     return Quantised(**arrays, name=form.name, dtype=dtype, kernel=kernel)
 

@@ -12,7 +12,7 @@ from loren_jax import lora, mezo
 from loren_jax.evaluation import materialised, perturbed
 from loren_jax.parts import trained
 from loren_jax.quantised import Quantised, as_dense, is_quantised
-from loren_jax.quantised.absmax import quantised_rows
+from loren_jax.quantised.absmax import quantise_rows
 
 LAYERS, WIDE, VOCABULARY, RANK, SCALE = 3, 32, 11, 2, 0.5
 TOKENS = jnp.asarray([[0, 3, 7, 1], [1, 1, 2, 5]])
@@ -31,7 +31,7 @@ def quantised_params():
 
     def packed(kernel, *shape):
         rows = rng.normal(size=(int(np.prod(shape[:-1])), shape[-1])).astype(np.float32)
-        form, fields = quantised_rows(rows / np.sqrt(WIDE), "int4")
+        form, fields = quantise_rows(rows / np.sqrt(WIDE), "int4")
         arrays = {n: jnp.asarray(x).reshape(*shape[:-1], -1) for n, x in fields.items()}
         return Quantised(**arrays, name=form.name, kernel=kernel)
 

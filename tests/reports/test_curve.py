@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loren_jax.reports import curve, plot_curve
-from loren_jax.reports.curve import _smoothed
+from loren_jax.reports.curve import _smooth
 
 
 def events(count, score="accuracy"):
@@ -66,9 +66,9 @@ def test_the_heading_fits_and_the_score_that_selects_is_the_one_drawn(tmp_path, 
 
 
 def test_smoothing_keeps_constants_and_length():
-    np.testing.assert_allclose(_smoothed(np.full(100, 2.5)), 2.5)
-    assert _smoothed(np.arange(7.0)).shape == (7,)
-    assert _smoothed(np.arange(100.0))[50] == pytest.approx(50)
+    np.testing.assert_allclose(_smooth(np.full(100, 2.5)), 2.5)
+    assert _smooth(np.arange(7.0)).shape == (7,)
+    assert _smooth(np.arange(100.0))[50] == pytest.approx(50)
 
 
 def test_matplotlib_is_imported_only_to_draw():

@@ -156,7 +156,7 @@ def test_its_journal_makes_the_model_without_prompts_or_reward(whole, config, fi
 
 
 def test_all_queries_are_asked_at_once_unless_told_otherwise(config):
-    settled = lambda config: config.settled(batches=1, trained_parameters=1).optimizer.chunk_size
+    settled = lambda config: config.resolve(batches=1, trained_parameters=1).optimizer.chunk_size
     assert settled(config) == 3
     one = dataclasses.replace(config.optimizer, chunk_size=1)
     assert settled(dataclasses.replace(config, optimizer=one)) == 1

@@ -41,7 +41,7 @@ def join(
     *,
     timeout: float = 100.0,
 ) -> Iterator[None]:
-    """The processes of a run, for as long as it takes.
+    """Joins the processes of a run, for as long as it takes.
 
     Must be entered before anything asks JAX for a device. Where this process fails it ends without
     JAX's shutdown, which would wait for the others; they end when its heartbeat is missed. The

@@ -102,15 +102,15 @@ class Progress:
         return [text] if speed is None else [f"{text}, {speed * self._answers:.1f}/s", text]
 
     def show_line(self, text: str) -> None:
-        """Prints one line."""
+        """Shows one line."""
         self._bar.write(f"{self._label}{text}", file=sys.stderr)
 
     def show_warning(self, step: int, text: str) -> None:
-        """Prints one sentence on what is wrong with the run."""
+        """Shows one sentence on what is wrong with the run."""
         self.show_line(f"step {step}: warning: {text}")
 
     def show_scores(self, counters: "Counters", scores: Mapping[str, float]) -> None:
-        """Prints the scores after a step."""
+        """Shows the scores after a step."""
         self._pace.note_evaluation(counters)
         names = scores if self._shown is None else [n for n in self._shown if n in scores]
         before = f"{self._held_out} " if self._held_out else ""
@@ -227,7 +227,7 @@ class Record:
         self._writers.progress.show_step(counters, loss, replayed=replayed)
 
     def show_forecast(self, forecast: Forecast) -> None:
-        """Says what the run will take."""
+        """Shows what the run will take."""
         if self._writers is not None:
             self._writers.progress.show_line(forecast.text)
 

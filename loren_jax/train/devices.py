@@ -114,7 +114,7 @@ class Devices:
 
 @contextmanager
 def join_processes(config: DevicesConfig) -> Iterator[dict[str, int]]:
-    """The processes that a configuration names, for as long as the run takes; yields mesh sizes.
+    """Joins the processes that a configuration names, for the run; yields mesh sizes.
 
     Must be entered before anything asks JAX for a device; see `loren_jax.runs.processes.join`.
     """

@@ -32,7 +32,7 @@ def options_named(name: str) -> Any:
 
 @functools.cache
 def _import_options(name: str) -> Any:
-    """Of a factory that is imported by its name; once, as a type is known by its identity."""
+    """Those of a factory that is imported by name; once, as a type is known by its identity."""
     return options_of(import_factory(name))
 
 

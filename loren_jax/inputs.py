@@ -90,7 +90,7 @@ def input_factors(
         value_fn = lambda params, batch: alone(params)
     weigh = weights if callable(weights) else lambda batch: weights
     kept = -(-ROWS // max(1, len(batches)))
-    watch = _watching(value_fn, params, weigh, mask, matrix_axes, kept)
+    watch = _watch_inputs(value_fn, params, weigh, mask, matrix_axes, kept)
     run = jax.jit(functools.partial(watch, keep))
     for batch in batches:
         jax.block_until_ready(run(params, batch))
@@ -108,7 +108,7 @@ def input_factors(
     return found
 
 
-def _watching(
+def _watch_inputs(
     value_fn: Callable[..., Any],
     params: PyTree,
     weights: Callable[[Any], Any],

@@ -94,7 +94,7 @@ class Reward(ModelObjective):
             model.config, self._train.tokens, config.max_new_tokens, reader.stop_tokens, sampling
         )
         self._length = round_length(max(map(len, self._train.tokens)))
-        answered = _answering(model, options, config.max_new_tokens)
+        answered = _answer_function(model, options, config.max_new_tokens)
         trainable = trainable_model(config, model._replace(apply=answered))
         super().__init__(config, trainable, source, model.config)
         self._drift = None
@@ -284,7 +284,7 @@ def _room(positions: int | None, answer: int) -> int | None:
     return None if positions is None else positions - answer
 
 
-def _answering(model: LanguageModel, options: Decoding, most: int) -> Callable[..., Any]:
+def _answer_function(model: LanguageModel, options: Decoding, most: int) -> Callable[..., Any]:
     """`(params, ids, mask, batch) -> answers`, with the noise of the batch."""
 
     def answer(params: PyTree, ids: Any, mask: Any, batch: Asked) -> Answers:

@@ -106,7 +106,7 @@ def comparison_rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
     told = [summary.get("columns", _CLASSIFICATION) for summary in finished] or [_CLASSIFICATION]
     own = dict.fromkeys(name for names in told for name in names)
     titles = [name.removesuffix("_accuracy") for name in own]
-    pairs = zip(groups, _differing(groups), strict=True)
+    pairs = zip(groups, _own_options(groups), strict=True)
     return [(*_COLUMNS, *titles), *(_row(*pair, tuple(own)) for pair in pairs)]
 
 
@@ -130,11 +130,11 @@ def comparison_table(groups: Sequence[Sequence[Run]], width: int | None = None) 
 
 def varied_options(groups: Sequence[Sequence[Run]]) -> list[str]:
     """Of each group the options in which the groups differ, as `learning_rate=0.1`."""
-    said = [[f"{name}={value}" for name, value in own.items()] for own in _differing(groups)]
+    said = [[f"{name}={value}" for name, value in own.items()] for own in _own_options(groups)]
     return [", ".join(words) for words in said]
 
 
-def _differing(groups: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
+def _own_options(groups: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
     flat = [_flat(group[0].config) for group in groups]
     names = dict.fromkeys(name for options in flat for name in options)
     own = [n for n in names if n not in _SHOWN and len({str(o.get(n)) for o in flat}) > 1]

@@ -39,7 +39,7 @@ def loading_section(
         f'answers = predict(PredictConfig(model=".", data="texts.csv", max_length={max_length}))',
         "print(answers.rows())",
     )
-    theirs = _prompting(model, prompt) if prompt is not None else _head(model, max_length, pairs)
+    theirs = _prompt_lines(model, prompt) if prompt is not None else _head(model, max_length, pairs)
     return "\n\n".join(["## How to load", _PLACES, "In loren_jax:", own, *theirs])
 
 
@@ -83,7 +83,7 @@ def _head(model: Mapping[str, Any], max_length: int, pairs: bool) -> list[str]:
     return [words, block]
 
 
-def _prompting(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> list[str]:
+def _prompt_lines(model: Mapping[str, Any], prompt: Mapping[str, Any]) -> list[str]:
     masked = model["architectures"][0].endswith("MaskedLM")
     name = "AutoModelForMaskedLM" if masked else "AutoModelForCausalLM"
     return [

@@ -90,7 +90,7 @@ class Progress:
         self._bar.ncols = _columns()  # a window may have changed its size
         fixed = f"{self._label}100%|| {self._steps}/{self._steps} steps"
         room = self._bar.ncols - len(fixed) - _BAR
-        self._bar.set_postfix_str(_fitting(parts, room), refresh=False)
+        self._bar.set_postfix_str(_fit(parts, room), refresh=False)
         self._bar.update(counters.step - self._bar.n)
 
     def _answer_counts(self, counters: "Counters") -> list[str]:
@@ -140,10 +140,10 @@ def _columns() -> int:
         return 79
 
 
-def _fitting(parts: Sequence[Sequence[str]], room: int) -> str:
+def _fit(parts: Sequence[Sequence[str]], room: int) -> str:
     """The parts that there is room for, each in the first of its forms that fits.
 
-    >>> _fitting([["00:03 left"], ["dev accuracy 0.5", "accuracy 0.5"], ["9 passes/s"]], 27)
+    >>> _fit([["00:03 left"], ["dev accuracy 0.5", "accuracy 0.5"], ["9 passes/s"]], 27)
     '00:03 left, accuracy 0.5'
     """
     kept: list[str] = []

@@ -75,7 +75,7 @@ class SpanReader:
                 if self._long == "drop":
                     dropped += 1
                     continue
-                row, cut = self._fitting(row, max_length, place), cut + 1
+                row, cut = self._cut_to_fit(row, max_length, place), cut + 1
             if row.counted[1:].any():
                 rows.append(row)
             else:
@@ -139,7 +139,7 @@ class SpanReader:
         ending = ending_length(self._tokenizer)
         return [row[: len(row) - ending] for row in self._tokenizer(texts)["input_ids"]]
 
-    def _fitting(self, row: Spanned, max_length: int, place: str) -> Spanned:
+    def _cut_to_fit(self, row: Spanned, max_length: int, place: str) -> Spanned:
         """The last tokens, behind the one that begins all texts; the last span must be whole."""
         head = int(self._begins(row.input_ids.tolist()))
         start = len(row.input_ids) - (max_length - head)

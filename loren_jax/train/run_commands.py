@@ -199,13 +199,13 @@ def report(result: Any) -> int:
         texts = [seed + text for seed, text in zip(seeds, texts, strict=True)]
         texts.append(seeds_text(result))
     elif result.summary.interrupted:
-        texts.append(f"go on with: {shlex.join(_going_on(result))}")
+        texts.append(f"go on with: {shlex.join(_resume_command(result))}")
     if first():
         print("\n\n".join(texts))
     return INTERRUPTED if runs[-1].summary.interrupted else 0
 
 
-def _going_on(result: Any) -> list[str]:
+def _resume_command(result: Any) -> list[str]:
     """The command that goes on with a run."""
     method = result.summary.facts["optimizer"]
     own = ["--optimizer", method] if ":" in method else []

@@ -35,7 +35,7 @@ def read(model, ids, room):
 def read_on(model, ids, place, cache):
     places = Places.behind(jnp.asarray(MASK), place, ids.shape[1])
     hidden, new = model.read(ids, places, cache)
-    return hidden, cache.written(new, place)
+    return hidden, cache.write(new, place)
 
 
 @nnx.jit

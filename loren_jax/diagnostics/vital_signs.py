@@ -208,7 +208,7 @@ class VitalSigns:
             return None
         squares = [signs.slope**2 for signs in (*self._first, *self._last)]
         fall, loss = self._steps * self._rate * median(squares), abs(self._first[0].mean)
-        if fall >= _NOTHING * loss:
+        if not 0 < fall < _NOTHING * loss:  # of equal losses no rate is told
             return None
         return (
             f"at this learning_rate, {self._rate:g}, all {self._steps} steps lower the loss by "

@@ -96,6 +96,16 @@ def test_losses_within_rounding():
     assert watch.check_step(losses) == []
 
 
+def test_losses_that_became_equal_tell_of_the_scale_and_of_no_rate():
+    """As where all answers to a step's prompts are worth the same."""
+    watch = VitalSigns(1e-3, window=4, learning_rate=1e-5, steps=100)
+    steps = [np.array([0.25, -0.25]) + 1e-8] * 3 + [np.zeros(2)] * 5
+    *before, texts = [watch.check_step(losses) for losses in steps]
+    assert before == [[]] * 7
+    (text,) = texts
+    assert "all losses of a step were equal" in text
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_batches_that_differ_are_no_rise(seed):
     """Over a thousand steps whose losses have no trend, but a spread."""

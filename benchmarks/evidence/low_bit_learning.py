@@ -54,9 +54,9 @@ RATES = {
     },
     "style": {
         "float32": (3e-5, 1e-4, 3e-4),
-        "4 bits, adapters": (3e-4, 1e-3, 3e-3),
+        "4 bits, adapters": (1e-4, 3e-4, 1e-3, 3e-3),
         "4 bits, scales": (3e-6, 1e-5, 3e-5, 1e-4),
-        "adapters": (3e-4, 1e-3, 3e-3),
+        "adapters": (1e-4, 3e-4, 1e-3),
     },
 }
 SCALES = {

@@ -179,12 +179,14 @@ def table(rows: Rows) -> str:
             continue
         lines = ["| | rate | runs | before | after | change |", "|---|---|---|---|---|---|"]
         for way in WAYS:
-            own = [row for row in rows.where(task=task, way=way) if row["seed"] < TUNING]
-            if own:
+            for rate in sorted({row["learning_rate"] for row in rows.where(task=task, way=way)}):
+                found = rows.where(task=task, way=way, learning_rate=rate)
+                own = [row for row in found if row["seed"] < TUNING]
+                if not own:
+                    continue
                 change = mean_text(row["after"] - row["before"] for row in own)
                 before, after = (mean_text(row[at] for row in own) for at in ("before", "after"))
-                rate = f"{own[0]['learning_rate']:g}"
-                lines.append(f"| {way} | {rate} | {len(own)} | {before} | {after} | {change} |")
+                lines.append(f"| {way} | {rate:g} | {len(own)} | {before} | {after} | {change} |")
         parts += [f"## {title}", "\n".join(lines)]
     return "\n\n".join(parts)
 

@@ -25,7 +25,7 @@ def found(*checks):
         [sys.executable, "-W", "error", __file__, *checks],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])},
     )
     assert result.returncode == 0, result.stderr[-4000:]

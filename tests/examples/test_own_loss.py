@@ -27,7 +27,7 @@ def start(place):
 
 def ended(process):
     with process:
-        printed, errors = process.communicate(timeout=240)
+        printed, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors[-3000:]
     return printed, errors
 

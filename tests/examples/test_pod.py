@@ -35,7 +35,7 @@ def start(tmp_path):
 
 
 def losses(process):
-    output, errors = process.communicate(timeout=150)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-3000:]
     return [float(loss) for loss in re.findall(r"loss (\S+)", output)]
 

@@ -22,7 +22,7 @@ with pytest.MonkeyPatch.context() as patch:
     import vision_models
 
 
-def ran(*words, timeout=540):
+def ran(*words, timeout=1200):
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "vision.py"), *words],
         capture_output=True,

@@ -61,7 +61,7 @@ def play(place, *scenarios):
     for number, scenario in enumerate(scenarios):
         logs = place / f"logs{len(list(place.glob('logs*')))}-{number}"
         logs.mkdir()
-        own = {"logs": str(logs), "timeout": 240}
+        own = {"logs": str(logs), "timeout": 600}
         described.append(dict(zip(names, scenario, strict=True)) | own)
     file = place / "scenarios.json"
     file.write_text(json.dumps(described))
@@ -73,7 +73,7 @@ def play(place, *scenarios):
         [sys.executable, PROCESSES, file],
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=2400,
         env={**os.environ, **cache},
     )
     assert result.returncode == 0, result.stderr

@@ -9,16 +9,18 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from loren_jax.tasks.rewards import reward_named
+from loren_jax.tasks.reward_process import serve
 
 _START = 60.0
 """Seconds in which a process is to have read the reward."""
@@ -146,6 +148,17 @@ def _end(workers: "list[_Worker]") -> None:
         workers.pop().end()
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A new process would run the user's script again, which would start a run of its own there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 class _Worker:
     """One process, and the end of its pipe that is here."""
 
@@ -153,8 +166,9 @@ class _Worker:
         # A copy of this process would hold its threads' locks, JAX's among them, for good.
         context = multiprocessing.get_context("spawn")
         self.connection, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(reward, there), daemon=True)
-        self._process.start()
+        self._process = context.Process(target=serve, args=(reward, there), daemon=True)
+        with _without_main():
+            self._process.start()
         there.close()
 
     def ready(self) -> None:
@@ -171,33 +185,3 @@ class _Worker:
         self.connection.close()
         self._process.kill()
         self._process.join()
-
-
-def _serve(name: str, connection: Any) -> None:
-    """What a process does until its pipe is closed."""
-    if hasattr(os, "setsid"):
-        # Ctrl-C is for the run, which ends when the step is done; a terminal tells the whole group.
-        os.setsid()
-    try:
-        reward = reward_named(name)
-    except Exception as error:
-        known = isinstance(error, ValueError | FileNotFoundError)
-        told = f"reward {name}: {type(error).__name__}: {error}".splitlines()[0]
-        connection.send(error if known else ValueError(told))
-        return
-    connection.send(None)
-    while True:
-        try:
-            call = connection.recv()
-        except EOFError:
-            return
-        connection.send(_call(reward, call))
-
-
-def _call(reward: Any, call: tuple[str, str, Mapping[str, Any]]) -> tuple[float, str | None]:
-    try:
-        made = float(reward(*call))
-    except Exception as error:
-        line = str(error).splitlines()[0][:200] if str(error) else ""
-        return math.nan, f"{type(error).__name__}: {line}".removesuffix(": ")
-    return (made, None) if math.isfinite(made) else (math.nan, f"it gave {made}")

@@ -4,6 +4,8 @@ import gc
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -64,6 +66,19 @@ def test_they_run_side_by_side(file):
         start = time.monotonic()
         judge([""] * 12, ["slow"] * 12, [{"more": 0}] * 12)
         assert time.monotonic() - start < 12 * 0.2
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    """Nor is it run again, where it would start a run of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from loren_jax.objectives.judge import Judge\n"
+        "print('begun')\n"
+        "with Judge('length:1', workers=2) as judge:\n"
+        "    print(judge([''], ['yes'], [{}]).rewards)\n"
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert ran.stdout == "begun\n[1.]\n", ran.stderr
 
 
 def test_no_answers(file):

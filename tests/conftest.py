@@ -58,16 +58,40 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="needs keras"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _programs(tmp_path_factory):
+    """What one worker has compiled the others read; processes that tests start and kill do not."""
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own) / "compiled"
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _room_for_programs():
     """JAX keeps all that it has traced and compiled: gigabytes in the end. While there is room,
     what modules have in common is not compiled again, and no search for garbage looks at it."""
     yield
-    if _resident_bytes() > 2 << 30:
+    if _resident_bytes() > _ROOM:
         jax.clear_caches()
         gc.unfreeze()
         gc.collect()
     gc.freeze()
+
+
+def _room():
+    """Bytes that a worker may keep: half of the machine is the workers'."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        memory = 8 << 30
+    return memory // 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+_ROOM = _room()
 
 
 def _resident_bytes():

@@ -1,5 +1,6 @@
 """Blocks: which leaves form one, in which order they come, and that nothing else moves."""
 
+import functools
 import inspect
 
 import jax
@@ -27,12 +28,17 @@ ESTIMATE = estimate(isotropic(), two_sided(), num_directions=1)
 LOSSES = jnp.asarray([[2.0, 1.0]])
 
 
+def absorbing(optimizer):
+    """Compiled: outside of jit each step would compile its branches again."""
+    return jax.jit(functools.partial(optimizer.update, None))
+
+
 def run(params, steps, **how):
     """The states after each step, and which numbers it moved: trees of bool arrays."""
     optimizer = blockwise(ESTIMATE, **how)
-    state = optimizer.init(params)
+    state, absorb = jax.jit(optimizer.init)(params), absorbing(optimizer)
     for _ in range(steps):
-        updates, state = optimizer.update(None, state, params, losses=LOSSES)
+        updates, state = absorb(state, params, losses=LOSSES)
         yield state, jax.tree.map(lambda u: np.asarray(u) != 0, updates)
 
 
@@ -95,12 +101,12 @@ def test_leaves_that_always_move():
 
 def test_the_noise_of_a_block_is_that_of_the_estimate_on_it_alone():
     optimizer = blockwise(ESTIMATE, order="ascending")
-    state = optimizer.init(PARAMS)
+    state, absorb = jax.jit(optimizer.init)(PARAMS), absorbing(optimizer)
     alone = {"layers": {"bias": jnp.ones(4), "kernel": jnp.ones((4, 4))}}
-    own = ESTIMATE.init(alone)
+    own, absorb_alone = ESTIMATE.init(alone), absorbing(ESTIMATE)
     for _ in range(3):  # the embedding and two of the layers
-        updates, state = optimizer.update(None, state, PARAMS, losses=LOSSES)
-        expected, own = ESTIMATE.update(None, own, alone, losses=LOSSES)
+        updates, state = absorb(state, PARAMS, losses=LOSSES)
+        expected, own = absorb_alone(own, alone, losses=LOSSES)
     for name in ("kernel", "bias"):
         np.testing.assert_array_equal(updates["layers"][name][1], expected["layers"][name])
 
@@ -110,11 +116,12 @@ def test_the_noise_of_a_block_is_that_of_the_estimate_on_it_alone():
 def test_what_is_asked_is_what_the_update_is_along(order):
     """Every block, in a stack or not: the two points of a direction lie beside the parameters."""
     optimizer = blockwise(loren_jax.mezo(0.5, perturbation_scale=0.25), order=order)
-    state, params = optimizer.init(PARAMS), PARAMS
+    state, params = jax.jit(optimizer.init)(PARAMS), PARAMS
+    ask, absorb = jax.jit(optimizer.ask), absorbing(optimizer)
     for _ in range(5):
-        plus, minus = (optimizer.ask(params, state, 0, point) for point in (0, 1))
+        plus, minus = (ask(params, state, 0, point) for point in (0, 1))
         losses = jnp.asarray([[1.0, 0.0]])
-        updates, state = optimizer.update(None, state, params, losses=losses)
+        updates, state = absorb(state, params, losses=losses)
         # x - eta (1 - 0) / (2 epsilon) u, and x_plus - x_minus = 2 epsilon u.
         along = jax.tree.map(lambda p, m: -0.5 * (p - m) / (2 * 0.25) ** 2, plus, minus)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), updates, along)
@@ -137,9 +144,10 @@ def test_auxiliary_outputs_come_through():
     total = lambda params: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
     loss = lambda params: (total(params), {"size": jnp.asarray(3.0)})
     optimizer = blockwise(ESTIMATE, order="ascending")
-    state = optimizer.init(UNROLLED)
+    state = jax.jit(optimizer.init)(PARAMS)
+    step = jax.jit(functools.partial(optimizer.update, None, value_fn=loss, has_aux=True))
     for _ in range(2):
-        _, state = optimizer.update(None, state, UNROLLED, value_fn=loss, has_aux=True)
+        _, state = step(state, PARAMS)
         aux = optax.tree.get(state, "aux")
         assert aux["size"].shape == (1, 2)
         np.testing.assert_array_equal(aux["size"], 3.0)

@@ -1,14 +1,12 @@
 """The recipes for models of Flax, Equinox and Keras."""
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import ROOT, environment
 
-ROOT = Path(__file__).parents[2]
 RECIPES = {
     "nnx_dropout": "flax",
     "linen_batch_norm": "flax",
@@ -37,7 +35,7 @@ def test_it_learns_to_read_digits(name, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         timeout=900,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -1,14 +1,13 @@
 """The example of a decoder of one's own that learns from a reward."""
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import ROOT, environment
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "nnx_reward.py"
+SCRIPT = ROOT / "examples" / "nnx_reward.py"
 
 
 def test_it_is_short():
@@ -22,7 +21,7 @@ def test_answers_to_held_out_prompts_are_worth_more():
         [sys.executable, str(SCRIPT)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        env=environment(),
         timeout=900,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]

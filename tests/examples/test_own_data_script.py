@@ -1,6 +1,5 @@
 """The script that goes the whole way with a CSV file of one's own."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,15 +7,14 @@ from pathlib import Path
 
 import pytest
 from quickstart import minilm
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from scripts import ROOT, environment
 
 
 @pytest.mark.slow
 def test_a_file_of_ones_own_is_learned_asked_resumed_and_compared(tmp_path):
     minilm()  # or it is skipped
-    shutil.copytree(EXAMPLES, tmp_path / "examples")
-    wide = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    wide = {name: value for name, value in environment().items() if name != "COLUMNS"}
     result = subprocess.run(
         ["sh", str(tmp_path / "examples" / "own_data.sh")],
         env={**wide, "BIN": str(Path(sys.executable).parent)},

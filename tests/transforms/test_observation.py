@@ -1,5 +1,7 @@
 """What comes out at the perturbed parameters of a step is that of the queries, in their places."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,11 +21,15 @@ NAMES = [name for name in METHODS if name != "mezo_svrg"]
 def test_each_query_stands_where_its_loss_does(name):
     method = METHODS[name]
     optimizer = method.make(0.1, **method.knobs)
-    state = optimizer.init(PARAMS)
-    seen = loren_jax.observe(
-        lambda params: {"loss": loss(params), "half": loss(params) / 2}, optimizer, PARAMS, state
-    )
-    losses = probe(optimizer, PARAMS, state, value_fn=loss)
+    both = lambda params: {"loss": loss(params), "half": loss(params) / 2}
+
+    @jax.jit
+    def run():
+        state = optimizer.init(PARAMS)
+        seen = loren_jax.observe(both, optimizer, PARAMS, state)
+        return seen, probe(optimizer, PARAMS, state, value_fn=loss)
+
+    seen, losses = run()
     assert seen["loss"].shape == losses.shape
     np.testing.assert_allclose(seen["loss"], losses, rtol=1e-6)
     np.testing.assert_allclose(seen["half"], losses / 2, rtol=1e-6)
@@ -45,10 +51,12 @@ def test_any_pytree_of_any_type():
 
 def test_losses_from_outside_are_the_step_of_the_loss():
     optimizer = loren_jax.loren(0.1)
-    state = optimizer.init(PARAMS)
-    wanted, _ = optimizer.update(None, state, PARAMS, value_fn=loss)
+    state = jax.jit(optimizer.init)(PARAMS)
+    step = jax.jit(functools.partial(optimizer.update, None, value_fn=loss))
+    wanted, _ = step(state, PARAMS)
     losses = jax.jit(lambda: loren_jax.observe(loss, optimizer, PARAMS, state))()
-    updates, after = optimizer.update(None, state, PARAMS, losses=losses)
+    absorb = jax.jit(functools.partial(optimizer.update, None))
+    updates, after = absorb(state, PARAMS, losses=losses)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), updates, wanted
     )

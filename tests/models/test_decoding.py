@@ -9,6 +9,7 @@ import pytest
 from models.test_generation import model_of
 from models.tiny_checkpoints import DECODERS
 
+import loren_jax
 from loren_jax import diagnostics, noise
 from loren_jax.directions import isotropic
 from loren_jax.evaluation import evaluate_queries, materialised, perturbed
@@ -111,22 +112,28 @@ def test_limit_is_a_number_of_the_program():
         np.testing.assert_array_equal(found.lengths, np.minimum(whole.lengths, limit))
 
 
-@pytest.mark.parametrize("queries", [None, 3])
-def test_the_cache_is_written_in_place(queries):
+@pytest.mark.parametrize("how", ["one", "copies", "perturbed"])
+def test_the_cache_is_written_in_place(how):
     """More places cost their keys and values once, and those of one layer once more."""
     model, extra = model_of("llama", hidden_size=128, num_hidden_layers=6), 512
-    config = model.config
+    config, params = model.config, model.params
+    queries = 1 if how == "one" else 4
 
     def temporary(room):
         ids = jnp.asarray(IDS)
         run = lambda p: decode(config, p, ids, ids != 0, Decoding(max_new_tokens=room)).tokens
-        params = model.params
-        if queries is not None:
+        given = params
+        if how == "copies":
+            given = jax.tree.map(lambda x: jnp.broadcast_to(x, (queries, *x.shape)), params)
             run = jax.vmap(run)
-            params = jax.tree.map(lambda x: jnp.broadcast_to(x, (queries, *x.shape)), params)
-        return jax.jit(run).lower(params).compile().memory_analysis().temp_size_in_bytes
+        if how == "perturbed":
+            optimizer = loren_jax.loren(0.1, num_directions=queries, chunk_size=queries, rank=1)
+            state = jax.jit(optimizer.init)(params)
+            answers = run
+            run = lambda p: loren_jax.observe(answers, optimizer, p, state)
+        return jax.jit(run).lower(given).compile().memory_analysis().temp_size_in_bytes
 
-    place = 2 * 4 * config.key_value_heads * config.head_size * len(IDS) * (queries or 1)
+    place = 2 * 4 * config.key_value_heads * config.head_size * len(IDS) * queries
     layers = config.num_hidden_layers
     grown = temporary(64 + extra) - temporary(64)
     assert layers * place * extra <= grown <= 1.05 * (layers + 1) * place * extra

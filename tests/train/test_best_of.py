@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -52,11 +53,13 @@ def test_the_model_is_one_of_those_that_a_run_would_ask(run):
     knobs = {"learning_rate": 0.1, "num_directions": 4, "perturbation_scale": 0.3, "rank": 1}
     optimizer = journal.Method("loren", knobs).build()
     found = load_language_model(directory / "model").params["word"]["embedding"]
-    asked = []
-    for draw in range(3):
-        state = optax.tree.set(optimizer.init(params), count=jnp.int32(draw))
-        asked += [optimizer.ask(params, state, k, 0) for k in range(4)]
-    words = [one["word"]["embedding"] for one in asked]
+
+    @jax.jit
+    def asked(draw, k):
+        state = optax.tree.set(optimizer.init(params), count=draw)
+        return optimizer.ask(params, state, k, 0)["word"]["embedding"]
+
+    words = [asked(jnp.int32(draw), k) for draw in range(3) for k in range(4)]
     assert sum(np.allclose(word, found, rtol=1e-5, atol=1e-6) for word in words) == 1
 
 

@@ -1,5 +1,7 @@
 """Weight decay towards the start, around any optimiser."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,13 +30,17 @@ def methods():
     return {"plain": make(), "momentum": make(momentum=0.9), "mezo": loren_jax.mezo(0.05, key=3)}
 
 
+def updating(optimizer):
+    value_fn = lambda params: loss(params, BATCH)
+    return jax.jit(functools.partial(optimizer.update, None, value_fn=value_fn))
+
+
 def by_hand(optimizer, steps):
     """The plain step, and then a part of the way back."""
     inner = loren_jax.trained(optimizer, MASK)
-    params, state = START, inner.init(START)
+    params, state, step = START, jax.jit(inner.init)(START), updating(inner)
     for _ in range(steps):
-        value_fn = lambda params: loss(params, BATCH)
-        updates, state = inner.update(None, state, params, value_fn=value_fn)
+        updates, state = step(state, params)
         moved = optax.apply_updates(params, updates)["kernel"]
         back = moved - DECAY * (moved - START["kernel"])
         params = {**params, "kernel": back}
@@ -46,16 +52,16 @@ def test_every_form_of_a_step_goes_a_part_of_the_way_back(name):
     optimizer = methods()[name]
     wanted = by_hand(optimizer, 4)
     tied = loren_jax.trained(anchored(optimizer, DECAY), MASK)
-    params, state = START, tied.init(START)
+    start = jax.jit(tied.init)
+    params, state, update = START, start(START), updating(tied)
     for _ in range(4):
-        value_fn = lambda params: loss(params, BATCH)
-        updates, state = tied.update(None, state, params, value_fn=value_fn)
+        updates, state = update(state, params)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["kernel"], wanted["kernel"], rtol=1e-5, atol=2e-6)
     assert params["codes"].tolist() == START["codes"].tolist()
-    assert optax.tree.get(state, "losses").shape == optax.tree.get(tied.init(START), "losses").shape
+    assert optax.tree.get(state, "losses").shape == optax.tree.get(start(START), "losses").shape
     step = train_step(loss, tied)
-    params, state = jax.tree.map(jnp.copy, START), tied.init(START)
+    params, state = jax.tree.map(jnp.copy, START), start(START)
     for _ in range(4):
         params, state = step(params, state, BATCH)
     np.testing.assert_allclose(params["kernel"], wanted["kernel"], rtol=1e-5, atol=2e-6)

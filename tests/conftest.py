@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import zlib
 from importlib import util
 from pathlib import Path
 
@@ -38,16 +39,16 @@ gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_itemcollected(item):
-    """Of a table that is marked as sampled, all rows but each third are slow."""
-    if item.get_closest_marker("sampled"):
-        rows = item.session.stash.setdefault(_ROWS, {})
-        name = item.nodeid.split("[")[0]
-        rows[name] = rows.get(name, -1) + 1
-        if rows[name] % 3:
-            item.add_marker(pytest.mark.slow)
+    """Of the rows of a table, and of tests of whole runs, two of three are slow.
+
+    Which, their names say, so that other promises are kept on other rows, on every machine alike.
+    """
+    whole_runs = _WHOLE_RUNS & {*Path(item.nodeid.split("::")[0]).parts}
+    if (whole_runs or hasattr(item, "callspec")) and zlib.crc32(item.nodeid.encode()) % 3:
+        item.add_marker(pytest.mark.slow)
 
 
-_ROWS = pytest.StashKey()
+_WHOLE_RUNS = {"cli", "objectives", "runs", "test_cli.py", "test_run_faults.py", "train"}
 
 
 def pytest_collection_modifyitems(items):

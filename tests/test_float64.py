@@ -49,7 +49,6 @@ def both(optimizer, params, loss):
     return first_step()
 
 
-@pytest.mark.sampled
 @EACH
 def test_a_large_loss_keeps_its_differences(name):
     """The same update as of the loss without its constant, and a state of the same types."""

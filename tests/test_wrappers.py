@@ -142,7 +142,6 @@ ROWS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_a_wrapper_changes_nothing(row, mask):

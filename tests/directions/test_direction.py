@@ -86,7 +86,6 @@ def close(actual, expected):
     jax.tree.map(check, wide(actual), wide(expected))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("evaluation", "number", "chunk_size"),
     [

@@ -76,7 +76,6 @@ ROWS = [
 ]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("view", "rank", "learned"), ROWS)
 def test_combine_equals_the_dense_sums(view, rank, learned):
     slope, score = jnp.asarray([0.5, -1.0, 2.0, 0.0]), jnp.asarray([1.0, 0.5, -0.5, 2.0])

@@ -59,7 +59,6 @@ def assert_belong_to_the_losses(state):
     )
 
 
-@pytest.mark.sampled
 @EACH
 def test_of_every_method(name):
     updates, state = update(build(name), with_aux, has_aux=True)
@@ -69,7 +68,6 @@ def test_of_every_method(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), updates, expected)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("chunk_size", [1, 2, 100])
 @pytest.mark.parametrize("evaluation", [None, loren_jax.evaluation.materialised])
 @pytest.mark.parametrize("name", ["loren", "mezo", "hizoo", "zo_muon"])

@@ -38,7 +38,6 @@ def written(name, path):
     return path
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", [name for name in GOLDEN if name not in GONE])
 def test_a_journal_of_version_0_1_0_replays(name, tmp_path):
     """To the bit where they were made; elsewhere within what versions may differ by."""

@@ -65,7 +65,6 @@ def tokens(config, seed=0):
     return np.random.default_rng(seed).integers(3, config.vocab_size, (3, LENGTH), np.int32)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("cuts", [[6, 7, 8], [6, 8], [5]])
 @pytest.mark.parametrize("family", DECODERS)
 def test_text_in_pieces_is_the_text_at_once(family, cuts):
@@ -76,7 +75,6 @@ def test_text_in_pieces_is_the_text_at_once(family, cuts):
         np.testing.assert_allclose(row[padding:], wanted, atol=5e-6)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("family", DECODERS)
 def test_half_precision_stays_in_the_cache(family):
     model, config = network(family, jnp.bfloat16)

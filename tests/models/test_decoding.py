@@ -52,7 +52,6 @@ def asked(family, evaluation, chunk_size, sampling=DRAWN):
     return jax.jit(run), (params, directions_of(family))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("sampling", [Sampling(), DRAWN], ids=["greedy", "drawn"])
 @pytest.mark.parametrize("family", DECODERS)
 def test_no_weight_is_built_for_perturbed_answers(family, sampling):
@@ -61,7 +60,6 @@ def test_no_weight_is_built_for_perturbed_answers(family, sampling):
     assert diagnostics.dense_leaves(length, model.params) == []
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("family", DECODERS)
 def test_answers_of_queries_are_those_of_perturbed_copies(family):
     program, arguments = asked(family, materialised, 1)

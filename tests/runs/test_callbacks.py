@@ -59,7 +59,6 @@ def test_they_hear_every_line_of_the_metrics(tmp_path):
     assert again == []
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("fails_at", [("step", 6), ("evaluation", 6), ("step", 9), ("summary", 10)])
 def test_an_error_ends_the_run_by_name_and_nothing_is_lost(tmp_path, fails_at):
     """Behind the checkpoint of step 4 or 8: the steps after it are gone through again."""

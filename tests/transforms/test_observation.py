@@ -16,7 +16,6 @@ from loren_jax.transforms.programs import probe
 NAMES = [name for name in METHODS if name != "mezo_svrg"]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", NAMES)
 def test_each_query_stands_where_its_loss_does(name):
     method = METHODS[name]

@@ -21,7 +21,6 @@ KNOBS = {
 }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", KNOBS)
 def test_equals_update_and_apply_updates(name, dtype, monkeypatch):

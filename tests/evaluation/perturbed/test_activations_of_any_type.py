@@ -42,7 +42,6 @@ def assert_as_on_copies(make, params, loss, rtol=2e-3):
     np.testing.assert_allclose(ours, copies, atol=rtol * spread + 2e-6 * np.abs(copies).max())
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("make", "product"),
     # Each product with each second method: what a method has of its own, three products show.
@@ -59,7 +58,6 @@ def test_every_product_with_every_kind_of_direction(make, product):
     assert_as_on_copies(make, params, lambda p: jnp.sum(jnp.sin(product(x, p["w"]))))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("dtype", TYPES)
 def test_every_type(dtype):
     x = jnp.asarray(np.abs(INTEGERS) if dtype == "uint8" else INTEGERS, dtype)

@@ -26,7 +26,6 @@ MAKERS = {
 }
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_losses_are_those_of_copies(make, program):

@@ -38,7 +38,6 @@ def drawn(rank, count=4):
     return jax.vmap(lambda key: law.draw(law.init(PARAMS, key), PARAMS, key))(keys)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("rank", [1, 2, None])
 @pytest.mark.parametrize("over", [jax.vmap, lambda f: lambda d: jax.lax.map(f, d)])
 def test_experts_equal_those_of_perturbed_copies(rank, over):

@@ -61,7 +61,6 @@ def assert_close(case, actual, expected):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.sampled
 @ALL
 def test_low_rank_under_vmap(case):
     """Three queries at once, rank 2: the same losses, dense only where declared."""

@@ -39,12 +39,12 @@ gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_itemcollected(item):
-    """Of the rows of a table, and of tests of whole runs, two of three are slow.
+    """Of the rows of a table, and of tests of whole runs, four of five are slow.
 
     Which, their names say, so that other promises are kept on other rows, on every machine alike.
     """
     whole_runs = _WHOLE_RUNS & {*Path(item.nodeid.split("::")[0]).parts}
-    if (whole_runs or hasattr(item, "callspec")) and zlib.crc32(item.nodeid.encode()) % 3:
+    if (whole_runs or hasattr(item, "callspec")) and zlib.crc32(item.nodeid.encode()) % 5:
         item.add_marker(pytest.mark.slow)
 
 

@@ -30,6 +30,6 @@ if [ "$left_out" = no ]; then
     run "$@"
 else
     run -m "not slow" "$@"
-    echo "left out: two of three rows of each table of tests and of the tests of whole runs, and what"
+    echo "left out: four of five rows of each table of tests and of the tests of whole runs, and what"
     echo "takes more than ten seconds; sh tests/run.sh --all runs them too"
 fi

@@ -38,6 +38,7 @@ def test_no_device_draws_for_another():
     assert [row["sent"] for row in found(*QUICK)["noise"].values()] == [0, 0, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "parameters"), [("1M", 1 << 20), ("25M", 25_000_000)])
 def test_population_and_data_send_scalars_alone(size, parameters):
     own = found(*QUICK)["traffic"][size]
@@ -46,12 +47,13 @@ def test_population_and_data_send_scalars_alone(size, parameters):
     assert own["absorb"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "checks", "check"),
     [
         ("loren rank 1", QUICK, "traffic"),
-        pytest.param("mezo", SLOW, "more_traffic", marks=pytest.mark.slow),
-        pytest.param("hizoo", SLOW, "more_traffic", marks=pytest.mark.slow),
+        ("mezo", SLOW, "more_traffic"),
+        ("hizoo", SLOW, "more_traffic"),
     ],
 )
 def test_the_model_axis_sends_what_forward_passes_do(name, checks, check):

@@ -65,13 +65,12 @@ SCALES = {
 }
 """Of the perturbations; 0.01 where the table is silent.
 
-In style they change a weight about as much in each way, by 0.01. There are rows of a third of it:
-too few answers change for a reward to say anything.
+There are rows of a third of those of style, where most runs learn little: see `reward_noise.py`.
 """
 
 
 def scale_of(task: str, way: str) -> float:
-    """Of the perturbations."""
+    """The perturbation scale of a way."""
     return SCALES[task].get(way, 1e-2)
 
 

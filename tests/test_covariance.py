@@ -19,6 +19,7 @@ def gaussian(a, damping):
     return DampedRankOne(jnp.asarray(a, jnp.float32), jnp.asarray(damping, jnp.float32))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("damping", DAMPINGS)
 @pytest.mark.parametrize("size", [1, 2, 9])
 def test_dense_twins(damping, size):

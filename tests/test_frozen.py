@@ -80,13 +80,11 @@ def one_step(optimizer, jit=True):
     return (jax.jit(step) if jit else step)(PARAMS)
 
 
-@EACH
-def test_after_update_and_apply_updates(name):
-    assert_frozen(one_step(build(name, TRAINED)))
+def updated(name):
+    return one_step(build(name, TRAINED))
 
 
-@EACH
-def test_chained_and_injected(name):
+def chained(name):
     """What follows multiplies all updates by a float, and clips them by their norm.
 
     The mask is the outermost: `inject_hyperparams` looks for a common type of all that it sees.
@@ -98,7 +96,22 @@ def test_chained_and_injected(name):
         ),
         optax.scale(jnp.float32(0.5)),
     )
-    assert_frozen(one_step(optimizer))
+    return one_step(optimizer)
+
+
+def in_place(name):
+    optimizer = build(name, TRAINED)
+    full_loss = loss if name == "mezo_svrg" else None
+    step = loren_jax.train_step(loss, optimizer, full_loss=full_loss)
+    params = jax.tree.map(lambda x: x.copy(), PARAMS)
+    return step(params, jax.jit(optimizer.init)(params))[0]
+
+
+@pytest.mark.each_value
+@pytest.mark.parametrize("step", [updated, chained, in_place])
+@EACH
+def test_every_method(name, step):
+    assert_frozen(step(name))
 
 
 def test_masked_inside_of_injected_hyperparameters():
@@ -115,15 +128,6 @@ def test_masked_inside_of_injected_hyperparameters():
 
     after = step(params)
     assert_frozen(after | {"frozen": FROZEN | after["frozen"]})
-
-
-@EACH
-def test_after_a_step_in_place(name):
-    optimizer = build(name, TRAINED)
-    full_loss = loss if name == "mezo_svrg" else None
-    step = loren_jax.train_step(loss, optimizer, full_loss=full_loss)
-    params = jax.tree.map(lambda x: x.copy(), PARAMS)
-    assert_frozen(step(params, jax.jit(optimizer.init)(params))[0])
 
 
 def test_without_compiling():

@@ -222,6 +222,7 @@ FLAGS = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.slow
 @pytest.mark.parametrize("flag", FLAGS)
 @pytest.mark.parametrize("seed", [-3, 2**40 + 5])

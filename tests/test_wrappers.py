@@ -142,6 +142,7 @@ ROWS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_a_wrapper_changes_nothing(row, mask):

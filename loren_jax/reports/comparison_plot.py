@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loren_jax.reports.comparison import Run, run_name, varied_options
-from loren_jax.reports.curve import KINDS, panels, write
+from loren_jax.reports.curve import KINDS, leave_margins, panels, write
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -41,6 +41,7 @@ def plot_comparison(groups: Sequence[Sequence[Run]], path: str | Path) -> None:
         axes.set_ylabel(f"{title} on the evaluated examples")
     both[1].set_xlabel("forward passes in training")
     both[1].legend(frameon=False, fontsize="small")
+    leave_margins(figure, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(figure, path)
 

@@ -41,15 +41,20 @@ def plot_curve(
       score: The score of the lower panel; by default the accuracy, or else the first there is.
     """
     figure, (losses, accuracies) = panels(7, 6)
-    _draw_losses(losses, events, held_out)
     score = _score_of(events) if score in (None, "loss") else score
+    if any(f"train_{score}" in line for line in events):
+        _draw_answers(losses, events, score)
+    else:
+        _draw_losses(losses, events, held_out)
     _draw_scores(accuracies, events, score, held_out)
     if majority_accuracy is not None and score == "accuracy":
         label = f"majority class {majority_accuracy:.3f}"
         accuracies.axhline(majority_accuracy, color="#555555", linestyle="--", label=label)
     _mark(accuracies, events, score, selected_step)
-    lines = (textwrap.wrap(line, _LINE) for line in title.split("\n"))
-    figure.suptitle("\n".join(itertools.chain.from_iterable(lines)))
+    wrapped = (textwrap.wrap(line, _LINE) for line in title.split("\n"))
+    lines = [*itertools.chain.from_iterable(wrapped)]
+    figure.suptitle("\n".join(lines))
+    leave_margins(figure, len(lines))
     for axes in (losses, accuracies):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
@@ -62,13 +67,21 @@ def panels(width: int, height: int) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     both = figure.subplots(2, 1, sharex=True)
     for axes in both:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     return figure, both
+
+
+def leave_margins(figure: Any, lines: int) -> None:
+    """Room for labels, and above for so many lines; a layout engine would draw all twice."""
+    width, height = figure.get_size_inches()
+    top = 1 - (0.15 + 0.22 * lines) / height
+    room = {"left": 0.75 / width, "right": 1 - 0.15 / width, "bottom": 0.55 / height, "top": top}
+    figure.subplots_adjust(**room, hspace=0.07)
 
 
 KINDS = (".png", ".pdf", ".svg")
@@ -90,6 +103,16 @@ def _draw_losses(
         axes.plot(passes, _smooth(losses), color=_SMOOTH, label="training, smoothed")
     axes.plot(*_points(events, "evaluation", "loss"), "o-", color=_HELD_OUT, label=held_out)
     axes.set_ylabel("loss (nats)")
+
+
+def _draw_answers(
+    axes: "matplotlib.axes.Axes", events: Sequence[dict[str, Any]], score: str
+) -> None:
+    """What answers in training were worth: a step's losses, compared with each other, mean zero."""
+    passes, scores = _points(events, "evaluation", f"train_{score}")
+    label = "answers in training, since the evaluation before"
+    axes.plot(passes, scores, "o-", color=_SMOOTH, label=label)
+    axes.set_ylabel(f"{score} in training")
 
 
 def _score_of(events: Sequence[dict[str, Any]]) -> str:

@@ -68,6 +68,7 @@ def test_of_every_method(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), updates, expected)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("chunk_size", [1, 2, 100])
 @pytest.mark.parametrize("evaluation", [None, loren_jax.evaluation.materialised])
 @pytest.mark.parametrize("name", ["loren", "mezo", "hizoo", "zo_muon"])
@@ -115,6 +116,7 @@ jax.tree_util.register_pytree_node(
 )
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", [Output, Registered, ModelOutput])
 @pytest.mark.parametrize("given", [{}, {"has_aux": True}])
 def test_an_object_with_a_loss(kind, given):

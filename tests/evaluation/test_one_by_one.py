@@ -47,6 +47,7 @@ def step(optimizer, loss):
     return run(optimizer.init(PARAMS))["w"]
 
 
+@pytest.mark.each_value
 @EACH
 @pytest.mark.parametrize("evaluation", [None, loren_jax.evaluation.materialised])
 def test_a_loss_that_cannot_be_mapped(name, evaluation):
@@ -54,6 +55,7 @@ def test_a_loss_that_cannot_be_mapped(name, evaluation):
     assert np.abs(step(optimizer, by_a_primitive)).max() > 0
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("loss", [experts, on_the_host], ids=["ragged_dot", "callback"])
 @pytest.mark.parametrize("num_directions", [2, 3])
 @pytest.mark.parametrize("rank", [None, 1])
@@ -90,6 +92,7 @@ def test_a_branch_on_the_parameters_runs_one_side(name):
     assert calls == []
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("loss", [by_a_primitive, on_the_host, experts])
 @pytest.mark.parametrize("make", [loren_jax.loren, loren_jax.mezo, loren_jax.hizoo])
 def test_by_default_a_loss_that_cannot_be_mapped_is_evaluated_one_by_one(make, loss):

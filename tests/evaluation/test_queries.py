@@ -40,6 +40,7 @@ def queries(chunk_size, points=(1.0, -1.0), value_fn=loss, count=5):
     )
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("points", [(1.0,), (1.0, -1.0), (2.0, 0.0, -1.0)])
 @pytest.mark.parametrize("chunk_size", [1, 2, 3, 4, 100])
 def test_every_chunk_size_gives_the_same_losses(chunk_size, points):

@@ -14,7 +14,8 @@ from scripts import ROOT, environment
 def test_a_file_of_ones_own_is_learned_asked_resumed_and_compared(tmp_path):
     minilm()  # or it is skipped
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    wide = {name: value for name, value in environment().items() if name != "COLUMNS"}
+    own = environment(tmp_path / "compiled")
+    wide = {name: value for name, value in own.items() if name != "COLUMNS"}
     result = subprocess.run(
         ["sh", str(tmp_path / "examples" / "own_data.sh")],
         env={**wide, "BIN": str(Path(sys.executable).parent)},

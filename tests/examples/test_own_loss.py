@@ -1,16 +1,14 @@
 """A loss of one's own, killed and started again."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from scripts import ROOT, environment
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "own_loss.py"
 
 
@@ -21,7 +19,7 @@ def start(place):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(place.parent / "compiled"),
     )
 
 

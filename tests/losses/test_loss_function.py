@@ -26,6 +26,7 @@ class Named(NamedTuple):
     name: str
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     ("value", "said"),
     [

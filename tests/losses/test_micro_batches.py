@@ -30,6 +30,7 @@ def test_equals_the_full_batch(size):
     assert ours.dtype == jnp.float32
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("size", [3, 5])
 @pytest.mark.parametrize("make", [loren_jax.loren, loren_jax.mezo])
 def test_updates_equal_those_of_the_full_batch(make, size):

@@ -30,6 +30,7 @@ def wide(tree):
     return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 1])
 @pytest.mark.parametrize("chunk_size", [None, 1, 3])
 def test_each_row_is_asked_along_its_own_direction(rank, chunk_size):

@@ -52,6 +52,7 @@ def asked(family, evaluation, chunk_size, sampling=DRAWN):
     return jax.jit(run), (params, directions_of(family))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("sampling", [Sampling(), DRAWN], ids=["greedy", "drawn"])
 @pytest.mark.parametrize("family", DECODERS)
 def test_no_weight_is_built_for_perturbed_answers(family, sampling):
@@ -60,7 +61,7 @@ def test_no_weight_is_built_for_perturbed_answers(family, sampling):
     assert diagnostics.dense_leaves(length, model.params) == []
 
 
-@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "gemma3_text"])
 def test_answers_of_queries_are_those_of_perturbed_copies(family):
     program, arguments = asked(family, materialised, 1)
     wanted = program(*arguments)

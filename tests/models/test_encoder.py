@@ -126,6 +126,7 @@ NAMED = {
 BERTS = [("bert", "classification", pooling) for pooling in ("cls", "mean")]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(
     ("family", "head", "pooling"),

@@ -39,7 +39,7 @@ def without_cache(family, prompt, number, **options):
     return text[len(prompt) :]
 
 
-@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("family", ["gpt2", "opt", "mistral", "gemma3_text", "smollm3"])
 def test_text_is_that_of_forward_passes_without_a_cache(family):
     written = generate(model_of(family), PROMPTS, max_new_tokens=NEW)
     assert written.tokens == [without_cache(family, prompt, NEW) for prompt in PROMPTS]

@@ -46,6 +46,7 @@ def logits(directory, texts):
     return np.asarray(apply(loaded.params, batch.input_ids, batch.attention_mask))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("family", LONGER)
 @pytest.mark.parametrize("declared", [0, -1, None, 5])
 def test_logits_of_a_text_do_not_depend_on_the_others(family, declared, tmp_path):

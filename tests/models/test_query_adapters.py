@@ -45,6 +45,7 @@ def asked(family, name, directory):
     return base, model, session, query
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_adapter_makes_the_model_that_is_asked(family, name, tmp_path):

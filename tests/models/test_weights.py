@@ -27,6 +27,7 @@ def read(checkpoint, dtype=jnp.float32):
     return read_params(Tensors(checkpoint.tensors), table, abstract_params(config), dtype=dtype)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_params_survive_the_round_trip(pooling, dtype, tiny_checkpoint):
@@ -118,6 +119,7 @@ class CountedTensors(Tensors):
         return tensor
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("small", [0, weights.SMALL])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_tensors_do_not_pile_up_on_the_host(dtype, small, tiny_checkpoint, monkeypatch):

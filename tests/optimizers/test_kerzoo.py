@@ -15,6 +15,7 @@ KNOBS = {"scale": 1e-2, "eta": 1e-2, "half_width": 0.5, "decay": 0.1}
 PARAMS = {"kernel": jnp.cos(jnp.arange(20.0)).reshape(4, 5), "bias": jnp.ones(5)}
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize(("kernel", "degree"), [("cubic", 3), ("quintic", 5)])
 def test_steps_equal_the_oracle(steps, kernel, degree):

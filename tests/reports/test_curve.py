@@ -75,3 +75,23 @@ def test_matplotlib_is_imported_only_to_draw():
     code = "import loren_jax.reports, loren_jax.train, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_of_a_reward_the_answers_in_training_are_drawn_and_no_losses(tmp_path, monkeypatch):
+    """Those of a step are compared with each other: their mean is zero, whatever is learned."""
+    figures = []
+    monkeypatch.setattr(curve, "write", lambda figure, path: figures.append(figure))
+    steps = [{"event": "step", "forward_passes": 6 * s, "loss": 1e-8} for s in range(1, 5)]
+    scores = [
+        {"event": "evaluation", "step": s, "forward_passes": 6 * s, "reward": 0.1 * s}
+        | ({"train_reward": 0.1 * s} if s else {})
+        for s in (0, 2, 4)
+    ]
+    plot_curve(
+        [*steps, *scores], tmp_path / "a.png", majority_accuracy=None, title="a", score="reward"
+    )
+    upper, lower = figures[0].axes
+    assert upper.get_ylabel() == "reward in training"
+    (line,) = upper.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), [0.2, 0.4])
+    assert lower.get_ylabel() == "reward"

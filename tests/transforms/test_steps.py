@@ -21,6 +21,7 @@ KNOBS = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", KNOBS)
 def test_equals_update_and_apply_updates(name, dtype, monkeypatch):

@@ -26,6 +26,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_losses_are_those_of_copies(make, program):

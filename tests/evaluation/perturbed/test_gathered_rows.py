@@ -45,6 +45,7 @@ def assert_as_on_copies(make, params, loss):
     np.testing.assert_allclose(ours, copies, atol=tolerance)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("make", SOME)
 @pytest.mark.parametrize("shape", TABLES.values(), ids=TABLES)
 def test_rows_of_a_table(make, shape):

@@ -47,6 +47,7 @@ def at(program, number):
     return lambda p: program(put_layer(W, p["w"], number))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 1])
 @pytest.mark.parametrize("program", [forward, backward, halved, indexed])
 def test_equals_the_dense_direction(program, rank):

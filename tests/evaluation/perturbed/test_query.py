@@ -88,6 +88,7 @@ def agree(loss, params, rank, scale=0.05):
     assert abs(float(lazy) - float(loss(params))) > 1e-6, "the perturbation had no effect"
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 1])
 @pytest.mark.parametrize("program", [linen_program, nnx_program, equinox_program])
 def test_libraries_of_networks(program, rank):
@@ -149,6 +150,7 @@ def printed(p):
     return jnp.mean(jnp.tanh(X @ p["w"]))
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [None, 1])
 @pytest.mark.parametrize("loss", [side_channel, tied, hooked, printed])
 def test_traps(loss, rank, capsys):

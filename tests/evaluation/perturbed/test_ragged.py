@@ -38,6 +38,7 @@ def drawn(rank, count=4):
     return jax.vmap(lambda key: law.draw(law.init(PARAMS, key), PARAMS, key))(keys)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("rank", [1, 2, None])
 @pytest.mark.parametrize("over", [jax.vmap, lambda f: lambda d: jax.lax.map(f, d)])
 def test_experts_equal_those_of_perturbed_copies(rank, over):

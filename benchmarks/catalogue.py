@@ -122,6 +122,9 @@ ALL = (
     Benchmark(
         "untuned", "research", "steps of a planned length", "research_untuned.jsonl", RESUMES
     ),
+    Benchmark(
+        "no_rate", "research", "heads with and without a rate", "research_no_rate.jsonl", RESUMES
+    ),
     Benchmark("rows_cost", "research", "what a direction for each row costs", "a line", "a minute"),
     Benchmark(
         "prompted_inputs",

@@ -53,7 +53,7 @@ echo "== evaluate on what was held out, answer what has no labels"
 "$BIN/loren-jax" evaluate --model "$own/first" --data "$own/messages.csv" --held-out
 "$BIN/loren-jax" predict "$own/first" --data "$own/new.csv"
 
-echo "== the same at a tenth of the rate, killed on the way and resumed"
+echo "== the same at a rate of one's own, killed on the way and resumed"
 "$BIN/loren-jax" train --config "$own/first/config.json" --learning-rate 0.04 \
     --output "$own/slower" &
 run=$!

@@ -22,6 +22,8 @@ SHARE = 0.15
 """Of the first loss: what noise of the size of a whole run's walk adds to it."""
 FIRST, SEARCHED, MEASURED, MOST = 0.05, 3, 3, 8.0
 """Of `measure_walk`: the first noise, how often it is changed and measured, how much at most."""
+SEARCHED_BATCHES = SEARCHED + MEASURED
+"""Batches of it, those of the first steps."""
 SOME = 6
 """Directions of it in a batch."""
 FORGETTING = 0.05
@@ -119,7 +121,7 @@ def measure_walk(
         return centre, sum(map(at, signs)) / len(signs) - centre
 
     run, scale, found = jax.jit(excess), FIRST, []
-    for number in range(SEARCHED + MEASURED):
+    for number in range(SEARCHED_BATCHES):
         centre, above = map(float, run(params, batches(number), jnp.float32(scale)))
         if not 0 < centre < math.inf:
             raise ValueError(
@@ -142,7 +144,7 @@ def search_passes(scheme: Scheme) -> int:
     78
     """
     each = SOME * sum(point != 0 for point in scheme.points) * len(_signs(scheme))
-    return (each + 1) * (SEARCHED + MEASURED)
+    return (each + 1) * SEARCHED_BATCHES
 
 
 def _signs(scheme: Scheme) -> tuple[float, ...]:

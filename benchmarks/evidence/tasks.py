@@ -22,7 +22,15 @@ from loren_jax.models import (
     span_loss,
 )
 from loren_jax.objectives import cross_entropy
-from loren_jax.tasks import PROTOCOLS, Splits, batch_indices, divide, load_splits, open_tokenizer
+from loren_jax.tasks import (
+    PROTOCOLS,
+    TASKS,
+    Splits,
+    batch_indices,
+    divide,
+    load_splits,
+    open_tokenizer,
+)
 from loren_jax.tasks import tokenize as read
 
 HEAD, ENCODER = "head", "all parameters"
@@ -132,7 +140,7 @@ def head_task(data: str, seed: int, *, data_dir: Path | None, batch_size: int = 
     encoder is not trained.
 
     Args:
-      data: `"sst2"` or `"cola"`.
+      data: `"sst2"`, `"cola"` or a file of texts and labels.
       seed: draws training and dev rows, and the head.
       data_dir: where the data lie.
       batch_size: examples a batch.
@@ -282,9 +290,10 @@ def language_task(
 
 
 def division(data: str, seed: int, data_dir: Path | None) -> Splits:
-    """Training, dev and test rows of protocol `clean`, drawn by the seed."""
+    """Training, dev and test rows of protocol `clean`, drawn by the seed; of a file 500 to test."""
     protocol = PROTOCOLS["clean"]
     rows = {"train_examples": protocol.train_examples, "dev_examples": protocol.dev_examples}
+    rows["test_examples"] = None if data in TASKS else 500
     return divide(protocol, load_splits(data, data_dir=data_dir), **rows, seed=seed)
 
 

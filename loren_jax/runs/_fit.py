@@ -13,8 +13,14 @@ from typing import Any
 import jax
 import optax
 
+from loren_jax.directions.masked import matching
 from loren_jax.journal import Method
+from loren_jax.noise import leaf_paths
+from loren_jax.optimizers import METHODS, input_subspace, loren
+from loren_jax.pacing import RATES, SEARCHED_BATCHES, search_passes
 from loren_jax.runs.run import Fitted, Run
+from loren_jax.runs.walk import found_walk, stored_walk
+from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
 
 
@@ -23,7 +29,7 @@ def fit(
     params: PyTree,
     batches: Callable[[int], PyTree] | Sequence[PyTree] | Iterable[PyTree],
     *,
-    optimizer: optax.GradientTransformationExtraArgs | Method,
+    optimizer: optax.GradientTransformationExtraArgs | Method | Callable[..., ZerothOrder] = loren,
     directory: str | os.PathLike,
     steps: int,
     evaluate: Callable[[PyTree], Any] | None = None,
@@ -47,9 +53,11 @@ def fit(
       batches: A function of the step's number, from 0; or a sequence, gone through again and
         again; or anything else that can be iterated over, in the same order each time the
         program is run.
-      optimizer: An optimiser of this library, or an Optax chain around one. A
-        `loren_jax.journal.Method` that describes one
-        makes a journal that can be replayed without this program.
+      optimizer: A method of this library without a learning rate, such as `loren_jax.loren` or
+        `functools.partial(loren_jax.mezo, num_directions=3)`: some 80 forward passes find how long
+        its steps may be (`loren_jax.automatic`). Or an optimiser, `loren_jax.loren(0.1)`, or an
+        Optax chain around one. A `loren_jax.journal.Method` that describes one makes a journal that
+        can be replayed without this program, as one without a rate does.
       directory: The run's own; made if need be.
       steps: Steps to take; more than a complete run has had let it go on.
       evaluate: `params -> number`, or numbers by name: scores of held-out data. A `loss` and an
@@ -70,31 +78,95 @@ def fit(
     >>> import tempfile, jax.numpy as jnp, loren_jax
     >>> loss = lambda params, batch: jnp.mean((batch @ params["w"] - 1.0) ** 2)
     >>> batches = jax.random.normal(jax.random.key(0), (10, 8, 3))
-    >>> params, make = {"w": jnp.zeros(3)}, lambda: loren_jax.loren(0.1)
+    >>> params = {"w": jnp.zeros(3)}
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     fitted = fit(loss, params, batches, optimizer=make(), directory=directory, steps=20)
-    ...     again = fit(loss, params, batches, optimizer=make(), directory=directory, steps=20)
+    ...     fitted = fit(loss, params, batches, directory=directory, steps=20)
+    ...     again = fit(loss, params, batches, directory=directory, steps=20)
     >>> bool((fitted.params["w"] == again.params["w"]).all()), fitted.summary.steps
     (True, 20)
     """
     _require_packages()
     _require_known(options)
+    batch, directory = _by_number(batches), Path(directory)
     if not isinstance(optimizer, optax.GradientTransformation | Method):
-        raise TypeError(
-            f"optimizer is a {type(optimizer).__name__}: pass one of loren_jax, such as "
-            "loren_jax.loren(0.1), or a loren_jax.journal.Method"
-        )
+        factory, knobs = _factory_of(optimizer)
+        described = functools.partial(_without_rate, factory, knobs, steps)
+        optimizer, options = described(loss, params, batch, directory, options)
     run = Run(
         loss=loss,
         params=params,
-        batch=_by_number(batches),
+        batch=batch,
         optimizer=optimizer,
-        directory=Path(directory),
+        directory=directory,
         steps=steps,
         evaluate=None if evaluate is None else functools.partial(_scores, evaluate),
         **options,
     )
     return run.go()
+
+
+def _factory_of(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """A method without its learning rate, and the arguments that it has been given."""
+    partial = isinstance(optimizer, functools.partial) and not optimizer.args
+    factory, knobs = (optimizer.func, optimizer.keywords) if partial else (optimizer, {})
+    entry = METHODS.get(getattr(factory, "__name__", ""))
+    if entry is None or entry.factory is not factory:
+        raise TypeError(
+            f"optimizer is a {type(optimizer).__name__}: pass a method of loren_jax, such as "
+            "loren_jax.loren, or an optimiser, such as loren_jax.loren(0.1), or a "
+            "loren_jax.journal.Method"
+        )
+    if entry.full_every or factory is input_subspace or RATES & knobs.keys():
+        raise ValueError(
+            f"optimizer is {entry.name} without a learning rate of its own to be found: pass "
+            f"loren_jax.{entry.name}(...) with one"
+        )
+    return factory, dict(knobs)
+
+
+def _without_rate(
+    factory: Callable[..., Any],
+    knobs: dict[str, Any],
+    steps: int,
+    loss: Callable[..., Any],
+    params: PyTree,
+    batch: Callable[[int], PyTree],
+    directory: Path,
+    options: dict[str, Any],
+) -> tuple[Method, dict[str, Any]]:
+    """The description of a method whose steps have a planned length, and the other options."""
+    evaluation = options.get("evaluation")
+    several = evaluation is not None and evaluation.mesh.size > 1
+    if options.get("judge") is not None or several:
+        what = "a mesh" if several else "a judge"
+        raise ValueError(
+            "optimizer has no learning rate, which is found from losses on one device and not with "
+            f"{what}: pass one that has, such as loren_jax.{factory.__name__}(0.01)"
+        )
+    options, paths = dict(options), None
+    if (patterns := options.pop("trained", None)) is not None:
+        mask = matching(tuple(patterns), params, "trained")
+        paths = [path for path in leaf_paths(params) if mask(path)]
+    seed = knobs.pop("key", 0)
+    stored = None if options.get("overwrite") else stored_walk(directory)
+    if stored is not None:
+        walk = stored[0]
+        if steps != stored[1]:
+            raise ValueError(
+                f"steps is {steps}, but the steps of the run in {directory} fall to zero at "
+                f"{stored[1]}: give that, or begin a run in another directory with its parameters"
+            )
+    else:
+        among = lambda path: paths is None or path in paths
+        frozen = tuple(options.get("frozen", ()))
+        own = {name: value for name, value in knobs.items() if name != "num_directions"}
+        walk = found_walk(loss, params, batch, factory, among, frozen, key=seed, **own)
+    schedule = {"automatic": {"steps": steps, "walk": walk}}
+    method = Method(factory.__name__, knobs, schedule, trained=paths, seed=seed)
+    made = factory(1.0, **knobs)
+    searched = search_passes(made.scheme)
+    passes = lambda step: made.passes + (searched if step == 0 else 0)
+    return method, {"passes": passes, **options}
 
 
 def _require_packages() -> None:
@@ -131,15 +203,16 @@ class _InOrder:
     """The batches of an iterator, of which those that were seen are skipped."""
 
     def __init__(self, batches: Iterator[PyTree]):
-        self._batches, self._number, self._first = batches, 0, None
+        self._batches, self._number, self._first = batches, 0, {}
 
     def __call__(self, step: int) -> PyTree:
-        """The batch of a step; steps must ascend, but the first may be asked for twice."""
-        if step == 0 and self._first is not None:
-            return self._first
+        """The batch of a step; steps must ascend, but the first few may be asked for again."""
+        if step in self._first:
+            return self._first[step]
         for batch in itertools.islice(self._batches, step - self._number, None):
             self._number = step + 1
-            self._first = batch if self._first is None else self._first
+            if step < SEARCHED_BATCHES:
+                self._first[step] = batch
             return batch
         raise ValueError(
             f"batches ended before step {step}: give more, or fewer steps, or a sequence that is "

@@ -25,7 +25,7 @@ from loren_jax.train.config import CONFIGS, EvaluateConfig, PredictConfig, RunCo
 from loren_jax.train.devices import DevicesConfig
 from loren_jax.train.methods import OPTIONS, options_named
 from loren_jax.train.options import options_of
-from loren_jax.train.recipe import HEAD_RECIPE, RECIPE
+from loren_jax.train.recipe import HEAD_RATE, HEAD_RECIPE, RECIPE
 
 GROUPS: Mapping[str, tuple[str, str]] = {
     "data": (
@@ -172,6 +172,8 @@ def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
     options = options_named(name)
     if "published" in given:
         options = options_of(options.factory, published(name))
+    if "learning_rate" in given and "schedule" not in given and file.get("schedule") == "automatic":
+        del file["schedule"]  # it found the rate of that run
     known = own | {*_names(options)}
     for word in file:
         if word not in known:
@@ -281,7 +283,7 @@ def _guidance(defaults: Mapping[str, Any]) -> str:
     """What is to be said of what was chosen for the user; empty if nothing was."""
     if not HEAD_RECIPE.items() <= defaults.items():
         return ""
-    return f"no --learning-rate is given, so this is the recipe: {RECIPE}"
+    return f"neither --learning-rate nor --trainable is given, so this is the recipe: {RECIPE}"
 
 
 def _names(owner: Any) -> list[str]:
@@ -294,8 +296,8 @@ def _recipe(given: Mapping[str, str], file: Mapping[str, Any], name: str) -> dic
     asked = {"published", "help", "h", "help_all"} & set(given)
     if name != DEFAULT_OPTIMIZER or others or asked:
         return {}
-    if given.get("schedule", file.get("schedule")) == "automatic":
-        return {n: v for n, v in HEAD_RECIPE.items() if n not in ("learning_rate", "schedule")}
+    if given.get("schedule", file.get("schedule", "automatic")) != "automatic":
+        return {**HEAD_RECIPE, "learning_rate": HEAD_RATE}
     return dict(HEAD_RECIPE)
 
 

@@ -22,7 +22,7 @@ from loren_jax.reports.trackers import TRACKERS
 from loren_jax.tasks import TASKS
 from loren_jax.tasks.rewards import absolute
 from loren_jax.train.methods import MethodOptions, along_inputs, method_name, options_named
-from loren_jax.train.rates import first_guess, require_automatic
+from loren_jax.train.rates import require_automatic, settled
 
 Options = TypeVar("Options", bound=MethodOptions)
 
@@ -46,7 +46,8 @@ class RunConfig(Generic[Options], _Asked):
       steps: Optimiser steps.
       epochs: Passes over the training data, in place of steps.
       schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`;
-        `automatic` needs none: about 80 forward passes find how long the steps may be.
+        `automatic` needs none: about 80 forward passes find how long the steps may be. By default
+        that where no learning rate is given, and else constant.
       warmup_steps: Steps in which the learning rate first rises.
       eval_every: Steps between evaluations; the first and the last step are always evaluated.
       patience: Evaluations without a better score after which to stop; keeps the best.
@@ -64,7 +65,7 @@ class RunConfig(Generic[Options], _Asked):
     overwrite: bool = False
     steps: int = STEPS
     epochs: float | None = None
-    schedule: Literal["constant", "linear", "cosine", "automatic"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "automatic"] | None = None
     warmup_steps: int = 0
     eval_every: int = 50
     patience: int | None = None
@@ -140,17 +141,16 @@ class RunConfig(Generic[Options], _Asked):
         names = (self.method, Path(self.model).name, Path(self.data).name, rate, last)
         return Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", name) for name in names)
 
-    def resolve(self, *, batches: int, trained_parameters: int) -> "RunConfig":
-        """The configuration with what only the model and the data can say: rate and steps.
+    def resolve(
+        self, *, batches: int, trained_parameters: int, one_device: bool = True
+    ) -> "RunConfig":
+        """The configuration with what only model, data and devices can say: rate and steps.
 
         `batches` are those of an epoch.
         """
-        config, options = self, self.optimizer
-        rate = options.learning_rate  # pyrefly: ignore[missing-attribute]
-        if rate is None and self.schedule != "automatic":
-            rate = first_guess(self, trained_parameters)
-            options = dataclasses.replace(options, learning_rate=rate)  # pyrefly: ignore
-            config = dataclasses.replace(config, optimizer=options)
+        schedule, rate = settled(self, trained_parameters, one_device=one_device)
+        options: Any = dataclasses.replace(self.optimizer, learning_rate=rate)  # pyrefly: ignore
+        config = dataclasses.replace(self, optimizer=options, schedule=schedule)
         if self.epochs is not None:
             steps = max(1, round(self.epochs * batches))
             config = dataclasses.replace(config, steps=steps, epochs=None)
@@ -224,13 +224,15 @@ class TrainTextConfig(RunConfig[Options], TextConfig):
 class TrainRewardConfig(RunConfig[Options], RewardConfig):
     """One training run on a reward; its attributes are those of both parents."""
 
-    def resolve(self, *, batches: int, trained_parameters: int) -> "TrainRewardConfig":
+    def resolve(
+        self, *, batches: int, trained_parameters: int, one_device: bool = True
+    ) -> "TrainRewardConfig":
         """See `RunConfig`; where nobody says how many queries run at a time, all do.
 
         Each token of an answer reads all weights: what takes time is how often, whoever answers.
         """
         facts = {"batches": batches, "trained_parameters": trained_parameters}
-        config: Any = super().resolve(**facts)
+        config: Any = super().resolve(**facts, one_device=one_device)
         options: Any = config.optimizer
         if getattr(options, "chunk_size", 0) is None:
             options = dataclasses.replace(options, chunk_size=options.passes())

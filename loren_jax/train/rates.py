@@ -1,19 +1,16 @@
 """The learning rate of a run: as it changes, and where none is given.
 
-Without one there is a first guess, by the table of `benchmarks/KNOBS.md`, or the schedule
-`automatic`, which needs to know how far noise may move the parameters.
+Without one the schedule is `automatic`, which needs to know how far noise may move the parameters;
+where that was never measured there is a first guess, by the table of `benchmarks/KNOBS.md`.
 """
 
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from loren_jax import journal
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import RATES, measure_walk
-from loren_jax.parts import masked
-from loren_jax.reports import files
-from loren_jax.types import PyTree
+from loren_jax.pacing import RATES
+from loren_jax.runs.walk import found_walk, stored_walk
 
 # Trained numbers, up to which the rates count that were the best of a grid in factors of three. The
 # last row is of single runs: LOREN's of SmolLM2 whole, MeZO's of its paper.
@@ -60,6 +57,41 @@ def first_guess(config: Any, trained_parameters: int) -> float:
     return rate
 
 
+def settled(config: Any, trained_parameters: int, *, one_device: bool) -> tuple[str, float | None]:
+    """Schedule and learning rate of a run; where neither is given, steps of a planned length.
+
+    Args:
+      config: Of the run.
+      trained_parameters: Numbers that are trained.
+      one_device: Whether there is no mesh, on which a walk is not found so far.
+
+    Returns:
+      The schedule, and the rate; None for `automatic`.
+
+    Raises:
+      ValueError: No rate is given where one is needed and no first guess was measured.
+    """
+    schedule, rate = config.schedule, config.optimizer.learning_rate
+    if schedule is None:
+        found = rate is None and not config.warmup_steps and unpaced(config) is None
+        schedule = "automatic" if found and one_device else "constant"
+    if rate is None and schedule != "automatic":
+        rate = first_guess(config, trained_parameters)
+    return schedule, rate
+
+
+def unpaced(config: Any) -> str | None:
+    """Why a run cannot do without a learning rate; None where it can."""
+    entry = METHODS.get(config.method)
+    if config.OBJECTIVE == "reward":
+        return "a reward"
+    if config.follows_inputs or entry is None or entry.full_every:
+        return config.method
+    if config.quantise is not None and config.lora_rank is None:
+        return "the scales of quantised matrices"
+    return None
+
+
 def require_automatic(config: Any) -> None:
     """Refuses what has no rate to be found, and rates that are given beside it."""
     rates = sorted(name for name in RATES if getattr(config.optimizer, name, None) is not None)
@@ -73,9 +105,7 @@ def require_automatic(config: Any) -> None:
             f"schedule is automatic and warmup_steps {config.warmup_steps}: leave that away; its "
             "first steps are short anyway."
         )
-    entry = METHODS.get(config.method)
-    if config.OBJECTIVE == "reward" or config.follows_inputs or (entry and entry.full_every):
-        what = "a reward" if config.OBJECTIVE == "reward" else config.method
+    if what := unpaced(config):
         raise ValueError(
             f"schedule is automatic, which was measured on losses of batches and not with "
             f"{what}: give a learning_rate and another schedule."
@@ -95,10 +125,9 @@ def walk_of(config: Any, objective: Any) -> float:
     Raises:
       ValueError: The loss is not positive and finite where the run begins.
     """
-    path = config.directory / files.JOURNAL
-    if path.is_file() and not config.overwrite:
-        return journal.read(path).header["method"]["schedule"]["automatic"]["walk"]
-    own = type(config.optimizer).factory
+    stored = None if config.overwrite else stored_walk(config.directory)
+    if stored is not None:
+        return stored[0]
     knobs = {
         name: value
         for name, value in vars(config.optimizer).items()
@@ -106,20 +135,16 @@ def walk_of(config: Any, objective: Any) -> float:
     }
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
-    part = masked(among, objective.params)
-
-    def loss(some: PyTree, given: tuple[PyTree, PyTree, tuple[Any, ...]]) -> Any:
-        batch, others, frozen = given
-        return objective.loss(part.put(others, some), batch, *frozen)
-
-    # What is not trained goes with the batch: closed over, it would be a constant of the program.
-    batches = lambda step: (objective.batch(step), objective.params, tuple(objective.frozen))
-    found = measure_walk(loss, part.take(objective.params), batches, own, key=config.seed, **knobs)
-    sys.stderr.write(
-        f"schedule automatic: noise of {found.walk:.3g} a parameter is borne "
-        f"({found.passes} forward passes)\n"
+    return found_walk(
+        objective.loss,
+        objective.params,
+        objective.batch,
+        type(config.optimizer).factory,
+        among,
+        tuple(objective.frozen),
+        key=config.seed,
+        **knobs,
     )
-    return found.walk
 
 
 def schedule_description(

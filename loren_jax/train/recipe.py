@@ -1,7 +1,7 @@
 """What is trained, and how, where nothing is said: the classification head, with what suits it.
 
-The numbers are README's for MiniLM on SST-2 and on reviews: 64 directions at once cost one pass of
-the frozen encoder a step, and the rate is the largest that was stable for so many.
+64 directions at once cost one pass of the frozen encoder a step. The run itself finds how long its
+steps may be, `loren_jax.automatic`; the rate for other schedules is MiniLM's best on reviews.
 """
 
 import shlex
@@ -12,13 +12,14 @@ from loren_jax.objectives.adapters import HEAD
 
 HEAD_RECIPE: Mapping[str, Any] = {
     "trainable": (HEAD,),
-    "schedule": "linear",
     "eval_every": 25,
-    "learning_rate": 0.4,
     "num_directions": 64,
     "perturbation_scale": 0.01,
 }
 """The recipe, by option of `loren`."""
+
+HEAD_RATE = 0.4
+"""With it, where a schedule is asked for that needs one."""
 
 
 def _option(name: str, value: Any) -> str:

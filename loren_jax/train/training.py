@@ -212,7 +212,8 @@ def method_of(
         schedule: Any = {"automatic": {"steps": config.steps, "walk": walk}}
     else:
         rate = knobs["learning_rate"]
-        schedule = schedule_description(config.schedule, rate, config.steps, config.warmup_steps)
+        kind = config.schedule or "constant"
+        schedule = schedule_description(kind, rate, config.steps, config.warmup_steps)
     return journal.Method(
         name=config.method,
         knobs=knobs,
@@ -238,7 +239,7 @@ def forecast(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Forec
       ValueError: If the data, the checkpoint or an argument is wrong.
       OSError: If a file is absent.
     """
-    return _prepare(config, sizes, "", goes_on=False)[0].forecast()
+    return _prepare(config, sizes, "", goes_on=False, walk=1.0)[0].forecast()
 
 
 def _train(
@@ -266,9 +267,14 @@ def _train(
 
 
 def _prepare(
-    config: RunConfig, sizes: Mapping[str, int] | None, label: str, *, goes_on: bool
+    config: RunConfig,
+    sizes: Mapping[str, int] | None,
+    label: str,
+    *,
+    goes_on: bool,
+    walk: float | None = None,
 ) -> tuple[Run, Any]:
-    """The run of a configuration, and its objective."""
+    """The run of a configuration, and its objective; a walk that is given is not looked for."""
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.follows_inputs:
@@ -291,9 +297,13 @@ def _prepare(
     config = config.resolve(
         batches=objective.batches,
         trained_parameters=objective.trainable.trained_parameters,
+        one_device=devices.evaluation.mesh.size == 1,
     )
     factors = _stored_factors(config) if goes_on else None
-    run = _run(config, objective, devices, objective.factors if factors is None else factors)
+    if walk is None and config.schedule == "automatic":
+        walk = walk_of(config, objective)
+    factors = objective.factors if factors is None else factors
+    run = _run(config, objective, devices, factors, walk)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
     return run, objective
 
@@ -312,6 +322,7 @@ def _run(
     objective: Classification | Text | Reward,
     devices: Devices,
     factors: Mapping[str, Any] | None,
+    walk: float | None,
 ) -> Run:
     def finish(kept: PyTree) -> dict[str, Any]:
         merged = processes.on_host(objective.merge(kept))
@@ -322,10 +333,9 @@ def _run(
             objective.save_packed(config.directory / files.PACKED, merged)
         return {}
 
-    walk = walk_of(config, objective) if config.schedule == "automatic" else None
-    searched = (
-        0 if walk is None else search_passes(config.optimizer.build(learning_rate=1.0).scheme)
-    )
+    searched = 0
+    if config.schedule == "automatic":
+        searched = search_passes(config.optimizer.build(learning_rate=1.0).scheme)
 
     def passes(step: int) -> int:
         before = objective.passes_before + searched if step == 0 else 0

@@ -172,35 +172,50 @@ def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsy
     command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]
     assert main(command) == 0
     told = capsys.readouterr().err
-    assert "no --learning-rate is given, so this is the recipe: --trainable head" in told
+    assert "nor --trainable is given, so this is the recipe: --trainable head" in told
+    assert "no learning rate: the steps together move each parameter by about 0." in told
     assert "60 labelled texts (negative 30, positive 30); 48 to train on, 12 held out" in told
-    config = read_metrics(tmp_path / "run")[0]["config"]
-    assert (config["trainable"], config["schedule"], config["steps"]) == (["head"], "linear", 3)
-    assert config["optimizer"]["num_directions"] == 64
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["trained_parameters"] == 18
-
-
-def test_an_automatic_schedule_has_the_recipe_without_its_rate(place, tmp_path, capsys):
-    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
-    command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]
-    assert main([*command, "--schedule", "automatic"]) == 0
-    assert "schedule automatic: noise of " in capsys.readouterr().err
     config = read_metrics(tmp_path / "run")[0]["config"]
     assert (config["trainable"], config["schedule"], config["steps"]) == (["head"], "automatic", 3)
     assert config["optimizer"]["num_directions"] == 64
     assert config["optimizer"]["learning_rate"] is None
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["trained_parameters"] == 18
 
 
-def test_without_a_rate_a_first_guess_is_told(place, tmp_path, capsys):
+def test_the_recipe_has_a_rate_for_a_schedule_that_needs_one(place, tmp_path):
+    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]
+    assert main([*command, "--schedule", "linear"]) == 0
+    config = read_metrics(tmp_path / "run")[0]["config"]
+    assert (config["trainable"], config["schedule"]) == (["head"], "linear")
+    assert config["optimizer"]["learning_rate"] == 0.4
+
+
+def test_without_a_rate_any_method_finds_its_steps_and_a_file_of_it_takes_one(place, tmp_path):
+    """A rate that is typed beside the file of a run that found its own is what counts."""
     fixed = ["--output", str(tmp_path / "run"), "--epochs", "0.5", "--trainable", "*"]
     command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
-    command += [*fixed, "--pooling", "mean"]
+    command += [*fixed, "--pooling", "mean", "--optimizer", "tezo", "--rank", "1"]
+    assert main(command) == 0
+    config = read_metrics(tmp_path / "run")[0]["config"]
+    assert (config["schedule"], config["optimizer"]["learning_rate"]) == ("automatic", None)
+    assert (config["steps"], config["epochs"]) == (2, None)  # 48 examples, 16 a step
+    file = str(tmp_path / "run" / "config.json")
+    again = ["--learning-rate", "0.1", "--output", str(tmp_path / "again")]
+    assert main(["train", "--config", file, *again]) == 0
+    config = read_metrics(tmp_path / "again")[0]["config"]
+    assert (config["schedule"], config["optimizer"]["learning_rate"]) == ("constant", 0.1)
+
+
+def test_where_no_walk_can_be_found_a_first_guess_is_told(place, tmp_path, capsys):
+    fixed = ["--output", str(tmp_path / "run"), "--steps", "2", "--trainable", "*"]
+    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    command += [*fixed, "--pooling", "mean", "--warmup-steps", "1"]
     assert main(command) == 0
     assert "no --learning-rate is given; a first guess is 0.03" in capsys.readouterr().err
     config = read_metrics(tmp_path / "run")[0]["config"]
-    assert config["optimizer"]["learning_rate"] == 0.03
-    assert (config["steps"], config["epochs"]) == (2, None)  # 48 examples, 16 a step
+    assert (config["schedule"], config["optimizer"]["learning_rate"]) == ("constant", 0.03)
     assert main([*command, "--overwrite", "--optimizer", "tezo", "--rank", "1"]) == 2
     assert "for tezo with" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Runs whose learning rate nobody gives: the schedule `automatic`."""
+"""Runs whose learning rate nobody gives: their steps have a planned length."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from loren_jax import journal
 from loren_jax.cli import main
 from loren_jax.reports import files
-from loren_jax.train import LorenOptions, MezoSvrgOptions, TrainRewardConfig, train
+from loren_jax.train import LorenOptions, MezoSvrgOptions, TrainRewardConfig, train, training
 from loren_jax.train.training import advance
 
 
@@ -16,7 +16,6 @@ def config(tiny):
     return dataclasses.replace(
         tiny,
         optimizer=LorenOptions(num_directions=4, rank=1),
-        schedule="automatic",
         steps=12,
         eval_every=6,
         checkpoint_every=5,
@@ -72,7 +71,25 @@ def test_the_journal_gives_the_model_again(config, whole, tmp_path, capsys):
 )
 def test_what_has_no_automatic_rate_is_refused(config, changes, said):
     with pytest.raises(ValueError, match=said):
-        dataclasses.replace(config, **changes)
+        dataclasses.replace(config, schedule="automatic", **changes)
+
+
+def test_a_rate_that_is_given_is_constant(config):
+    given = dataclasses.replace(config, optimizer=LorenOptions(learning_rate=0.1))
+    settled = given.resolve(batches=2, trained_parameters=10)
+    assert (settled.schedule, settled.optimizer.learning_rate) == ("constant", 0.1)
+
+
+def test_a_mesh_has_a_first_guess(config):
+    """No walk is found there so far."""
+    settled = config.resolve(batches=2, trained_parameters=10, one_device=False)
+    assert (settled.schedule, settled.optimizer.learning_rate) == ("constant", 0.03)
+
+
+def test_a_dry_run_looks_for_no_walk(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "walk_of", lambda *_: pytest.fail("it was looked for"))
+    found = training.forecast(dataclasses.replace(config, output=tmp_path / "run"))
+    assert found.forward_passes == 12 * 4 + 78
 
 
 def test_a_reward_has_no_automatic_rate():

@@ -31,7 +31,7 @@ def halves(monkeypatch, tmp_path):
             self.ran.append((rate, steps))
             if rate == 0.6:
                 raise FloatingPointError("no loss was finite")
-            loss = LOSSES[rate] + (0.005 * steps if rate == 0.2 else -0.001 * steps)
+            loss = LOSSES.get(rate, 0.7) + (0.005 * steps if rate == 0.2 else -0.001 * steps)
             paused = share < 1
             summary = dataclasses.replace(
                 SUMMARY,

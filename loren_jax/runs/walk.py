@@ -1,0 +1,73 @@
+"""The walk of a run without a learning rate: found once, and read from its journal afterwards."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loren_jax import journal
+from loren_jax.pacing import measure_walk
+from loren_jax.parts import masked
+from loren_jax.reports import files
+from loren_jax.runs.record import status
+from loren_jax.types import PyTree
+
+
+def stored_walk(directory: Path) -> tuple[float, int] | None:
+    """The walk of the run that a directory holds; None of no run, or of one with a rate.
+
+    Args:
+      directory: Of the run.
+
+    Returns:
+      The walk and the steps, as `loren_jax.automatic` takes them.
+    """
+    path = directory / files.JOURNAL
+    if not path.is_file():
+        return None
+    schedule = (journal.read(path).header["method"] or {}).get("schedule") or {}
+    planned = schedule.get("automatic")
+    return None if planned is None else (planned["walk"], planned["steps"])
+
+
+def found_walk(
+    loss: Callable[..., Any],
+    params: PyTree,
+    batch: Callable[[int], PyTree],
+    factory: Callable[..., Any],
+    among: Callable[[str], bool],
+    frozen: tuple[Any, ...] = (),
+    **knobs: Any,
+) -> float:
+    """The walk that the first batches of a run tell, which a line says.
+
+    Args:
+      loss: `(params, batch, *frozen) -> scalar`.
+      params: Where the run begins.
+      batch: The batch of a step, from its number.
+      factory: The method.
+      among: Which leaves are trained, by path.
+      frozen: Further arguments of the loss.
+      **knobs: Of the factory, its key among them.
+
+    Returns:
+      The walk, as `loren_jax.automatic` takes it.
+
+    Raises:
+      ValueError: The loss is not positive and finite where the run begins.
+    """
+    part = masked(among, params)
+
+    def of_part(some: PyTree, given: tuple[PyTree, PyTree, tuple[Any, ...]]) -> Any:
+        rows, others, more = given
+        return loss(part.put(others, some), rows, *more)
+
+    # What is not trained goes with the batch: closed over, it would be a constant of the program.
+    batches = lambda step: (batch(step), params, frozen)
+    with status("finding how long the steps may be"):
+        found = measure_walk(of_part, part.take(params), batches, factory, **knobs)
+    sys.stderr.write(
+        f"no learning rate: the steps together move each parameter by about {found.walk:.3g}, as "
+        f"{found.passes} forward passes found\n"
+    )
+    return found.walk

@@ -1,0 +1,121 @@
+"""`fit` with a method that has no learning rate."""
+
+import functools
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import loren_jax
+from loren_jax import journal
+from loren_jax.evaluation import sharded
+from loren_jax.reports import files
+from loren_jax.runs import fit
+
+BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
+PARAMS = {"body": {"w": np.ones((3, 2), np.float32)}, "head": np.zeros(2, np.float32)}
+
+
+def loss(params, batch):
+    return jnp.mean((jnp.tanh(batch @ params["body"]["w"]) @ params["head"] - batch[:, 0]) ** 2)
+
+
+def run(directory, batches=BATCHES, steps=60, **options):
+    return fit(loss, PARAMS, batches, directory=directory, steps=steps, **options)
+
+
+class StoppedError(Exception):
+    """What ends a run in the middle, as a crash of its program would."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs") / "whole", evaluate=lambda p: loss(p, BATCHES[0]))
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_it_learns_and_counts_the_search(whole):
+    assert whole.summary.after["score"] < 0.6 * whole.summary.before["score"]
+    assert whole.summary.forward_passes == 60 * 6 + 78
+
+
+def test_stopped_it_ends_in_the_same_bits_and_looks_for_no_walk_again(whole, tmp_path, capsys):
+    def batch(number):
+        if number == 30:
+            raise StoppedError
+        return BATCHES[number % 7]
+
+    with pytest.raises(StoppedError):
+        run(tmp_path / "run", batch)
+    assert "no learning rate: the steps together move" in capsys.readouterr().err
+    fitted = run(tmp_path / "run")
+    assert "no learning rate" not in capsys.readouterr().err
+    assert_same(fitted.params, whole.params)
+    assert fitted.summary.forward_passes == whole.summary.forward_passes
+
+
+def test_the_journal_replays_without_the_program(whole):
+    found = journal.read(whole.directory / files.JOURNAL)
+    assert found.header["method"]["name"] == "loren"
+    assert found.header["method"]["schedule"]["automatic"]["steps"] == 60
+    assert_same(journal.replay(PARAMS, found).params, whole.params)
+
+
+def test_batches_may_come_once(whole, tmp_path):
+    """The first few are looked at twice."""
+    once = (BATCHES[number % 7] for number in itertools.count())
+    assert_same(run(tmp_path / "run", once).params, whole.params)
+
+
+def test_any_method_and_a_part_of_the_parameters(tmp_path):
+    optimizer = functools.partial(loren_jax.mezo, num_directions=2, key=3)
+    fitted = run(tmp_path / "run", optimizer=optimizer, trained=("head",))
+    assert_same(fitted.params["body"], PARAMS["body"])
+    assert not np.array_equal(fitted.params["head"], PARAMS["head"])
+    method = json.loads(json.dumps(journal.read(tmp_path / "run" / files.JOURNAL).header["method"]))
+    assert (method["name"], method["seed"], method["trained"]) == ("mezo", 3, ["head"])
+
+
+def test_more_steps_are_refused(whole):
+    with pytest.raises(ValueError, match=r"steps is 90, but the steps of the run in .* at 60"):
+        run(whole.directory, steps=90)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"optimizer": loren_jax.mezo_svrg}, "pass loren_jax.mezo_svrg"),
+        ({"optimizer": loren_jax.input_subspace}, "pass loren_jax.input_subspace"),
+        (
+            {"optimizer": functools.partial(loren_jax.mezo, learning_rate=0.1)},
+            "pass loren_jax.mezo",
+        ),
+        ({"judge": lambda observed, batch: observed}, "not with a judge"),
+    ],
+)
+def test_what_has_no_walk_is_refused(options, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        run(tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("optimizer", [lambda rate: rate, "loren", None])
+def test_what_is_no_method_is_named(optimizer, tmp_path, without_checked_annotations):
+    with pytest.raises(TypeError, match="pass a method of loren_jax, such as"):
+        run(tmp_path / "run", optimizer=optimizer)
+
+
+def test_a_loss_below_zero_is_named(tmp_path):
+    with pytest.raises(ValueError, match="the loss is -1 where the run begins"):
+        fit(lambda p, b: -1.0 + 0 * p, jnp.zeros(()), [()], directory=tmp_path / "run", steps=3)
+
+
+def test_a_mesh_of_one_device_is_none(whole, tmp_path):
+    mesh = jax.make_mesh((1,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
+    evaluation = sharded(mesh, population="population")
+    assert_same(run(tmp_path / "run", evaluation=evaluation).params, whole.params)

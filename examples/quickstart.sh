@@ -22,4 +22,4 @@ cd "$(dirname "$0")/.."
 exec .venv/bin/loren-jax train --model runs/all-MiniLM-L6-v2 --data runs/reviews.tsv \
   --optimizer loren --train-examples 512 --held-out-examples 500 --max-length 32 --batch-size 32 \
   --steps 100 --trainable 'classifier/*' --num-directions 64 --perturbation-scale 0.01 \
-  --learning-rate 0.4 --schedule linear --eval-every 25 "$@"
+  --eval-every 25 "$@"

@@ -30,6 +30,10 @@ FORGETTING = 0.05
 """Weight of the newest step in the running mean of squared slopes."""
 NOTHING = 1e-37
 """The rate of a step of no length, as factories take none of zero where they see it."""
+LONGEST = 3.0
+"""By how much steps grow at most."""
+BEGINNING = 5
+"""Steps whose mean loss is the first one."""
 TRUST = 8
 """Directions after which that mean is believed by half: of one or two it may be near zero."""
 
@@ -43,6 +47,8 @@ class AutomaticState(NamedTuple):
       weight: what it has to be divided by, as it began with zero.
       entry: mean square of the numbers of a direction.
       rate: learning rate of the latest step.
+      first: mean loss of the first steps.
+      recent: running mean of the losses of steps.
       inner: the state of the optimiser.
     """
 
@@ -51,6 +57,8 @@ class AutomaticState(NamedTuple):
     weight: Float[Array, ""]
     entry: Float[Array, ""]
     rate: Float[Array, ""]
+    first: Float[Array, ""]
+    recent: Float[Array, ""]
     inner: PyTree
 
 
@@ -160,22 +168,32 @@ def _factor(found: float, wanted: float) -> float:
 
 
 def automatic(
-    factory: Callable[..., ZerothOrder], steps: int, *, walk: float, **knobs: Any
+    factory: Callable[..., ZerothOrder],
+    steps: int,
+    *,
+    walk: float,
+    longest: float = LONGEST,
+    **knobs: Any,
 ) -> ZerothOrder:
     r"""A method without a learning rate: its steps get a length, which falls to zero.
 
     .. math::
 
-        \eta_t = \frac{\omega}{\sqrt T} \Big( 1 - \frac{t}{T} \Big) \frac{1}{s_t}, \qquad
+        \eta_t = \frac{\omega}{\sqrt T} \Big( 1 - \frac{t}{T} \Big) \frac{m_t}{s_t}, \qquad
         s_t^2 = \operatorname{mean}_{\tau < t} \sum_k c_k^2, \qquad
-        \hat g_t = \sum_k c_k u_k
+        m_t = \operatorname{clip}\Big( \frac{f_0 - f_t}{\gamma f_0}, 1, m_{\max} \Big)
 
-    For directions with numbers of mean square 1, `s` is the root mean square of the numbers of
-    the estimate. So a step moves each parameter by about `omega / sqrt(T)` and the noise of all T
-    steps, most of which nothing ever corrects, by at most `omega / sqrt(3)` in all, whatever the
-    scale of the loss, the number of parameters, of directions and of steps. The mean forgets a
-    twentieth with each step; the first step, of which nothing is known, is of length zero. All of
-    it is a function of the state, so that journals, replays and resumed runs need nothing more.
+    For `u_k` with numbers of mean square 1, `s` is the root mean square of the numbers of the
+    estimate, the sum of `c_k u_k`. So at `m = 1` a step moves each parameter by `omega / sqrt(T)`
+    and the noise of all T steps, most of which nothing ever corrects, by at most `omega / sqrt(3)`
+    in all, whatever the scale of the loss, the number of parameters, of directions and of steps.
+    That noise costs a share `gamma` of the loss, 0.15. Of a loss that falls by `D` at `m = 1`,
+    `m D - m^2 gamma f_0 / 2` is largest where `m` is what was gained over what noise may cost: a
+    fall of the running mean `f_t` by more than that share lengthens the steps.
+
+    The mean of squares forgets a twentieth with each step, that of losses a share that is ten over
+    T, between a fifth and a fiftieth; the first step, of which nothing is known, is of length zero.
+    All of it is a function of the state: journals, replays and resumed runs need nothing more.
 
     Where the update has a scale of its own, the length takes the place of `learning_rate`
     (`mezo_adam`), or of each leaf's root mean square (`zo_muon`, `r_adazo`). Directions of another
@@ -186,6 +204,7 @@ def automatic(
       steps: T, those of the whole run; behind them nothing moves any more.
       walk: `omega > 0`, in units of the parameters: how much noise they bear, as `measure_walk`
         says; of `input_subspace` that is too little, several times it is better.
+      longest: `m_max >= 1`.
       **knobs: the factory's other arguments.
 
     Returns:
@@ -205,20 +224,23 @@ def automatic(
     """
     arguments.count("steps", steps)
     arguments.positive("walk", walk)
+    if not longest >= 1.0:
+        raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
     for name in RATES & knobs.keys():
         raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
     own = _Own.of(factory, knobs, walk)
+    planned = _Planned(steps, longest)
 
     def init(params: PyTree) -> AutomaticState:
         inner = own.first.init(params)
-        # Three arrays and not one, as a step overwrites what it is given.
-        square, weight, rate = (jnp.zeros((), jnp.float32) for _ in range(3))
+        # Arrays and not one, as a step overwrites what it is given.
+        square, weight, rate, first, recent = (jnp.zeros((), jnp.float32) for _ in range(5))
         entry = own.entry(inner, params)
-        return AutomaticState(jnp.zeros((), jnp.int32), square, weight, entry, rate, inner)
+        taken = jnp.zeros((), jnp.int32)
+        return AutomaticState(taken, square, weight, entry, rate, first, recent, inner)
 
     def rate_of(state: AutomaticState) -> Array:
-        taken = state.taken.astype(jnp.float32)
-        length = own.walk * steps**-0.5 * jnp.maximum(0.0, 1.0 - taken / steps)
+        length = own.walk * planned.share(state)
         rate = length if own.unit is None else own.rate_of(length, state)
         return jnp.maximum(rate, NOTHING)
 
@@ -228,7 +250,8 @@ def automatic(
         mix = lambda old, new: old + share * (new - old)
         taken = jnp.asarray(optax.safe_increment(state.taken))
         mean, weight = mix(state.square, square), mix(state.weight, 1.0)
-        return AutomaticState(taken, mean, weight, state.entry, rate, inner)
+        losses = planned.losses_after(state, inner)
+        return AutomaticState(taken, mean, weight, state.entry, rate, *losses, inner)
 
     def update(updates, state, params=None, **sources):
         rate = rate_of(state)
@@ -245,7 +268,9 @@ def automatic(
     def ask(params, state, direction, point):
         return asked(params, state.inner, direction, point)
 
-    again = lambda axes: automatic(factory, steps, walk=walk, **{**knobs, "matrix_axes": axes})
+    again = lambda axes: automatic(
+        factory, steps, walk=walk, longest=longest, **{**knobs, "matrix_axes": axes}
+    )
     whole = Update(
         update,
         ask=ask if asked else None,
@@ -256,6 +281,30 @@ def automatic(
         rebuild=None if knobs.get("matrix_axes") is not None else again,
     )
     return ZerothOrder(init, whole)
+
+
+class _Planned(NamedTuple):
+    """How long the steps of a run are, as shares of its walk."""
+
+    steps: int
+    longest: float
+
+    def share(self, state: AutomaticState) -> Array:
+        """Of the next step."""
+        left = jnp.maximum(0.0, 1.0 - state.taken.astype(jnp.float32) / self.steps)
+        borne, gained = SHARE * state.first, state.first - state.recent
+        growth = jnp.where(borne > 0, gained / jnp.where(borne > 0, borne, 1.0), 0.0)
+        return self.steps**-0.5 * left * jnp.clip(growth, 1.0, self.longest)
+
+    def losses_after(self, state: AutomaticState, inner: PyTree) -> tuple[Array, Array]:
+        """The first and the recent loss, with those of the latest step that are finite."""
+        losses = optax.tree.get(inner, "losses").astype(jnp.float32)
+        finite, early = jnp.isfinite(losses), state.taken < BEGINNING
+        window = min(max(self.steps / 10, BEGINNING), 50)
+        share = jnp.where(early, 1.0 / (1.0 + state.taken), 1.0 / window)
+        mixed = state.recent + share * (jnp.mean(losses, where=finite) - state.recent)
+        recent = jnp.where(jnp.any(finite), mixed, state.recent)
+        return jnp.where(early, recent, state.first), recent
 
 
 class _Own(NamedTuple):

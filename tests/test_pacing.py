@@ -10,7 +10,7 @@ import loren_jax
 from loren_jax import journal, noise
 from loren_jax.directions import isotropic
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import FORGETTING, TRUST
+from loren_jax.pacing import BEGINNING, FORGETTING, LONGEST, SHARE, TRUST
 
 X, STEPS, WALK = jnp.asarray([0.5, -0.3, 0.8]), 12, 0.7
 
@@ -36,27 +36,65 @@ def run(tx, params, value_fn, steps):
     return params, state
 
 
+def growth64(first, recent, longest):
+    return np.clip((first - recent) / (SHARE * first), 1.0, longest)
+
+
 def test_the_formula():
-    """MeZO's slopes, their running mean, and the rate made of it, in float64."""
-    tx = made("mezo", num_directions=2, perturbation_scale=1e-2)
+    """MeZO's slopes and losses, their running means, and the rate made of them, in float64."""
+    walk, longest, steps = 2.0, 1.5, 12
+    tx = made("mezo", walk=walk, longest=longest, num_directions=2, perturbation_scale=1e-2)
     key, x, mean, weight = tx.init(X).inner[0].key, np.asarray(X, np.float64), 0.0, 0.0
-    for t in range(5):
+    means, grown = [], []
+    for t in range(10):
+        first = np.mean(means[:BEGINNING]) if t else 0.0
+        recent = np.mean(means[: min(t, BEGINNING)]) if t else 0.0
+        for value in means[BEGINNING:]:
+            recent += (value - recent) / 5  # the window of so short a run
+        grown.append(growth64(first, recent, longest) if t else 1.0)
         seen = 2 * t
-        length = WALK / np.sqrt(STEPS) * (1 - t / STEPS) * seen / (seen + TRUST)
+        length = walk / np.sqrt(steps) * (1 - t / steps) * grown[-1] * seen / (seen + TRUST)
         rate = length / np.sqrt(mean / weight) if t else 0.0
-        step, estimate, square = noise.fold(noise.from_words(key), t), 0.0, 0.0
+        step, estimate, square, losses = noise.fold(noise.from_words(key), t), 0.0, 0.0, []
         for k in range(2):
             u = isotropic().draw((), X, noise.fold(step, k)).to_dense()
             u = np.asarray(u, np.float64)
-            slope = (loss64(x + 1e-2 * u) - loss64(x - 1e-2 * u)) / 2e-2 / 2
+            pair = loss64(x + 1e-2 * u), loss64(x - 1e-2 * u)
+            slope = (pair[0] - pair[1]) / 2e-2 / 2
             estimate, square = estimate + slope * u, square + slope**2
+            losses += pair
         x = x - rate * estimate
+        means.append(np.mean(losses))
         mean, weight = (
             old + FORGETTING * (new - old) for old, new in ((mean, square), (weight, 1))
         )
-    params, state = run(tx, X, loss, 5)
-    np.testing.assert_allclose(params, x, atol=2e-5)
-    np.testing.assert_allclose(state.rate, rate, rtol=1e-4)
+    assert max(grown) == longest
+    assert min(grown) == 1.0
+    assert any(1.0 < g < longest for g in grown)
+    params, state = run(tx, X, loss, 10)
+    np.testing.assert_allclose(params, x, atol=1e-4)
+    np.testing.assert_allclose(state.rate, rate, rtol=1e-3)
+
+
+def test_steps_grow_by_what_was_gained_and_no_more_than_asked():
+    """A loss that falls far, a cap of one, and a loss that rises again."""
+    plain = {"steps": 300, "walk": 0.05, "num_directions": 4}
+    value = lambda x: jnp.sum(x**2)
+    x = jnp.ones(8)
+    grown, _ = run(made("mezo", **plain), x, value, 300)
+    capped, _ = run(made("mezo", longest=1.0, **plain), x, value, 300)
+    assert 1.5 < float(jnp.linalg.norm(grown - x) / jnp.linalg.norm(capped - x)) < 3.0
+    tx = made("mezo", num_directions=2)
+    _, state = run(tx, X, loss, 6)
+    lost = jnp.full((2, 2), jnp.nan)
+    _, after = tx.update(None, state, X, losses=lost)
+    assert (after.first, after.recent) == (state.first, state.recent)
+    high = state._replace(first=jnp.float32(1.0), recent=jnp.float32(2.0))
+    low = state._replace(first=jnp.float32(1.0), recent=jnp.float32(0.6))
+    below = state._replace(first=jnp.float32(-1.0), recent=jnp.float32(-3.0))
+    rate = lambda state: float(tx.update(None, state, X, losses=jnp.ones((2, 2)))[1].rate)
+    assert rate(high) == rate(below)
+    np.testing.assert_allclose(rate(low), min(0.4 / SHARE, LONGEST) * rate(high), rtol=1e-5)
 
 
 PARAMS = {"kernel": jnp.ones((64, 66)) / 64, "bias": jnp.zeros(66)}
@@ -164,6 +202,7 @@ def test_noise_that_overflows_the_loss_is_made_smaller():
     ("call", "message"),
     [
         (lambda: made("mezo", walk=0.0), "walk must be positive"),
+        (lambda: made("mezo", longest=0.5), "longest is 0.5: give 1"),
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
         (
@@ -179,13 +218,22 @@ def test_what_cannot_be_is_named(call, message):
 
 def test_a_journal_describes_it():
     """Built from the description, and again from its JSON, it gives the same bits."""
-    schedule = {"automatic": {"steps": STEPS, "walk": WALK}}
+    schedule = {"automatic": {"steps": STEPS, "walk": WALK, "longest": LONGEST}}
     method = journal.Method("mezo", {"num_directions": 2}, schedule=schedule, seed=3)
     again = journal.Method.from_json(method.as_json())
     first, second = (run(m.build(), X, loss, 5)[0] for m in (method, again))
     plain, _ = run(made("mezo", num_directions=2, key=3), X, loss, 5)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, plain)
+
+
+def test_a_journal_of_before_has_steps_that_do_not_grow():
+    schedule = {"automatic": {"steps": STEPS, "walk": WALK}}
+    method = journal.Method("mezo", {"num_directions": 2}, schedule=schedule, seed=3)
+    falling = lambda x: 100 * loss(x)
+    found, _ = run(method.build(), X, falling, 10)
+    expected, _ = run(made("mezo", num_directions=2, key=3, longest=1.0), X, falling, 10)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_run_that_paused_ends_in_the_same_bits(tmp_path):

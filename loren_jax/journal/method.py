@@ -37,7 +37,7 @@ class Method:
       knobs: its keyword arguments, as JSON values; what is not given is filled in with the
         defaults, so that a later version with others replays it.
       schedule: None, or a description (`loren_jax.journal.schedules`) in place of `learning_rate`;
-        `{"automatic": {"steps": ..., "walk": ...}}` for `loren_jax.automatic`.
+        `{"automatic": {"steps": ..., "walk": ..., "longest": ...}}` for `loren_jax.automatic`.
       trained: paths of the leaves that are trained; None for all.
       matrix_axes: None, the name of one of `AXES`, or by path the fan-in and fan-out axes of those
         leaves whose names do not tell; `loren_jax.fit` fills these in.
@@ -105,7 +105,8 @@ class Method:
         paced = (self.schedule or {}).get("automatic")
         if paced is not None:
             arguments = {n: value for n, value in arguments.items() if n not in RATES}
-            factory = functools.partial(automatic, factory, **paced)
+            # Of before steps grew, a journal does not say by how much.
+            factory = functools.partial(automatic, factory, **{"longest": 1.0, **paced})
         elif self.schedule is not None:
             arguments["learning_rate"] = schedules.build(self.schedule)
         if isinstance(self.matrix_axes, str):

@@ -18,8 +18,9 @@ from loren_jax.journal import Method
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS, input_subspace, loren
 from loren_jax.pacing import RATES, SEARCHED_BATCHES, search_passes
+from loren_jax.runs.record import status
 from loren_jax.runs.run import Fitted, Run
-from loren_jax.runs.walk import found_walk, stored_walk
+from loren_jax.runs.walk import SEARCHING, found_walk, planned, stored_walk
 from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
 
@@ -160,9 +161,9 @@ def _without_rate(
         among = lambda path: paths is None or path in paths
         frozen = tuple(options.get("frozen", ()))
         own = {name: value for name, value in knobs.items() if name != "num_directions"}
-        walk = found_walk(loss, params, batch, factory, among, frozen, key=seed, **own)
-    schedule = {"automatic": {"steps": steps, "walk": walk}}
-    method = Method(factory.__name__, knobs, schedule, trained=paths, seed=seed)
+        with status(SEARCHING):
+            walk = found_walk(loss, params, batch, factory, among, frozen, key=seed, **own)
+    method = Method(factory.__name__, knobs, planned(steps, walk), trained=paths, seed=seed)
     made = factory(1.0, **knobs)
     searched = search_passes(made.scheme)
     passes = lambda step: made.passes + (searched if step == 0 else 0)

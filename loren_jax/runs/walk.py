@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from loren_jax import journal
-from loren_jax.pacing import measure_walk
+from loren_jax.pacing import LONGEST, measure_walk
 from loren_jax.parts import masked
 from loren_jax.reports import files
-from loren_jax.runs.record import status
 from loren_jax.types import PyTree
+
+SEARCHING = "finding how long the steps may be"
+"""What is shown meanwhile."""
 
 
 def stored_walk(directory: Path) -> tuple[float, int] | None:
@@ -28,6 +30,19 @@ def stored_walk(directory: Path) -> tuple[float, int] | None:
     schedule = (journal.read(path).header["method"] or {}).get("schedule") or {}
     planned = schedule.get("automatic")
     return None if planned is None else (planned["walk"], planned["steps"])
+
+
+def planned(steps: int, walk: float) -> dict[str, Any]:
+    """The schedule of a `loren_jax.journal.Method` whose steps have a planned length.
+
+    Args:
+      steps: Of the whole run.
+      walk: See `loren_jax.automatic`.
+
+    Returns:
+      JSON values.
+    """
+    return {"automatic": {"steps": steps, "walk": walk, "longest": LONGEST}}
 
 
 def found_walk(
@@ -64,8 +79,7 @@ def found_walk(
 
     # What is not trained goes with the batch: closed over, it would be a constant of the program.
     batches = lambda step: (batch(step), params, frozen)
-    with status("finding how long the steps may be"):
-        found = measure_walk(of_part, part.take(params), batches, factory, **knobs)
+    found = measure_walk(of_part, part.take(params), batches, factory, **knobs)
     sys.stderr.write(
         f"no learning rate: the steps together move each parameter by about {found.walk:.3g}, as "
         f"{found.passes} forward passes found\n"

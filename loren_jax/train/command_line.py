@@ -158,6 +158,8 @@ def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
     for name, ours in _ELSEWHERE.items():
         if name in given:
             raise ValueError(f"--{name.replace('_', '-')} is called --{ours} here: give that.")
+    if given.get("learning_rate") == "auto":
+        raise ValueError("--learning-rate is auto: leave it away, and the run finds its own.")
     file = _from_file(Path(given["config"])) if "config" in given else {}
     objective = file.pop("objective", None)
     kind = config_named(given.get("objective") or objective or DEFAULT_OBJECTIVE)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from loren_jax.optimizers import METHODS
 from loren_jax.pacing import RATES
-from loren_jax.runs.walk import found_walk, stored_walk
 
 # Trained numbers, up to which the rates count that were the best of a grid in factors of three. The
 # last row is of single runs: LOREN's of SmolLM2 whole, MeZO's of its paper.
@@ -110,41 +109,6 @@ def require_automatic(config: Any) -> None:
             f"schedule is automatic, which was measured on losses of batches and not with "
             f"{what}: give a learning_rate and another schedule."
         )
-
-
-def walk_of(config: Any, objective: Any) -> float:
-    """The walk that the run's journal has, or the one that its first batches tell.
-
-    Args:
-      config: Of the run.
-      objective: Its losses and parameters.
-
-    Returns:
-      The walk, as `loren_jax.automatic` takes it.
-
-    Raises:
-      ValueError: The loss is not positive and finite where the run begins.
-    """
-    stored = None if config.overwrite else stored_walk(config.directory)
-    if stored is not None:
-        return stored[0]
-    knobs = {
-        name: value
-        for name, value in vars(config.optimizer).items()
-        if name not in RATES and name != "num_directions"
-    }
-    paths = objective.trained_paths
-    among = lambda path: paths is None or path in paths
-    return found_walk(
-        objective.loss,
-        objective.params,
-        objective.batch,
-        type(config.optimizer).factory,
-        among,
-        tuple(objective.frozen),
-        key=config.seed,
-        **knobs,
-    )
 
 
 def schedule_description(

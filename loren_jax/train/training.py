@@ -16,13 +16,15 @@ from loren_jax.runs import Callback, Run, processes
 from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
+from loren_jax.runs.walk import SEARCHING, planned
 from loren_jax.tasks import Rows
 from loren_jax.train.best_of import best_of
 from loren_jax.train.cards import write_run_card
 from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
-from loren_jax.train.rates import schedule_description, walk_of
+from loren_jax.train.rates import schedule_description
+from loren_jax.train.walk import walk_of
 from loren_jax.types import PyTree
 
 OBJECTIVES: Mapping[str, Any] = {
@@ -198,7 +200,7 @@ def method_of(
     config: RunConfig,
     trained_paths: list[str] | None,
     factors: Mapping[str, Any] | None = None,
-    walk: float | None = None,
+    walk: float = 1.0,
 ) -> journal.Method:
     """The optimiser of a run as a journal describes it; the run builds it from this.
 
@@ -209,7 +211,7 @@ def method_of(
     knobs = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     if config.schedule == "automatic":
         knobs = {name: value for name, value in knobs.items() if name not in RATES}
-        schedule: Any = {"automatic": {"steps": config.steps, "walk": walk}}
+        schedule: Any = planned(config.steps, walk)
     else:
         rate = knobs["learning_rate"]
         kind = config.schedule or "constant"
@@ -301,7 +303,9 @@ def _prepare(
     )
     factors = _stored_factors(config) if goes_on else None
     if walk is None and config.schedule == "automatic":
-        walk = walk_of(config, objective)
+        with status(SEARCHING):
+            walk = walk_of(config, objective)
+    walk = 1.0 if walk is None else walk
     factors = objective.factors if factors is None else factors
     run = _run(config, objective, devices, factors, walk)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
@@ -322,7 +326,7 @@ def _run(
     objective: Classification | Text | Reward,
     devices: Devices,
     factors: Mapping[str, Any] | None,
-    walk: float | None,
+    walk: float,
 ) -> Run:
     def finish(kept: PyTree) -> dict[str, Any]:
         merged = processes.on_host(objective.merge(kept))

@@ -146,7 +146,7 @@ def test_input_directions_choose_their_method(chosen):
     ("option", "word", "message"),
     [
         ("--steps", "ten", "Error parsing --steps: invalid literal for int"),
-        ("--learning-rate", "auto", "Error parsing --learning-rate"),
+        ("--learning-rate", "fast", "Error parsing --learning-rate"),
         ("--schedule", "exponential", "--schedule"),
     ],
 )
@@ -206,6 +206,13 @@ def test_without_a_rate_any_method_finds_its_steps_and_a_file_of_it_takes_one(pl
     assert main(["train", "--config", file, *again]) == 0
     config = read_metrics(tmp_path / "again")[0]["config"]
     assert (config["schedule"], config["optimizer"]["learning_rate"]) == ("constant", 0.1)
+
+
+def test_a_rate_that_is_to_be_found_is_left_away(capsys):
+    assert main(["train", "--data", "x.csv", "--learning-rate", "auto"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "--learning-rate is auto: leave it away, and the run finds its own.\n"
+    )
 
 
 def test_where_no_walk_can_be_found_a_first_guess_is_told(place, tmp_path, capsys):

@@ -20,7 +20,7 @@ from loren_jax.optimizers import METHODS, input_subspace, loren
 from loren_jax.pacing import RATES, SEARCHED_BATCHES, search_passes
 from loren_jax.runs.record import status
 from loren_jax.runs.run import Fitted, Run
-from loren_jax.runs.walk import SEARCHING, found_walk, planned, stored_walk
+from loren_jax.runs.walk import SEARCHING, found_walk, planned_steps, stored_plan
 from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
 
@@ -149,21 +149,21 @@ def _without_rate(
         mask = matching(tuple(patterns), params, "trained")
         paths = [path for path in leaf_paths(params) if mask(path)]
     seed = knobs.pop("key", 0)
-    stored = None if options.get("overwrite") else stored_walk(directory)
-    if stored is not None:
-        walk = stored[0]
-        if steps != stored[1]:
-            raise ValueError(
-                f"steps is {steps}, but the steps of the run in {directory} fall to zero at "
-                f"{stored[1]}: give that, or begin a run in another directory with its parameters"
-            )
-    else:
+    plan = None if options.get("overwrite") else stored_plan(directory)
+    if plan is None:
         among = lambda path: paths is None or path in paths
         frozen = tuple(options.get("frozen", ()))
         own = {name: value for name, value in knobs.items() if name != "num_directions"}
         with status(SEARCHING):
             walk = found_walk(loss, params, batch, factory, among, frozen, key=seed, **own)
-    method = Method(factory.__name__, knobs, planned(steps, walk), trained=paths, seed=seed)
+        plan = planned_steps(steps, walk)
+    if steps != plan["steps"]:
+        raise ValueError(
+            f"steps is {steps}, but the steps of the run in {directory} fall to zero at "
+            f"{plan['steps']}: give that, or begin a run in another directory with its parameters"
+        )
+    schedule = {"automatic": plan}
+    method = Method(factory.__name__, knobs, schedule, trained=paths, seed=seed)
     made = factory(1.0, **knobs)
     searched = search_passes(made.scheme)
     passes = lambda step: made.passes + (searched if step == 0 else 0)

@@ -15,34 +15,32 @@ SEARCHING = "finding how long the steps may be"
 """What is shown meanwhile."""
 
 
-def stored_walk(directory: Path) -> tuple[float, int] | None:
-    """The walk of the run that a directory holds; None of no run, or of one with a rate.
+def stored_plan(directory: Path) -> dict[str, Any] | None:
+    """How long the steps are of the run that a directory holds; None of no run, or with a rate.
 
     Args:
       directory: Of the run.
 
     Returns:
-      The walk and the steps, as `loren_jax.automatic` takes them.
+      What `planned_steps` returned when it began.
     """
     path = directory / files.JOURNAL
     if not path.is_file():
         return None
-    schedule = (journal.read(path).header["method"] or {}).get("schedule") or {}
-    planned = schedule.get("automatic")
-    return None if planned is None else (planned["walk"], planned["steps"])
+    return ((journal.read(path).header["method"] or {}).get("schedule") or {}).get("automatic")
 
 
-def planned(steps: int, walk: float) -> dict[str, Any]:
-    """The schedule of a `loren_jax.journal.Method` whose steps have a planned length.
+def planned_steps(steps: int, walk: float) -> dict[str, Any]:
+    """How long the steps of a run are, as a `loren_jax.journal.Method` describes it.
 
     Args:
       steps: Of the whole run.
       walk: See `loren_jax.automatic`.
 
     Returns:
-      JSON values.
+      Arguments of `loren_jax.automatic`, as JSON values.
     """
-    return {"automatic": {"steps": steps, "walk": walk, "longest": LONGEST}}
+    return {"steps": steps, "walk": walk, "longest": LONGEST}
 
 
 def found_walk(

@@ -16,7 +16,7 @@ from loren_jax.runs import Callback, Run, processes
 from loren_jax.runs.directory import holds_run, require_free
 from loren_jax.runs.forecast import Forecast
 from loren_jax.runs.record import status
-from loren_jax.runs.walk import SEARCHING, planned
+from loren_jax.runs.walk import SEARCHING, planned_steps
 from loren_jax.tasks import Rows
 from loren_jax.train.best_of import best_of
 from loren_jax.train.cards import write_run_card
@@ -24,7 +24,7 @@ from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.devices import AXES, Devices
 from loren_jax.train.methods import passes_of_step
 from loren_jax.train.rates import schedule_description
-from loren_jax.train.walk import walk_of
+from loren_jax.train.walk import plan_of
 from loren_jax.types import PyTree
 
 OBJECTIVES: Mapping[str, Any] = {
@@ -200,18 +200,18 @@ def method_of(
     config: RunConfig,
     trained_paths: list[str] | None,
     factors: Mapping[str, Any] | None = None,
-    walk: float = 1.0,
+    plan: Mapping[str, Any] | None = None,
 ) -> journal.Method:
     """The optimiser of a run as a journal describes it; the run builds it from this.
 
     `trained_paths` is None where all leaves are trained; `factors` are the fan-in vectors that the
-    directions lie along, if they do; `walk` is that of the schedule `automatic`.
+    directions lie along, if they do; `plan` is that of the schedule `automatic`.
     """
     options = config.optimizer
     knobs = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     if config.schedule == "automatic":
         knobs = {name: value for name, value in knobs.items() if name not in RATES}
-        schedule: Any = planned(config.steps, walk)
+        schedule: Any = {"automatic": plan}
     else:
         rate = knobs["learning_rate"]
         kind = config.schedule or "constant"
@@ -241,7 +241,7 @@ def forecast(config: RunConfig, sizes: Mapping[str, int] | None = None) -> Forec
       ValueError: If the data, the checkpoint or an argument is wrong.
       OSError: If a file is absent.
     """
-    return _prepare(config, sizes, "", goes_on=False, walk=1.0)[0].forecast()
+    return _prepare(config, sizes, "", goes_on=False, looks=False)[0].forecast()
 
 
 def _train(
@@ -274,9 +274,9 @@ def _prepare(
     label: str,
     *,
     goes_on: bool,
-    walk: float | None = None,
+    looks: bool = True,
 ) -> tuple[Run, Any]:
-    """The run of a configuration, and its objective; a walk that is given is not looked for."""
+    """The run of a configuration, and its objective; without `looks` any walk does."""
     devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.follows_inputs:
@@ -302,12 +302,12 @@ def _prepare(
         one_device=devices.evaluation.mesh.size == 1,
     )
     factors = _stored_factors(config) if goes_on else None
-    if walk is None and config.schedule == "automatic":
+    plan = planned_steps(config.steps, 1.0)
+    if looks and config.schedule == "automatic":
         with status(SEARCHING):
-            walk = walk_of(config, objective)
-    walk = 1.0 if walk is None else walk
+            plan = plan_of(config, objective)
     factors = objective.factors if factors is None else factors
-    run = _run(config, objective, devices, factors, walk)
+    run = _run(config, objective, devices, factors, plan)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
     return run, objective
 
@@ -326,7 +326,7 @@ def _run(
     objective: Classification | Text | Reward,
     devices: Devices,
     factors: Mapping[str, Any] | None,
-    walk: float,
+    plan: Mapping[str, Any],
 ) -> Run:
     def finish(kept: PyTree) -> dict[str, Any]:
         merged = processes.on_host(objective.merge(kept))
@@ -359,7 +359,7 @@ def _run(
         **{name: getattr(objective, name) for name in asked},
         judge=getattr(objective, "judge", None),
         answers=getattr(objective, "answers", 0),
-        optimizer=method_of(config, objective.trained_paths, factors, walk),
+        optimizer=method_of(config, objective.trained_paths, factors, plan),
         directory=config.directory,
         finish=finish,
         passes=passes,

@@ -1,27 +1,29 @@
-"""The walk of a run that is told no learning rate."""
+"""How long the steps of a run are that is told no learning rate."""
+
+from typing import Any
 
 from loren_jax.objectives import Classification, Reward, Text
 from loren_jax.pacing import RATES
-from loren_jax.runs.walk import found_walk, stored_walk
+from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
 
 
-def walk_of(config: RunConfig, objective: Classification | Text | Reward) -> float:
-    """The walk that the run's journal has, or the one that its first batches tell.
+def plan_of(config: RunConfig, objective: Classification | Text | Reward) -> dict[str, Any]:
+    """How long the steps of a run are: as its journal says, or as its first batches tell.
 
     Args:
       config: Of the run.
       objective: Its losses and parameters.
 
     Returns:
-      The walk, as `loren_jax.automatic` takes it.
+      Arguments of `loren_jax.automatic`.
 
     Raises:
       ValueError: The loss is not positive and finite where the run begins.
     """
-    stored = None if config.overwrite else stored_walk(config.directory)
+    stored = None if config.overwrite else stored_plan(config.directory)
     if stored is not None:
-        return stored[0]
+        return stored
     knobs = {
         name: value
         for name, value in vars(config.optimizer).items()
@@ -29,7 +31,7 @@ def walk_of(config: RunConfig, objective: Classification | Text | Reward) -> flo
     }
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
-    return found_walk(
+    walk = found_walk(
         objective.loss,
         objective.params,
         objective.batch,
@@ -39,3 +41,4 @@ def walk_of(config: RunConfig, objective: Classification | Text | Reward) -> flo
         key=config.seed,
         **knobs,
     )
+    return planned_steps(config.steps, walk)

@@ -87,7 +87,7 @@ def test_a_mesh_has_a_first_guess(config):
 
 
 def test_a_dry_run_looks_for_no_walk(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "walk_of", lambda *_: pytest.fail("it was looked for"))
+    monkeypatch.setattr(training, "plan_of", lambda *_: pytest.fail("it was looked for"))
     found = training.forecast(dataclasses.replace(config, output=tmp_path / "run"))
     assert found.forward_passes == 12 * 4 + 78
 

@@ -187,9 +187,9 @@ def automatic(
     estimate, the sum of `c_k u_k`. So at `m = 1` a step moves each parameter by `omega / sqrt(T)`
     and the noise of all T steps, most of which nothing ever corrects, by at most `omega / sqrt(3)`
     in all, whatever the scale of the loss, the number of parameters, of directions and of steps.
-    That noise costs a share `gamma` of the loss, 0.15. Of a loss that falls by `D` at `m = 1`,
-    `m D - m^2 gamma f_0 / 2` is largest where `m` is what was gained over what noise may cost: a
-    fall of the running mean `f_t` by more than that share lengthens the steps.
+    Noise of the size of omega costs a share `gamma` of the loss, 0.15. If a run pays half of that
+    and its loss falls by `D` at `m = 1`, `m D - m^2 gamma f_0 / 2` is largest at what was gained
+    over what noise may cost: a fall of the running mean `f_t` by more than it lengthens the steps.
 
     The mean of squares forgets a twentieth with each step, that of losses a share that is ten over
     T, between a fifth and a fiftieth; the first step, of which nothing is known, is of length zero.

@@ -39,7 +39,7 @@ def starting_rate(method: str, trained_parameters: int, objective: str = "classi
     if method not in rates:
         raise ValueError(
             f"learning_rate is not given, and for {method} with {trained_parameters:,} trained "
-            "parameters no first guess was measured: give one, or the schedule automatic"
+            "parameters no first guess was measured: give one"
         )
     return rates[method]
 

@@ -224,7 +224,9 @@ def test_where_no_walk_can_be_found_a_first_guess_is_told(place, tmp_path, capsy
     config = read_metrics(tmp_path / "run")[0]["config"]
     assert (config["schedule"], config["optimizer"]["learning_rate"]) == ("constant", 0.03)
     assert main([*command, "--overwrite", "--optimizer", "tezo", "--rank", "1"]) == 2
-    assert "for tezo with" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "for tezo with" in told
+    assert told.endswith("no first guess was measured: give one\n")
 
 
 @pytest.mark.parametrize("objective", sorted(CONFIGS))

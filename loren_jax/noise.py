@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import threefry2x32_p
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Integer, Key
 
@@ -29,6 +28,7 @@ from loren_jax.paths import leaf_paths as leaf_paths
 from loren_jax.paths import noise_paths as noise_paths
 from loren_jax.paths import path_names as path_names
 from loren_jax.paths import without_value as without_value
+from loren_jax.threefry import Words, threefry
 
 GENERATOR = "threefry2x32"
 
@@ -111,7 +111,7 @@ def from_words(numbers: "Integer[Array, '... 2'] | Key[Array, '...']") -> Key[Ar
 
 def fold(key: Key[Array, ""], data: "int | Integer[Array, '']") -> Key[Array, ""]:
     """A key for one member of a numbered family: a step, a query, a layer."""
-    return jax.random.fold_in(key, data)
+    return _fold_words(key, 0, data)
 
 
 def fold_all(key: Key[Array, ""], shape: tuple[int, ...]) -> Key[Array, "*shape"]:
@@ -131,10 +131,9 @@ def fold_name(key: Key[Array, ""], name: str) -> Key[Array, ""]:
 
 def _fold_words(key: Key[Array, "..."], first: ArrayLike, second: ArrayLike) -> Key[Array, "..."]:
     """`fold` for 64 bits of data at once: one call of the generator, one piece of the program."""
-    data = jax.random.key_data(key)
-    words = jnp.broadcast_arrays(data[..., 0], data[..., 1], first, second)
-    words = threefry2x32_p.bind(*(word.astype(jnp.uint32) for word in words))
-    return jax.random.wrap_key_data(jnp.stack(words, -1), impl=GENERATOR)
+    data = (jnp.asarray(word).astype(jnp.uint32) for word in (first, second))
+    folded = threefry(_pair(key), tuple(data))
+    return from_words(jnp.stack(folded, -1))
 
 
 class Stream(NamedTuple):
@@ -177,7 +176,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
         return []
     rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
     keys = _member_keys(key, streams, *_numbers_of(streams, rows))
-    drawn = scheduling.in_blocks(lambda some: _normal(some, ROW), keys, ROW)
+    drawn = scheduling.in_blocks(_normal, keys, ROW)
     layers = [math.prod(stream.stack) for stream in streams]
     pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
     # Cut from an array that is sharded, a piece would have to be sent to where it belongs.
@@ -196,16 +195,9 @@ def _member_keys(
     first: np.ndarray,
     second: np.ndarray,
 ) -> Key[Array, " members"]:
-    """Keys of members of streams: the key with the name folded in, then with two numbers.
-
-    Both folds go round one loop, as each place where the generator stands takes a tenth of a second
-    to compile; a name is folded in once a member for that, which is little beside its numbers.
-    """
+    """Keys of members of streams: the key with the name folded in, then with two numbers."""
     names = [_words("\x1f".join((*stream.path, "", stream.name))) for stream in streams]
-    folds = np.stack([np.array(names, np.uint32)[number].T, np.stack([first, second])])
-    root = jnp.broadcast_to(key, number.shape)
-    fold_in = lambda keys, words: (_fold_words(keys, words[0], words[1]), None)
-    return jax.lax.scan(fold_in, root, folds)[0]
+    return _fold_words(_fold_words(key, *np.array(names, np.uint32).T)[number], first, second)
 
 
 def _numbers_of(streams: Sequence[Stream], rows: int | Sequence[int]) -> list[np.ndarray]:
@@ -236,17 +228,16 @@ def normal_rows(
     """Some rows of a matrix of standard normal numbers, always drawn in float32.
 
     Each row has a key of its own, by its number, so that which rows are drawn together changes
-    none. Many are drawn block by block: the generator holds three times what it returns, so the
-    blocks save two thirds of the memory, and on a CPU they stay in its cache.
+    none.
 
     >>> rows = normal_rows(run_key(0), jnp.arange(4), 3)
     >>> bool(jnp.all(rows[2:3] == normal_rows(run_key(0), jnp.asarray([2]), 3)))
     True
     """
-    draw = lambda some: _normal(_fold_words(key, jnp.zeros_like(some), some), length)
+    keys = _fold_words(key, 0, numbers)
     if scheduling.may_be_sharded():  # a loop over the numbers would gather them
-        return draw(numbers)
-    return scheduling.in_blocks(draw, numbers, length, scheduling.zero_after(words(key)))
+        return _normal(keys, length)
+    return scheduling.in_blocks(_normal, keys, length, scheduling.zero_after(words(key)))
 
 
 def sign_rows(
@@ -257,21 +248,24 @@ def sign_rows(
     >>> sign_rows(run_key(0), jnp.arange(2), 3).shape
     (2, 3)
     """
-    draw = lambda some: _signs(_fold_words(key, jnp.zeros_like(some), some), length)
+    keys, count = _fold_words(key, 0, numbers), 2 * -(-length // 64)
     if scheduling.may_be_sharded():
-        return draw(numbers)
-    return scheduling.in_blocks(draw, numbers, length, scheduling.zero_after(words(key)))
+        return _signs(_sign_words(keys, count), length)
+    zero = scheduling.zero_after(words(key))
+    return _signs(scheduling.in_blocks(_sign_words, keys, count, zero), length)
 
 
-def _signs(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:
-    """Each bit of the generator's two words is a sign."""
-    numbers = jnp.arange(-(-length // 64), dtype=jnp.uint32)
-    draw = lambda key: threefry2x32_p.bind(key[0], key[1], jnp.zeros_like(numbers), numbers)
-    pairs = jnp.stack(jax.vmap(draw)(jax.random.key_data(keys)), -1).reshape(len(keys), -1, 1)
+def _sign_words(keys: Key[Array, " rows"], count: int) -> Integer[Array, "rows count"]:
+    """The generator's words, both of a place side by side."""
+    return jnp.stack(_drawn_words(keys, count // 2), -1).reshape(len(keys), count)
+
+
+def _signs(drawn: Integer[Array, "rows count"], length: int) -> Float[Array, "rows length"]:
+    """Each bit of a word is a sign."""
     places = jnp.arange(32, dtype=jnp.uint32)[None, None]
-    signs = jax.lax.shift_left(pairs, places) & jnp.uint32(0x80000000)
+    signs = jax.lax.shift_left(drawn[..., None], places) & jnp.uint32(0x80000000)
     ones = jax.lax.bitcast_convert_type(signs | jnp.uint32(0x3F800000), jnp.float32)
-    return ones.reshape(len(keys), -1)[:, :length]
+    return ones.reshape(len(drawn), -1)[:, :length]
 
 
 def gumbels(
@@ -294,11 +288,21 @@ def gumbels(
 
 def _bits(keys: Key[Array, " rows"], length: int) -> Integer[Array, "rows length"]:
     """What `jax.random.bits` draws for each key under `jax_threefry_partitionable`."""
-    numbers = jnp.arange(length, dtype=jnp.uint32)
-    # The keys are not spread over the numbers beforehand: it would take twice the time and memory.
-    draw = lambda key: threefry2x32_p.bind(key[0], key[1], jnp.zeros_like(numbers), numbers)
-    first, second = jax.vmap(draw)(jax.random.key_data(keys))
+    first, second = _drawn_words(keys, length)
     return first ^ second
+
+
+def _drawn_words(keys: Key[Array, " rows"], length: int) -> Words:
+    """The generator's two words for each key and place, `(rows, length)` each."""
+    # The keys are not spread over the numbers beforehand: it would take twice the time and memory.
+    one = [word[:, None] for word in _pair(keys)]
+    return threefry((one[0], one[1]), (np.uint32(0), jnp.arange(length, dtype=jnp.uint32)[None]))
+
+
+def _pair(keys: Key[Array, "..."]) -> Words:
+    """The two words of each key."""
+    both = words(keys)
+    return both[..., 0], both[..., 1]
 
 
 def _normal(keys: Key[Array, " rows"], length: int) -> Float[Array, "rows length"]:

@@ -9,11 +9,13 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float, Shaped
 
 FEW = 4096
@@ -112,26 +114,45 @@ def zero_after(value: Shaped[Array, "..."]) -> Float[Array, ""]:
 
 
 def in_blocks(
-    draw: Callable[[Array], Array],
+    draw: Callable[[Array, int], Array],
     rows: Shaped[Array, " rows"],
     length: int,
     zero: Float[Array, ""] | float = 0.0,
-) -> Float[Array, "rows length"]:
-    """`draw(rows)`, `(rows, length)`, some rows at a time.
+) -> Shaped[Array, "rows length"]:
+    """`draw(rows, length)`, an array in memory that is computed once.
 
-    More than a few numbers come from a loop of two turns at least: what a loop returns is an array
-    in memory. Without one, a compiler may fuse the end of the generator into whatever reads the
-    numbers, and compute it again for every entry of a weight that a factor is multiplied into.
+    Otherwise a compiler may fuse the generator into whatever reads the numbers, and compute them
+    again for every entry of a weight that a factor is multiplied into. On a CPU the draw is a
+    function that is not inlined: one kernel, on all cores. Elsewhere more than a few numbers come
+    from a loop of two turns at least, as what a loop returns is an array.
+
+    Args:
+      draw: a function of the module, so that it is traced once for all places of equal shapes.
+      rows: what it makes a row of each.
+      length: of a row.
+      zero: zero, once the loop may begin.
+
+    Returns:
+      The numbers.
     """
+    if jax.default_backend() == "cpu" and not may_be_sharded():
+        with set_xla_metadata(inlineable="false"):
+            return _called(draw, rows, length)
     size = rows.size * length
     blocks = max(-(-size // numbers_at_once()), 2 if size > FEW else 1)
     if blocks == 1:
-        return draw(rows)
+        return draw(rows, length)
     height = -(-rows.size // blocks)
     padded = rows[np.arange(blocks * height) % rows.size]
-    put = lambda i, out: out.at[i].set(draw(padded.reshape(blocks, height)[i]))
-    drawn = jnp.full((blocks, height, length), zero, jnp.float32)
+    put = lambda i, out: out.at[i].set(draw(padded.reshape(blocks, height)[i], length))
+    dtype = jax.eval_shape(lambda some: draw(some, length), rows).dtype
+    drawn = jnp.full((blocks, height, length), zero, dtype)
     return jax.lax.fori_loop(0, blocks, put, drawn).reshape(-1, length)[: rows.size]
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _called(draw: Callable[[Array, int], Array], rows: Array, length: int) -> Array:
+    return draw(rows, length)
 
 
 def numbers_at_once() -> int:

@@ -8,7 +8,8 @@ no other generator is taken.
 
 Nor do numbers depend on JAX's flags: `jax_threefry_partitionable` decides, when a program is
 compiled, what `jax.random.normal` draws, and `jax_random_seed_offset` and `jax_enable_x64` what key
-a seed is. So seeds become keys and bits become numbers here, by the generator's own primitive.
+a seed is. So seeds become keys and bits become numbers here, by a generator of our own that gives
+the same bits.
 """
 
 import hashlib
@@ -227,8 +228,7 @@ def normal_rows(
 ) -> Float[Array, "rows length"]:
     """Some rows of a matrix of standard normal numbers, always drawn in float32.
 
-    Each row has a key of its own, by its number, so that which rows are drawn together changes
-    none.
+    Each row has a key of its own, by its number, so that which rows are drawn together changes none.
 
     >>> rows = normal_rows(run_key(0), jnp.arange(4), 3)
     >>> bool(jnp.all(rows[2:3] == normal_rows(run_key(0), jnp.asarray([2]), 3)))

@@ -9,6 +9,7 @@ References:
   https://doi.org/10.1145/2063384.2063405
 """
 
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -27,6 +28,7 @@ Words: TypeAlias = tuple[Word, Word]
 """Two arrays of uint32."""
 
 
+@partial(jax.jit, inline=True)  # one program where nothing is traced, and traced once a shape
 def threefry(key: Words, counter: Words) -> tuple[Integer[Array, "..."], Integer[Array, "..."]]:
     """The two words that a key and a counter stand for, element by element.
 
@@ -53,5 +55,5 @@ def threefry(key: Words, counter: Words) -> tuple[Integer[Array, "..."], Integer
 
 
 def _rotated(word: Array, bits: int) -> Array:
-    left = jax.lax.shift_left(word, jnp.full_like(word, bits))
-    return left | jax.lax.shift_right_logical(word, jnp.full_like(word, WORD - bits))
+    left = jax.lax.shift_left(word, np.uint32(bits))
+    return left | jax.lax.shift_right_logical(word, np.uint32(WORD - bits))

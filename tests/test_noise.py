@@ -11,7 +11,7 @@ import optax
 import pytest
 from flax import nnx
 
-from loren_jax import noise
+from loren_jax import noise, scheduling
 
 
 def draw_tree(key, tree):
@@ -269,6 +269,20 @@ def test_large_draws_hold_little_beside_their_result():
     w = jax.ShapeDtypeStruct((size, size), jnp.float32)
     compiled = jax.jit(draw).lower(w, noise.run_key(0)).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 1.2 * 4 * size**2
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere a loop is the boundary")
+def test_numbers_that_are_read_twice_are_drawn_once():
+    """Nor again for each entry of what a factor is multiplied into; twenty rounds have one each."""
+    keys = noise.fold_all(noise.run_key(0), (512,))
+
+    def read(keys):
+        drawn = scheduling.in_blocks(noise._normal, keys, 128)
+        return drawn[:, :, None] * drawn[:, None], jnp.sum(drawn, 1)
+
+    text = jax.jit(read).lower(keys).compile().as_text()
+    assert text.count(" shift-left(") == 20
+    assert " while(" not in text
 
 
 def test_a_block_takes_no_more_memory_than_with_jax_itself():

@@ -19,7 +19,7 @@ def draw_queries(draw: Callable[[Any], PyTree], keys: Key[Array, " K"]) -> tuple
     Under a plain `vmap` everything would get an axis K, also the arrays that do not depend on the
     query: the basis of a subspace, the diagonal of a Hessian; K copies of them.
 
-    One query is drawn after another: a batched generator would take twice as long to compile.
+    One query is drawn after another, so that one query's numbers are held beside the directions.
 
     Args:
       draw: `key -> tree of Direction`.

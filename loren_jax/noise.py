@@ -29,7 +29,7 @@ from loren_jax.paths import leaf_paths as leaf_paths
 from loren_jax.paths import noise_paths as noise_paths
 from loren_jax.paths import path_names as path_names
 from loren_jax.paths import without_value as without_value
-from loren_jax.threefry import Words, threefry
+from loren_jax.threefry import threefry
 
 GENERATOR = "threefry2x32"
 
@@ -228,7 +228,7 @@ def normal_rows(
 ) -> Float[Array, "rows length"]:
     """Some rows of a matrix of standard normal numbers, always drawn in float32.
 
-    Each row has a key of its own, by its number, so that which rows are drawn together changes none.
+    Each row has a key by its number, so that which rows are drawn together changes none.
 
     >>> rows = normal_rows(run_key(0), jnp.arange(4), 3)
     >>> bool(jnp.all(rows[2:3] == normal_rows(run_key(0), jnp.asarray([2]), 3)))
@@ -292,14 +292,14 @@ def _bits(keys: Key[Array, " rows"], length: int) -> Integer[Array, "rows length
     return first ^ second
 
 
-def _drawn_words(keys: Key[Array, " rows"], length: int) -> Words:
+def _drawn_words(keys: Key[Array, " rows"], length: int) -> tuple[Array, Array]:
     """The generator's two words for each key and place, `(rows, length)` each."""
     # The keys are not spread over the numbers beforehand: it would take twice the time and memory.
     one = [word[:, None] for word in _pair(keys)]
     return threefry((one[0], one[1]), (np.uint32(0), jnp.arange(length, dtype=jnp.uint32)[None]))
 
 
-def _pair(keys: Key[Array, "..."]) -> Words:
+def _pair(keys: Key[Array, "..."]) -> tuple[Array, Array]:
     """The two words of each key."""
     both = words(keys)
     return both[..., 0], both[..., 1]

@@ -2,11 +2,13 @@
 
 22.6 million parameters, half of them the word embedding, random: no file is needed. Everything is
 trained, in place. The bound is what the library promises of a step: little more than the bare
-forward passes of the same compiled loss that it is made of.
+forward passes of the same compiled loss that it is made of, and two and a half of them with as many
+random numbers as parameters.
 """
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +19,7 @@ import loren_jax
 from benchmarks.timers import Timers
 from loren_jax.models import BertConfig, Classifier, apply_function, init_params
 
-BOUND = 1.15
+BOUND, FULL_BOUND = 1.15, 2.5
 
 MINILM = BertConfig(
     vocab_size=30522,
@@ -28,8 +30,13 @@ MINILM = BertConfig(
     pooling="mean",
 )
 
-METHODS: dict[str, Callable[..., Any]] = {"loren": loren_jax.loren, "mezo": loren_jax.mezo}
-"""With their defaults."""
+METHODS: dict[str, Callable[..., Any]] = {
+    "loren": loren_jax.loren,
+    "mezo": loren_jax.mezo,
+    "mezo, full Gaussian": partial(loren_jax.mezo, rank=None),
+    "mezo, signs": partial(loren_jax.mezo, rank="signs"),
+}
+"""With their defaults, and with noise of as many numbers as there are parameters."""
 
 
 def measure_minilm(tokens: str, turns: int) -> list[dict[str, Any]]:
@@ -86,6 +93,7 @@ def _add_steps(timers: Timers, name: str, loss: Callable, params: Any, batch: An
 
 
 def _row(timers: Timers, tokens: str, name: str, passes: int) -> dict[str, Any]:
+    bound = FULL_BOUND if "," in name else BOUND
     processor = zip(timers.processor[name], timers.processor["forward"], strict=True)
     ratio, minima = timers.ratio(name, "forward", passes)
     return {
@@ -97,5 +105,5 @@ def _row(timers: Timers, tokens: str, name: str, passes: int) -> dict[str, Any]:
         "step": ratio,
         "(minima)": minima,
         "(processor)": statistics.median(own / (passes * bare) for own, bare in processor),
-        "bound met": f"{ratio:.2f} <= {BOUND}: {'yes' if ratio <= BOUND else 'NO'}",
+        "bound met": f"{ratio:.2f} <= {bound}: {'yes' if ratio <= bound else 'NO'}",
     }

@@ -178,15 +178,22 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     rows = [-(-math.prod(stream.shape) // ROW) for stream in streams]
     keys = _member_keys(key, streams, *_numbers_of(streams, rows))
     drawn = scheduling.in_blocks(_normal, keys, ROW)
-    layers = [math.prod(stream.stack) for stream in streams]
-    pieces = _split(drawn, np.cumsum([n * r for n, r in zip(layers, rows, strict=True)]))
-    # Cut from an array that is sharded, a piece would have to be sent to where it belongs.
-    return [
-        scheduling.whole(
-            piece.reshape(n, -1)[:, : math.prod(stream.shape)].reshape(*stream.stack, *stream.shape)
-        )
-        for piece, n, stream in zip(pieces, layers, streams, strict=True)
-    ]
+    place, found = scheduling.unknown_zero(words(key)), []
+    for count, stream in zip(rows, streams, strict=True):
+        layout = {"rows": count, "stack": stream.stack, "shape": stream.shape}
+        numbers, place = scheduling.by_itself(_cut, drawn, place, **layout)
+        found.append(scheduling.whole(numbers))
+    return found
+
+
+def _cut(
+    drawn: Array, place: Array, *, rows: int, stack: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[Float[Array, "..."], Integer[Array, ""]]:
+    """The numbers of the stream whose rows begin at a place, and where they end."""
+    layers = math.prod(stack)
+    own = jax.lax.dynamic_slice_in_dim(drawn, place, layers * rows)
+    numbers = own.reshape(layers, -1)[:, : math.prod(shape)].reshape(*stack, *shape)
+    return numbers, place + layers * rows
 
 
 def _member_keys(
@@ -255,9 +262,9 @@ def sign_rows(
     return _signs(scheduling.in_blocks(_sign_words, keys, count, zero), length)
 
 
-def _sign_words(keys: Key[Array, " rows"], count: int) -> Integer[Array, "rows count"]:
+def _sign_words(keys: Key[Array, " rows"], length: int) -> Integer[Array, "rows length"]:
     """The generator's words, both of a place side by side."""
-    return jnp.stack(_drawn_words(keys, count // 2), -1).reshape(len(keys), count)
+    return jnp.stack(_drawn_words(keys, length // 2), -1).reshape(len(keys), length)
 
 
 def _signs(drawn: Integer[Array, "rows count"], length: int) -> Float[Array, "rows length"]:

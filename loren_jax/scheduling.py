@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Integer, Shaped
 
 FEW = 4096
 """Numbers that are not worth a loop."""
@@ -114,7 +114,7 @@ def zero_after(value: Shaped[Array, "..."]) -> Float[Array, ""]:
 
 
 def in_blocks(
-    draw: Callable[[Array, int], Array],
+    draw: Callable[..., Array],
     rows: Shaped[Array, " rows"],
     length: int,
     zero: Float[Array, ""] | float = 0.0,
@@ -122,9 +122,8 @@ def in_blocks(
     """`draw(rows, length)`, an array in memory that is computed once.
 
     Otherwise a compiler may fuse the generator into whatever reads the numbers, and compute them
-    again for every entry of a weight that a factor is multiplied into. On a CPU the draw is a
-    function that is not inlined: one kernel, on all cores. Elsewhere more than a few numbers come
-    from a loop of two turns at least, as what a loop returns is an array.
+    again for every entry of a weight that a factor is multiplied into. Where there are no calls,
+    more than a few numbers come from a loop of two turns at least: what a loop returns is an array.
 
     Args:
       draw: a function of the module, so that it is traced once for all places of equal shapes.
@@ -135,9 +134,8 @@ def in_blocks(
     Returns:
       The numbers.
     """
-    if jax.default_backend() == "cpu" and not may_be_sharded():
-        with set_xla_metadata(inlineable="false"):
-            return _called(draw, rows, length)
+    if _has_calls():
+        return by_itself(draw, rows, length=length)
     size = rows.size * length
     blocks = max(-(-size // numbers_at_once()), 2 if size > FEW else 1)
     if blocks == 1:
@@ -150,9 +148,44 @@ def in_blocks(
     return jax.lax.fori_loop(0, blocks, put, drawn).reshape(-1, length)[: rows.size]
 
 
-@partial(jax.jit, static_argnums=(0, 2))
-def _called(draw: Callable[[Array, int], Array], rows: Array, length: int) -> Array:
-    return draw(rows, length)
+def by_itself(fn: Callable[..., Any], *arrays: Array, **static: Any) -> Any:
+    """`fn(*arrays, **static)`, fused with nothing: on a CPU a function that is not inlined.
+
+    So calls that differ in their arrays alone, if the compiler does not know these, are compiled
+    once.
+
+    Args:
+      fn: a function of the module, so that it is traced once.
+      *arrays: its arguments.
+      **static: what its program depends on.
+
+    Returns:
+      What it returns.
+    """
+    if not _has_calls():
+        return fn(*arrays, **static)
+    with set_xla_metadata(inlineable="false"):
+        return _called(fn, tuple(static.items()), *arrays)
+
+
+def unknown_zero(value: Shaped[Array, "..."]) -> Integer[Array, ""]:
+    """Zero, where the first of the things begins that are cut from one array.
+
+    A compiler that knew it would know where all the others begin, and compile a cut of each place,
+    with whatever it is fused with: once a leaf, where leaves of one shape can share a program.
+    """
+    zero = zero_after(value) if _has_calls() else jnp.zeros((), jnp.float32)
+    return zero.astype(jnp.int32)
+
+
+def _has_calls() -> bool:
+    """Elsewhere, and on a mesh, a function is always inlined."""
+    return jax.default_backend() == "cpu" and not may_be_sharded()
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _called(fn: Callable[..., Any], static: tuple[tuple[str, Any], ...], *arrays: Array) -> Any:
+    return fn(*arrays, **dict(static))
 
 
 def numbers_at_once() -> int:

@@ -43,7 +43,7 @@ from benchmarks.research.exact_ways import ALL, Rates, Way, start_of, step_of, s
 from benchmarks.timers import Timers
 
 FILE = RESULTS / "research_exact.jsonl"
-TUNING, EVALUATIONS, TURNS, STEPS_A_TURN = 100, 24, 9, 4
+TUNING, TURNS, STEPS_A_TURN = 100, 9, 4
 
 
 class Setting(NamedTuple):
@@ -51,21 +51,27 @@ class Setting(NamedTuple):
 
     Attributes:
       budget: forward passes of a run.
+      evaluations: within the budget.
       ways: the first is the one whose time is given to all; the last parts alone come before what
         has other parts beside them.
-      exact: number of the middle rate of AdamW's first grid, see `evidence.tuning`.
+      exact: numbers of the middle rates of AdamW's first grids, see `evidence.tuning`.
       forward: the same of the forward passes.
+      both: whether gradients beside forward passes have a rate of their own; else it is the best
+        one of the last part alone.
     """
 
     budget: int
+    evaluations: int
     ways: tuple[Way, ...]
-    exact: int
+    exact: Mapping[str, int]
     forward: Mapping[str, int]
+    both: bool = True
 
 
 SETTINGS = {
     "language": Setting(
         3600,
+        24,
         (
             Way("mezo"),
             Way("loren"),
@@ -73,23 +79,22 @@ SETTINGS = {
             Way(exact="block"),
             Way("loren", "block"),
             Way("mezo, one pair", "block"),
-            Way("mezo, one pair", "block", within=True),
         ),
-        -7,
+        {ALL: -7, "block": -7},
         {"mezo": -8, "loren": -7, "mezo, one pair": -9},
     ),
     "tail": Setting(
-        1200,
+        960,
+        12,
         (
             Way("loren"),
-            Way(exact=ALL),
             Way(exact="head"),
             Way("loren", "head"),
-            Way("mezo, one pair", "head", within=True),
-            Way(exact="block"),
+            Way(exact=ALL),
         ),
-        -6,
-        {"loren": -5, "mezo, one pair": -7},
+        {ALL: -8, "head": -6},
+        {"loren": -6},
+        both=False,
     ),
 }
 
@@ -97,12 +102,13 @@ SETTINGS = {
 def frugal(setting: Setting) -> list[Way]:
     """The same trajectories in less memory, of which only the costs are measured."""
     first = setting.ways[0]
-    plain = [first._replace(chunk=1), first._replace(chunk=1, rows=True)]
+    plain = [first._replace(chunk=1, rows=True)]
     gradients = [Way(exact=ALL, remat=True), Way(exact=ALL, remat=True, rows=True)]
     alone = [way for way in setting.ways if way.exact not in (None, ALL) and not way.forward]
     pairs = {way.exact: way for way in setting.ways[::-1] if way.exact and way.forward}
     beside = [pairs[way.exact] for way in alone if way.exact in pairs]
-    mixed = [way._replace(chunk=1, rows=rows) for way in beside for rows in (False, True)]
+    mixed = [way._replace(chunk=1, rows=True) for way in beside]
+    mixed += [way._replace(within=True) for way in beside]
     return plain + gradients + mixed + [way._replace(rows=True) for way in alone]
 
 
@@ -184,7 +190,7 @@ def _start(way: Way, parted: Parted, seed: int) -> tuple[Any, Any]:
 
 
 def train(
-    way: Way, parted: Parted, rates: Rates, seed: int, *, every: int, evaluations: int
+    way: Way, parted: Parted, rates: Rates, seed: int, *, every: int, counted: int, further: int = 0
 ) -> dict[str, Any]:
     """A run.
 
@@ -194,25 +200,26 @@ def train(
       rates: of gradients and of forward passes.
       seed: of batches and noise.
       every: steps between two evaluations.
-      evaluations: how many, beside the one before the start.
+      counted: evaluations within the budget, beside the one before the start.
+      further: evaluations behind it.
 
     Returns:
-      Steps and dev losses at every evaluation, and the test loss where the first of the least dev
-      losses within `EVALUATIONS` is.
+      Steps and dev losses at every evaluation, and the test loss where the first of the least
+      dev losses within the budget is.
     """
     task, (advance, score) = parted.task, _program(way, parted)
     params, state = _start(way, parted, seed)
     traced = {name: jnp.float32(rate) for name, rate in rates.items()}
     dev, best = [], None
-    for number in range(evaluations + 1):
+    for number in range(counted + further + 1):
         if number:
             order = task.rows(seed, (number - 1) * every, number * every)
             params, state = advance(traced, params, state, task.train, order)
         dev.append(float(score(params, task.dev)["loss"]))
-        if number <= EVALUATIONS and not dev[-1] >= min([math.inf, *dev[:-1]]):
+        if number <= counted and not dev[-1] >= min([math.inf, *dev[:-1]]):
             best = jax.tree.map(np.asarray, params)
     return {
-        "steps": [every * i for i in range(evaluations + 1)],
+        "steps": [every * i for i in range(counted + further + 1)],
         "dev loss": rounded(dev),
         "test": rounded(jax.tree.map(float, score(best, task.test)).values()),
         "test names": sorted(score(best, task.test)),
@@ -227,15 +234,20 @@ class Bench(NamedTuple):
     parted_of: Any
     rows: Rows
 
+    @property
+    def passes_between(self) -> float:
+        """Forward passes between two evaluations, up to rounding to steps."""
+        return self.setting.budget / self.setting.evaluations
+
     def every(self, way: Way) -> int:
         """Steps between two evaluations."""
-        return max(1, round(self.setting.budget / EVALUATIONS / way.passes(self.parted_of(0))))
+        return max(1, round(self.passes_between / way.passes(self.parted_of(0))))
 
     def least(self, way: Way, rates: Rates) -> float:
         """The least dev loss of a tuning run, which is a row."""
         fields = {"problem": self.name, "kind": "tuning", "way": way.name, "seed": TUNING, **rates}
         if not self.rows.has(**fields):
-            length = {"every": self.every(way), "evaluations": EVALUATIONS}
+            length = {"every": self.every(way), "counted": self.setting.evaluations}
             run = train(way, self.parted_of(TUNING), rates, TUNING, **length)
             losses = [x for x in run["dev loss"][1:] if x is not None]
             self.rows.add(fields | {"least": min(losses, default=math.inf), **run})
@@ -245,9 +257,6 @@ class Bench(NamedTuple):
     def choice(self, way: Way) -> Rates:
         """The rates of a way, looked for if they are not there yet."""
         fields = {"problem": self.name, "kind": "choice", "way": way.name}
-        beside = way._replace(within=False)
-        if way.within and beside in self.setting.ways:
-            return self.choice(beside)  # it walks the same way
         if not self.rows.has(**fields):
             rates = self._searched(way)
             self.rows.add(fields | {"rates": rates})
@@ -268,9 +277,11 @@ class Bench(NamedTuple):
 
         if way.forward:
             rates = {**rates, "forward": best("forward", self.setting.forward[way.forward])}
-        if way.exact:
+        if way.exact and (self.setting.both or not way.forward):
             known = rates.get("exact")
-            middle = self.setting.exact if known is None else round(2 * math.log10(known))
+            middle = (
+                self.setting.exact[way.exact] if known is None else round(2 * math.log10(known))
+            )
             rates = {**rates, "exact": best("exact", middle)}
         return rates
 
@@ -278,13 +289,13 @@ class Bench(NamedTuple):
         """The runs that count, long enough for the passes and the time of the first way's."""
         rates, every = self.choice(way), self.every(way)
         cost = self.rows.where(problem=self.name, kind="cost", way=way.name, flags="")[0]
-        first = EVALUATIONS * self.every(self.setting.ways[0])
-        steps = first / cost["steps of the first"]
-        evaluations = max(EVALUATIONS, math.ceil(steps / every))
+        counted = self.setting.evaluations
+        steps = counted * self.every(self.setting.ways[0]) / cost["steps of the first"]
+        further = max(0, math.ceil(steps / every) - counted)
         for seed in seeds:
             fields = {"problem": self.name, "kind": "run", "way": way.name, "seed": seed}
             if not self.rows.has(**fields):
-                length = {"every": every, "evaluations": evaluations}
+                length = {"every": every, "counted": counted, "further": further}
                 run = train(way, self.parted_of(seed), rates, seed, **length)
                 self.rows.add(fields | {"rates": rates, **run})
                 print(way.name, seed, rates, min(run["dev loss"]), run["test"], flush=True)

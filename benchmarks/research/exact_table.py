@@ -1,13 +1,18 @@
 """The tables of `exact`, from its rows."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.evidence.rows import Rows
 from benchmarks.evidence.tables import contrast, markdown, spread
 
 Row = dict[str, Any]
+WITHIN = {
+    "quarter": "a quarter of the passes",
+    "passes": "equal passes",
+    "time": "equal time",
+}
 FRUGAL = (", row by row, one after another", ", remat, row by row", ", row by row")
 """What is added to a way's name where it is measured in the least memory."""
 
@@ -37,7 +42,9 @@ def _of(rows: Rows, problem: str) -> str:
 
 def _limits(cost: Row, passes: float, steps: int) -> dict[str, float]:
     """Steps that the passes, or the time of so many steps of the first way, are enough for."""
-    return {"passes": passes / cost["passes a step"], "time": steps / cost["steps of the first"]}
+    each = cost["passes a step"]
+    time = steps / cost["steps of the first"]
+    return {"quarter": passes / 4 / each, "passes": passes / each, "time": time}
 
 
 def least(row: Row, steps: float) -> float:
@@ -61,8 +68,7 @@ def _line(
         "in time": round(cost["measured passes a step"], 1),
         "memory": round(of(cost), 2),
         "at least": round(min(map(of, frugal)), 2) if frugal else None,
-        "dev loss, equal passes": at("passes"),
-        "dev loss, equal time": at("time"),
+        **{f"dev loss, {words}": at(which) for which, words in WITHIN.items()},
         "test loss": spread(_test(row) for row in runs),
         "still falling": sum(_falls(row) for row in runs),
     }
@@ -81,25 +87,18 @@ def _falls(row: Row) -> bool:
 def _pairs(runs: dict[str, list[Row]], within: dict[str, dict[str, float]]) -> str:
     """What is beside the gradients of a part, less these gradients alone, paired by seeds."""
     lines = []
-    for name, own in runs.items():
+    for name in runs:
         for link in (" and ", " within "):
             alone = name.split(link)[0]
             if alone == name or alone not in runs:
                 continue
-            less: Callable[[str], tuple[str, str]] = lambda which, o=own, n=name, a=alone: contrast(
-                [least(row, within[n][which]) for row in o],
-                [least(row, within[a][which]) for row in runs[a]],
-            )
-            passes, time = less("passes"), less("time")
-            lines.append(
-                {
-                    "way": name,
-                    "less the part alone, equal passes": passes[0],
-                    "": passes[1],
-                    "equal time": time[0],
-                    " ": time[1],
-                }
-            )
+            line = {"way": name, "less": alone}
+            for which, words in WITHIN.items():
+                ours, theirs = (
+                    [least(row, within[one][which]) for row in runs[one]] for one in (name, alone)
+                )
+                line[words], line[f"verdict, {words}"] = contrast(ours, theirs)
+            lines.append(line)
     return markdown(lines)
 
 

@@ -125,6 +125,9 @@ ALL = (
     Benchmark(
         "no_rate", "research", "heads with and without a rate", "research_no_rate.jsonl", RESUMES
     ),
+    Benchmark(
+        "exact", "research", "gradients of the last parts alone", "research_exact.jsonl", RESUMES
+    ),
     Benchmark("rows_cost", "research", "what a direction for each row costs", "a line", "a minute"),
     Benchmark(
         "prompted_inputs",

@@ -81,6 +81,7 @@ METHODS = {
     "fzoo": Method(loren_jax.fzoo, 0.01, {"num_directions": 4}),
     "grzo": Method(loren_jax.grzo, 0.01, {"num_directions": 3}),
     "kerzoo": Method(loren_jax.kerzoo, 0.05, {"num_directions": 4}, unbiased=True),
+    "adamezo": Method(loren_jax.adamezo, 0.01, {"horizon": 4}, same_subspace=True),
     "zo_muon power": Method(
         loren_jax.zo_muon,
         0.1,

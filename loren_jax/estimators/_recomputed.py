@@ -6,10 +6,11 @@ slopes of the last steps stand for all their estimates.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from loren_jax import arguments
+from loren_jax import arguments, noise
 from loren_jax.directions.apart import apart
 from loren_jax.directions.queries import draw_queries
 from loren_jax.directions.sums import leaf_by_leaf
@@ -156,9 +157,11 @@ def _drawn_again(
 ) -> PyTree:
     """The directions of this step and those before it, the newest first: an axis of h K."""
     horizon, number = shape
-    keys = [query_keys(state._replace(count=state.count - age), number) for age in range(horizon)]
+    # All ages at once: a generator for each of them compiles for minutes where there are many.
+    at_age = lambda age: noise.words(query_keys(state._replace(count=state.count - age), number))
+    keys = noise.from_words(jax.vmap(at_age)(jnp.arange(horizon))).reshape(-1)
     draw = lambda key: directions.draw(state.directions, params, key)
-    return draw_queries(draw, jnp.concatenate(keys))[0]
+    return draw_queries(draw, keys)[0]
 
 
 def _weights(decay: Scalar, count: Int[Array, ""], horizon: int) -> Float[Array, " horizon"]:

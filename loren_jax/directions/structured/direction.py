@@ -27,7 +27,7 @@ class Direction(ABC):
 
     `view` is static, all other fields are children of the pytree. Those of their arrays that differ
     from query to query carry a leading axis of K queries when K are drawn. `to_dense` is for one
-    query, `combine` and `squares` are for K.
+    query, `combine` and `squares` are for K, `moment_ratio` for those of several steps.
 
     Attributes:
       view: the leaf's matrix view.

@@ -196,8 +196,8 @@ def automatic(
     All of it is a function of the state: journals, replays and resumed runs need nothing more.
 
     Where the update has a scale of its own, the length takes the place of `learning_rate`
-    (`mezo_adam`), or of each leaf's root mean square (`zo_muon`, `r_adazo`). Directions of another
-    scale (`lozo`, `tezo`, ...) are measured in `init`.
+    (`mezo_adam`, `adamezo`), or of each leaf's root mean square (`zo_muon`, `r_adazo`). Directions
+    of another scale (`lozo`, `tezo`, ...) are measured in `init`.
 
     Args:
       factory: a method of this library, such as `loren_jax.mezo`, or one of the same arguments.

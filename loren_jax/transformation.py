@@ -102,15 +102,16 @@ class Update:
       ask: see `AskFn`.
       displacement: see `DisplacementFn`; None where what is asked is no sum of the parameters and
         directions.
-      accumulate: of a linear estimate alone: `(state, params, into, factor, *, value_fn=None,
-        losses=None, has_aux=False) -> (into + factor * estimate, state)`, in the dtypes of `into`
-        and leaf by leaf, layer by layer; the estimate by itself if `into` is None.
+      accumulate: of a linear estimate, or one that can be added with a factor by itself: `(state,
+        params, into, factor, *, value_fn=None, losses=None, has_aux=False) -> (into + factor *
+        estimate, state)`, in the dtypes of `into` and leaf by leaf, layer by layer; the estimate by
+        itself if `into` is None.
       apply: the step in place; None where what follows the estimate needs a tree of updates.
       fuse: of what follows an estimate: `(accumulate, params, state) -> (params, estimator state,
         state)`, where `accumulate(into, factor)` adds the estimate times `factor` to a tree.
       scheme: where along a direction the loss is queried.
       passes: forward passes of a step; where not all steps cost the same, of most of them.
-      estimate: what stands before the rest in a chain; None of an estimate itself.
+      estimate: that of the gradient, before all that follows it; None of an estimate itself.
       rebuild: the same optimiser with a `matrix_axes`; None where it was given one, or takes none.
     """
 

@@ -48,6 +48,9 @@ STATIC = (
     "order",
     "blocks",
     "always",
+    "orthogonalise",
+    "power_rank",
+    "horizon",
 )
 """Arguments that optax.inject_hyperparams must not touch."""
 
@@ -78,6 +81,13 @@ METHODS = {
     "fzoo": Method(loren_jax.fzoo, 0.01, {"num_directions": 4}),
     "grzo": Method(loren_jax.grzo, 0.01, {"num_directions": 3}),
     "kerzoo": Method(loren_jax.kerzoo, 0.05, {"num_directions": 4}, unbiased=True),
+    "adamezo": Method(loren_jax.adamezo, 0.01, {"horizon": 4}, same_subspace=True),
+    "zo_muon power": Method(
+        loren_jax.zo_muon,
+        0.1,
+        LAZY | {"vector_learning_rate": 0.05, "orthogonalise": "power", "power_rank": 1},
+        same_subspace=True,
+    ),
 }
 """By a method's name, or that and a word."""
 
@@ -97,10 +107,13 @@ def declared_passes(name):
 
 def declared_state(name, m, n):
     """Floats for an m x n matrix, as the entry has them: `(m + n) r; with momentum + r`."""
-    own, _, averaged = optimizers.METHODS[name.split()[0]].state.partition("; with momentum ")
+    own, _, more = optimizers.METHODS[name.split()[0]].state.partition("; with ")
+    option, _, added = more.partition(" ")
     knobs = settings(name)
-    words = own + averaged if knobs.get("momentum") is not None else own
-    return number(words, N=m * n, m=m, n=n, r=knobs.get("rank"), q=number_of_factors(n))
+    words = own + added if knobs.get(option) is not None or option in knobs.values() else own
+    letters = {"N": m * n, "m": m, "n": n, "r": knobs.get("rank"), "q": number_of_factors(n)}
+    letters |= {"k": knobs.get("power_rank"), "K": knobs["num_directions"]}
+    return number(words, h=knobs.get("horizon"), **letters)
 
 
 def number(words, **letters):

@@ -22,6 +22,14 @@ def adam_step(x, m, v, t, gradient, *, eta, b1, b2, eps, decay=0.0):
     return x - eta * (corrected + decay * x), m, v
 
 
+def adamezo_step(x, gradients, *, eta, b1, b2, eps, horizon, decay=0.0):
+    """AdaMeZO: moments of the latest gradients alone, which come newest first; returns x."""
+    last = gradients[:horizon]
+    mean = lambda b, of: sum(b**j * g for j, g in enumerate(of)) / sum(b**j for j in range(len(of)))
+    m, v = mean(b1, last), mean(b2, [g**2 for g in last])
+    return x - eta * (m / (np.sqrt(v) + eps) + decay * x)
+
+
 def adazo_step(x, m, v, gradient, *, eta, b1, b2, eps, decay=0.0):
     """R-AdaZO: the second moment of m, no bias correction; returns x, m, v."""
     m = b1 * m + (1 - b1) * gradient

@@ -136,3 +136,16 @@ def msign(g):
     for _ in range(5):
         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
     return u @ np.diag(s) @ vt
+
+
+def power(g, v):
+    """A power iteration from v, and the columns of the result normalised; returns U, V."""
+    v = np.linalg.qr(g.T @ (g @ v))[0]
+    u = g @ v
+    return u / np.linalg.norm(u, axis=0), v
+
+
+def leading(g, k):
+    """The matrix sign of the k leading singular directions."""
+    u, _, vt = np.linalg.svd(g, full_matrices=False)
+    return u[:, :k] @ vt[:k]

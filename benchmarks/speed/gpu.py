@@ -44,6 +44,7 @@ from loren_jax.runs.environment import environment
 RATES = {
     "zo_muon": 0.1,
     "mezo_adam": 0.01,
+    "adamezo": 0.01,
     "fzoo": 0.01,
     "grzo": 0.01,
     "lozo_m": 0.003,

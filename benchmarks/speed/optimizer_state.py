@@ -14,7 +14,7 @@ Measured (the model of `transformer.py`, 25 million parameters in one embedding 
 matrices; state in units of the parameters' bytes; never more than 72 bytes beyond the closed form):
 
     parameters                           float32  bfloat16
-    MeZO, KerZOO, MeZO-BCD               0        0
+    MeZO, KerZOO, MeZO-BCD, AdaMeZO      0        0
     LOREN, no momentum                   0.0012   0.0023
     LOZO, r = 2                          0.0023   0.0046
     LOZO-M, r = 2                        0.0052   0.0105
@@ -42,6 +42,7 @@ from benchmarks.record import save, table
 from benchmarks.transformer import Transformer
 from loren_jax.directions.matrices import MatrixView, views_of
 from loren_jax.optimizers import (
+    adamezo,
     hizoo,
     kerzoo,
     lozo,
@@ -56,7 +57,8 @@ from loren_jax.optimizers import (
 )
 
 SLACK = 96
-"""Bytes: a key (8), counters and a step's losses (4 each), MeZO-BCD's order of blocks."""
+"""Bytes: a key (8), counters and a step's losses (4 each), MeZO-BCD's order of blocks,
+AdaMeZO's ten slopes."""
 
 NUMBER = 4
 """Bytes of a float32, which all state is in but MeZO-SVRG's snapshot."""
@@ -100,6 +102,7 @@ METHODS = {
     "MeZO": Method(loren_jax.mezo, "0", lambda view, _: 0),
     "KerZOO": Method(kerzoo, "0", lambda view, _: 0),
     "MeZO-BCD": Method(mezo_bcd, "0", lambda view, _: 0),
+    "AdaMeZO": Method(adamezo, "0", lambda view, _: 0),
     "LOREN, no momentum": Method(
         partial(loren_jax.loren, momentum=None), "4 s n", lambda view, _: NUMBER * _vectors(view)
     ),

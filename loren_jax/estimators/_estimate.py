@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Key
 
 from loren_jax import arguments, noise, schemes
 from loren_jax.directions.apart import apart
@@ -217,10 +218,23 @@ class _Estimate:
         refresh = self.directions.refresh
         learned = refresh(state.directions, described, noise.fold_name(key, "refresh"))
         learned = layout.place_learned(learned, params)
-        queries = noise.fold_all(key, (self.num_directions,))
+        queries = query_keys(state, self.num_directions)
         draw = lambda query: self.directions.draw(learned, described, query)
         drawn, axes = draw_queries(draw, queries)
         return described, learned, layout.place_directions(drawn, described, learned), axes
+
+
+def query_keys(state: EstimateState, number: int) -> Key[Array, " number"]:
+    """The keys of the directions of the step that a state is about to take.
+
+    Args:
+      state: its `key` and `count` say which.
+      number: K.
+
+    Returns:
+      Typed keys.
+    """
+    return noise.fold_all(noise.fold(noise.from_words(state.key), state.count), (number,))
 
 
 def _next(state: EstimateState, learned: PyTree, losses: jax.Array, aux: PyTree) -> EstimateState:

@@ -1,8 +1,8 @@
 """The methods, one file each: points of directions x scheme x evaluation, and an Optax chain.
 
-================  ===============================  ==================  ==========================
+================  ===============================  ==================  =============================
 method            directions                       scheme              after
-================  ===============================  ==================  ==========================
+================  ===============================  ==================  =============================
 `loren`           learned rank-one covariance      `leave_one_out`     momentum, learning rate
 `input_subspace`  along the inputs of each matrix  `leave_one_out`     momentum, learning rate
 `mezo`            isotropic                        `two_sided`         momentum, learning rate
@@ -19,7 +19,8 @@ method            directions                       scheme              after
 `kerzoo`          isotropic, random radius         `two_sided`         learning rate
 `fzoo`            isotropic, of signs              `scaled_one_sided`  momentum, learning rate
 `grzo`            isotropic, one for each example  `scaled_two_sided`  momentum, learning rate
-================  ===============================  ==================  ==========================
+`adamezo`         isotropic                        `two_sided`         Adam of slopes, learning rate
+================  ===============================  ==================  =============================
 
 **How to add a method** is two files: its own, and this one.
 
@@ -47,6 +48,7 @@ method            directions                       scheme              after
 from collections.abc import Mapping
 from typing import Any
 
+from loren_jax.optimizers._adamezo import ADAMEZO, adamezo
 from loren_jax.optimizers._fzoo import FZOO, fzoo
 from loren_jax.optimizers._grzo import GRZO, grzo
 from loren_jax.optimizers._hizoo import HIZOO, hizoo
@@ -65,13 +67,14 @@ from loren_jax.optimizers._zo_muon import ZO_MUON, zo_muon
 from loren_jax.optimizers.entry import Entry
 
 __all__ = [
-    "fzoo", "grzo", "hizoo", "input_subspace", "kerzoo", "loren", "lozo", "lozo_m", "mezo",
-    "mezo_adam", "mezo_bcd", "mezo_svrg", "published", "r_adazo", "subzero", "tezo", "zo_muon",
+    "adamezo", "fzoo", "grzo", "hizoo", "input_subspace", "kerzoo", "loren", "lozo", "lozo_m",
+    "mezo", "mezo_adam", "mezo_bcd", "mezo_svrg", "published", "r_adazo", "subzero", "tezo",
+    "zo_muon",
 ]  # fmt: skip
 
 _ENTRIES = (
     LOREN, INPUT_SUBSPACE, MEZO, MEZO_ADAM, MEZO_SVRG, MEZO_BCD, LOZO, LOZO_M, HIZOO, ZO_MUON,
-    SUBZERO, TEZO, R_ADAZO, KERZOO, FZOO, GRZO,
+    SUBZERO, TEZO, R_ADAZO, KERZOO, FZOO, GRZO, ADAMEZO,
 )  # fmt: skip
 METHODS: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 """The table of all methods, by name, in the order in which it is shown."""

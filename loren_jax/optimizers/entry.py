@@ -32,7 +32,8 @@ class Entry(NamedTuple):
     """A method, as its own file describes it beside the factory.
 
     Of the letters, K are the directions of a step, N the parameters that are trained, of which a
-    matrix has m x n (n fan-in), r is `rank`, and q are the directions along a matrix's inputs.
+    matrix has m x n (n fan-in), r is `rank`, k is `power_rank`, h is `horizon`, and q are the
+    directions along a matrix's inputs.
 
     Attributes:
       factory: makes the optimiser.

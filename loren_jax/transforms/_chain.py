@@ -56,6 +56,6 @@ def chain(estimator: ZerothOrder, *after: optax.GradientTransformation) -> Zerot
         apply=fuse and apply,
         scheme=form(estimator, "scheme"),
         passes=form(estimator, "passes"),
-        estimate=estimator,
+        estimate=form(estimator, "estimate") or estimator,
     )
     return ZerothOrder(tx.init, whole)

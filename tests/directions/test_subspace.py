@@ -79,7 +79,37 @@ def test_moments_of_the_directions():
     assert np.abs((squares.mean(0) - 0.5) / error).max() < 5
 
 
-@pytest.mark.parametrize("name", ["rank", "every"])
+def test_power_iterations_keep_what_they_found():
+    """V (n x k) of each matrix, orthonormal from the start on; a vector has none."""
+    directions = subspace(rank=3, orthogonalise="power", power_rank=2)
+    state = directions.init(PARAMS, noise.run_key(0))
+    shapes = jax.tree.map(jnp.shape, state.right)
+    assert shapes == {"bias": None, "head": (6, 2), "kernel": (2, 3, 2)}
+    state = directions.refresh(state, PARAMS, noise.run_key(1))
+
+    @jax.jit
+    def absorb(state, slope):
+        keys = noise.fold_all(noise.run_key(2), (2,))
+        drawn = jax.vmap(lambda key: directions.draw(state, PARAMS, key))(keys)
+        return drawn, *directions.absorb(state, PARAMS, drawn, Coefficients(slope, slope))
+
+    slope = jnp.asarray([1.0, -2.0])
+    drawn, estimate, after = absorb(state, slope)
+    p, v = (np.asarray(x["kernel"], np.float64) for x in (state.left, state.right))
+    psi = np.asarray(drawn["kernel"].right, np.float64)
+    for layer in range(2):
+        np.testing.assert_allclose(v[layer].T @ v[layer], np.eye(2), atol=1e-6)
+        left, right = oracles.power(np.einsum("k,knr->rn", slope, psi[:, layer]), v[layer])
+        expected = (p[layer] @ left @ right.T).T
+        np.testing.assert_allclose(estimate["kernel"][layer], expected, atol=1e-5)
+        kept = np.asarray(after.right["kernel"][layer], np.float64)
+        np.testing.assert_allclose(kept @ kept.T, right @ right.T, atol=1e-5)
+    _, nothing, same = absorb(state, jnp.zeros(2))
+    assert not any(x.any() for x in jax.tree.leaves(nothing))
+    np.testing.assert_array_equal(same.right["kernel"], state.right["kernel"])
+
+
+@pytest.mark.parametrize("name", ["rank", "every", "power_rank"])
 def test_bad_knobs_are_named(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
-        subspace(**{name: 0})
+        subspace(**{"orthogonalise": "power", name: 0})

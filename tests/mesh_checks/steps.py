@@ -45,6 +45,7 @@ def more_steps():
 
 
 OTHERS = (
+    "adamezo",
     "grzo",
     "input_subspace",
     "lozo",

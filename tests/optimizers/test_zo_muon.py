@@ -36,6 +36,25 @@ def test_five_steps():
     oracles.follow(tx, subspace(2, 2), oracle, oracles.one_sided, number=3, steps=5)
 
 
+def test_five_steps_of_power_iterations():
+    """V goes on from step to step, whatever P is; two columns of three, or all of two."""
+    power = {"rank": 3, "orthogonalise": "power", "power_rank": 2}
+    tx, kept = zo_muon(ETA, weight_decay=DECAY, **KNOBS | power), {}
+    start = jax.tree.map(np.float64, tx.init(oracles.PARAMS)[0].directions.right)
+
+    def oracle(step, name, layer, x, y, c, state):
+        if not isinstance(y, tuple):
+            return oracles.descend(x, oracles.spsa(y, c), ETA_VECTOR, DECAY)
+        (p, *_), psi = y
+        g = sum(ck * one.T for ck, one in zip(c, psi, strict=True))
+        v = kept.get((name, layer), start[name][layer] if name == "kernel" else start[name])
+        u, kept[name, layer] = oracles.power(g, v)
+        return oracles.descend(x, p @ u @ kept[name, layer].T, ETA, DECAY)
+
+    directions = subspace(3, 2, orthogonalise="power", power_rank=2)
+    oracles.follow(tx, directions, oracle, oracles.one_sided, number=3, steps=5)
+
+
 def updates_of(tx, params, steps=1):
     state = tx.init(params)
     step = jax.jit(lambda s: tx.update(None, s, params, value_fn=oracles.value_fn))
@@ -101,9 +120,12 @@ def test_the_scale_of_the_loss_does_not_matter_to_matrices():
     [
         ({"rank": 0}, "rank must be at least 1"),
         ({"every": 0}, "every must be at least 1"),
+        ({"orthogonalise": "power", "power_rank": 0}, "power_rank must be at least 1"),
+        ({"power_rank": 8}, "power_rank is 8, but orthogonalise 'newton_schulz' takes all"),
+        ({"orthogonalise": "svd"}, "orthogonalise must be one of 'newton_schulz', 'power', got"),
         ({"vector_learning_rate": 0.0}, "vector_learning_rate must be positive"),
     ],
 )
-def test_bad_knobs_are_named(kwargs, message):
+def test_bad_knobs_are_named(kwargs, message, without_checked_annotations):
     with pytest.raises(ValueError, match=message):
         zo_muon(0.1, **kwargs)

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from loren_jax.covariance import DampedRankOne
+from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured.direction import Direction
-from loren_jax.types import Leaf
+from loren_jax.directions.structured.direction import Direction, Moments, plus
+from loren_jax.types import Leaf, Scalar
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,18 @@ class Dense(Direction):
     def to_dense(self) -> Float[Array, "..."]:
         """The array."""
         return self.array
+
+    def moment_ratio(
+        self,
+        slopes: Array,
+        weights: tuple[Array, Array],
+        eps: Scalar,
+        into: Array | None,
+        factor: Scalar,
+    ) -> Array:
+        """All steps at once: the arrays are there, and small."""
+        steps = self.array.reshape(*slopes.shape, *self.view.shape)
+        gradients = jax.vmap(over_queries)(slopes, steps)
+        first, second = weights
+        sums = over_queries(first, gradients), over_queries(second, jnp.square(gradients))
+        return plus(into, factor * Moments(*sums).ratio(eps))

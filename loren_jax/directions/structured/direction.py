@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.apart import over_queries
 from loren_jax.directions.matrices import MatrixView
 from loren_jax.precision import wide
+from loren_jax.types import Scalar
 
 
 class Direction(ABC):
@@ -26,7 +27,7 @@ class Direction(ABC):
 
     `view` is static, all other fields are children of the pytree. Those of their arrays that differ
     from query to query carry a leading axis of K queries when K are drawn. `to_dense` is for one
-    query, `combine` and `squares` are for K.
+    query, `combine` and `squares` are for K, `moment_ratio` for those of several steps.
 
     Attributes:
       view: the leaf's matrix view.
@@ -94,6 +95,38 @@ class Direction(ABC):
         """`sum_k score_k y_k^2`, entry by entry: what a diagonal learns from."""
         return jnp.tensordot(score, jnp.square(self._all_dense(len(score))), 1)
 
+    def moment_ratio(
+        self,
+        slopes: Array,
+        weights: tuple[Array, Array],
+        eps: Scalar,
+        into: Array | None,
+        factor: Scalar,
+    ) -> Array:
+        r"""`into + factor * m / (sqrt(v) + eps)`, of the directions of several steps.
+
+        .. math:: g_j = \sum_k s_{jk} y_{jk}, \qquad m = \sum_j a_j g_j, \qquad v = \sum_j b_j g_j^2
+
+        Args:
+          slopes: `s`, `(h, K)`; the directions are h K, those of a step side by side.
+          weights: `a` and `b`, `(h,)` each.
+          eps: added to the root.
+          into: see `combine`.
+          factor: of the ratio, a scalar.
+
+        Returns:
+          The sum, float32 or of the dtype of `into`.
+        """
+        steps = jax.tree.map(lambda x: x.reshape(*slopes.shape, *x.shape[1:]), self)
+
+        def add(moments: Moments, step: tuple[Any, ...]) -> tuple[Moments, None]:
+            own, slope, *weights = step
+            return moments.plus(own.combine(slope, slope)[0], *weights), None
+
+        zeros = jnp.zeros(self.view.shape, wide(slopes))
+        found, _ = jax.lax.scan(add, Moments(zeros, zeros), (steps, slopes, *weights))
+        return plus(into, factor * found.ratio(eps))
+
     def after(self, value: Array | None) -> "Direction":
         """The same direction; if it is still to be drawn, not before `value` is there.
 
@@ -103,6 +136,22 @@ class Direction(ABC):
 
     def _all_dense(self, number: int) -> Float[Array, "K ..."]:
         return jax.vmap(lambda query: query.to_dense(), axis_size=number)(self)
+
+
+class Moments(NamedTuple):
+    """Weighted sums of estimates and of their squares, entry by entry."""
+
+    first: Array | float = 0.0
+    second: Array | float = 0.0
+
+    def plus(self, gradient: Array, first: Array, second: Array) -> "Moments":
+        """With one estimate more, and its weights in the two sums."""
+        return Moments(self.first + first * gradient, self.second + second * jnp.square(gradient))
+
+    def ratio(self, eps: Scalar) -> Array:
+        """The first over the root of the second; zero where nothing was found."""
+        root = jnp.sqrt(self.second)
+        return jnp.where(root > 0, self.first / (root + eps), 0.0)
 
 
 def _flatten(node: Direction) -> tuple[Any, Any]:

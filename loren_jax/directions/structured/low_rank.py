@@ -1,6 +1,7 @@
 """Low-rank directions: the product of two thin factors for each matrix of a leaf."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ from jaxtyping import Array, Float
 
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured.direction import Direction, plus
+from loren_jax.directions.structured.direction import Direction, Moments, plus
+from loren_jax.precision import wide
+from loren_jax.types import Scalar
 
 FUSED = 16
 """Terms up to which the sum over queries and ranks is written out. As one expression the compiler
@@ -70,6 +73,46 @@ class LowRank(Direction):
         one = lambda left, right: LowRank(left, right, self.view).to_dense()
         axes = tuple(_query_axis(f, len(self.view.stack) + 2) for f in (self.left, self.right))
         return jnp.tensordot(score, jnp.square(jax.vmap(one, axes)(self.left, self.right)), 1)
+
+    def moment_ratio(
+        self,
+        slopes: Array,
+        weights: tuple[Array, Array],
+        eps: Scalar,
+        into: Array | None,
+        factor: Scalar,
+    ) -> Array:
+        """Of few terms a step one expression of thin factors, and no matrix is held for it.
+
+        Of many the moments of one matrix after another are, where they are a leading stack.
+        """
+        if self.left.shape[-1] * slopes.shape[1] > FUSED:
+            plain = Direction.moment_ratio
+            one = lambda own, into: plain(own, slopes, weights, eps, into, factor)
+            return self._each_layer(one, into) if self.view.stack_leads else one(self, into)
+        steps = jax.tree.map(lambda x: x.reshape(*slopes.shape, *x.shape[1:]), self)
+        found = Moments()
+        for j, slope in enumerate(slopes):
+            own = jax.tree.map(lambda x, j=j: x[j], steps)
+            found = found.plus(own.combine(slope, slope)[0], *(each[j] for each in weights))
+        return plus(into, factor * found.ratio(eps))
+
+    def _each_layer(
+        self, change: Callable[["LowRank", Array | None], Array], into: Array | None
+    ) -> Array:
+        """`change(direction of one matrix, its part of into)`, in the place of that part."""
+        view = self.view
+        depth, number = len(view.stack), math.prod(view.stack)
+        flat = lambda x: x.reshape(len(x), number, *x.shape[1 + depth :])
+        left, right = flat(self.left), flat(self.right)
+        layers = jnp.zeros(view.shape, wide(left)) if into is None else into
+
+        def put(i: Array, into: Array) -> Array:
+            layer = LowRank(left[:, i], right[:, i], view.layer)
+            return into.at[i].set(change(layer, into[i]))
+
+        layers = layers.reshape(number, *view.layer.shape)
+        return jax.lax.fori_loop(0, number, put, layers).reshape(view.shape)
 
 
 def _query_axis(factor: Array, ndim: int) -> int | None:

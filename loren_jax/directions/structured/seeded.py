@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Key
 from loren_jax import noise, scheduling
 from loren_jax.covariance import DampedRankOne
 from loren_jax.directions.matrices import MatrixView
-from loren_jax.directions.structured.direction import Direction, plus
+from loren_jax.directions.structured.direction import Direction, Moments, plus
 from loren_jax.precision import wide
-from loren_jax.types import Index
+from loren_jax.types import Index, Scalar
 
 Sums: TypeAlias = tuple[Array, Array | None]
 """Of the directions, and of the scores where a covariance learns."""
@@ -94,6 +94,36 @@ class Seeded(Direction):
 
         zeros = jnp.zeros(self.view.shape, self._wide(score))
         return _piece_by_piece(self._share(), zeros, None, add)[0]
+
+    def moment_ratio(
+        self,
+        slopes: Array,
+        weights: tuple[Array, Array],
+        eps: Scalar,
+        into: Array | None,
+        factor: Scalar,
+    ) -> Array:
+        """Drawn step after step for one block after another: the moments are of one block."""
+
+        def add(layer: "Seeded", start: Index, width: int) -> tuple[Array, None]:
+            shape = layer.block_shape(width)
+            zeros = jnp.zeros(shape, self._wide(slopes))
+
+            def query(total: Array, drawn: tuple[Array, Array]) -> tuple[Array, None]:
+                key, slope = drawn
+                return total + slope * replace(layer, keys=key).block(start, width), None
+
+            def step(moments: Moments, drawn: tuple[Array, ...]) -> tuple[Moments, None]:
+                keys, slope, *weights = drawn
+                gradient, _ = jax.lax.scan(query, zeros, (keys, slope))
+                return moments.plus(gradient, *weights), None
+
+            steps = (layer.keys.reshape(slopes.shape), slopes, *weights)
+            found, _ = jax.lax.scan(step, Moments(zeros, zeros), steps)
+            return factor * found.ratio(eps), None
+
+        into = jnp.zeros(self.view.shape, self._wide(slopes)) if into is None else into
+        return _piece_by_piece(self._share(), into, None, add)[0]
 
     def _wide(self, factor: Array) -> Any:
         """Type of a sum of the noise times a factor."""

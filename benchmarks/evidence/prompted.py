@@ -29,9 +29,10 @@ from benchmarks.evidence.tasks import (
 )
 from benchmarks.fetched import RUNS, smollm2
 from loren_jax.models import Classifier, bind, load_prompted
+from loren_jax.models.attention import attend
 from loren_jax.models.cache import Places
 from loren_jax.models.decoder import last_true
-from loren_jax.models.layers import attend, scan_layers, token_at
+from loren_jax.models.layers import scan_layers, token_at
 from loren_jax.models.rotary import rotate
 from loren_jax.tasks import (
     TASKS,

@@ -13,16 +13,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from loren_jax.models.attention import soft_cap
 from loren_jax.models.cache import Cache, Memory, Places
-from loren_jax.models.layers import (
-    Embedding,
-    Mask,
-    Tokens,
-    check_length,
-    linear,
-    soft_cap,
-    token_at,
-)
+from loren_jax.models.layers import Embedding, Mask, Tokens, check_length, linear, token_at
 from loren_jax.models.network import Export, NetworkConfig
 from loren_jax.models.weights import WeightRow, WeightTable
 from loren_jax.quantised import Quantised

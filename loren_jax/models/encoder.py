@@ -17,11 +17,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from loren_jax.models.attention import SelfAttention
 from loren_jax.models.layers import (
     Embedding,
     Layer,
     Mask,
-    SelfAttention,
     Tokens,
     check_length,
     layer_norm,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from loren_jax.models.attention import SelfAttention
 from loren_jax.models.cache import Memory, Places
 from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_table
 from loren_jax.models.layer_kinds import (
@@ -24,15 +25,7 @@ from loren_jax.models.layer_kinds import (
     layer_types,
     views_of,
 )
-from loren_jax.models.layers import (
-    Layer,
-    RMSNorm,
-    SelfAttention,
-    Tokens,
-    linear,
-    scan_layers,
-    stack_layers,
-)
+from loren_jax.models.layers import Layer, RMSNorm, Tokens, linear, scan_layers, stack_layers
 from loren_jax.models.network import ACTIVATIONS
 from loren_jax.models.rotary import PLAIN, Rotary
 from loren_jax.models.weights import WeightRow, WeightTable

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from loren_jax.models.attention import attend
 from loren_jax.models.cache import Memory, Places
 from loren_jax.models.decoder import Decoder, DecoderConfig, decoder_export, decoder_table
 from loren_jax.models.layers import (
     Embedding,
     Layer,
     Tokens,
-    attend,
     layer_norm,
     linear,
     scan_layers,

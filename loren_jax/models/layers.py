@@ -7,7 +7,7 @@ Shape suffixes: B batch, T tokens, S tokens that are read, D hidden size, N head
 heads, H head size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +17,6 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from loren_jax.models.cache import Cache, Memory
-from loren_jax.models.rotary import Angles, rotate
 from loren_jax.quantised import Quantised
 
 Tokens = Int[Array | np.ndarray, "B T"]
@@ -48,11 +47,29 @@ def linear(fan_in: int, fan_out: int, rngs: nnx.Rngs, *, bias: bool = True) -> L
     return Linear(fan_in, fan_out, use_bias=bias, kernel_init=init, rngs=rngs)
 
 
+def as_it_is(x: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """The same numbers, rounded to what they are: to a compiler an operation of its own.
+
+    XLA's kernels for CPUs would join a product with the means of a norm behind it in one graph,
+    which takes several times as long as both.
+    """
+    kind = jnp.finfo(x.dtype)
+    return jax.lax.reduce_precision(x, kind.nexp, kind.nmant)
+
+
+class LayerNorm(nnx.LayerNorm):
+    """Flax's, of numbers that are there."""
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:  # pyrefly: ignore
+        """Normalises the last axis."""
+        return super().__call__(as_it_is(x))
+
+
 def layer_norm(
     width: int, epsilon: float, rngs: nnx.Rngs, *, affine: bool = True, bias: bool = True
-) -> nnx.LayerNorm:
+) -> LayerNorm:
     """A layer norm over the last axis; if it is affine with a scale, and with a bias if wanted."""
-    return nnx.LayerNorm(
+    return LayerNorm(
         width,
         epsilon=epsilon,
         use_scale=affine,
@@ -73,7 +90,7 @@ class RMSNorm(nnx.Module):
 
     def normalise(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
         """Divides; the result is in float32 at least."""
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = as_it_is(x).astype(jnp.promote_types(x.dtype, jnp.float32))
         mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
         return wide * jax.lax.rsqrt(mean_square + self.epsilon)
 
@@ -139,129 +156,6 @@ def mean_of(x: Float[Array, "B T D"], read: Bool[Array, "B T"]) -> Float[Array, 
     weight_BxTx1 = read.astype(wide)[:, :, None]
     count_Bx1 = jnp.maximum(weight_BxTx1.sum(axis=1), 1)  # an empty row is no NaN
     return (x.astype(wide) * weight_BxTx1).sum(axis=1) / count_Bx1
-
-
-def attend(
-    query: Float[Array, "B T ND"],
-    key: Float[Array, "B T KD"],
-    value: Float[Array, "B T KD"],
-    mask: Bool[Array, "B #1 #T S"],
-    *,
-    head_size: int,
-    scale: float | None = None,
-    cap: float | None = None,
-    memory: Memory | None = None,
-) -> Float[Array, "B T ND"]:
-    """Attention of several heads, grouped where there are fewer key-value heads than heads.
-
-    The mask is true where the token of its third axis may read that of its fourth; behind those
-    that the memory holds stand those of `key`. Products are multiplied with `scale`, by default
-    `H ** -0.5`, and with a `cap` they come near to it and never pass it. The softmax is computed in
-    float32.
-    """
-    heads = lambda x: x.reshape(*x.shape[:2], -1, head_size)
-    query_BxTxNxH, key_BxTxKxH, value_BxTxKxH = map(heads, (query, key, value))
-    if memory is not None or cap is not None:
-        memory = memory or Memory()
-        memory.note(key_BxTxKxH, value_BxTxKxH)
-        read = [part for part in (memory.earlier, memory.new) if part is not None]
-        if len(read) > 1 or cap is not None:
-            return _recall(query_BxTxNxH, read, mask, scale, cap).reshape(query.shape)
-    attended = jax.nn.dot_product_attention(
-        query_BxTxNxH, key_BxTxKxH, value_BxTxKxH, mask=mask, scale=scale
-    )
-    return attended.reshape(query.shape)
-
-
-def soft_cap(x: Float[Array, "*any"], cap: float | None) -> Float[Array, "*any"]:
-    """Numbers that come near to the cap, above or below zero, and never pass it.
-
-    >>> soft_cap(jnp.array([0.0, 1000.0]), 30.0).tolist()
-    [0.0, 30.0]
-    """
-    return x if cap is None else cap * jnp.tanh(x / cap)
-
-
-def _recall(
-    query: Float[Array, "B T N H"],
-    read: Sequence[Cache],
-    mask: Bool[Array, "B 1 T S"],
-    scale: float | None,
-    cap: float | None,
-) -> Float[Array, "B T N H"]:
-    """Attention to what is remembered and to what is new, without joining the two in memory."""
-    batch, length, _, size = query.shape
-    shared = read[0].key.shape[1]
-    wide = jnp.promote_types(query.dtype, jnp.float32)
-    # Rows of one product per key-value head: all tokens with all heads of its group.
-    rows = jnp.swapaxes(query.reshape(batch, length, shared, -1, size), 1, 2)
-    query_BxKxQxH = rows.reshape(batch, shared, -1, size)
-    scores = [
-        jnp.einsum("bkqh,bksh->bkqs", query_BxKxQxH, key, preferred_element_type=wide)
-        for key in [part.key for part in read]
-    ]
-    scores_BxKxTxGxS = jnp.concatenate(scores, axis=-1).reshape(*rows.shape[:4], -1)
-    scale = size**-0.5 if scale is None else scale
-    capped = soft_cap(scores_BxKxTxGxS * scale, cap)
-    hidden = jnp.where(mask[:, :, :, None, :], capped, jnp.finfo(wide).min / 2)
-    weight = jax.nn.softmax(hidden, axis=-1).astype(query.dtype)
-    weight_BxKxQxS = weight.reshape(*query_BxKxQxH.shape[:3], -1)
-    parts = jnp.split(weight_BxKxQxS, [part.key.shape[2] for part in read[:-1]], axis=-1)
-    first, *more = (
-        jnp.einsum("bkqs,bksh->bkqh", weights, part.value, preferred_element_type=wide)
-        for weights, part in zip(parts, read, strict=True)
-    )
-    attended = sum(more, start=first).astype(query.dtype).reshape(rows.shape)
-    return jnp.swapaxes(attended, 1, 2).reshape(query.shape)
-
-
-class SelfAttention(nnx.Module):
-    """Multi-head self-attention; its kernels are plain matrices.
-
-    All heads together have `inner` entries, the keys and the values `shared`, both by default as
-    many as the stream.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        head_size: int,
-        rngs: nnx.Rngs,
-        *,
-        inner: int | None = None,
-        shared: int | None = None,
-        bias: bool = True,
-        output_bias: bool | None = None,
-        head_norm: Callable[[], nnx.Module] | None = None,
-        scale: float | None = None,
-        cap: float | None = None,
-    ):
-        self.head_size, inner = head_size, inner or width
-        self.scale, self.cap = scale, cap
-        self.query = linear(width, inner, rngs, bias=bias)
-        self.key = linear(width, shared or inner, rngs, bias=bias)
-        self.value = linear(width, shared or inner, rngs, bias=bias)
-        self.output = linear(inner, width, rngs, bias=bias if output_bias is None else output_bias)
-        if head_norm is not None:
-            self.query_norm, self.key_norm = head_norm(), head_norm()
-
-    def __call__(
-        self,
-        x_BxTxD: Float[Array, "B T D"],
-        mask_Bx1xTxS: Bool[Array, "B 1 #T S"],
-        angles: Angles | None = None,
-        memory: Memory | None = None,
-    ) -> Float[Array, "B T D"]:
-        """Attends from every token to what the mask shows it; with angles, the heads turn."""
-        query, key, value = self.query(x_BxTxD), self.key(x_BxTxD), self.value(x_BxTxD)
-        if hasattr(self, "query_norm"):
-            heads = lambda x: x.reshape(*x.shape[:2], -1, self.head_size)
-            query = self.query_norm(heads(query)).reshape(query.shape)
-            key = self.key_norm(heads(key)).reshape(key.shape)
-        if angles is not None:
-            query, key = rotate(query, angles), rotate(key, angles)
-        options = {"head_size": self.head_size, "scale": self.scale, "cap": self.cap}
-        return self.output(attend(query, key, value, mask_Bx1xTxS, memory=memory, **options))
 
 
 class Layer(nnx.Module):

@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from loren_jax.models.attention import attend
 from loren_jax.models.encoder import EncoderConfig, MaskedNetwork, encoder_export
 from loren_jax.models.layer_kinds import (
     FULL,
@@ -28,7 +29,6 @@ from loren_jax.models.layers import (
     Embedding,
     Mask,
     Tokens,
-    attend,
     check_length,
     layer_norm,
     linear,

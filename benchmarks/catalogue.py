@@ -35,9 +35,7 @@ ALL = (
         "step_time_*.json",
         "10 minutes",
     ),
-    Benchmark(
-        "forward", "speed", "our own networks beside PyTorch's", "forward.json", "5 minutes"
-    ),
+    Benchmark("forward", "speed", "our own networks beside PyTorch's", "forward.json", "5 minutes"),
     Benchmark("memory", "speed", "temporary memory of a step", "memory.json", "some minutes"),
     Benchmark(
         "paper_sizes",

@@ -127,6 +127,13 @@ ALL = (
         "no_rate", "research", "heads with and without a rate", "research_no_rate.jsonl", RESUMES
     ),
     Benchmark(
+        "stability",
+        "research",
+        "constants of no rate, a tenth and ten times",
+        "research_stability.jsonl",
+        RESUMES,
+    ),
+    Benchmark(
         "exact", "research", "gradients of the last parts alone", "research_exact.jsonl", RESUMES
     ),
     Benchmark("rows_cost", "research", "what a direction for each row costs", "a line", "a minute"),

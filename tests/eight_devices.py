@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RUNS = ("trained", "reading", "packed")
+RUNS = ("trained", "paced", "reading", "packed")
 """Checks of whole runs and of files, of one process."""
 
 
@@ -44,7 +44,7 @@ if __name__ == "__main__":
         for check in (
             *(steps.steps, steps.more_steps, steps.methods, steps.explicit),
             *(traffic.noise, traffic.traffic, traffic.more_traffic, traffic.packed_traffic),
-            *(runs.trained, runs.reading, runs.texts, runs.packed),
+            *(runs.trained, runs.paced, runs.reading, runs.texts, runs.packed),
         )
     }
     jax.config.update("jax_numpy_rank_promotion", "raise")

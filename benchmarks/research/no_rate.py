@@ -37,19 +37,23 @@ PASSES, EVALUATIONS = 6400, 20
 LENGTH = {"budget": PASSES, "evaluations": EVALUATIONS}
 _KNOBS = ("num_directions", "perturbation_scale")
 RECIPE = {name: HEAD_RECIPE[name] for name in _KNOBS}
+MOPI = {"num_directions": 5, "orthogonalise": "power", "power_rank": 1}
 METHODS: dict[str, tuple[Any, dict[str, Any], tuple[float, ...]]] = {
     "recipe": (loren_jax.loren, RECIPE, (0.013, 0.04, 0.13, 0.4, 1.3, 4.0)),
     "loren": (loren_jax.loren, {}, (0.001, 0.003, 0.01, 0.03, 0.1)),
     "mezo": (loren_jax.mezo, {"num_directions": 3}, (0.001, 0.003, 0.01, 0.03)),
     "zo_muon": (loren_jax.zo_muon, {"num_directions": 5}, (0.003, 0.01, 0.03, 0.1, 0.3)),
+    "adamezo": (loren_jax.adamezo, {"num_directions": 3}, (0.001, 0.003, 0.01, 0.03)),
+    "mopi": (loren_jax.zo_muon, MOPI, (0.003, 0.01, 0.03, 0.1, 0.3)),
 }
 """By name: the factory, its knobs, and the rates of the grid; ZO-Muon's vectors keep 0.01."""
+LEADING = ("recipe", "loren", "mezo", "zo_muon")
 
 
 def with_rate(name: str, falling: bool, steps: int) -> Method:
     """The method at a rate, constant or falling to zero over the run."""
     factory, knobs, _ = METHODS[name]
-    more = {"vector_learning_rate": 0.01} if name == "zo_muon" else {}
+    more = {"vector_learning_rate": 0.01} if factory is loren_jax.zo_muon else {}
 
     def make(rate: Any, key: Any) -> Any:
         schedule = optax.linear_schedule(rate, 0.0, steps) if falling else rate
@@ -110,7 +114,7 @@ def main() -> None:
     """Measures what is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(LEADING))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     rows = Rows(FILE)

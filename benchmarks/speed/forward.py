@@ -12,7 +12,7 @@ Needs `torch` (`pip install torch`).
 
 import argparse
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -130,13 +130,13 @@ def measure(name: str, tokens: str, turns: int) -> dict[str, Any]:
     return row | {"ours / torch": median, "(minima)": minima, "bound met": verdict}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measures every model at every size."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--tokens", nargs="+", default=["16x32", "64x128"])
     parser.add_argument("--turns", type=int, default=7)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     rows = [
         measure(name, tokens, options.turns) for name in options.models for tokens in options.tokens
     ]

@@ -137,12 +137,10 @@ def _without_rate(
 ) -> tuple[Method, dict[str, Any]]:
     """The description of a method whose steps have a planned length, and the other options."""
     evaluation = options.get("evaluation")
-    several = evaluation is not None and evaluation.mesh.size > 1
-    if options.get("judge") is not None or several:
-        what = "a mesh" if several else "a judge"
+    if options.get("judge") is not None:
         raise ValueError(
-            "optimizer has no learning rate, which is found from losses on one device and not with "
-            f"{what}: pass one that has, such as loren_jax.{factory.__name__}(0.01)"
+            "optimizer has no learning rate, which is found from losses and not with a judge: pass "
+            f"one that has, such as loren_jax.{factory.__name__}(0.01)"
         )
     options, paths = dict(options), None
     if (patterns := options.pop("trained", None)) is not None:
@@ -155,7 +153,8 @@ def _without_rate(
         frozen = tuple(options.get("frozen", ()))
         own = {name: value for name, value in knobs.items() if name != "num_directions"}
         with status(SEARCHING):
-            walk = found_walk(loss, params, batch, factory, among, frozen, key=seed, **own)
+            of_run = (among, frozen, evaluation)
+            walk = found_walk(loss, params, batch, factory, *of_run, key=seed, **own)
         plan = planned_steps(steps, walk)
     if steps != plan["steps"]:
         raise ValueError(

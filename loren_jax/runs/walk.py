@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from loren_jax import journal
+from loren_jax.evaluation import Sharded
 from loren_jax.pacing import LONGEST, measure_walk
 from loren_jax.parts import masked
 from loren_jax.reports import files
+from loren_jax.runs import processes
 from loren_jax.types import PyTree
 
 SEARCHING = "finding how long the steps may be"
@@ -19,15 +21,19 @@ def stored_plan(directory: Path) -> dict[str, Any] | None:
     """How long the steps are of the run that a directory holds; None of no run, or with a rate.
 
     Args:
-      directory: Of the run.
+      directory: Of the run, which the first process reads.
 
     Returns:
       What `planned_steps` returned when it began.
     """
     path = directory / files.JOURNAL
-    if not path.is_file():
-        return None
-    return ((journal.read(path).header["method"] or {}).get("schedule") or {}).get("automatic")
+
+    def read() -> Any:
+        if not path.is_file():
+            return None
+        return ((journal.read(path).header["method"] or {}).get("schedule") or {}).get("automatic")
+
+    return processes.broadcast(read)
 
 
 def planned_steps(steps: int, walk: float) -> dict[str, Any]:
@@ -50,6 +56,7 @@ def found_walk(
     factory: Callable[..., Any],
     among: Callable[[str], bool],
     frozen: tuple[Any, ...] = (),
+    evaluation: Sharded | None = None,
     **knobs: Any,
 ) -> float:
     """The walk that the first batches of a run tell, which a line says.
@@ -61,6 +68,7 @@ def found_walk(
       factory: The method.
       among: Which leaves are trained, by path.
       frozen: Further arguments of the loss.
+      evaluation: The mesh that the run has, if any.
       **knobs: Of the factory, its key among them.
 
     Returns:
@@ -69,6 +77,9 @@ def found_walk(
     Raises:
       ValueError: The loss is not positive and finite where the run begins.
     """
+    if evaluation is not None:
+        params = evaluation.place(params)
+        knobs |= {"evaluation": evaluation} if evaluation.mesh.size > 1 else {}
     part = masked(among, params)
 
     def of_part(some: PyTree, given: tuple[PyTree, PyTree, tuple[Any, ...]]) -> Any:
@@ -78,8 +89,9 @@ def found_walk(
     # What is not trained goes with the batch: closed over, it would be a constant of the program.
     batches = lambda step: (batch(step), params, frozen)
     found = measure_walk(of_part, part.take(params), batches, factory, **knobs)
-    sys.stderr.write(
-        f"no learning rate: the steps together move each parameter by about {found.walk:.3g}, as "
-        f"{found.passes} forward passes found\n"
-    )
+    if processes.first():
+        sys.stderr.write(
+            f"no learning rate: the steps together move each parameter by about {found.walk:.3g}, "
+            f"as {found.passes} forward passes found\n"
+        )
     return found.walk

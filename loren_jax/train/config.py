@@ -141,14 +141,12 @@ class RunConfig(Generic[Options], _Asked):
         names = (self.method, Path(self.model).name, Path(self.data).name, rate, last)
         return Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", name) for name in names)
 
-    def resolve(
-        self, *, batches: int, trained_parameters: int, one_device: bool = True
-    ) -> "RunConfig":
-        """The configuration with what only model, data and devices can say: rate and steps.
+    def resolve(self, *, batches: int, trained_parameters: int) -> "RunConfig":
+        """The configuration with what only model and data can say: rate and steps.
 
         `batches` are those of an epoch.
         """
-        schedule, rate = settled(self, trained_parameters, one_device=one_device)
+        schedule, rate = settled(self, trained_parameters)
         options: Any = dataclasses.replace(self.optimizer, learning_rate=rate)  # pyrefly: ignore
         config = dataclasses.replace(self, optimizer=options, schedule=schedule)
         if self.epochs is not None:
@@ -224,15 +222,12 @@ class TrainTextConfig(RunConfig[Options], TextConfig):
 class TrainRewardConfig(RunConfig[Options], RewardConfig):
     """One training run on a reward; its attributes are those of both parents."""
 
-    def resolve(
-        self, *, batches: int, trained_parameters: int, one_device: bool = True
-    ) -> "TrainRewardConfig":
+    def resolve(self, *, batches: int, trained_parameters: int) -> "TrainRewardConfig":
         """See `RunConfig`; where nobody says how many queries run at a time, all do.
 
         Each token of an answer reads all weights: what takes time is how often, whoever answers.
         """
-        facts = {"batches": batches, "trained_parameters": trained_parameters}
-        config: Any = super().resolve(**facts, one_device=one_device)
+        config: Any = super().resolve(batches=batches, trained_parameters=trained_parameters)
         options: Any = config.optimizer
         if getattr(options, "chunk_size", 0) is None:
             options = dataclasses.replace(options, chunk_size=options.passes())

@@ -56,13 +56,12 @@ def first_guess(config: Any, trained_parameters: int) -> float:
     return rate
 
 
-def settled(config: Any, trained_parameters: int, *, one_device: bool) -> tuple[str, float | None]:
+def settled(config: Any, trained_parameters: int) -> tuple[str, float | None]:
     """Schedule and learning rate of a run; where neither is given, steps of a planned length.
 
     Args:
       config: Of the run.
       trained_parameters: Numbers that are trained.
-      one_device: Whether there is no mesh, on which a walk is not found so far.
 
     Returns:
       The schedule, and the rate; None for `automatic`.
@@ -73,7 +72,7 @@ def settled(config: Any, trained_parameters: int, *, one_device: bool) -> tuple[
     schedule, rate = config.schedule, config.optimizer.learning_rate
     if schedule is None:
         found = rate is None and not config.warmup_steps and unpaced(config) is None
-        schedule = "automatic" if found and one_device else "constant"
+        schedule = "automatic" if found else "constant"
     if rate is None and schedule != "automatic":
         rate = first_guess(config, trained_parameters)
     return schedule, rate

@@ -284,11 +284,6 @@ def _prepare(
             "input_directions are found on one device so far, not on a mesh: leave --mesh away, or "
             "input_directions"
         )
-    if devices.evaluation.mesh.size > 1 and config.schedule == "automatic":
-        raise ValueError(
-            "schedule is automatic, whose walk is found on one device so far, not on a mesh: leave "
-            "--mesh away, or give a learning_rate and another schedule"
-        )
     with status(f"reading {config.data} and {config.model}"):
         objective = OBJECTIVES[config.OBJECTIVE](
             config,
@@ -299,13 +294,12 @@ def _prepare(
     config = config.resolve(
         batches=objective.batches,
         trained_parameters=objective.trainable.trained_parameters,
-        one_device=devices.evaluation.mesh.size == 1,
     )
     factors = _stored_factors(config) if goes_on else None
     plan = planned_steps(config.steps, 1.0)
     if looks and config.schedule == "automatic":
         with status(SEARCHING):
-            plan = plan_of(config, objective)
+            plan = plan_of(config, objective, devices.evaluation)
     factors = objective.factors if factors is None else factors
     run = _run(config, objective, devices, factors, plan)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on

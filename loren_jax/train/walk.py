@@ -2,18 +2,22 @@
 
 from typing import Any
 
+from loren_jax.evaluation import Sharded
 from loren_jax.objectives import Classification, Reward, Text
 from loren_jax.pacing import RATES
 from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
 
 
-def plan_of(config: RunConfig, objective: Classification | Text | Reward) -> dict[str, Any]:
+def plan_of(
+    config: RunConfig, objective: Classification | Text | Reward, evaluation: Sharded
+) -> dict[str, Any]:
     """How long the steps of a run are: as its journal says, or as its first batches tell.
 
     Args:
       config: Of the run.
       objective: Its losses and parameters.
+      evaluation: The mesh of the run.
 
     Returns:
       Arguments of `loren_jax.automatic`.
@@ -38,6 +42,7 @@ def plan_of(config: RunConfig, objective: Classification | Text | Reward) -> dic
         type(config.optimizer).factory,
         among,
         tuple(objective.frozen),
+        evaluation,
         key=config.seed,
         **knobs,
     )

@@ -50,6 +50,43 @@ def trained():
         }
 
 
+def paced():
+    """Whole runs without a learning rate, whose walk is found on the mesh."""
+    from tiny_task import write_model, write_task
+
+    from loren_jax import journal
+    from loren_jax.train import OPTIONS, TrainConfig, train
+
+    walks, losses = [], []
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        write_model(place / "encoder")
+        write_task(place / "tasks", train=80)
+        config = TrainConfig(
+            optimizer=OPTIONS["loren"](num_directions=4),
+            model=str(place / "encoder"),
+            data="sst2",
+            data_dir=place / "tasks",
+            pooling="mean",
+            steps=6,
+            batch_size=8,
+            train_examples=40,
+            dev_examples=16,
+            eval_every=3,
+        )
+        for size in (1, 2):
+            output = place / str(size)
+            sizes = dict.fromkeys(("population", "data", "model"), size)
+            train(dataclasses.replace(config, output=output), sizes)
+            recorded = journal.read(output / "run.journal")
+            walks.append(recorded.header["method"]["schedule"]["automatic"]["walk"])
+            losses.append(np.asarray(recorded.losses, np.float64))
+    return {
+        "walk": abs(walks[1] / walks[0] - 1),
+        "losses": float(np.abs(losses[0] - losses[1]).max()),
+    }
+
+
 def packed():
     """Runs beside matrices of 4 bits that the axis model divides, and what of them lies where."""
     from tiny_text import write_dialogues

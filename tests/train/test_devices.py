@@ -51,9 +51,11 @@ def test_who_joins():
 @pytest.mark.slow
 @pytest.mark.xdist_group("eight devices")
 def test_a_run_on_a_mesh_is_that_of_one_device():
-    """Adapters beside sharded weights; scales of divided matrices, and adapters beside those."""
+    """Adapters beside sharded weights; no rate; scales of divided matrices, and adapters."""
     own = found(*RUNS)
     assert own["trained"]["losses"] < 2e-5
     assert own["trained"]["same scores"]
+    assert own["paced"]["walk"] < 1e-3
+    assert own["paced"]["losses"] < 1e-4
     assert own["packed"]["scales"] < 2e-5
     assert own["packed"]["adapters"] < 2e-5

@@ -80,12 +80,6 @@ def test_a_rate_that_is_given_is_constant(config):
     assert (settled.schedule, settled.optimizer.learning_rate) == ("constant", 0.1)
 
 
-def test_a_mesh_has_a_first_guess(config):
-    """No walk is found there so far."""
-    settled = config.resolve(batches=2, trained_parameters=10, one_device=False)
-    assert (settled.schedule, settled.optimizer.learning_rate) == ("constant", 0.03)
-
-
 def test_a_dry_run_looks_for_no_walk(config, monkeypatch, tmp_path):
     monkeypatch.setattr(training, "plan_of", lambda *_: pytest.fail("it was looked for"))
     found = training.forecast(dataclasses.replace(config, output=tmp_path / "run"))

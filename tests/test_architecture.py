@@ -26,6 +26,7 @@ LAYERS = [
     "paths",
     "scheduling",
     "quantised",
+    "threefry",
     "noise",
     "arguments",
     "losses",

@@ -1,7 +1,7 @@
 """Steps without a learning rate, each constant of `loren_jax.pacing` a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. A count is one at least, `LONGEST` too.
+with the constants as they are, paired by seed. A count is one at least, of directions two, and so is `LONGEST` one.
 
 python -m benchmarks stability
 """
@@ -38,7 +38,7 @@ def changed(constant: str | None, factor: float) -> Iterator[float | None]:
     own = getattr(pacing, constant)
     value = own * factor
     if constant in COUNTS:
-        value = max(1, round(value))
+        value = max(2 if constant == "SOME" else 1, round(value))
     elif constant in ("LONGEST", "MOST"):
         value = max(1.0, value)
     both = pacing.SEARCHED_BATCHES

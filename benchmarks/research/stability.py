@@ -1,7 +1,8 @@
 """Steps without a learning rate, each constant of `loren_jax.pacing` a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. A count is one at least, of directions two, and so is `LONGEST` one.
+with the constants as they are, paired by seed. Counts and `LONGEST` are one at least, directions
+two.
 
 python -m benchmarks stability
 """

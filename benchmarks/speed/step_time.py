@@ -11,7 +11,8 @@ things are timed:
 
 `--model minilm` measures whole steps of `loren` and `mezo` on MiniLM's shapes instead.
 
-`--compile` measures how long the step of 24 scanned layers compiles, against its forward pass.
+`--compile` measures how long the step of 24 scanned layers, of eight in a list and of a residual
+network compiles, against its forward pass.
 
     python -m benchmarks step_time --tokens 8x8 8x64     # some ten minutes
     python -m benchmarks step_time --tokens 64x128 --turns 2
@@ -33,7 +34,7 @@ faster at 8x8, 4.0 at 8x64; rank 1 1.17 and 1.25 (before the generator was one k
 Compiling 24 scanned layers: forward 0.23 s, rank-1 step 1.42 s (6.1 times). What is compiled is
 kernels, of which XLA compiles equal ones once: 26 in the forward pass, 100 in the step, at some 12
 and 17 ms; by themselves evaluations of given directions have 53, drawing 45. Eight layers as a
-list: 24 and 87, of 119 and 855 that are written, 10.6 times.
+list: 24 and 87, of 119 and 855 that are written, 10 times; a residual network of blocks 12 times.
 """
 
 import argparse
@@ -51,6 +52,7 @@ import optax
 
 import loren_jax
 from benchmarks.record import save, table
+from benchmarks.residual import Residual
 from benchmarks.speed.minilm_step import measure_minilm
 from benchmarks.timers import Timers
 from benchmarks.transformer import Transformer
@@ -89,7 +91,7 @@ def cases_of(tokens: str) -> list[Case]:
     return [Case(1, None), Case(1, 1), Case(1, K), Case(None, None)]
 
 
-def forward_of(model: Transformer) -> Callable:
+def forward_of(model: Transformer | Residual) -> Callable:
     """The bare forward pass."""
     return jax.jit(model.loss)
 
@@ -126,7 +128,9 @@ def optimizer_of(case: Case) -> optax.GradientTransformationExtraArgs:
     )
 
 
-def step_of(model: Transformer, optimizer: optax.GradientTransformationExtraArgs) -> Callable:
+def step_of(
+    model: Transformer | Residual, optimizer: optax.GradientTransformationExtraArgs
+) -> Callable:
     """A whole step through Optax."""
 
     def step(params, state, tokens):
@@ -273,20 +277,24 @@ def _add_steps(timers, name, optimizer, model, params, ids, number) -> None:
 
 def measure_compile(layers: int, turns: int) -> list[dict[str, Any]]:
     """Seconds from a traced function to an executable; nothing runs."""
+    scanned, unrolled = Transformer(layers=layers), Transformer(scanned=False)
+    models: list[tuple[str, Any, jax.Array]] = [
+        (f"{layers} scanned", scanned, scanned.tokens(8, 64)),
+        (f"{unrolled.layers} unrolled", unrolled, unrolled.tokens(8, 64)),
+        ("8 residual blocks", Residual(), Residual().images(8, 32)),
+    ]
     rows = []
-    for scanned in (True, False):
-        model = Transformer(layers=layers if scanned else 8, scanned=scanned)
-        params, ids = model.params(), model.tokens(8, 64)
-        bare = _compile_seconds(forward_of(model), (params, ids), turns)
+    for name, model, batch in models:
+        params = model.params()
+        bare = _compile_seconds(forward_of(model), (params, batch), turns)
         for case in (Case(1, None), Case(None, None)):
             optimizer = optimizer_of(case)
             state = optimizer.init(params)
-            seconds = _compile_seconds(step_of(model, optimizer), (params, state, ids), turns)
-            bound = (COMPILE_RATIO, COMPILE_SECONDS) if scanned and case.rank else (None, None)
+            seconds = _compile_seconds(step_of(model, optimizer), (params, state, batch), turns)
+            bound = (COMPILE_RATIO, COMPILE_SECONDS) if case.rank else (None, None)
             rows.append(
-                {"layers": f"{model.layers} {'scanned' if scanned else 'unrolled'}"}
-                | {"directions": case.name(), "forward (s)": bare, "step (s)": seconds}
-                | {"ratio": seconds / bare}
+                {"layers": name, "directions": case.name(), "forward (s)": bare}
+                | {"step (s)": seconds, "ratio": seconds / bare}
                 | {"bound met": _verdict(bound, (seconds / bare, seconds))}
             )
     return rows

@@ -182,6 +182,7 @@ def normals(key: Key[Array, ""], streams: Sequence[Stream]) -> list[Float[Array,
     for count, stream in zip(rows, streams, strict=True):
         layout = {"rows": count, "stack": stream.stack, "shape": stream.shape}
         numbers, place = scheduling.by_itself(_cut, drawn, place, **layout)
+        # Cut from an array that is sharded, it would have to be sent to where it belongs.
         found.append(scheduling.whole(numbers))
     return found
 

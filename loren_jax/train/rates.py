@@ -4,6 +4,7 @@ Without one the schedule is `automatic`, which needs to know how far noise may m
 where that was never measured there is a first guess, by the table of `benchmarks/KNOBS.md`.
 """
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -92,7 +93,12 @@ def unpaced(config: Any) -> str | None:
 
 def require_automatic(config: Any) -> None:
     """Refuses what has no rate to be found, and rates that are given beside it."""
-    rates = sorted(name for name in RATES if getattr(config.optimizer, name, None) is not None)
+    options = config.optimizer  # a rate that is its default was given by nobody
+    rates = sorted(
+        field.name
+        for field in dataclasses.fields(options)
+        if field.name in RATES and getattr(options, field.name) not in (None, field.default)
+    )
     if rates:
         raise ValueError(
             f"schedule is automatic, which finds the rate, and {rates[0]} is given: leave one "

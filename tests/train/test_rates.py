@@ -7,7 +7,15 @@ import pytest
 from loren_jax import journal
 from loren_jax.cli import main
 from loren_jax.reports import files
-from loren_jax.train import LorenOptions, MezoSvrgOptions, TrainRewardConfig, train, training
+from loren_jax.train import (
+    OPTIONS,
+    LorenOptions,
+    MezoSvrgOptions,
+    TrainRewardConfig,
+    train,
+    training,
+)
+from loren_jax.train.rates import unpaced
 from loren_jax.train.training import advance
 
 
@@ -72,6 +80,28 @@ def test_the_journal_gives_the_model_again(config, whole, tmp_path, capsys):
 def test_what_has_no_automatic_rate_is_refused(config, changes, said):
     with pytest.raises(ValueError, match=said):
         dataclasses.replace(config, schedule="automatic", **changes)
+
+
+@pytest.mark.parametrize("method", sorted(OPTIONS.keys() - {"input_subspace"}))  # follows inputs
+def test_every_method_does_without_a_rate_or_says_why(config, method):
+    """Also one whose further rates have defaults, which nobody has given."""
+    options = dataclasses.replace(config, optimizer=OPTIONS[method]())
+    if unpaced(options) is None:
+        assert options.resolve(batches=2, trained_parameters=10).schedule == "automatic"
+    else:
+        assert method == "mezo_svrg"
+
+
+def test_a_further_rate_that_is_given_is_refused(config):
+    given = dataclasses.replace(config, optimizer=OPTIONS["zo_muon"](vector_learning_rate=0.01))
+    with pytest.raises(ValueError, match="vector_learning_rate is given"):
+        given.resolve(batches=2, trained_parameters=10)
+
+
+def test_a_method_with_two_rates_runs_without_them(config, tmp_path):
+    own = OPTIONS["zo_muon"](orthogonalise="power", power_rank=1)
+    run = train(dataclasses.replace(config, optimizer=own, output=tmp_path / "run", steps=2))
+    assert journal.read(run.directory / files.JOURNAL).header["method"]["schedule"]["automatic"]
 
 
 def test_a_rate_that_is_given_is_constant(config):

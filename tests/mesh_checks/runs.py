@@ -10,81 +10,59 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from mesh_checks.meshes import mesh_of
 
 
-def trained():
-    """Whole runs: adapters beside sharded weights, by a method that needs all examples at once."""
+def _runs_of(optimizer, **options):
+    """Summaries and journals of a run on one device and on two along each axis of a mesh."""
     from tiny_task import write_model, write_task
 
     from loren_jax import journal
-    from loren_jax.train import OPTIONS, TrainConfig, train
+    from loren_jax.train import TrainConfig, train
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         write_model(place / "encoder")
         write_task(place / "tasks", train=80)
         config = TrainConfig(
-            optimizer=OPTIONS["mezo_svrg"](learning_rate=0.05, every=2),
+            optimizer=optimizer,
             model=str(place / "encoder"),
             data="sst2",
             data_dir=place / "tasks",
             pooling="mean",
-            steps=4,
             batch_size=8,
-            micro_batch_size=4,
             train_examples=40,
             dev_examples=16,
-            eval_every=2,
-            checkpoint_every=3,
-            lora_rank=2,
+            **options,
         )
-        runs = {}
-        for axes in ("one", "2x2x2"):
-            sizes = dict.fromkeys(("population", "data", "model"), 1 if axes == "one" else 2)
-            run = train(dataclasses.replace(config, output=place / axes), sizes)
-            losses = journal.read(place / axes / "run.journal").losses
-            runs[axes] = np.asarray(losses, np.float64), run.summary
-        (one, summary), (other, found) = runs.values()
-        scores = lambda summary: (summary.after["accuracy"], summary.test["accuracy"])
-        return {
-            "losses": float(np.abs(one - other).max()),
-            "same scores": scores(summary) == scores(found),
-        }
+        for size in (1, 2):
+            own = dataclasses.replace(config, output=place / str(size))
+            run = train(own, dict.fromkeys(("population", "data", "model"), size))
+            yield run.summary, journal.read(own.output / "run.journal")
+
+
+def _apart(one, other):
+    """How far the losses of two journals are apart."""
+    losses = (np.asarray(journal.losses, np.float64) for journal in (one, other))
+    return float(np.abs(np.subtract(*losses)).max())
+
+
+def trained():
+    """Whole runs: adapters beside sharded weights, by a method that needs all examples at once."""
+    from loren_jax.train import OPTIONS
+
+    method = OPTIONS["mezo_svrg"](learning_rate=0.05, every=2)
+    options = {"steps": 4, "micro_batch_size": 4, "eval_every": 2, "checkpoint_every": 3}
+    (summary, one), (found, other) = _runs_of(method, **options, lora_rank=2)
+    scores = lambda summary: (summary.after["accuracy"], summary.test["accuracy"])
+    return {"losses": _apart(one, other), "same scores": scores(summary) == scores(found)}
 
 
 def paced():
     """Whole runs without a learning rate, whose walk is found on the mesh."""
-    from tiny_task import write_model, write_task
+    from loren_jax.train import OPTIONS
 
-    from loren_jax import journal
-    from loren_jax.train import OPTIONS, TrainConfig, train
-
-    walks, losses = [], []
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        write_model(place / "encoder")
-        write_task(place / "tasks", train=80)
-        config = TrainConfig(
-            optimizer=OPTIONS["loren"](num_directions=4),
-            model=str(place / "encoder"),
-            data="sst2",
-            data_dir=place / "tasks",
-            pooling="mean",
-            steps=6,
-            batch_size=8,
-            train_examples=40,
-            dev_examples=16,
-            eval_every=3,
-        )
-        for size in (1, 2):
-            output = place / str(size)
-            sizes = dict.fromkeys(("population", "data", "model"), size)
-            train(dataclasses.replace(config, output=output), sizes)
-            recorded = journal.read(output / "run.journal")
-            walks.append(recorded.header["method"]["schedule"]["automatic"]["walk"])
-            losses.append(np.asarray(recorded.losses, np.float64))
-    return {
-        "walk": abs(walks[1] / walks[0] - 1),
-        "losses": float(np.abs(losses[0] - losses[1]).max()),
-    }
+    method = OPTIONS["loren"](num_directions=4)
+    (_, one), (_, other) = _runs_of(method, steps=6, eval_every=3)
+    walk = lambda run: run.header["method"]["schedule"]["automatic"]["walk"]
+    return {"walk": abs(walk(other) / walk(one) - 1), "losses": _apart(one, other)}
 
 
 def packed():

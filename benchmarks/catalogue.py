@@ -136,6 +136,9 @@ ALL = (
     Benchmark(
         "exact", "research", "gradients of the last parts alone", "research_exact.jsonl", RESUMES
     ),
+    Benchmark(
+        "whole", "research", "all parameters of MiniLM and SmolLM2", "research_whole.jsonl", RESUMES
+    ),
     Benchmark("rows_cost", "research", "what a direction for each row costs", "a line", "a minute"),
     Benchmark(
         "prompted_inputs",

@@ -314,6 +314,17 @@ def test_14_a_loss_that_is_not_finite_cannot_poison(method):
         assert np.isfinite(leaf).all()
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0)])
+def test_a_leaf_without_numbers_is_taken(method, shape):
+    optimizer = build(method)
+    of = lambda params: jnp.sum((params["x"] - 1) ** 2) + jnp.sum(params["empty"])
+    params = {"x": jnp.zeros(3), "empty": jnp.zeros(shape)}
+    after, _ = looped(optimizer, of)(params, jax.jit(optimizer.init)(params), 2)
+    assert after["empty"].shape == shape
+    assert np.isfinite(after["x"]).all()
+    assert (after["x"] != 0).all()
+
+
 def test_15_the_docstring(method):
     text = inspect.getdoc(method.make)
     for part in (".. math::", "Args:", "Returns:", "Raises:", ">>> ", "References:", "arxiv.org"):

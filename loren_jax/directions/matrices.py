@@ -133,6 +133,8 @@ def view_of(path: noise.KeyPath, leaf: Leaf, matrix_axes: AxesOf | None = None) 
             f"matrix_axes gives {axes} for leaf {name!r} of shape {shape}: fan_in and fan_out "
             "must name different axes, and fan_in at least one."
         )
+    if 0 in shape:  # nothing is drawn: one vector without numbers, as which every method takes it
+        return MatrixView(shape, tuple(range(len(shape))))
     return MatrixView(shape, fan_in, fan_out, _split_of(leaf))
 
 

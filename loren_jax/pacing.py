@@ -20,22 +20,18 @@ RATES = frozenset({"learning_rate", "vector_learning_rate", "full_learning_rate"
 """Arguments of factories that are left to it."""
 SHARE = 0.15
 """Of the first loss: what noise of the size of a whole run's walk adds to it."""
-FIRST, SEARCHED, MEASURED, MOST = 0.05, 3, 3, 8.0
-"""Of `measure_walk`: the first noise, how often it is changed and measured, how much at most."""
-SEARCHED_BATCHES = SEARCHED + MEASURED
-"""Batches of it, those of the first steps."""
-SOME = 6
-"""Directions of it in a batch."""
-FORGETTING = 0.05
-"""Weight of the newest step in the running mean of squared slopes."""
+FIRST, SEARCHED, MEASURED, MOST, RAISED = 0.05, 3, 3, 8.0, 1.25
+"""Of `measure_walk`: the first noise, how often it is changed and measured, how much at most, and
+how much the last mean may raise it: of losses that noise lowers there is no bound."""
+SEARCHED_BATCHES, SOME = SEARCHED + MEASURED, 6
+"""Batches of it, those of the first steps, and directions in each."""
 NOTHING = 1e-37
 """The rate of a step of no length, as factories take none of zero where they see it."""
-LONGEST = 3.0
-"""By how much steps grow at most."""
-BEGINNING = 5
-"""Steps whose mean loss is the first one."""
-TRUST = 8
-"""Directions after which that mean is believed by half: of one or two it may be near zero."""
+LONGEST, BEGINNING = 3.0, 5
+"""By how much steps grow at most; steps whose mean loss is the first one."""
+FORGETTING, TRUST = 0.05, 8
+"""Weight of the newest step in the running mean of squared slopes, and the directions after which
+that is believed by half: of one or two it may be near zero."""
 
 
 class AutomaticState(NamedTuple):
@@ -81,6 +77,7 @@ def measure_walk(
     factory: Callable[..., ZerothOrder],
     *,
     share: float = SHARE,
+    chance: float = math.inf,
     **knobs: Any,
 ) -> MeasuredWalk:
     r"""How much noise the parameters bear, along the directions of a method: `automatic`'s `walk`.
@@ -97,6 +94,7 @@ def measure_walk(
       batches: the batch of a step, from its number.
       factory: see `automatic`.
       share: `gamma`.
+      chance: see `automatic`; a share of the loss is one of no more than this.
       **knobs: see `automatic`; `num_directions` is of the run, six are drawn here.
 
     Returns:
@@ -136,11 +134,12 @@ def measure_walk(
                 f"the loss is {centre:g} where the run begins, and a learning rate is found from a "
                 "share of it: give one, or a walk, or add a constant to the loss."
             )
+        centre = min(centre, chance)
         if number < SEARCHED:
             scale *= _factor(above, share * centre)
         else:
             found.append(above / centre)
-    walk = scale * _factor(sum(found) / len(found), share)
+    walk = scale * min(_factor(sum(found) / len(found), share), RAISED)
     return MeasuredWalk(walk, search_passes(own.first.scheme))
 
 
@@ -173,6 +172,7 @@ def automatic(
     *,
     walk: float,
     longest: float = LONGEST,
+    chance: float = math.inf,
     **knobs: Any,
 ) -> ZerothOrder:
     r"""A method without a learning rate: its steps get a length, which falls to zero.
@@ -205,6 +205,8 @@ def automatic(
       walk: `omega > 0`, in units of the parameters: how much noise they bear, as `measure_walk`
         says; of `input_subspace` that is too little, several times it is better.
       longest: `m_max >= 1`.
+      chance: the loss of knowing nothing, such as `log C` nats for C classes: `f_0` is at most
+        that. What a model that is too sure of itself unlearns first is no reason for longer steps.
       **knobs: the factory's other arguments.
 
     Returns:
@@ -226,10 +228,12 @@ def automatic(
     arguments.positive("walk", walk)
     if not longest >= 1.0:
         raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
+    if not chance > 0:
+        raise ValueError(f"chance is {chance}: give the loss of knowing nothing, above zero.")
     for name in RATES & knobs.keys():
         raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
     own = _Own.of(factory, knobs, walk)
-    planned = _Planned(steps, longest)
+    planned = _Planned(steps, longest, chance)
 
     def init(params: PyTree) -> AutomaticState:
         inner = own.first.init(params)
@@ -269,7 +273,7 @@ def automatic(
         return asked(params, state.inner, direction, point)
 
     again = lambda axes: automatic(
-        factory, steps, walk=walk, longest=longest, **{**knobs, "matrix_axes": axes}
+        factory, steps, walk=walk, longest=longest, chance=chance, **{**knobs, "matrix_axes": axes}
     )
     whole = Update(
         update,
@@ -288,11 +292,13 @@ class _Planned(NamedTuple):
 
     steps: int
     longest: float
+    chance: float
 
     def share(self, state: AutomaticState) -> Array:
         """Of the next step."""
         left = jnp.maximum(0.0, 1.0 - state.taken.astype(jnp.float32) / self.steps)
-        borne, gained = SHARE * state.first, state.first - state.recent
+        first = jnp.minimum(state.first, self.chance)
+        borne, gained = SHARE * first, first - state.recent
         growth = jnp.where(borne > 0, gained / jnp.where(borne > 0, borne, 1.0), 0.0)
         return self.steps**-0.5 * left * jnp.clip(growth, 1.0, self.longest)
 

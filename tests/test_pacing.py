@@ -1,5 +1,7 @@
 """Learning rates that nobody chooses, against float64 and on losses of any scale."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ import loren_jax
 from loren_jax import journal, noise
 from loren_jax.directions import isotropic
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import BEGINNING, FORGETTING, LONGEST, SHARE, TRUST
+from loren_jax.pacing import BEGINNING, FORGETTING, LONGEST, RAISED, SHARE, TRUST
 
 X, STEPS, WALK = jnp.asarray([0.5, -0.3, 0.8]), 12, 0.7
 
@@ -95,6 +97,16 @@ def test_steps_grow_by_what_was_gained_and_no_more_than_asked():
     rate = lambda state: float(tx.update(None, state, X, losses=jnp.ones((2, 2)))[1].rate)
     assert rate(high) == rate(below)
     np.testing.assert_allclose(rate(low), min(0.4 / SHARE, LONGEST) * rate(high), rtol=1e-5)
+
+
+def test_what_is_above_chance_is_no_gain():
+    tx, plain = (made("mezo", num_directions=2, chance=chance) for chance in (0.5, np.inf))
+    _, state = run(tx, X, loss, 6)
+    state = state._replace(first=jnp.float32(1.0), recent=jnp.float32(0.4))
+    none = state._replace(recent=state.first)
+    rate = lambda tx, state: float(tx.update(None, state, X, losses=jnp.ones((2, 2)))[1].rate)
+    np.testing.assert_allclose(rate(tx, state), 0.1 / (SHARE * 0.5) * rate(tx, none), rtol=1e-5)
+    np.testing.assert_allclose(rate(plain, state), LONGEST * rate(plain, none), rtol=1e-5)
 
 
 PARAMS = {"kernel": jnp.ones((64, 66)) / 64, "bias": jnp.zeros(66)}
@@ -192,6 +204,24 @@ def test_the_noise_that_is_found_raises_the_loss_by_the_share(name):
     np.testing.assert_allclose(found.walk, 1.0, rtol=0.25)
 
 
+def test_of_a_loss_above_chance_the_share_is_one_of_chance():
+    value = lambda x, batch: 2.0 + 0.5 * jnp.mean(x**2)
+    find = functools.partial(
+        loren_jax.measure_walk, value, jnp.zeros((40, 50)), lambda step: (), loren_jax.mezo
+    )
+    np.testing.assert_allclose(find(chance=0.5).walk, find().walk / 2, rtol=0.1)
+
+
+def test_noise_that_lowers_the_last_losses_raises_the_walk_by_little():
+    """As of a model that is too sure of itself, on three batches of six."""
+    value = lambda x, batch: 1.0 + jnp.where(batch < 3, 1.0, -0.1) * jnp.mean(x**2)
+    find = lambda batches: loren_jax.measure_walk(
+        value, jnp.zeros((40, 50)), batches, loren_jax.mezo
+    )
+    lowered, plain = find(jnp.asarray), find(lambda step: jnp.asarray(0))
+    np.testing.assert_allclose(lowered.walk, RAISED * plain.walk, rtol=0.1)
+
+
 def test_noise_that_overflows_the_loss_is_made_smaller():
     value = lambda x, batch: 1.0 + jnp.exp(jnp.sum((100 * x) ** 2))
     found = loren_jax.measure_walk(value, jnp.zeros(10), lambda step: (), loren_jax.mezo)
@@ -203,6 +233,7 @@ def test_noise_that_overflows_the_loss_is_made_smaller():
     [
         (lambda: made("mezo", walk=0.0), "walk must be positive"),
         (lambda: made("mezo", longest=0.5), "longest is 0.5: give 1"),
+        (lambda: made("mezo", chance=0.0), "chance is 0.0: give the loss of knowing nothing"),
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
         (

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,11 @@ class Classification(ModelObjective):
             "parameters": self.trainable.parameters,
             "columns": ["protocol", "majority_accuracy"],
         }
+
+    @property
+    def chance(self) -> float:
+        """The loss of knowing nothing: all classes alike."""
+        return math.log(max(2, len(self._prepared.origin.label_names)))
 
     def loss(self, params: PyTree, batch: Tokens, *frozen: Any) -> jax.Array:
         """Mean cross-entropy of a batch, in micro-batches where they are asked for."""

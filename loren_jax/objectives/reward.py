@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int32, UInt32
 from loren_jax import noise
 from loren_jax.evaluation import Sharded
 from loren_jax.losses import fitness
-from loren_jax.models import Generated, LanguageModel, generate, locate
+from loren_jax.models import Generated, LanguageModel, generate, locate, span_loss
 from loren_jax.models.decoding import Answers, Decoding, decode
 from loren_jax.models.generation import pad_left, resolve_options, round_length
 from loren_jax.models.sampling import Sampling
@@ -95,6 +95,7 @@ class Reward(ModelObjective):
         )
         self._length = round_length(max(map(len, self._train.tokens)))
         answered = _answer_function(model, options, config.max_new_tokens)
+        self._logits = trainable_model(config, model).apply
         trainable = trainable_model(config, model._replace(apply=answered))
         super().__init__(config, trainable, source, model.config)
         self._drift = None
@@ -163,6 +164,16 @@ class Reward(ModelObjective):
     def loss(self, params: PyTree, batch: Asked, *frozen: Any) -> Any:
         """The answers to a batch, of which `judge` makes losses."""
         return self.trainable.apply(params, batch.input_ids, batch.attention_mask, batch, *frozen)
+
+    def prompt_loss(self, params: PyTree, batch: Asked, *frozen: Any) -> jax.Array:
+        """Mean cross-entropy of the tokens of prompts, which says how much noise a model bears.
+
+        Rewards do not: they may be zero at the start, and what a step compares has a mean of zero.
+        """
+        ids, mask = batch.input_ids, jax.numpy.asarray(batch.attention_mask)
+        behind = jax.numpy.pad(mask, ((0, 0), (1, 0)))[:, :-1]  # none is foretold by padding
+        places = jax.numpy.broadcast_to(jax.numpy.arange(ids.shape[1]), ids.shape)
+        return span_loss(self._logits(params, ids, mask, places, *frozen), ids, mask & behind)
 
     def judge(self, answers: Answers, batch: Asked) -> np.ndarray:
         """The losses (K, S) of the answers that all queries gave."""

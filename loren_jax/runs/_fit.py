@@ -5,6 +5,7 @@ import difflib
 import functools
 import importlib.util
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ def fit(
     directory: str | os.PathLike,
     steps: int,
     evaluate: Callable[[PyTree], Any] | None = None,
+    chance: float = math.inf,
     **options: Any,
 ) -> Fitted:
     r"""Trains with forward passes only, durably; called again on its directory it goes on.
@@ -63,6 +65,8 @@ def fit(
       steps: Steps to take; more than a complete run has had let it go on.
       evaluate: `params -> number`, or numbers by name: scores of held-out data. A `loss` and an
         `accuracy` are drawn.
+      chance: The loss of knowing nothing, such as `log C` for C classes, where a model may begin
+        above it and no learning rate is given: see `loren_jax.automatic`.
       **options: Further attributes of `loren_jax.runs.Run`, such as `eval_every`, `select`,
         `trained`, `judge`, `callbacks`, `evaluation` for a mesh, and `overwrite`.
 
@@ -91,7 +95,7 @@ def fit(
     batch, directory = _by_number(batches), Path(directory)
     if not isinstance(optimizer, optax.GradientTransformation | Method):
         factory, knobs = _factory_of(optimizer)
-        described = functools.partial(_without_rate, factory, knobs, steps)
+        described = functools.partial(_without_rate, factory, knobs, steps, chance)
         optimizer, options = described(loss, params, batch, directory, options)
     run = Run(
         loss=loss,
@@ -129,6 +133,7 @@ def _without_rate(
     factory: Callable[..., Any],
     knobs: dict[str, Any],
     steps: int,
+    chance: float,
     loss: Callable[..., Any],
     params: PyTree,
     batch: Callable[[int], PyTree],
@@ -152,10 +157,11 @@ def _without_rate(
         among = lambda path: paths is None or path in paths
         frozen = tuple(options.get("frozen", ()))
         own = {name: value for name, value in knobs.items() if name != "num_directions"}
+        own["chance"] = chance
         with status(SEARCHING):
             of_run = (among, frozen, evaluation)
             walk = found_walk(loss, params, batch, factory, *of_run, key=seed, **own)
-        plan = planned_steps(steps, walk)
+        plan = planned_steps(steps, walk, chance=chance)
     if steps != plan["steps"]:
         raise ValueError(
             f"steps is {steps}, but the steps of the run in {directory} fall to zero at "

@@ -1,5 +1,6 @@
 """The walk of a run without a learning rate: found once, and read from its journal afterwards."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,17 +37,22 @@ def stored_plan(directory: Path) -> dict[str, Any] | None:
     return processes.broadcast(read)
 
 
-def planned_steps(steps: int, walk: float) -> dict[str, Any]:
+def planned_steps(
+    steps: int, walk: float, *, longest: float = LONGEST, chance: float = math.inf
+) -> dict[str, Any]:
     """How long the steps of a run are, as a `loren_jax.journal.Method` describes it.
 
     Args:
       steps: Of the whole run.
       walk: See `loren_jax.automatic`.
+      longest: See there.
+      chance: See there.
 
     Returns:
       Arguments of `loren_jax.automatic`, as JSON values.
     """
-    return {"steps": steps, "walk": walk, "longest": LONGEST}
+    plan = {"steps": steps, "walk": walk, "longest": longest}
+    return plan if chance == math.inf else {**plan, "chance": chance}
 
 
 def found_walk(
@@ -69,7 +75,7 @@ def found_walk(
       among: Which leaves are trained, by path.
       frozen: Further arguments of the loss.
       evaluation: The mesh that the run has, if any.
-      **knobs: Of the factory, its key among them.
+      **knobs: Of the factory, its key among them, and of `measure_walk`.
 
     Returns:
       The walk, as `loren_jax.automatic` takes it.

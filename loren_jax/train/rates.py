@@ -82,8 +82,6 @@ def settled(config: Any, trained_parameters: int) -> tuple[str, float | None]:
 def unpaced(config: Any) -> str | None:
     """Why a run cannot do without a learning rate; None where it can."""
     entry = METHODS.get(config.method)
-    if config.OBJECTIVE == "reward":
-        return "a reward"
     if config.follows_inputs or entry is None or entry.full_every:
         return config.method
     if config.quantise is not None and config.lora_rank is None:

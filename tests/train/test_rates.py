@@ -1,6 +1,7 @@
 """Runs whose learning rate nobody gives: their steps have a planned length."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -116,12 +117,13 @@ def test_a_dry_run_looks_for_no_walk(config, monkeypatch, tmp_path):
     assert found.forward_passes == 12 * 4 + 78
 
 
-def test_a_reward_has_no_automatic_rate():
-    with pytest.raises(ValueError, match="not with a reward"):
-        TrainRewardConfig(
-            optimizer=LorenOptions(),
-            model="m",
-            data="d.jsonl",
-            reward="length",
-            schedule="automatic",
-        )
+def test_a_reward_has_an_automatic_rate():
+    config = TrainRewardConfig(
+        optimizer=LorenOptions(), model="m", data="d.jsonl", reward="length", steps=2
+    )
+    assert config.resolve(batches=2, trained_parameters=10).schedule == "automatic"
+
+
+def test_a_classification_tells_what_knowing_nothing_costs(whole):
+    plan = journal.read(whole.directory / files.JOURNAL).header["method"]["schedule"]["automatic"]
+    assert plan["chance"] == pytest.approx(math.log(2))

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from stopped_runs import KILLED, facts, stopped
@@ -14,6 +16,8 @@ from tiny_text import write_decoder, write_dialogues
 
 from loren_jax import journal
 from loren_jax.cli import main
+from loren_jax.models import load_language_model
+from loren_jax.objectives import Reward
 from loren_jax.reports import read_metrics
 from loren_jax.reports.summary import summary_text
 from loren_jax.train import LorenOptions, TrainRewardConfig, resume, train
@@ -91,6 +95,30 @@ def test_it_tells_what_answers_were_worth(whole, config):
     assert "72 in training" in summary_text(whole.summary, config.directory)
     card = (config.directory / "model" / "README.md").read_text()
     assert "reward" in card
+
+
+def test_without_a_rate_the_prompts_tell_how_long_the_steps_are(config, tmp_path):
+    options = dataclasses.replace(config.optimizer, learning_rate=None)
+    run = train(dataclasses.replace(config, optimizer=options, output=tmp_path / "run", steps=3))
+    plan = journal.read(run.directory / "run.journal").header["method"]["schedule"]["automatic"]
+    assert plan["longest"] == 1.0  # losses that are compared have a mean of zero
+    assert plan["walk"] > 0
+    assert run.summary.forward_passes == 3 * 3 + 78
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_the_loss_of_prompts_is_the_cross_entropy_of_their_tokens(config, rank):
+    """Against each prompt by itself, without padding."""
+    objective = Reward(dataclasses.replace(config, lora_rank=rank), shown=False)
+    batch, params = objective.batch(0), objective.params
+    found = objective.prompt_loss(params, batch, *objective.frozen)
+    model = load_language_model(config.model)
+    nats = []
+    for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True):
+        own = np.asarray(ids)[np.asarray(mask)][None]
+        logits = model.apply(model.params, own, np.ones_like(own))[0].astype(jnp.float32)
+        nats += list(-jax.nn.log_softmax(logits[:-1])[np.arange(own.size - 1), own[0, 1:]])
+    np.testing.assert_allclose(found, np.mean(nats), rtol=1e-4)
 
 
 @pytest.mark.slow

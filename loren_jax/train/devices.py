@@ -1,7 +1,7 @@
 """Which processes and devices a run has, and the mesh that is made of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +88,13 @@ class Devices:
     are what is trained, are whole on every device.
     """
 
-    def __init__(self, sizes: dict[str, int], *, adapters: bool = False):
+    def __init__(self, sizes: Mapping[str, int], *, adapters: bool = False):
+        if unknown := sizes.keys() - set(AXES):
+            raise ValueError(
+                f"mesh has the axis {min(unknown)!r}: give sizes of {', '.join(AXES)}, of which "
+                "those left out are 1."
+            )
+        sizes = dict.fromkeys(AXES, 1) | dict(sizes)
         shape, kinds = tuple(sizes[name] for name in AXES), (AxisType.Auto,) * len(AXES)
         if math.prod(shape) > jax.device_count():
             require_devices(sizes, jax.device_count())

@@ -21,7 +21,7 @@ from loren_jax.tasks import Rows
 from loren_jax.train.best_of import best_of
 from loren_jax.train.cards import write_run_card
 from loren_jax.train.config import RunConfig, config_from_json
-from loren_jax.train.devices import AXES, Devices
+from loren_jax.train.devices import Devices
 from loren_jax.train.methods import passes_of_step
 from loren_jax.train.rates import schedule_description
 from loren_jax.train.walk import plan_of
@@ -277,7 +277,7 @@ def _prepare(
     looks: bool = True,
 ) -> tuple[Run, Any]:
     """The run of a configuration, and its objective; without `looks` any walk does."""
-    devices = Devices(dict(sizes or dict.fromkeys(AXES, 1)), adapters=config.lora_rank is not None)
+    devices = Devices(sizes or {}, adapters=config.lora_rank is not None)
     devices.require_batch(config.batch_size, config.micro_batch_size)
     if devices.evaluation.mesh.size > 1 and config.follows_inputs:
         raise ValueError(

@@ -3,7 +3,7 @@
 import pytest
 from eight_devices import RUNS, found
 
-from loren_jax.train.devices import Devices, DevicesConfig, mesh_sizes, require_devices
+from loren_jax.train.devices import AXES, Devices, DevicesConfig, mesh_sizes, require_devices
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_a_run_on_a_mesh_is_that_of_one_device():
     assert own["paced"]["losses"] < 1e-4
     assert own["packed"]["scales"] < 1e-4  # rounding of a loss, over the perturbation
     assert own["packed"]["adapters"] < 2e-5
+
+
+def test_axes_that_are_left_out_have_one_device_and_others_are_named():
+    assert dict(Devices({"data": 1}).evaluation.mesh.shape) == dict.fromkeys(AXES, 1)
+    with pytest.raises(ValueError, match="mesh has the axis 'batch': give sizes of population"):
+        Devices({"batch": 1})

@@ -239,8 +239,7 @@ def automatic(
         inner = own.first.init(params)
         # Arrays and not one, as a step overwrites what it is given.
         square, weight, rate, first, recent = (jnp.zeros((), jnp.float32) for _ in range(5))
-        entry = own.entry(inner, params)
-        taken = jnp.zeros((), jnp.int32)
+        taken, entry = jnp.zeros((), jnp.int32), own.entry(inner, params)
         return AutomaticState(taken, square, weight, entry, rate, first, recent, inner)
 
     def rate_of(state: AutomaticState) -> Array:

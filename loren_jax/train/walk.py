@@ -54,10 +54,9 @@ def plan_of(
     return planned_steps(config.steps, walk, longest=how.longest, chance=how.chance)
 
 
-PROMPTS_SHARE = 0.6
-"""Of the cross-entropy of prompts, by which noise of the size of a rewarded run's walk raises it. A
-model may forget more of them than of what it is trained on: of four runs on two rewards 0.15 was
-too little for one, 2.4 no better."""
+PROMPTS_SHARE = 1.0
+"""Of the cross-entropy of prompts, which noise of the size of a rewarded run's walk adds to it: it
+may cost more of what a model knows than of what it is trained on."""
 
 
 class _How(NamedTuple):

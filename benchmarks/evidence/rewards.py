@@ -12,7 +12,7 @@ rate of each is the best of a grid by one run of another seed; SmolLM2 has one r
 seen to learn with, and of which MeZO has a third, as in style. Each run begins with the untrained
 model's greedy answers to prompts that are never trained on, and ends with the trained one's. Beside
 them stands the best of many models that LOREN would ask, at its scale and at thrice that, for as
-many answers, and the vote of the best five.
+many answers, and the vote of the best five; and LOREN and MeZO without a learning rate.
 
     python -m benchmarks rewards style --stories stories260K     # as llama2c.py writes it
     python -m benchmarks rewards brevity --seconds 200           # again and again, until it is done
@@ -45,6 +45,10 @@ FILE = RESULTS / "rewards.jsonl"
 METHODS = ("LOREN", "pairs", "MeZO")
 SEARCHES = {"best of many": 1, "best of many, farther": 3}
 """And how far they go, in scales of the methods."""
+
+NO_RATE = ", no rate"
+UNTUNED = tuple(f"{method}{NO_RATE}" for method in ("LOREN", "MeZO"))
+"""Without a learning rate."""
 
 SEEDS, TUNING = (0, 1, 2), 100
 NAMES = (
@@ -161,7 +165,9 @@ TASKS = {
 def optimizer(task: Task, method: str, rate: float | None) -> tuple[Any, int]:
     """A method's options, and its prompts a step, for as many answers as the others'."""
     scale = task.scale * SEARCHES.get(method, 1)
-    common: dict[str, Any] = {"perturbation_scale": scale, "learning_rate": rate or 1.0, "rank": 1}
+    rate = None if method in UNTUNED else rate or 1.0
+    method = method.removesuffix(NO_RATE)
+    common: dict[str, Any] = {"perturbation_scale": scale, "learning_rate": rate, "rank": 1}
     if method == "LOREN" or method in SEARCHES:
         return LorenOptions(num_directions=16, **common), task.prompts
     directions = {"pairs": 8, "MeZO": 1}[method]
@@ -253,7 +259,7 @@ def learn(name: str, source: str, seconds: float | None, rows: Rows) -> bool:
         best: dict[str, float | None] = {
             method: _best(rows, name, method, grid) for method, grid in task.grid.items()
         }
-        best |= dict.fromkeys(SEARCHES)
+        best |= dict.fromkeys((*SEARCHES, *UNTUNED))
         wanted = [(method, best[method], seed) for seed in task.seeds for method in best]
     for method, rate, seed in wanted:
         where = {"kind": "learning", "task": name, "method": method, "rate": rate, "seed": seed}

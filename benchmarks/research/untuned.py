@@ -7,6 +7,7 @@ python -m benchmarks.research.untuned head --data-dir DIR --walks 0.03 0.1 0.3
 """
 
 import argparse
+import math
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +31,8 @@ SETTINGS = {
     "language": (("sst2",), 1, 1800, 24),
     "prompted": (("sst2",), 1, 2400, 40),
 }
+CHANCE = {"language": math.inf}
+"""What knowing nothing costs; two classes elsewhere."""
 DIRECTIONS = {
     "mezo": 3,
     "loren": 6,
@@ -45,7 +48,9 @@ DIRECTIONS = {
 }
 
 
-def contestant(name: str, rank: Any, steps: int, batches: int) -> Method:
+def contestant(
+    name: str, rank: Any, steps: int, batches: int, chance: float = math.log(2)
+) -> Method:
     """The method at an automatic rate; what a run calls its rate is the walk."""
     count = DIRECTIONS[name]
     factory = {"inputs": "input_subspace", "one pair": "mezo"}.get(name, name)
@@ -61,6 +66,7 @@ def contestant(name: str, rank: Any, steps: int, batches: int) -> Method:
                 given,
                 steps,
                 walk=walk,
+                chance=chance,
                 num_directions=count,
                 rank=rank,
                 key=key,
@@ -79,7 +85,7 @@ def contestant(name: str, rank: Any, steps: int, batches: int) -> Method:
 
     def make(walk: Any, key: Any) -> Any:
         make = getattr(loren_jax, factory)
-        return automatic(make, steps, walk=walk, key=key, **knobs)
+        return automatic(make, steps, walk=walk, chance=chance, key=key, **knobs)
 
     cost = make(1.0, 0).passes
     return Method(make, lambda step: cost)
@@ -91,17 +97,18 @@ def found_walks(
     """One run a seed, each at the walk that its parameters bear."""
     runs, walks, cost = [], [], 0
     steps = batches = None
+    chance = CHANCE.get(options.setting, math.log(2))
     for seed in options.seeds:
         task = task_of(data, seed)
         if steps is None:
             batches = task.examples // task.batch_size
             steps = contestant(name, rank, 1, batches).steps_for(budget / evaluations) * evaluations
-            method = contestant(name, rank, steps, batches)
+            method = contestant(name, rank, steps, batches, chance)
         given = method.prepare(task) if method.prepare else {}
         made = CONTESTANTS[name, rank]
         batch = lambda number, task=task, seed=seed: task.batch(seed, number)
         found = loren_jax.measure_walk(
-            task.loss, task.params, batch, made[0], key=seed, **made[1], **given
+            task.loss, task.params, batch, made[0], key=seed, chance=chance, **made[1], **given
         )
         walks.append(found.walk)
         cost = found.passes
@@ -170,7 +177,8 @@ def main() -> None:
             batches = tasks[0].examples // tasks[0].batch_size
             cost = contestant(name, rank, 1, batches)
             steps = cost.steps_for(budget / evaluations) * evaluations
-            method = contestant(name, rank, steps, batches)
+            chance = CHANCE.get(options.setting, math.log(2))
+            method = contestant(name, rank, steps, batches, chance)
             if options.setting in ("head", "close", "short"):
                 found = together(tasks, method, walks, options.seeds, **length)
             else:

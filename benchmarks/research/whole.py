@@ -1,26 +1,29 @@
 """Whole models by forward passes: every parameter of MiniLM, and of SmolLM2 with a prompt.
 
-SST-2, 512 training rows of protocol `clean`, without a learning rate (`loren_jax.fit`), or at
-`--rates`, which fall to zero over the run. MiniLM: 12.4 million numbers in use, 16 texts of 16
-tokens a batch, 12,000 passes. SmolLM2: 135 million, 8 texts of 24 tokens, 3,000 passes. Six passes
-a step, directions of rank 1 for every matrix. No part of a model is frozen, so that no part of its
-work can be done once. Each run has a directory of its own and goes on there after an interruption;
-seconds are those of its steps, with whatever else the machine did beside them.
+SST-2, 512 training rows of protocol `clean`, without a learning rate (`loren_jax.fit`), or with the
+`--walks` that are given instead of those that it finds. Six passes a step, directions of rank 1 for
+every matrix. MiniLM: 12.4 million numbers in use, 16 texts of 16 tokens a batch, 12,000 passes, or
+3,000 for the new head alone, whose inputs are computed once, and 9,000 then. SmolLM2: 135 million,
+8 texts of 24 tokens, 3,000 passes. Each run has a directory of its own and goes on there after an
+interruption; seconds are those of its steps, with whatever else the machine did beside them.
 
     python -m benchmarks whole minilm --data-dir DIR
+    python -m benchmarks whole minilm_head_first --data-dir DIR
     python -m benchmarks whole smollm2 --data-dir DIR --methods loren mezo
 """
 
 import argparse
 import functools
+import itertools
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import optax
 
 import loren_jax
 from benchmarks.evidence.prompted import prompted
@@ -29,7 +32,7 @@ from benchmarks.evidence.tasks import Task, blocks, classification, division
 from benchmarks.fetched import RUNS
 from benchmarks.record import RESULTS
 from benchmarks.research import problem
-from loren_jax.tasks import tokenize
+from loren_jax.tasks import batch_indices, tokenize
 
 FILE = RESULTS / "research_whole.jsonl"
 METHODS: Mapping[str, tuple[Any, dict[str, Any]]] = {
@@ -55,8 +58,10 @@ class Setting(NamedTuple):
     evaluations: int
 
 
-def _minilm(seed: int, data_dir: Path) -> Task:
+def _minilm(seed: int, data_dir: Path, head: Any = None) -> Task:
     found = problem.load(data_dir, seed)
+    if head is not None:
+        found = found._replace(params={**found.params, "classifier": head})
     rows = [
         {"inputs": (np.asarray(d.inputs), np.asarray(d.mask)), "labels": np.asarray(d.labels)}
         for d in (found.train, found.dev, found.test)
@@ -66,6 +71,21 @@ def _minilm(seed: int, data_dir: Path) -> Task:
         return found.logits(params, problem.Data(*inputs, labels=None))
 
     return _task("all-MiniLM-L6-v2", found.params, logits, rows, 16)
+
+
+def _head_first(seed: int, data_dir: Path) -> Task:
+    """MiniLM after 3,000 passes of its head alone, whose inputs are computed once."""
+    found = problem.load(data_dir, seed, "head")
+    steps = 3000 // PASSES
+    batch = lambda step: found.train.rows(batch_indices(seed, step, 512, 16))
+    walk = loren_jax.measure_walk(found.loss, found.params, batch, loren_jax.loren, key=seed).walk
+    optimizer = loren_jax.automatic(loren_jax.loren, steps, walk=walk, key=seed)
+    step = loren_jax.train_step(found.loss, optimizer)
+    params = jax.tree.map(jnp.array, found.params)
+    state = optimizer.init(params)
+    for number in range(steps):
+        params, state = step(params, state, batch(number))
+    return _minilm(seed, data_dir, params["classifier"])
 
 
 def _smollm2(seed: int, data_dir: Path) -> Task:
@@ -99,34 +119,41 @@ def _task(model: str, params: Any, logits: Any, rows: list[Any], batch_size: int
     )
 
 
-SETTINGS = {"minilm": Setting(_minilm, 12_000, 25), "smollm2": Setting(_smollm2, 3_000, 10)}
+SETTINGS = {
+    "minilm": Setting(_minilm, 12_000, 25),
+    "minilm_head_first": Setting(_head_first, 9_000, 25),
+    "smollm2": Setting(_smollm2, 3_000, 10),
+}
 
 
-def run(name: str, method: str, rate: float | None, seed: int, data_dir: Path) -> dict[str, Any]:
+def run(
+    name: str, method: str, walk: float | None, seed: int, passes: int, data_dir: Path
+) -> dict[str, Any]:
     """One run, or the rest of it.
 
     Args:
       name: of the setting.
       method: see `METHODS`.
-      rate: where it begins to fall; None for `fit` without one.
+      walk: as `loren_jax.automatic` takes it; None for what is found.
       seed: of rows, head, batches and noise.
+      passes: of the run, beside those that find the walk.
       data_dir: the folder with `sst2`.
 
     Returns:
       Dev scores by forward passes, the test scores of the last parameters, and what it cost.
     """
     setting = SETTINGS[name]
-    task, steps = setting.make(seed, data_dir), setting.passes // PASSES
+    task, steps = setting.make(seed, data_dir), passes // PASSES
     factory, knobs = METHODS[method]
     optimizer = functools.partial(factory, **knobs, chunk_size=1, key=seed)
-    if rate is not None:
-        optimizer = optimizer(optax.linear_schedule(rate, 0.0, steps))
+    if walk is not None:
+        optimizer = loren_jax.automatic(factory, steps, walk=walk, **knobs, chunk_size=1, key=seed)
     score = jax.jit(task.score)
 
     def scores(params: Any) -> dict[str, float]:
         return jax.tree.map(float, score(params, task.dev))
 
-    directory = RUNS / "whole" / f"{name}-{method}-{rate}-{seed}"
+    directory = RUNS / "whole" / f"{name}-{method}-{walk}-{seed}-{passes}"
     fitted = loren_jax.fit(
         task.loss,
         task.params,
@@ -135,6 +162,7 @@ def run(name: str, method: str, rate: float | None, seed: int, data_dir: Path) -
         directory=directory,
         steps=steps,
         evaluate=scores,
+        chance=math.log(2),
         eval_every=steps // setting.evaluations,
         checkpoint_every=steps // setting.evaluations,
     )
@@ -160,17 +188,17 @@ def main() -> None:
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["loren", "mezo"])
-    parser.add_argument("--rates", nargs="+", type=float, default=[None])
+    parser.add_argument("--walks", nargs="+", type=float, default=[None])
+    parser.add_argument("--passes", type=int, help="of a run; as it is described by default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()
-    rows = Rows(FILE)
-    for seed in options.seeds:
-        for method in options.methods:
-            for rate in options.rates:
-                own = {"setting": options.setting, "method": method, "rate": rate, "seed": seed}
-                if not rows.has(**own):
-                    rows.add(own | run(options.setting, method, rate, seed, options.data_dir))
-                    print(rows.rows[-1], flush=True)
+    rows, passes = Rows(FILE), options.passes or SETTINGS[options.setting].passes
+    for seed, method, walk in itertools.product(options.seeds, options.methods, options.walks):
+        own = {"setting": options.setting, "method": method, "walk": walk, "seed": seed}
+        own |= {"planned": passes}
+        if not rows.has(**own):
+            rows.add(own | run(options.setting, method, walk, seed, passes, options.data_dir))
+            print(rows.rows[-1], flush=True)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
     total = _size(as_shapes(model.params))
     chosen = config.trainable
     if chosen is None and config.quantise is not None and config.lora_rank is None:
-        chosen = (f"*/{SCALES}", *_head_patterns(model.config))
+        chosen = (f"*/{SCALES}", *head_patterns(model.config))
     elif chosen is not None:
         chosen = _without_short_names(chosen, model.config)
     if config.lora_rank is None:
@@ -81,7 +81,7 @@ def trainable_model(config: ObjectiveConfig, model: Classifier | LanguageModel) 
             model.params,
             targets,
             rank=config.lora_rank,
-            full=_head_patterns(model.config) if chosen is None else chosen,
+            full=head_patterns(model.config) if chosen is None else chosen,
             key=config.seed,
         )
     except ValueError as error:  # by the names of the options
@@ -120,14 +120,14 @@ def _without_short_names(chosen: tuple[str, ...], network: NetworkConfig) -> tup
     """Patterns of paths alone."""
     if HEAD not in chosen:
         return chosen
-    if not (head := _head_patterns(network)):
+    if not (head := head_patterns(network)):
         raise ValueError(
             f"trainable: {HEAD!r} is a classification head, which a language model has none of"
         )
     return (*head, *(pattern for pattern in chosen if pattern != HEAD))
 
 
-def _head_patterns(network: NetworkConfig) -> tuple[str, ...]:
+def head_patterns(network: NetworkConfig) -> tuple[str, ...]:
     """Patterns of the classification head's parameters; none for a prompted model."""
     if network.head != "classification":
         return ()

@@ -5,6 +5,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from loren_jax.evaluation import Sharded
 from loren_jax.inputs import input_factors
 from loren_jax.losses import micro_batched
 from loren_jax.models import Classifier, locate
-from loren_jax.objectives.adapters import TrainableModel, trainable_model
+from loren_jax.noise import leaf_paths
+from loren_jax.objectives.adapters import TrainableModel, head_patterns, trainable_model
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.labels import in_heads_order, relabel
 from loren_jax.objectives.saved_model import (
@@ -162,6 +164,18 @@ class Classification(ModelObjective):
     def chance(self) -> float:
         """The loss of knowing nothing: all classes alike."""
         return math.log(max(2, len(self._prepared.origin.label_names)))
+
+    @property
+    def new_head_with_more(self) -> bool:
+        """Whether more than a new head is trained: with zero biases, as no training leaves them."""
+        patterns = head_patterns(self._prepared.model.config)
+        of_head = lambda path: any(fnmatch(f"/{path}", f"*/{pattern}") for pattern in patterns)
+        leaves = dict(zip(leaf_paths(self.params), jax.tree.leaves(self.params), strict=True))
+        head = {path for path in leaves if of_head(path)}
+        biases = [leaves[path] for path in head if path.endswith("bias")]
+        trained = set(leaves if self.trained_paths is None else self.trained_paths)
+        new = bool(biases) and not any(bool(jnp.any(bias != 0)) for bias in biases)
+        return new and bool(head & trained) and bool(trained - head)
 
     def loss(self, params: PyTree, batch: Tokens, *frozen: Any) -> jax.Array:
         """Mean cross-entropy of a batch, in micro-batches where they are asked for."""

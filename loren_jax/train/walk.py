@@ -1,6 +1,7 @@
 """How long the steps of a run are that is told no learning rate."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ def plan_of(
     }
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
+    if isinstance(objective, Classification) and objective.new_head_with_more:
+        sys.stderr.write(_NEW_HEAD)
     how = _how(objective)
     walk = found_walk(
         how.loss,
@@ -54,6 +57,11 @@ def plan_of(
     return planned_steps(config.steps, walk, longest=how.longest, chance=how.chance)
 
 
+_NEW_HEAD = (
+    "the head is new, so that losses tell little of how much noise the rest of the model bears, "
+    "and steps may be far too long: train the head first (--trainable head), then go on from that "
+    "run with --model RUN --trainable '*'\n"
+)
 PROMPTS_SHARE = 1.0
 """Of the cross-entropy of prompts, which noise of the size of a rewarded run's walk adds to it: it
 may cost more of what a model knows than of what it is trained on."""

@@ -127,3 +127,13 @@ def test_a_reward_has_an_automatic_rate():
 def test_a_classification_tells_what_knowing_nothing_costs(whole):
     plan = journal.read(whole.directory / files.JOURNAL).header["method"]["schedule"]["automatic"]
     assert plan["chance"] == pytest.approx(math.log(2))
+
+
+def test_more_than_a_new_head_is_warned_of(config, whole, tmp_path, capsys):
+    """Its losses say nothing of what the rest of the model bears; of a trained head they do."""
+    every = dataclasses.replace(config, trainable=("*",), steps=2)
+    run = train(dataclasses.replace(every, output=tmp_path / "new"))
+    assert "the head is new" in capsys.readouterr().err
+    train(dataclasses.replace(every, model=str(run.directory), output=tmp_path / "trained"))
+    train(dataclasses.replace(config, trainable=("head",), steps=2, output=tmp_path / "head"))
+    assert "the head is new" not in capsys.readouterr().err

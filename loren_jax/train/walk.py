@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from loren_jax.evaluation import Sharded
 from loren_jax.objectives import Classification, Reward, Text
 from loren_jax.pacing import LONGEST, RATES, SHARE
+from loren_jax.runs import processes
 from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
 
@@ -38,7 +39,7 @@ def plan_of(
     }
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
-    if isinstance(objective, Classification) and objective.new_head_with_more:
+    if isinstance(objective, Classification) and objective.new_head_with_more and processes.first():
         sys.stderr.write(_NEW_HEAD)
     how = _how(objective)
     walk = found_walk(

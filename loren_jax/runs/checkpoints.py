@@ -167,11 +167,15 @@ class Restart:
 
 
 def _flatten(trees: Mapping[str, PyTree]) -> dict[str, np.ndarray]:
-    """All leaves under names that sort in their order; keys as the numbers that they are."""
+    """All leaves under names that sort in their order; keys as the numbers that they are.
+
+    But those without numbers, which Orbax does not write.
+    """
     return {
         f"{name}.{number:06}": np.asarray(noise.words(leaf) if processes.is_key(leaf) else leaf)
         for name, tree in trees.items()
         for number, leaf in enumerate(jax.tree.leaves(tree))
+        if np.size(leaf)
     }
 
 
@@ -179,6 +183,8 @@ def _fill(name: str, template: PyTree, arrays: Mapping[str, Any]) -> PyTree:
     """The leaves of one tree in their places."""
 
     def leaf(number: int, like: jax.Array) -> jax.Array:
+        if not like.size:
+            return like
         array = jnp.asarray(arrays[f"{name}.{number:06}"])
         array = noise.from_words(array) if processes.is_key(like) else array
         if array.shape != like.shape or array.dtype != like.dtype:

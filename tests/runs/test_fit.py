@@ -112,6 +112,15 @@ def test_stopped_at_any_step_it_ends_in_the_same_bits(tmp_path, whole, step):
     assert again.summary.before == whole.summary.before
 
 
+def test_leaves_without_numbers_are_in_no_checkpoint_and_come_back(tmp_path):
+    params = PARAMS | {"empty": np.zeros((0, 3), np.float32)}
+    with pytest.raises(StoppedError):
+        run(tmp_path / "run", params=params, batches=stopped_at(8))
+    again, plain = run(tmp_path / "run", params=params), run(tmp_path / "plain", params=params)
+    assert again.params["empty"].shape == (0, 3)
+    assert_same(again.params, plain.params)
+
+
 def test_a_complete_run_is_returned_as_it_is_and_a_longer_one_goes_on(tmp_path):
     first = run(tmp_path / "run", select="-loss")
     stamp = (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns

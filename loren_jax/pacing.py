@@ -101,7 +101,7 @@ def measure_walk(
       The noise, as a root mean square of the numbers of a parameter's change, and its cost.
 
     Raises:
-      ValueError: the loss is not positive and finite where the run begins.
+      ValueError: the loss is not positive and finite at the start, or noise hardly adds to it.
 
     >>> import loren_jax
     >>> loss = lambda x, batch: 1.0 + 0.5 * jnp.mean(x**2)
@@ -116,10 +116,9 @@ def measure_walk(
     def excess(params: PyTree, batch: PyTree, scale: Array) -> tuple[Array, Array]:
         value_fn = bind(loss, batch)
         centre, state = value_fn(params), own.first.init(params)
-        entry = own.entry(state, params)
 
         def at(sign: float) -> Array:
-            moved = own.make(1.0, sign * scale / jnp.sqrt(entry))
+            moved = own.make(1.0, sign * scale / jnp.sqrt(own.entry(state, params)))
             _, after = update_of(moved)(None, state, params, value_fn=value_fn)
             losses = optax.tree.get(after, "losses")[:, : len(away)]
             return jnp.mean(losses, where=away[None])
@@ -140,6 +139,8 @@ def measure_walk(
         else:
             found.append(above / centre)
     walk = scale * min(_factor(sum(found) / len(found), share), RAISED)
+    if walk >= FIRST * MOST**SEARCHED:
+        raise ValueError(f"noise of {walk:.3g} hardly adds to the loss: give a learning rate.")
     return MeasuredWalk(walk, search_passes(own.first.scheme))
 
 

@@ -240,6 +240,10 @@ def test_noise_that_overflows_the_loss_is_made_smaller():
             lambda: loren_jax.measure_walk(lambda x, b: -1.0 + 0 * x[0], X, int, loren_jax.mezo),
             "the loss is -1 where the run begins",
         ),
+        (
+            lambda: loren_jax.measure_walk(lambda x, b: 1.0 + 0 * x[0], X, int, loren_jax.mezo),
+            "noise of .* hardly adds to the loss: give a learning rate",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(call, message):

@@ -331,8 +331,9 @@ def _run(
             objective.save_packed(config.directory / files.PACKED, merged)
         return {}
 
-    searched = 0
-    if config.schedule == "automatic":
+    searched, answers = 0, getattr(objective, "answers", 0)
+    # Where each pass gives answers, those over prompts alone are none of them.
+    if config.schedule == "automatic" and not answers:
         searched = search_passes(config.optimizer.build(learning_rate=1.0).scheme)
 
     def passes(step: int) -> int:
@@ -352,7 +353,7 @@ def _run(
         **{name: getattr(config, name) for name in own},
         **{name: getattr(objective, name) for name in asked},
         judge=getattr(objective, "judge", None),
-        answers=getattr(objective, "answers", 0),
+        answers=answers,
         optimizer=method_of(config, objective.trained_paths, factors, plan),
         directory=config.directory,
         finish=finish,

@@ -129,10 +129,7 @@ def tail(seed: int, data_dir: Path, model_file: Path | None) -> Parted:
         "head": jax.tree.map(jnp.asarray, found.params["classifier"]),
     }
     (plain, score), (remat, _) = _tail_functions(False), _tail_functions(True)
-    rows = [
-        {"inputs": (np.asarray(d.inputs), np.asarray(d.mask)), "labels": np.asarray(d.labels)}
-        for d in (found.train, found.dev, found.test)
-    ]
+    rows = [part.batch() for part in (found.train, found.dev, found.test)]
     task = Task(
         name="tail",
         params=parts,

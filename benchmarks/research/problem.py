@@ -41,6 +41,11 @@ class Data(NamedTuple):
         """The chosen rows."""
         return Data(*(array[chosen] for array in self))
 
+    def batch(self) -> dict[str, Any]:
+        """All rows as `evidence.tasks.classification` takes them."""
+        inputs = np.asarray(self.inputs), np.asarray(self.mask)
+        return {"inputs": inputs, "labels": np.asarray(self.labels)}
+
 
 class Problem(NamedTuple):
     """Parameters, a loss and data.

@@ -31,8 +31,6 @@ SETTINGS = {
     "language": (("sst2",), 1, 1800, 24),
     "prompted": (("sst2",), 1, 2400, 40),
 }
-CHANCE = {"language": math.inf}
-"""What knowing nothing costs; two classes elsewhere."""
 DIRECTIONS = {
     "mezo": 3,
     "loren": 6,
@@ -48,9 +46,12 @@ DIRECTIONS = {
 }
 
 
-def contestant(
-    name: str, rank: Any, steps: int, batches: int, chance: float = math.log(2)
-) -> Method:
+def chance_of(setting: str) -> float:
+    """What knowing nothing costs: of two classes, but of the language model."""
+    return math.inf if setting == "language" else math.log(2)
+
+
+def contestant(name: str, rank: Any, steps: int, batches: int, chance: float = math.inf) -> Method:
     """The method at an automatic rate; what a run calls its rate is the walk."""
     count = DIRECTIONS[name]
     factory = {"inputs": "input_subspace", "one pair": "mezo"}.get(name, name)
@@ -97,7 +98,7 @@ def found_walks(
     """One run a seed, each at the walk that its parameters bear."""
     runs, walks, cost = [], [], 0
     steps = batches = None
-    chance = CHANCE.get(options.setting, math.log(2))
+    chance = chance_of(options.setting)
     for seed in options.seeds:
         task = task_of(data, seed)
         if steps is None:
@@ -177,8 +178,7 @@ def main() -> None:
             batches = tasks[0].examples // tasks[0].batch_size
             cost = contestant(name, rank, 1, batches)
             steps = cost.steps_for(budget / evaluations) * evaluations
-            chance = CHANCE.get(options.setting, math.log(2))
-            method = contestant(name, rank, steps, batches, chance)
+            method = contestant(name, rank, steps, batches, chance_of(options.setting))
             if options.setting in ("head", "close", "short"):
                 found = together(tasks, method, walks, options.seeds, **length)
             else:

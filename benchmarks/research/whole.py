@@ -62,10 +62,7 @@ def _minilm(seed: int, data_dir: Path, head: Any = None) -> Task:
     found = problem.load(data_dir, seed)
     if head is not None:
         found = found._replace(params={**found.params, "classifier": head})
-    rows = [
-        {"inputs": (np.asarray(d.inputs), np.asarray(d.mask)), "labels": np.asarray(d.labels)}
-        for d in (found.train, found.dev, found.test)
-    ]
+    rows = [part.batch() for part in (found.train, found.dev, found.test)]
 
     def logits(params: Any, inputs: Any) -> jax.Array:
         return found.logits(params, problem.Data(*inputs, labels=None))

@@ -35,6 +35,20 @@ def positive(name: str, value: Any) -> None:
         )
 
 
+def above_zero(name: str, value: Any) -> None:
+    """Raises unless `value` is a number above zero, of which infinity is one; tracers pass.
+
+    >>> above_zero("chance", float("nan"))
+    Traceback (most recent call last):
+    ...
+    ValueError: chance must be above zero, got nan: pass a number such as 0.7, or infinity.
+    """
+    if _is_readable(name, value) and not value > 0:
+        raise ValueError(
+            f"{name} must be above zero, got {value}: pass a number such as 0.7, or infinity."
+        )
+
+
 def non_negative(name: str, value: Any) -> None:
     """Raises unless `value` is a number, zero or more and finite; schedules and tracers pass."""
     if _is_readable(name, value) and not (math.isfinite(value) and value >= 0):

@@ -109,6 +109,7 @@ def measure_walk(
     >>> round(found.walk, 1), found.passes
     (1.0, 78)
     """
+    arguments.above_zero("chance", chance)
     own = _Own.of(factory, knobs | {"num_directions": SOME}, 1.0)
     signs = _signs(own.first.scheme)
     away = jnp.asarray([point != 0 for point in own.first.scheme.points])
@@ -229,8 +230,7 @@ def automatic(
     arguments.positive("walk", walk)
     if not longest >= 1.0:
         raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
-    if not chance > 0:
-        raise ValueError(f"chance is {chance}: give the loss of knowing nothing, above zero.")
+    arguments.above_zero("chance", chance)
     for name in RATES & knobs.keys():
         raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
     own = _Own.of(factory, knobs, walk)

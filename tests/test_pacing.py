@@ -233,12 +233,16 @@ def test_noise_that_overflows_the_loss_is_made_smaller():
     [
         (lambda: made("mezo", walk=0.0), "walk must be positive"),
         (lambda: made("mezo", longest=0.5), "longest is 0.5: give 1"),
-        (lambda: made("mezo", chance=0.0), "chance is 0.0: give the loss of knowing nothing"),
+        (lambda: made("mezo", chance=0.0), "chance must be above zero, got 0.0"),
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
         (
             lambda: loren_jax.measure_walk(lambda x, b: -1.0 + 0 * x[0], X, int, loren_jax.mezo),
             "the loss is -1 where the run begins",
+        ),
+        (
+            lambda: loren_jax.measure_walk(loss, X, int, loren_jax.mezo, chance=-1.0),
+            "chance must be above zero, got -1.0",
         ),
         (
             lambda: loren_jax.measure_walk(lambda x, b: 1.0 + 0 * x[0], X, int, loren_jax.mezo),

@@ -1,7 +1,7 @@
 """Steps without a learning rate, each constant of `loren_jax.pacing` a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. Counts and `LONGEST` are one at least, directions
+with the constants as they are, paired by seed. Counts, `LONGEST`, `MOST` and `RAISED` are one at least, directions
 two.
 
 python -m benchmarks stability
@@ -26,7 +26,7 @@ from loren_jax import pacing
 
 FILE = RESULTS / "research_stability.jsonl"
 COUNTS = ("SEARCHED", "MEASURED", "SOME", "BEGINNING")
-CONSTANTS = ("SHARE", "FIRST", "MOST", *COUNTS, "FORGETTING", "LONGEST", "TRUST")
+CONSTANTS = ("SHARE", "FIRST", "MOST", "RAISED", *COUNTS, "FORGETTING", "LONGEST", "TRUST")
 FACTORS = (0.1, 10.0)
 
 
@@ -40,7 +40,7 @@ def changed(constant: str | None, factor: float) -> Iterator[float | None]:
     value = own * factor
     if constant in COUNTS:
         value = max(2 if constant == "SOME" else 1, round(value))
-    elif constant in ("LONGEST", "MOST"):
+    elif constant in ("LONGEST", "MOST", "RAISED"):
         value = max(1.0, value)
     both = pacing.SEARCHED_BATCHES
     try:

@@ -97,6 +97,11 @@ def fit(
         factory, knobs = _factory_of(optimizer)
         described = functools.partial(_without_rate, factory, knobs, steps, chance)
         optimizer, options = described(loss, params, batch, directory, options)
+    elif chance != math.inf:
+        raise ValueError(
+            f"chance is {chance:g}, which only steps without a learning rate need: leave it out, "
+            "or pass a method without a rate, such as loren_jax.loren"
+        )
     run = Run(
         loss=loss,
         params=params,
@@ -166,6 +171,10 @@ def _without_rate(
         raise ValueError(
             f"steps is {steps}, but the steps of the run in {directory} fall to zero at "
             f"{plan['steps']}: give that, or begin a run in another directory with its parameters"
+        )
+    if chance != (began := plan.get("chance", math.inf)):
+        raise ValueError(
+            f"chance is {chance:g}, but the run in {directory} began with {began:g}: give that"
         )
     schedule = {"automatic": plan}
     method = Method(factory.__name__, knobs, schedule, trained=paths, seed=seed)

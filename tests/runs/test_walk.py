@@ -87,9 +87,16 @@ def test_more_steps_are_refused(whole):
         run(whole.directory, steps=90)
 
 
+def test_another_chance_than_the_run_began_with_is_refused(whole):
+    with pytest.raises(ValueError, match=r"chance is 0.5, but the run in .* began with inf"):
+        run(whole.directory, chance=0.5)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"optimizer": loren_jax.loren(0.1), "chance": 0.5}, "chance is 0.5, which only steps"),
+        ({"chance": -1.0}, "chance must be above zero"),
         ({"optimizer": loren_jax.mezo_svrg}, "pass loren_jax.mezo_svrg"),
         ({"optimizer": loren_jax.input_subspace}, "pass loren_jax.input_subspace"),
         (

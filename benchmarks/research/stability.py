@@ -1,8 +1,8 @@
 """Steps without a learning rate, each constant of `loren_jax.pacing` a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. Counts, `LONGEST`, `MOST` and `RAISED` are one at least, directions
-two.
+with the constants as they are, paired by seed. Counts, `LONGEST`, `MOST` and `RAISED` are one at
+least, directions two.
 
 python -m benchmarks stability
 """

@@ -23,12 +23,13 @@ from loren_jax.estimators import estimate, with_aux
 from loren_jax.evaluation._axes import matrix_axes
 from loren_jax.frameworks import from_equinox, from_keras, from_linen, from_nnx
 from loren_jax.optimizers import *  # noqa: F403
-from loren_jax.pacing import automatic, measure_walk
+from loren_jax.pacing import automatic
 from loren_jax.parts import trained
 from loren_jax.runs import fit
 from loren_jax.transforms import descend, observe, train_step
 from loren_jax.types import MatrixAxes
 from loren_jax.version import installed_version as _installed
+from loren_jax.walk import measure_walk
 
 __version__ = _installed("loren-jax")
 

@@ -42,6 +42,8 @@ LAYERS = [
     "parts",
     "blocks",
     "optimizers",
+    "lengths",
+    "walk",
     "pacing",
     "diagnostics",
     "journal",

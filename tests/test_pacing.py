@@ -1,7 +1,5 @@
 """Learning rates that nobody chooses, against float64 and on losses of any scale."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +9,10 @@ import pytest
 import loren_jax
 from loren_jax import journal, noise
 from loren_jax.directions import isotropic
+from loren_jax.lengths import TRUST
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import BEGINNING, FORGETTING, LONGEST, RAISED, SHARE, TRUST
+from loren_jax.pacing import BEGINNING, FORGETTING, LONGEST
+from loren_jax.walk import SHARE
 
 X, STEPS, WALK = jnp.asarray([0.5, -0.3, 0.8]), 12, 0.7
 
@@ -194,40 +194,6 @@ def test_momentum_is_not_a_larger_step():
     assert abs(ends[0] - ends[1]) < 0.2 * abs(float(loss(X)) - ends[0])
 
 
-@pytest.mark.parametrize("name", ["mezo", "loren", "lozo", "zo_muon"])
-def test_the_noise_that_is_found_raises_the_loss_by_the_share(name):
-    """Of a quadratic the noise is known: d / 2 s^2 is the share of 1."""
-    value = lambda x, batch: 1.0 + 0.5 * jnp.sum(x**2) / x.size
-    found = loren_jax.measure_walk(
-        value, jnp.zeros((40, 50)), lambda step: (), METHODS[name].factory, share=0.5
-    )
-    np.testing.assert_allclose(found.walk, 1.0, rtol=0.25)
-
-
-def test_of_a_loss_above_chance_the_share_is_one_of_chance():
-    value = lambda x, batch: 2.0 + 0.5 * jnp.mean(x**2)
-    find = functools.partial(
-        loren_jax.measure_walk, value, jnp.zeros((40, 50)), lambda step: (), loren_jax.mezo
-    )
-    np.testing.assert_allclose(find(chance=0.5).walk, find().walk / 2, rtol=0.1)
-
-
-def test_noise_that_lowers_the_last_losses_raises_the_walk_by_little():
-    """As of a model that is too sure of itself, on three batches of six."""
-    value = lambda x, batch: 1.0 + jnp.where(batch < 3, 1.0, -0.1) * jnp.mean(x**2)
-    find = lambda batches: loren_jax.measure_walk(
-        value, jnp.zeros((40, 50)), batches, loren_jax.mezo
-    )
-    lowered, plain = find(jnp.asarray), find(lambda step: jnp.asarray(0))
-    np.testing.assert_allclose(lowered.walk, RAISED * plain.walk, rtol=0.1)
-
-
-def test_noise_that_overflows_the_loss_is_made_smaller():
-    value = lambda x, batch: 1.0 + jnp.exp(jnp.sum((100 * x) ** 2))
-    found = loren_jax.measure_walk(value, jnp.zeros(10), lambda step: (), loren_jax.mezo)
-    assert 1e-4 < found.walk < 2e-2
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -236,18 +202,6 @@ def test_noise_that_overflows_the_loss_is_made_smaller():
         (lambda: made("mezo", chance=0.0), "chance must be above zero, got 0.0"),
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
-        (
-            lambda: loren_jax.measure_walk(lambda x, b: -1.0 + 0 * x[0], X, int, loren_jax.mezo),
-            "the loss is -1 where the run begins",
-        ),
-        (
-            lambda: loren_jax.measure_walk(loss, X, int, loren_jax.mezo, chance=-1.0),
-            "chance must be above zero, got -1.0",
-        ),
-        (
-            lambda: loren_jax.measure_walk(lambda x, b: 1.0 + 0 * x[0], X, int, loren_jax.mezo),
-            "noise of .* hardly adds to the loss: give a learning rate",
-        ),
     ],
 )
 def test_what_cannot_be_is_named(call, message):

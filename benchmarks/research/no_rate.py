@@ -18,13 +18,14 @@ import numpy as np
 import optax
 
 import loren_jax
-from benchmarks.evidence.methods import Method
+from benchmarks.evidence.methods import Method, along_inputs
 from benchmarks.evidence.rows import Rows, rounded
 from benchmarks.evidence.runs import Run, alone, together
 from benchmarks.evidence.tasks import Task, head_task
 from benchmarks.fetched import snippets
 from benchmarks.record import RESULTS
 from loren_jax.train.recipe import HEAD_RECIPE
+from loren_jax.walk import SHARE
 
 FILE = RESULTS / "research_no_rate.jsonl"
 DATA = {
@@ -35,14 +36,18 @@ DATA = {
 }
 PASSES, EVALUATIONS = 6400, 20
 LENGTH = {"budget": PASSES, "evaluations": EVALUATIONS}
+BATCHES = 16
+"""Of 32 rows, that hold the 512 of training."""
 _KNOBS = ("num_directions", "perturbation_scale")
 RECIPE = {name: HEAD_RECIPE[name] for name in _KNOBS}
+INPUTS = {"num_directions": 6, "factors": {}}
 MOPI = {"num_directions": 5, "orthogonalise": "power", "power_rank": 1}
 METHODS: dict[str, tuple[Any, dict[str, Any], tuple[float, ...]]] = {
     "recipe": (loren_jax.loren, RECIPE, (0.013, 0.04, 0.13, 0.4, 1.3, 4.0)),
     "loren": (loren_jax.loren, {}, (0.001, 0.003, 0.01, 0.03, 0.1)),
     "mezo": (loren_jax.mezo, {"num_directions": 3}, (0.001, 0.003, 0.01, 0.03)),
     "zo_muon": (loren_jax.zo_muon, {"num_directions": 5}, (0.003, 0.01, 0.03, 0.1, 0.3)),
+    "inputs": (loren_jax.input_subspace, INPUTS, (0.01, 0.03, 0.1, 0.3, 1.0)),
     "adamezo": (loren_jax.adamezo, {"num_directions": 3}, (0.001, 0.003, 0.01, 0.03)),
     "mopi": (loren_jax.zo_muon, MOPI, (0.003, 0.01, 0.03, 0.1, 0.3)),
 }
@@ -55,20 +60,29 @@ def with_rate(name: str, falling: bool, steps: int) -> Method:
     factory, knobs, _ = METHODS[name]
     more = {"vector_learning_rate": 0.01} if factory is loren_jax.zo_muon else {}
 
-    def make(rate: Any, key: Any) -> Any:
+    def make(rate: Any, key: Any, **found: Any) -> Any:
         schedule = optax.linear_schedule(rate, 0.0, steps) if falling else rate
-        return factory(schedule, key=key, **knobs, **more)
+        return factory(schedule, key=key, **{**knobs, **more, **found})
 
+    return method_of(name, make)
+
+
+def method_of(name: str, make: Any) -> Method:
+    """What trains; along the inputs it first looks at them, in as many passes as hold all rows."""
+    if name == "inputs":
+        return along_inputs(METHODS[name][1]["num_directions"], BATCHES)._replace(make=make)
     cost = make(0.1, 0).passes
     return Method(make, lambda step: cost)
 
 
-def without_rate(name: str, steps: int) -> Method:
+def without_rate(name: str, steps: int, **more: Any) -> Method:
     """The method with steps of a planned length; what a run calls its rate is the walk."""
     factory, knobs, _ = METHODS[name]
-    make = lambda walk, key: loren_jax.automatic(factory, steps, walk=walk, key=key, **knobs)
-    cost = make(1.0, 0).passes
-    return Method(make, lambda step: cost)
+
+    def make(walk: Any, key: Any, **found: Any) -> Any:
+        return loren_jax.automatic(factory, steps, walk=walk, key=key, **{**knobs, **found}, **more)
+
+    return method_of(name, make)
 
 
 def with_rates(name: str, tasks: list[Task], seeds: list[int], falling: bool) -> list[Any]:
@@ -78,21 +92,21 @@ def with_rates(name: str, tasks: list[Task], seeds: list[int], falling: bool) ->
     return [{"rate": r, "falling": falling} | scores(f) for r, f in zip(grid, found, strict=True)]
 
 
-def with_none(name: str, tasks: list[Task], seeds: list[int]) -> list[dict[str, Any]]:
+def with_none(
+    name: str, tasks: list[Task], seeds: list[int], share: float = SHARE, **more: Any
+) -> list[dict[str, Any]]:
     """The row without a rate."""
     factory, knobs, _ = METHODS[name]
-    runs, walks, cost = [], [], 0
+    runs, found = [], []
     for task, seed in zip(tasks, seeds, strict=True):
-        batch = partial(task.batch, seed)
-        found = loren_jax.measure_walk(task.loss, task.params, batch, factory, key=seed, **knobs)
-        method = without_rate(name, steps_of(name))
-        runs.append(alone(task, method, found.walk, seed, **LENGTH))
-        walks.append(found.walk)
-        cost = found.passes
-    return [
-        {"rate": None, "falling": True, "walks": rounded(walks, 4), "extra passes": cost}
-        | scores(runs)
-    ]
+        batch, method = partial(task.batch, seed), without_rate(name, steps_of(name), **more)
+        planned = {"steps": steps_of(name), "key": seed, "share": share, **knobs}
+        planned |= method.prepare(task) if method.prepare else {}
+        found.append(loren_jax.measure_walk(task.loss, task.params, batch, factory, **planned))
+        runs.append(alone(task, method, found[-1].walk, seed, **LENGTH))
+    own = {"walks": rounded([f.walk for f in found], 4), "extra passes": found[0].passes}
+    own["corrected"] = rounded([f.corrected for f in found], 3)
+    return [{"rate": None, "falling": True} | own | scores(runs)]
 
 
 def steps_of(name: str) -> int:

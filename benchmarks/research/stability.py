@@ -1,8 +1,8 @@
-"""Steps without a learning rate, each constant of `loren_jax.pacing` a tenth and ten times.
+"""Steps without a learning rate, each constant a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. Counts, `LONGEST`, `MOST` and `RAISED` are one at
-least, directions two.
+with the constants as they are, paired by seed. `BEGINNING`, `LONGEST` and `MOST` are one at least,
+directions and batches two.
 
 python -m benchmarks stability
 """
@@ -12,59 +12,41 @@ import contextlib
 import itertools
 import statistics
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
-import loren_jax
-from benchmarks.evidence.rows import Rows, rounded
-from benchmarks.evidence.runs import alone
-from benchmarks.evidence.tasks import Task, head_task
+from benchmarks.evidence.rows import Rows
+from benchmarks.evidence.tasks import head_task
 from benchmarks.fetched import snippets
 from benchmarks.record import RESULTS, table
-from benchmarks.research.no_rate import DATA, LENGTH, METHODS, scores, steps_of, without_rate
-from loren_jax import pacing
+from benchmarks.research.no_rate import DATA, METHODS, with_none
+from loren_jax import lengths, pacing, walk
 
 FILE = RESULTS / "research_stability.jsonl"
-COUNTS = ("SEARCHED", "MEASURED", "SOME", "BEGINNING")
-CONSTANTS = ("SHARE", "FIRST", "MOST", "RAISED", *COUNTS, "FORGETTING", "LONGEST", "TRUST")
+COUNTS = ("SEARCHED_BATCHES", "SOME", "BEGINNING")
+CONSTANTS = ("SHARE", "FIRST", "MOST", *COUNTS, "FORGETTING", "LONGEST", "TRUST")
 FACTORS = (0.1, 10.0)
 
 
 @contextlib.contextmanager
 def changed(constant: str | None, factor: float) -> Iterator[float | None]:
-    """With a constant multiplied; yields what it is."""
+    """With a constant multiplied, wherever it is known by its name; yields what it is."""
     if constant is None:
         yield None
         return
-    own = getattr(pacing, constant)
+    known = [module for module in (lengths, pacing, walk) if hasattr(module, constant)]
+    own = getattr(known[0], constant)
     value = own * factor
     if constant in COUNTS:
-        value = max(2 if constant == "SOME" else 1, round(value))
-    elif constant in ("LONGEST", "MOST", "RAISED"):
+        value = max(1 if constant == "BEGINNING" else 2, round(value))
+    elif constant in ("LONGEST", "MOST"):
         value = max(1.0, value)
-    both = pacing.SEARCHED_BATCHES
     try:
-        setattr(pacing, constant, value)
-        pacing.SEARCHED_BATCHES = pacing.SEARCHED + pacing.MEASURED
+        for module in known:
+            setattr(module, constant, value)
         yield value
     finally:
-        setattr(pacing, constant, own)
-        pacing.SEARCHED_BATCHES = both
-
-
-def row(name: str, tasks: list[Task], seeds: list[int]) -> dict[str, Any]:
-    """Runs of a method, one a seed, with the constants as they are now."""
-    factory, knobs, _ = METHODS[name]
-    runs, walks = [], []
-    for task, seed in zip(tasks, seeds, strict=True):
-        batch, own = partial(task.batch, seed), {"share": pacing.SHARE, "key": seed}
-        found = loren_jax.measure_walk(task.loss, task.params, batch, factory, **own, **knobs)
-        make = partial(loren_jax.automatic, factory, steps_of(name), longest=pacing.LONGEST)
-        method = without_rate(name, steps_of(name))
-        method = method._replace(make=lambda walk, key, m=make: m(walk=walk, key=key, **knobs))
-        runs.append(alone(task, method, found.walk, seed, **LENGTH))
-        walks.append(found.walk)
-    return {"walks": rounded(walks, 4)} | scores(runs)
+        for module in known:
+            setattr(module, constant, own)
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -92,7 +74,9 @@ def main() -> None:
     """Measures what is not there yet, and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=DATA, default=["films", "tweets"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["recipe", "mezo"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=["recipe", "mezo", "inputs"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()
     rows = Rows(FILE)
@@ -105,7 +89,9 @@ def main() -> None:
             if rows.has(**own):
                 continue
             with changed(constant, factor) as value:
-                rows.add(own | {"value": value} | row(name, tasks, options.seeds))
+                now = {"share": walk.SHARE, "longest": pacing.LONGEST}
+                (row,) = with_none(name, tasks, options.seeds, **now)
+            rows.add(own | {"value": value} | row)
             print(*own.values(), flush=True)
     print(table(summary(list(rows))))
 

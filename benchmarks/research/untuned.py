@@ -96,7 +96,7 @@ def found_walks(
     options: Any, name: str, rank: Any, budget: int, evaluations: int, data: str, task_of: Any
 ) -> dict[str, Any]:
     """One run a seed, each at the walk that its parameters bear."""
-    runs, walks, cost = [], [], 0
+    runs, walks, corrected, cost = [], [], [], 0
     steps = batches = None
     chance = chance_of(options.setting)
     for seed in options.seeds:
@@ -109,14 +109,24 @@ def found_walks(
         made = CONTESTANTS[name, rank]
         batch = lambda number, task=task, seed=seed: task.batch(seed, number)
         found = loren_jax.measure_walk(
-            task.loss, task.params, batch, made[0], key=seed, chance=chance, **made[1], **given
+            task.loss,
+            task.params,
+            batch,
+            made[0],
+            steps=steps,
+            key=seed,
+            chance=chance,
+            **made[1],
+            **given,
         )
         walks.append(found.walk)
+        corrected.append(found.corrected)
         cost = found.passes
         length = {"budget": budget, "evaluations": evaluations}
         runs.append(alone(task, method, found.walk, seed, **length))
     return {
-        "walk": "endured", "seeds": options.seeds, "walks": rounded(walks, 3), "extra passes": cost,
+        "walk": "endured", "seeds": options.seeds, "walks": rounded(walks, 3),
+        "corrected": rounded(corrected, 3), "extra passes": cost,
         "mean": rounded([r.mean_loss for r in runs]),
         "last": rounded([r.dev["loss"][-1] for r in runs]),
         "curves": [rounded(r.dev["loss"], 4) for r in runs],

@@ -14,7 +14,8 @@ from loren_jax.evaluation._axes import UsedAxes
 from loren_jax.journal import earlier, schedules
 from loren_jax.journal.factors import digest
 from loren_jax.journal.records import JournalError
-from loren_jax.pacing import RATES, automatic
+from loren_jax.lengths import RATES
+from loren_jax.pacing import automatic
 from loren_jax.parts import trained
 from loren_jax.transformation import ZerothOrder
 from loren_jax.transforms import anchored

@@ -16,14 +16,16 @@ import optax
 
 from loren_jax.directions.masked import matching
 from loren_jax.journal import Method
+from loren_jax.journal.factors import digest
+from loren_jax.lengths import RATES
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS, input_subspace, loren
-from loren_jax.pacing import RATES, SEARCHED_BATCHES, search_passes
 from loren_jax.runs.record import status
 from loren_jax.runs.run import Fitted, Run
 from loren_jax.runs.walk import SEARCHING, found_walk, planned_steps, stored_plan
 from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
+from loren_jax.walk import SEARCHED_BATCHES, search_passes
 
 
 def fit(
@@ -126,7 +128,12 @@ def _factory_of(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
             "loren_jax.loren, or an optimiser, such as loren_jax.loren(0.1), or a "
             "loren_jax.journal.Method"
         )
-    if entry.full_every or factory is input_subspace or RATES & knobs.keys():
+    if factory is input_subspace and "factors" not in knobs:
+        raise ValueError(
+            "optimizer is input_subspace without directions: pass functools.partial("
+            "loren_jax.input_subspace, factors=loren_jax.inputs.input_factors(...))"
+        )
+    if entry.full_every or RATES & knobs.keys():
         raise ValueError(
             f"optimizer is {entry.name} without a learning rate of its own to be found: pass "
             f"loren_jax.{entry.name}(...) with one"
@@ -161,11 +168,10 @@ def _without_rate(
     if plan is None:
         among = lambda path: paths is None or path in paths
         frozen = tuple(options.get("frozen", ()))
-        own = {name: value for name, value in knobs.items() if name != "num_directions"}
-        own["chance"] = chance
+        found = {"steps": steps, "chance": chance, "key": seed}
         with status(SEARCHING):
             of_run = (among, frozen, evaluation)
-            walk = found_walk(loss, params, batch, factory, *of_run, key=seed, **own)
+            walk = found_walk(loss, params, batch, factory, *of_run, **found, **knobs)
         plan = planned_steps(steps, walk, chance=chance)
     if steps != plan["steps"]:
         raise ValueError(
@@ -176,12 +182,14 @@ def _without_rate(
         raise ValueError(
             f"chance is {chance:g}, but the run in {directory} began with {began:g}: give that"
         )
-    schedule = {"automatic": plan}
-    method = Method(factory.__name__, knobs, schedule, trained=paths, seed=seed)
     made = factory(1.0, **knobs)
+    own: dict[str, Any] = {"schedule": {"automatic": plan}, "trained": paths, "seed": seed}
+    if (factors := knobs.pop("factors", None)) is not None:
+        own["factors"] = digest(factors)
+        options["factors"] = factors
     searched = search_passes(made.scheme)
     passes = lambda step: made.passes + (searched if step == 0 else 0)
-    return method, {"passes": passes, **options}
+    return Method(factory.__name__, knobs, **own), {"passes": passes, **options}
 
 
 def _require_packages() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from loren_jax import journal
 from loren_jax.evaluation import Sharded
-from loren_jax.pacing import LONGEST, measure_walk
+from loren_jax.pacing import LONGEST
 from loren_jax.parts import masked
 from loren_jax.reports import files
 from loren_jax.runs import processes
 from loren_jax.types import PyTree
+from loren_jax.walk import measure_walk
 
 SEARCHING = "finding how long the steps may be"
 """What is shown meanwhile."""

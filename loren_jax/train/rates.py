@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from loren_jax.lengths import RATES
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import RATES
 
 # Trained numbers, up to which the rates count that were the best of a grid in factors of three. The
 # last row is of single runs: LOREN's of SmolLM2 whole, MeZO's of its paper.
@@ -82,7 +82,7 @@ def settled(config: Any, trained_parameters: int) -> tuple[str, float | None]:
 def unpaced(config: Any) -> str | None:
     """Why a run cannot do without a learning rate; None where it can."""
     entry = METHODS.get(config.method)
-    if config.follows_inputs or entry is None or entry.full_every:
+    if entry is None or entry.full_every:
         return config.method
     if config.quantise is not None and config.lora_rank is None:
         return "the scales of quantised matrices"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loren_jax import journal
+from loren_jax.lengths import RATES
 from loren_jax.objectives import Classification, Reward, Text
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import RATES, search_passes
 from loren_jax.reports import files
 from loren_jax.reports.summary import Summary
 from loren_jax.reports.trackers import TRACKERS
@@ -26,6 +26,7 @@ from loren_jax.train.methods import passes_of_step
 from loren_jax.train.rates import schedule_description
 from loren_jax.train.walk import plan_of
 from loren_jax.types import PyTree
+from loren_jax.walk import search_passes
 
 OBJECTIVES: Mapping[str, Any] = {
     "classification": Classification,
@@ -296,11 +297,11 @@ def _prepare(
         trained_parameters=objective.trainable.trained_parameters,
     )
     factors = _stored_factors(config) if goes_on else None
+    factors = objective.factors if factors is None else factors
     plan = planned_steps(config.steps, 1.0)
     if looks and config.schedule == "automatic":
         with status(SEARCHING):
-            plan = plan_of(config, objective, devices.evaluation)
-    factors = objective.factors if factors is None else factors
+            plan = plan_of(config, objective, devices.evaluation, factors)
     run = _run(config, objective, devices, factors, plan)
     run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
     return run, objective

@@ -2,19 +2,24 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from loren_jax.evaluation import Sharded
+from loren_jax.lengths import RATES
 from loren_jax.objectives import Classification, Reward, Text
-from loren_jax.pacing import LONGEST, RATES, SHARE
+from loren_jax.pacing import LONGEST
 from loren_jax.runs import processes
 from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
+from loren_jax.walk import SHARE
 
 
 def plan_of(
-    config: RunConfig, objective: Classification | Text | Reward, evaluation: Sharded
+    config: RunConfig,
+    objective: Classification | Text | Reward,
+    evaluation: Sharded,
+    factors: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """How long the steps of a run are: as its journal says, or as its first batches tell.
 
@@ -22,6 +27,7 @@ def plan_of(
       config: Of the run.
       objective: Its losses and parameters.
       evaluation: The mesh of the run.
+      factors: Fan-in vectors that the directions lie along, if they do.
 
     Returns:
       Arguments of `loren_jax.automatic`.
@@ -32,16 +38,13 @@ def plan_of(
     stored = None if config.overwrite else stored_plan(config.directory)
     if stored is not None:
         return stored
-    knobs = {
-        name: value
-        for name, value in vars(config.optimizer).items()
-        if name not in RATES and name != "num_directions"
-    }
+    knobs = {name: value for name, value in vars(config.optimizer).items() if name not in RATES}
+    knobs |= {} if factors is None else {"factors": factors}
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
     if isinstance(objective, Classification) and objective.new_head_with_more and processes.first():
         sys.stderr.write(_NEW_HEAD)
-    how = _how(objective)
+    how = _how(objective, config.steps)
     walk = found_walk(
         how.loss,
         objective.params,
@@ -53,6 +56,7 @@ def plan_of(
         key=config.seed,
         share=how.share,
         chance=how.chance,
+        steps=how.steps,
         **knobs,
     )
     return planned_steps(config.steps, walk, longest=how.longest, chance=how.chance)
@@ -75,12 +79,14 @@ class _How(NamedTuple):
     share: float
     chance: float
     longest: float
+    steps: int | None
 
 
-def _how(objective: Classification | Text | Reward) -> _How:
+def _how(objective: Classification | Text | Reward, steps: int) -> _How:
     if isinstance(objective, Reward):
-        # Losses that a step compares have a mean of zero, whatever was gained.
-        return _How(objective.prompt_loss, PROMPTS_SHARE, math.inf, 1.0)
+        # Losses that a step compares have a mean of zero, whatever was gained, and no step corrects
+        # what its noise costs of the prompts.
+        return _How(objective.prompt_loss, PROMPTS_SHARE, math.inf, 1.0, None)
     if isinstance(objective, Text):
-        return _How(objective.loss, SHARE, math.inf, LONGEST)
-    return _How(objective.loss, SHARE, objective.chance, LONGEST)
+        return _How(objective.loss, SHARE, math.inf, LONGEST, steps)
+    return _How(objective.loss, SHARE, objective.chance, LONGEST, steps)

@@ -12,6 +12,7 @@ import pytest
 import loren_jax
 from loren_jax import journal
 from loren_jax.evaluation import sharded
+from loren_jax.inputs import input_factors
 from loren_jax.reports import files
 from loren_jax.runs import fit
 
@@ -42,7 +43,7 @@ def assert_same(one, other):
 
 def test_it_learns_and_counts_the_search(whole):
     assert whole.summary.after["score"] < 0.6 * whole.summary.before["score"]
-    assert whole.summary.forward_passes == 60 * 6 + 78
+    assert whole.summary.forward_passes == 60 * 6 + 76
 
 
 def test_stopped_it_ends_in_the_same_bits_and_looks_for_no_walk_again(whole, tmp_path, capsys):
@@ -82,6 +83,20 @@ def test_any_method_and_a_part_of_the_parameters(tmp_path):
     assert (method["name"], method["seed"], method["trained"]) == ("mezo", 3, ["head"])
 
 
+def test_along_the_inputs(tmp_path):
+    """They lie beside the journal, which needs no program, and a run goes on along the same."""
+    factors = input_factors(lambda params: loss(params, BATCHES[0]), PARAMS, count=2)
+    along = lambda factors: functools.partial(loren_jax.input_subspace, factors=factors)
+    fitted = run(tmp_path / "run", optimizer=along(factors))
+    assert float(loss(fitted.params, BATCHES[0])) < 0.9 * float(loss(PARAMS, BATCHES[0]))
+    found = journal.read(tmp_path / "run" / files.JOURNAL)
+    assert found.header["method"]["name"] == "input_subspace"
+    assert_same(journal.replay(PARAMS, found).params, fitted.params)
+    assert_same(run(tmp_path / "run", optimizer=along(factors)).params, fitted.params)
+    with pytest.raises(ValueError, match="factors"):
+        run(tmp_path / "run", optimizer=along({k: 2 * v for k, v in factors.items()}))
+
+
 def test_more_steps_are_refused(whole):
     with pytest.raises(ValueError, match=r"steps is 90, but the steps of the run in .* at 60"):
         run(whole.directory, steps=90)
@@ -98,7 +113,7 @@ def test_another_chance_than_the_run_began_with_is_refused(whole):
         ({"optimizer": loren_jax.loren(0.1), "chance": 0.5}, "chance is 0.5, which only steps"),
         ({"chance": -1.0}, "chance must be above zero"),
         ({"optimizer": loren_jax.mezo_svrg}, "pass loren_jax.mezo_svrg"),
-        ({"optimizer": loren_jax.input_subspace}, "pass loren_jax.input_subspace"),
+        ({"optimizer": loren_jax.input_subspace}, "pass functools.partial"),
         (
             {"optimizer": functools.partial(loren_jax.mezo, learning_rate=0.1)},
             "pass loren_jax.mezo",

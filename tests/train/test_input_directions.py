@@ -47,6 +47,14 @@ def test_the_matrices_move_along_them_alone(config, run):
         assert np.abs(outside).max() < 1e-6 < 1e-3 < np.abs(moved).max()
 
 
+def test_they_need_no_learning_rate(config, tmp_path, capsys):
+    options = dataclasses.replace(config.optimizer, learning_rate=None)
+    found = train(dataclasses.replace(config, optimizer=options, output=tmp_path / "run")).directory
+    assert "no learning rate: the steps together move" in capsys.readouterr().err
+    assert journal.read(found / "run.journal").header["method"]["schedule"]["automatic"]["walk"] > 0
+    assert verify(found).same
+
+
 def test_what_finds_them_counts(run):
     """Forty examples are five batches; a step is four passes."""
     steps = [event for event in read_metrics(run) if event["event"] == "step"]

@@ -1,0 +1,202 @@
+"""How far the noise of a run may lead: what `automatic` takes as its walk."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from loren_jax import arguments
+from loren_jax.lengths import Lengths
+from loren_jax.losses._per_example import bind
+from loren_jax.transformation import ZerothOrder, update_of
+from loren_jax.types import PyTree, Scheme
+
+SHARE = 0.15
+"""Of the first loss: what noise of the size of a whole run's walk adds to it."""
+FIRST, MOST = 0.05, 8.0
+"""The first noise of `measure_walk`, and by how much a batch changes it at most."""
+SEARCHED_BATCHES, SOME = 4, 9
+"""Batches of it, those of the first steps, and directions in each."""
+
+
+class MeasuredWalk(NamedTuple):
+    """What `measure_walk` finds.
+
+    Attributes:
+      walk: how far noise may lead, in units of the parameters.
+      passes: forward passes that it took.
+      corrected: by what the walk is longer than noise that nothing corrects might be.
+    """
+
+    walk: float
+    passes: int
+    corrected: float = 1.0
+
+
+def measure_walk(
+    loss: Callable[..., Any],
+    params: PyTree,
+    batches: Callable[[int], PyTree],
+    factory: Callable[..., ZerothOrder],
+    *,
+    steps: int | None = None,
+    share: float = SHARE,
+    chance: float = math.inf,
+    **knobs: Any,
+) -> MeasuredWalk:
+    r"""How far the noise of a run may lead, along the directions of a method: `automatic`'s `walk`.
+
+    .. math::
+
+        s: \quad E\, e(s) = \gamma f(x), \qquad
+        e(s) = \tfrac{1}{2} \big( f(x + s u) + f(x - s u) \big) - f(x)
+
+    .. math::
+
+        \omega = s \max(1, \kappa), \qquad
+        \kappa = \frac{\gamma f(x) \sqrt{T}}{d \, \sigma s}, \qquad
+        d = \frac{2 (E e)^2}{\operatorname{Var} e}
+
+    For cross-entropy the even part `e` is `s^2 / 2` times the trace of the curvature, which is the
+    mean square of an example's gradient too: the noise of the estimate. A search from 0.05 on,
+    batch by batch and by that square law; the median of what the last three of four say.
+
+    Noise of the size of `s` is what the parameters bear if nothing corrects it. Where it falls on
+    few directions, a run of `T` steps does: `Var e` over Gaussian directions tells that the trace
+    is one of `d` equal curvatures `2 gamma f / (d s^2)`, and steps with estimates of root mean
+    square `sigma` (that of the slopes over the root of `num_directions`) shrink what lies along
+    them by `exp(-kappa)` if they lead as far as `s` in all. What is left of noise then grows with
+    the root of the steps' length only, and steps may be longer: by `kappa`, at which noise that
+    comes and goes costs a quarter of `gamma f`. So it is along the inputs (`input_subspace`);
+    isotropic noise falls on too many directions for nine to tell how many, and `kappa` is left out.
+
+    Args:
+      loss: `(params, batch) -> scalar`, above zero.
+      params: where the run begins.
+      batches: the batch of a step, from its number.
+      factory: see `automatic`.
+      steps: T, those of the run, for `kappa`; None leaves it out.
+      share: `gamma`.
+      chance: see `automatic`; a share of the loss is one of no more than this.
+      **knobs: see `automatic`; `num_directions` is of the run; nine are drawn here, the same
+        for each batch.
+
+    Returns:
+      The noise, as a root mean square of the numbers of a parameter's change, and its cost.
+
+    Raises:
+      ValueError: the loss is not positive and finite at the start, or noise hardly adds to it.
+
+    >>> import loren_jax
+    >>> loss = lambda x, batch: 1.0 + 0.5 * jnp.mean(x**2)
+    >>> found = measure_walk(loss, jnp.zeros(4000), lambda step: (), loren_jax.mezo, share=0.5)
+    >>> round(found.walk, 1), found.passes
+    (1.0, 76)
+    """
+    arguments.above_zero("chance", chance)
+    if steps is not None:
+        arguments.count("steps", steps)
+    probe = _probe_of(loss, factory, knobs | {"num_directions": SOME})
+    scale, found = FIRST, []
+    for number in range(SEARCHED_BATCHES):
+        centre, even, slopes = probe(params, batches(number), jnp.float32(scale))
+        centre = float(centre)
+        if not 0 < centre < math.inf:
+            raise ValueError(
+                f"the loss is {centre:g} where the run begins, and a learning rate is found from a "
+                "share of it: give one, or a walk, or add a constant to the loss."
+            )
+        even, slopes = (np.float64(x) / min(centre, chance) for x in (even, slopes))
+        scale *= _factor(float(even.mean()), share)
+        found.append((scale, even, slopes))
+    # The first one was far from where it belongs, and one of those that are left may be.
+    scales, evens, slopes = zip(*found[1:], strict=True)
+    walk = sorted(scales)[len(scales) // 2]
+    if walk >= FIRST * MOST ** (SEARCHED_BATCHES - 1):
+        raise ValueError(f"noise of {walk:.3g} hardly adds to the loss: give a learning rate.")
+    own, corrected = Lengths.of(factory, knobs, 1.0), 1.0
+    # Nine directions tell five from fifty, not fifty from hundreds, as isotropic noise has.
+    if steps is not None and own.given.get("factors"):
+        spread = math.sqrt(float(np.mean(np.square(slopes))) / own.given["num_directions"])
+        corrected = share * math.sqrt(steps) / (spread * walk) / dimensions(np.stack(evens))
+        corrected = min(max(1.0, corrected), MOST)
+    return MeasuredWalk(walk * corrected, search_passes(own.first.scheme), corrected)
+
+
+def dimensions(evens: Float[np.ndarray, "B K"]) -> float:
+    r"""In how many directions of equal curvature noise would be as unequal as it is.
+
+    .. math:: d = 2 \Big/ \operatorname{mean}_{a < b} \operatorname{Cov}_k(z_{ak}, z_{bk}), \qquad
+        z_{bk} = e_{bk} / \operatorname{mean}_j e_{bj}
+
+    A variance within a batch would count what its examples differ by, which no run corrects; the
+    covariance of two batches along the same directions leaves it out.
+
+    Args:
+      evens: what noise along K directions adds to the losses of B batches.
+
+    Returns:
+      `d`; infinity where the batches do not agree.
+
+    >>> evens = np.asarray([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])
+    >>> dimensions(np.stack(evens))
+    8.0
+    """
+    z = evens / evens.mean(1, keepdims=True)
+    z = z - 1.0
+    products, count = z @ z.T / (z.shape[1] - 1), len(z)
+    between = (products.sum() - np.trace(products)) / max(count * (count - 1), 1)
+    return 2.0 / between if 0 < between < math.inf else math.inf
+
+
+def _probe_of(
+    loss: Callable[..., Any], factory: Callable[..., ZerothOrder], knobs: dict[str, Any]
+) -> Callable[..., tuple[Array, Array, Array]]:
+    """`(params, batch, scale)` to the loss, and of each direction its even part and its slope."""
+    own = Lengths.of(factory, knobs, 1.0)
+    scheme = own.first.scheme
+    signs = _signs(scheme)
+    away = [i for i, point in enumerate(scheme.points) if point != 0]
+    points = jnp.asarray([sign * scheme.points[i] for sign in signs for i in away])
+
+    def probe(params: PyTree, batch: PyTree, scale: Array) -> tuple[Array, Array, Array]:
+        value_fn = bind(loss, batch)
+        centre, state = value_fn(params), own.first.init(params)
+
+        def at(sign: float) -> Array:
+            moved = own.make(1.0, sign * scale / jnp.sqrt(own.entry(state, params)))
+            _, after = update_of(moved)(None, state, params, value_fn=value_fn)
+            return optax.tree.get(after, "losses")[:, jnp.asarray(away)]
+
+        losses = jnp.concatenate(list(map(at, signs)), 1) - centre
+        return centre, jnp.mean(losses, 1), losses @ points / (scale * jnp.sum(points**2))
+
+    return jax.jit(probe)
+
+
+def search_passes(scheme: Scheme) -> int:
+    """Forward passes that `measure_walk` takes with a method of this scheme.
+
+    >>> import loren_jax
+    >>> search_passes(loren_jax.mezo(0.1).scheme)
+    76
+    """
+    each = sum(point != 0 for point in scheme.points) * len(_signs(scheme))
+    return SEARCHED_BATCHES * (SOME * each + 1)
+
+
+def _signs(scheme: Scheme) -> tuple[float, ...]:
+    """By what its points are multiplied, so that there is a mirrored one for each."""
+    return (1.0,) if -1.0 in scheme.points else (1.0, -1.0)
+
+
+def _factor(found: float, wanted: float) -> float:
+    """By what noise must grow for so much more of the loss, if that grows as its square."""
+    if not found < math.inf:
+        return 1 / MOST
+    return min(max(math.sqrt(wanted / max(found, 1e-9 * wanted)), 1 / MOST), MOST)

@@ -12,12 +12,12 @@ from loren_jax import arguments
 from loren_jax.lengths import RATES, Lengths
 from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import PyTree
-from loren_jax.walk import SHARE
+from loren_jax.walk import LONGEST, SHARE
 
 NOTHING = 1e-37
 """The rate of a step of no length, as factories take none of zero where they see it."""
-LONGEST, BEGINNING = 3.0, 5
-"""By how much steps grow at most; steps whose mean loss is the first one."""
+BEGINNING = 5
+"""Steps whose mean loss is the first one."""
 FORGETTING = 0.05
 """Weight of the newest step in the running mean of squared slopes."""
 
@@ -83,8 +83,8 @@ def automatic(
       factory: a method of this library, such as `loren_jax.mezo`, or one of the same arguments.
       steps: T, those of the whole run; behind them nothing moves any more.
       walk: `omega > 0`, in units of the parameters: how much noise they bear, as `measure_walk`
-        says; of `input_subspace` that is too little, several times it is better.
-      longest: `m_max >= 1`.
+        says.
+      longest: `m_max >= 1`, which `measure_walk` says too.
       chance: the loss of knowing nothing, such as `log C` nats for C classes: `f_0` is at most
         that. What a model that is too sure of itself unlearns first is no reason for longer steps.
       **knobs: the factory's other arguments.

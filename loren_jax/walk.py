@@ -18,6 +18,8 @@ from loren_jax.types import PyTree, Scheme
 
 SHARE = 0.15
 """Of the first loss: what noise of the size of a whole run's walk adds to it."""
+LONGEST = 3.0
+"""By how much a run's steps grow at most, for what it corrects and for what it gained together."""
 FIRST, MOST = 0.05, 8.0
 """The first noise of `measure_walk`, and by how much a batch changes it at most."""
 SEARCHED_BATCHES, SOME = 4, 9
@@ -29,13 +31,13 @@ class MeasuredWalk(NamedTuple):
 
     Attributes:
       walk: how far noise may lead, in units of the parameters.
+      longest: by how much steps may grow still, `automatic`'s argument.
       passes: forward passes that it took.
-      corrected: by what the walk is longer than noise that nothing corrects might be.
     """
 
     walk: float
+    longest: float
     passes: int
-    corrected: float = 1.0
 
 
 def measure_walk(
@@ -58,7 +60,7 @@ def measure_walk(
 
     .. math::
 
-        \omega = s \max(1, \kappa), \qquad
+        \omega = s \operatorname{clip}(\kappa, 1, 3), \qquad
         \kappa = \frac{\gamma f(x) \sqrt{T}}{d \, \sigma s}, \qquad
         d = \frac{2 (E e)^2}{\operatorname{Var} e}
 
@@ -72,8 +74,9 @@ def measure_walk(
     square `sigma` (that of the slopes over the root of `num_directions`) shrink what lies along
     them by `exp(-kappa)` if they lead as far as `s` in all. What is left of noise then grows with
     the root of the steps' length only, and steps may be longer: by `kappa`, at which noise that
-    comes and goes costs a quarter of `gamma f`. So it is along the inputs (`input_subspace`);
-    isotropic noise falls on too many directions for nine to tell how many, and `kappa` is left out.
+    comes and goes costs a quarter of `gamma f`, and by three at most, as curvatures are not equal.
+    So it is along the inputs (`input_subspace`); isotropic noise falls on too many directions for
+    nine to tell how many, and `kappa` is left out.
 
     Args:
       loss: `(params, batch) -> scalar`, above zero.
@@ -87,7 +90,8 @@ def measure_walk(
         for each batch.
 
     Returns:
-      The noise, as a root mean square of the numbers of a parameter's change, and its cost.
+      The noise, as a root mean square of the numbers of a parameter's change, by how much steps may
+      grow, and the cost.
 
     Raises:
       ValueError: the loss is not positive and finite at the start, or noise hardly adds to it.
@@ -124,8 +128,9 @@ def measure_walk(
     if steps is not None and own.given.get("factors"):
         spread = math.sqrt(float(np.mean(np.square(slopes))) / own.given["num_directions"])
         corrected = share * math.sqrt(steps) / (spread * walk) / dimensions(np.stack(evens))
-        corrected = min(max(1.0, corrected), MOST)
-    return MeasuredWalk(walk * corrected, search_passes(own.first.scheme), corrected)
+        corrected = min(max(1.0, corrected), LONGEST)
+    passes = search_passes(own.first.scheme)
+    return MeasuredWalk(walk * corrected, LONGEST / corrected, passes)
 
 
 def dimensions(evens: Float[np.ndarray, "B K"]) -> float:

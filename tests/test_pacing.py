@@ -11,8 +11,8 @@ from loren_jax import journal, noise
 from loren_jax.directions import isotropic
 from loren_jax.lengths import TRUST
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import BEGINNING, FORGETTING, LONGEST
-from loren_jax.walk import SHARE
+from loren_jax.pacing import BEGINNING, FORGETTING
+from loren_jax.walk import LONGEST, SHARE
 
 X, STEPS, WALK = jnp.asarray([0.5, -0.3, 0.8]), 12, 0.7
 

@@ -9,7 +9,7 @@ import pytest
 
 import loren_jax
 from loren_jax.optimizers import METHODS
-from loren_jax.walk import MOST, SHARE, dimensions
+from loren_jax.walk import LONGEST, SHARE, dimensions
 
 X = jnp.asarray([0.5, -0.3, 0.8])
 
@@ -72,31 +72,29 @@ def find_few(**options):
 
 def test_a_run_that_corrects_noise_may_walk_further():
     """By `kappa` of the true curvature; nine directions tell it to a factor of two."""
-    found = [find_few(steps=400, key=seed) for seed in range(12)]
-    plain = [find_few(key=seed) for seed in range(12)]
     # A direction has six numbers for all sixty, so that each is of mean square ten.
     walk = math.sqrt(2 * SHARE / (CURVATURE * NUMBERS))
     squares = np.mean([np.sum(slopes(batch)[:CURVED] ** 2) for batch in range(1, 4)])
     sigma = math.sqrt(NUMBERS / CURVED * squares / 6)
-    kappa = SHARE * math.sqrt(400) / (CURVED * sigma * walk)
-    assert 2.0 < kappa < MOST
+    steps = round((2 * CURVED * sigma * walk / SHARE) ** 2)  # for a kappa of two
+    found, plain = ([find_few(steps=n, key=seed) for seed in range(12)] for n in (steps, None))
     np.testing.assert_allclose(np.median([f.walk for f in plain]), walk, rtol=0.1)
-    np.testing.assert_allclose(np.median([f.corrected for f in found]), kappa, rtol=0.3)
-    for one, other in zip(found, plain, strict=True):
-        assert other.corrected == 1.0
-        np.testing.assert_allclose(one.walk, other.walk * one.corrected, rtol=1e-6)
+    ratios = [one.walk / other.walk for one, other in zip(found, plain, strict=True)]
+    np.testing.assert_allclose(np.median(ratios), 2.0, rtol=0.3)
+    for one, other, ratio in zip(found, plain, ratios, strict=True):
+        assert 1.0 <= ratio <= LONGEST + 1e-6
+        np.testing.assert_allclose(one.longest * ratio, LONGEST, rtol=1e-6)
+        assert other.longest == LONGEST
         assert one.passes == other.passes
 
 
 def test_more_steps_and_directions_correct_more_up_to_a_bound():
-    of = lambda **more: find_few(key=1, **more).corrected
-    once = of(steps=400)
-    assert 1.0 < once < MOST
-    np.testing.assert_allclose(of(steps=600), min(1.5**0.5 * once, MOST), rtol=1e-5)
-    np.testing.assert_allclose(
-        of(steps=400, num_directions=9), min(1.5**0.5 * once, MOST), rtol=1e-5
-    )
-    assert of(steps=10**8) == MOST
+    of = lambda **more: find_few(key=1, **more).walk / find_few(key=1).walk
+    steps = next(n for n in range(10, 400) if of(steps=n) > 1.2)
+    once = of(steps=steps)
+    np.testing.assert_allclose(of(steps=2 * steps), 2**0.5 * once, rtol=0.02)
+    np.testing.assert_allclose(of(steps=steps, num_directions=12), 2**0.5 * once, rtol=0.02)
+    np.testing.assert_allclose(of(steps=10**8), LONGEST, rtol=1e-6)
     assert of(steps=1) == 1.0
 
 
@@ -104,8 +102,9 @@ def test_isotropic_noise_is_taken_as_it_is():
     find = functools.partial(
         loren_jax.measure_walk, few_curved, {"kernel": jnp.zeros((NUMBERS, 1))}, jnp.float32
     )
-    assert find(loren_jax.loren, steps=10**8).corrected == 1.0
-    assert find(loren_jax.input_subspace, factors={}, steps=10**8).corrected == 1.0
+    assert find(loren_jax.loren, steps=10**8) == find(loren_jax.loren)
+    none = functools.partial(find, loren_jax.input_subspace, factors={})
+    assert none(steps=10**8) == none()
 
 
 @pytest.mark.parametrize("kappa", [0.1, 0.5, 1.0, 2.0, 4.0, 8.0])

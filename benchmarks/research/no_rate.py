@@ -93,19 +93,21 @@ def with_rates(name: str, tasks: list[Task], seeds: list[int], falling: bool) ->
 
 
 def with_none(
-    name: str, tasks: list[Task], seeds: list[int], share: float = SHARE, **more: Any
+    name: str, tasks: list[Task], seeds: list[int], share: float = SHARE
 ) -> list[dict[str, Any]]:
     """The row without a rate."""
     factory, knobs, _ = METHODS[name]
     runs, found = [], []
     for task, seed in zip(tasks, seeds, strict=True):
-        batch, method = partial(task.batch, seed), without_rate(name, steps_of(name), **more)
+        batch = partial(task.batch, seed)
         planned = {"steps": steps_of(name), "key": seed, "share": share, **knobs}
-        planned |= method.prepare(task) if method.prepare else {}
+        prepare = without_rate(name, steps_of(name)).prepare
+        planned |= prepare(task) if prepare else {}
         found.append(loren_jax.measure_walk(task.loss, task.params, batch, factory, **planned))
+        method = without_rate(name, steps_of(name), longest=found[-1].longest)
         runs.append(alone(task, method, found[-1].walk, seed, **LENGTH))
     own = {"walks": rounded([f.walk for f in found], 4), "extra passes": found[0].passes}
-    own["corrected"] = rounded([f.corrected for f in found], 3)
+    own["longest"] = rounded([f.longest for f in found], 3)
     return [{"rate": None, "falling": True} | own | scores(runs)]
 
 

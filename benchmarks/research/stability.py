@@ -89,8 +89,7 @@ def main() -> None:
             if rows.has(**own):
                 continue
             with changed(constant, factor) as value:
-                now = {"share": walk.SHARE, "longest": pacing.LONGEST}
-                (row,) = with_none(name, tasks, options.seeds, **now)
+                (row,) = with_none(name, tasks, options.seeds, share=walk.SHARE)
             rows.add(own | {"value": value} | row)
             print(*own.values(), flush=True)
     print(table(summary(list(rows))))

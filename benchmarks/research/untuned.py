@@ -22,6 +22,7 @@ from benchmarks.evidence.runs import alone, together
 from benchmarks.evidence.tasks import head_task, language_task
 from benchmarks.record import RESULTS
 from loren_jax.pacing import automatic
+from loren_jax.walk import LONGEST
 
 FILE = RESULTS / "research_untuned.jsonl"
 SETTINGS = {
@@ -51,7 +52,14 @@ def chance_of(setting: str) -> float:
     return math.inf if setting == "language" else math.log(2)
 
 
-def contestant(name: str, rank: Any, steps: int, batches: int, chance: float = math.inf) -> Method:
+def contestant(
+    name: str,
+    rank: Any,
+    steps: int,
+    batches: int,
+    chance: float = math.inf,
+    longest: float = LONGEST,
+) -> Method:
     """The method at an automatic rate; what a run calls its rate is the walk."""
     count = DIRECTIONS[name]
     factory = {"inputs": "input_subspace", "one pair": "mezo"}.get(name, name)
@@ -68,6 +76,7 @@ def contestant(name: str, rank: Any, steps: int, batches: int, chance: float = m
                 steps,
                 walk=walk,
                 chance=chance,
+                longest=longest,
                 num_directions=count,
                 rank=rank,
                 key=key,
@@ -86,7 +95,7 @@ def contestant(name: str, rank: Any, steps: int, batches: int, chance: float = m
 
     def make(walk: Any, key: Any) -> Any:
         make = getattr(loren_jax, factory)
-        return automatic(make, steps, walk=walk, chance=chance, key=key, **knobs)
+        return automatic(make, steps, walk=walk, chance=chance, longest=longest, key=key, **knobs)
 
     cost = make(1.0, 0).passes
     return Method(make, lambda step: cost)
@@ -96,7 +105,7 @@ def found_walks(
     options: Any, name: str, rank: Any, budget: int, evaluations: int, data: str, task_of: Any
 ) -> dict[str, Any]:
     """One run a seed, each at the walk that its parameters bear."""
-    runs, walks, corrected, cost = [], [], [], 0
+    runs, walks, longest, cost = [], [], [], 0
     steps = batches = None
     chance = chance_of(options.setting)
     for seed in options.seeds:
@@ -120,13 +129,14 @@ def found_walks(
             **given,
         )
         walks.append(found.walk)
-        corrected.append(found.corrected)
+        longest.append(found.longest)
+        method = contestant(name, rank, steps, batches, chance, found.longest)
         cost = found.passes
         length = {"budget": budget, "evaluations": evaluations}
         runs.append(alone(task, method, found.walk, seed, **length))
     return {
         "walk": "endured", "seeds": options.seeds, "walks": rounded(walks, 3),
-        "corrected": rounded(corrected, 3), "extra passes": cost,
+        "longest": rounded(longest, 3), "extra passes": cost,
         "mean": rounded([r.mean_loss for r in runs]),
         "last": rounded([r.dev["loss"][-1] for r in runs]),
         "curves": [rounded(r.dev["loss"], 4) for r in runs],

@@ -171,8 +171,8 @@ def _without_rate(
         found = {"steps": steps, "chance": chance, "key": seed}
         with status(SEARCHING):
             of_run = (among, frozen, evaluation)
-            walk = found_walk(loss, params, batch, factory, *of_run, **found, **knobs)
-        plan = planned_steps(steps, walk, chance=chance)
+            steps_of = found_walk(loss, params, batch, factory, *of_run, **found, **knobs)
+        plan = planned_steps(steps, steps_of.walk, longest=steps_of.longest, chance=chance)
     if steps != plan["steps"]:
         raise ValueError(
             f"steps is {steps}, but the steps of the run in {directory} fall to zero at "

@@ -8,12 +8,11 @@ from typing import Any
 
 from loren_jax import journal
 from loren_jax.evaluation import Sharded
-from loren_jax.pacing import LONGEST
 from loren_jax.parts import masked
 from loren_jax.reports import files
 from loren_jax.runs import processes
 from loren_jax.types import PyTree
-from loren_jax.walk import measure_walk
+from loren_jax.walk import LONGEST, MeasuredWalk, measure_walk
 
 SEARCHING = "finding how long the steps may be"
 """What is shown meanwhile."""
@@ -65,7 +64,7 @@ def found_walk(
     frozen: tuple[Any, ...] = (),
     evaluation: Sharded | None = None,
     **knobs: Any,
-) -> float:
+) -> MeasuredWalk:
     """The walk that the first batches of a run tell, which a line says.
 
     Args:
@@ -79,7 +78,7 @@ def found_walk(
       **knobs: Of the factory, its key among them, and of `measure_walk`.
 
     Returns:
-      The walk, as `loren_jax.automatic` takes it.
+      The walk and the longest steps, as `loren_jax.automatic` takes them.
 
     Raises:
       ValueError: The loss is not positive and finite where the run begins.
@@ -101,4 +100,4 @@ def found_walk(
             f"no learning rate: the steps together move each parameter by about {found.walk:.3g}, "
             f"as {found.passes} forward passes found\n"
         )
-    return found.walk
+    return found

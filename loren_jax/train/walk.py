@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from loren_jax.evaluation import Sharded
 from loren_jax.lengths import RATES
 from loren_jax.objectives import Classification, Reward, Text
-from loren_jax.pacing import LONGEST
 from loren_jax.runs import processes
 from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
@@ -45,7 +44,7 @@ def plan_of(
     if isinstance(objective, Classification) and objective.new_head_with_more and processes.first():
         sys.stderr.write(_NEW_HEAD)
     how = _how(objective, config.steps)
-    walk = found_walk(
+    found = found_walk(
         how.loss,
         objective.params,
         objective.batch,
@@ -59,7 +58,8 @@ def plan_of(
         steps=how.steps,
         **knobs,
     )
-    return planned_steps(config.steps, walk, longest=how.longest, chance=how.chance)
+    longest = found.longest if how.grows else 1.0
+    return planned_steps(config.steps, found.walk, longest=longest, chance=how.chance)
 
 
 _NEW_HEAD = (
@@ -78,7 +78,7 @@ class _How(NamedTuple):
     loss: Callable[..., Any]
     share: float
     chance: float
-    longest: float
+    grows: bool
     steps: int | None
 
 
@@ -86,7 +86,7 @@ def _how(objective: Classification | Text | Reward, steps: int) -> _How:
     if isinstance(objective, Reward):
         # Losses that a step compares have a mean of zero, whatever was gained, and no step corrects
         # what its noise costs of the prompts.
-        return _How(objective.prompt_loss, PROMPTS_SHARE, math.inf, 1.0, None)
+        return _How(objective.prompt_loss, PROMPTS_SHARE, math.inf, False, None)
     if isinstance(objective, Text):
-        return _How(objective.loss, SHARE, math.inf, LONGEST, steps)
-    return _How(objective.loss, SHARE, objective.chance, LONGEST, steps)
+        return _How(objective.loss, SHARE, math.inf, True, steps)
+    return _How(objective.loss, SHARE, objective.chance, True, steps)

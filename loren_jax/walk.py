@@ -18,8 +18,9 @@ from loren_jax.types import PyTree, Scheme
 
 SHARE = 0.15
 """Of the first loss: what noise of the size of a whole run's walk adds to it."""
-LONGEST = 3.0
-"""By how much a run's steps grow at most, for what it corrects and for what it gained together."""
+LONGEST, CORRECTED = 3.0, 6.0
+"""By how much steps grow at most for what was gained, and for what is corrected; the greater of the
+two is the bound of both together."""
 FIRST, MOST = 0.05, 8.0
 """The first noise of `measure_walk`, and by how much a batch changes it at most."""
 SEARCHED_BATCHES, SOME = 4, 9
@@ -60,7 +61,7 @@ def measure_walk(
 
     .. math::
 
-        \omega = s \operatorname{clip}(\kappa, 1, 3), \qquad
+        \omega = s \operatorname{clip}(\kappa, 1, 6), \qquad
         \kappa = \frac{\gamma f(x) \sqrt{T}}{d \, \sigma s}, \qquad
         d = \frac{2 (E e)^2}{\operatorname{Var} e}
 
@@ -74,7 +75,7 @@ def measure_walk(
     square `sigma` (that of the slopes over the root of `num_directions`) shrink what lies along
     them by `exp(-kappa)` if they lead as far as `s` in all. What is left of noise then grows with
     the root of the steps' length only, and steps may be longer: by `kappa`, at which noise that
-    comes and goes costs a quarter of `gamma f`, and by three at most, as curvatures are not equal.
+    comes and goes costs a quarter of `gamma f`, and by six at most, as curvatures are not equal.
     So it is along the inputs (`input_subspace`); isotropic noise falls on too many directions for
     nine to tell how many, and `kappa` is left out.
 
@@ -128,9 +129,9 @@ def measure_walk(
     if steps is not None and own.given.get("factors"):
         spread = math.sqrt(float(np.mean(np.square(slopes))) / own.given["num_directions"])
         corrected = share * math.sqrt(steps) / (spread * walk) / dimensions(np.stack(evens))
-        corrected = min(max(1.0, corrected), LONGEST)
+        corrected = min(max(1.0, corrected), CORRECTED)
     passes = search_passes(own.first.scheme)
-    return MeasuredWalk(walk * corrected, LONGEST / corrected, passes)
+    return MeasuredWalk(walk * corrected, max(1.0, LONGEST / corrected), passes)
 
 
 def dimensions(evens: Float[np.ndarray, "B K"]) -> float:

@@ -36,6 +36,7 @@ DIRECTIONS = {
     "mezo": 3,
     "loren": 6,
     "inputs": 6,
+    "first 16": 6,
     "zo_muon": 5,
     "mezo_adam": 3,
     "lozo": 3,
@@ -45,6 +46,13 @@ DIRECTIONS = {
     "r_adazo": 3,
     "one pair": 1,
 }
+
+
+ALONG: dict[str, dict[str, Any]] = {
+    "inputs": {"count": 64, "power": 1.0},
+    "first 16": {"count": 16},
+}
+"""Directions along the inputs of large matrices."""
 
 
 def chance_of(setting: str) -> float:
@@ -62,9 +70,9 @@ def contestant(
 ) -> Method:
     """The method at an automatic rate; what a run calls its rate is the walk."""
     count = DIRECTIONS[name]
-    factory = {"inputs": "input_subspace", "one pair": "mezo"}.get(name, name)
-    if name == "inputs":
-        inputs = {} if rank is None else {"rank": rank, "count": 64, "power": 1.0}
+    factory = {"one pair": "mezo"}.get(name, name)
+    if name in ALONG:
+        inputs = {} if (name, rank) == ("inputs", None) else {"rank": rank, **ALONG[name]}
         base = along_inputs(count, batches, **inputs)
         knobs = {"num_directions": count, "rank": rank}
         CONTESTANTS[name, rank] = loren_jax.input_subspace, knobs

@@ -137,8 +137,11 @@ def measure_walk(
 def dimensions(evens: Float[np.ndarray, "B K"]) -> float:
     r"""In how many directions of equal curvature noise would be as unequal as it is.
 
-    .. math:: d = 2 \Big/ \operatorname{mean}_{a < b} \operatorname{Cov}_k(z_{ak}, z_{bk}), \qquad
-        z_{bk} = e_{bk} / \operatorname{mean}_j e_{bj}
+    .. math::
+
+        d = \frac{2 \sum_{a < b} \bar e_a \bar e_b}
+            {\sum_{a < b} \operatorname{Cov}_k(e_{ak}, e_{bk})}, \qquad
+        \bar e_b = \operatorname{mean}_k e_{bk}
 
     A variance within a batch would count what its examples differ by, which no run corrects; the
     covariance of two batches along the same directions leaves it out.
@@ -150,14 +153,19 @@ def dimensions(evens: Float[np.ndarray, "B K"]) -> float:
       `d`; infinity where the batches do not agree.
 
     >>> evens = np.asarray([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])
-    >>> dimensions(np.stack(evens))
+    >>> dimensions(evens)
     8.0
     """
-    z = evens / evens.mean(1, keepdims=True)
-    z = z - 1.0
-    products, count = z @ z.T / (z.shape[1] - 1), len(z)
-    between = (products.sum() - np.trace(products)) / max(count * (count - 1), 1)
-    return 2.0 / between if 0 < between < math.inf else math.inf
+    means = evens.mean(1)
+    apart = evens - means[:, None]
+    between = _others(apart @ apart.T) / (evens.shape[1] - 1)
+    # Of sums, as the mean of one batch may be near zero, or below.
+    return 2.0 * _others(np.outer(means, means)) / between if 0 < between < math.inf else math.inf
+
+
+def _others(products: np.ndarray) -> float:
+    """The sum of products of different batches."""
+    return float(products.sum() - np.trace(products))
 
 
 def _probe_of(

@@ -39,7 +39,8 @@ class ClassificationConfig(ObjectiveConfig):
         classification head; the rest is frozen. By default all; with adapters the head alone.
       input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
         along so many principal directions of their inputs, found on the training texts before
-        the first step; try 10 for a head, 64 with an input_power of 1 for whole models.
+        the first step; try 10 for a head, 16 with a prompt, 64 with an input_power of 1 for
+        whole models.
       input_power: With input_directions, how a direction's variance follows that of the inputs:
         0 for all alike, 1 in proportion.
     """

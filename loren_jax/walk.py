@@ -128,7 +128,9 @@ def measure_walk(
     # Nine directions tell five from fifty, not fifty from hundreds, as isotropic noise has.
     if steps is not None and own.given.get("factors"):
         spread = math.sqrt(float(np.mean(np.square(slopes))) / own.given["num_directions"])
-        corrected = share * math.sqrt(steps) / (spread * walk) / dimensions(np.stack(evens))
+        noise = spread * walk * dimensions(np.stack(evens))
+        # Without slopes, or with losses that noise lowers, there is nothing to be told.
+        corrected = share * math.sqrt(steps) / noise if noise > 0 else 1.0
         corrected = min(max(1.0, corrected), CORRECTED)
     passes = search_passes(own.first.scheme)
     return MeasuredWalk(walk * corrected, max(1.0, LONGEST / corrected), passes)

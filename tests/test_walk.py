@@ -105,6 +105,15 @@ def test_more_steps_and_directions_correct_more_up_to_a_bound():
     assert of(steps=1) == 1.0
 
 
+def test_a_loss_without_slopes_tells_nothing_to_correct():
+    value = lambda params, batch: 1.0 + jnp.sum(params["kernel"] ** 2)
+    find = functools.partial(
+        loren_jax.measure_walk, value, {"kernel": jnp.zeros((NUMBERS, 1))}, int,
+        loren_jax.input_subspace, factors={"kernel": jnp.eye(NUMBERS, CURVED)},
+    )  # fmt: skip
+    assert find(steps=1000) == find()
+
+
 def test_isotropic_noise_is_taken_as_it_is():
     find = functools.partial(
         loren_jax.measure_walk, few_curved, {"kernel": jnp.zeros((NUMBERS, 1))}, jnp.float32

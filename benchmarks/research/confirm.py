@@ -5,7 +5,8 @@ Every method takes `--passes` forward passes a step on the same batches of 16. `
 directions that the inputs of every matrix vary along: four forward passes more, which are counted.
 
 With `--tuning-seed` the rate is chosen first: of those given, the one with the least mean dev loss
-on that seed; while it is the first or the last, the range is extended by its own ratio.
+on that seed; while it is the first or the last, the range is extended by its own ratio. Without
+`--rates` steps are as long as `loren_jax.measure_walk` finds, its forward passes counted.
 
     python -m benchmarks confirm --data-dir DIR --method mezo --rates 1e-3 --seeds 0
     python -m benchmarks confirm --data-dir DIR --trained tail --method inputs \
@@ -14,9 +15,12 @@ on that seed; while it is the first or the last, the range is extended by its ow
 
 import argparse
 import fcntl
+import functools
 import itertools
 import json
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +45,7 @@ class Run(NamedTuple):
 
     Attributes:
       method: see `METHODS`.
-      rate: learning rate.
+      rate: learning rate; None for what `loren_jax.measure_walk` finds.
       seed: of rows, head, batches and noise.
       trained: `all` or `tail`.
       passes: forward passes a step.
@@ -50,7 +54,7 @@ class Run(NamedTuple):
     """
 
     method: str
-    rate: float
+    rate: float | None
     seed: int
     trained: str
     passes: int
@@ -58,15 +62,15 @@ class Run(NamedTuple):
     power: float
 
 
-def optimizer_of(settings: Run, problem: problems.Problem) -> Any:
-    """The method with rank-1 directions where it has no fan-in vectors of its own."""
-    rate, passes = settings.rate, settings.passes
+def factory_of(settings: Run, problem: problems.Problem) -> tuple[Any, dict[str, Any]]:
+    """The method and its knobs, rank-1 directions where it has no fan-in vectors of its own."""
+    passes = settings.passes
     common = {"chunk_size": passes, "key": settings.seed, "rank": 1}
     if settings.method == "mezo":
-        return loren_jax.mezo(rate, num_directions=passes // 2, **common)
+        return loren_jax.mezo, common | {"num_directions": passes // 2}
     common |= {"num_directions": passes}
     if settings.method == "loren":  # its scheme alone, without a covariance
-        return loren_jax.input_subspace(rate, {}, **common)
+        return functools.partial(loren_jax.input_subspace, factors={}), common
     rows = problem.train.rows(slice(FACTOR_ROWS))
     factors = input_factors(
         lambda params: problem.loss(params, rows),
@@ -74,22 +78,37 @@ def optimizer_of(settings: Run, problem: problems.Problem) -> Any:
         power=settings.power,
         weights=rows.mask,
     )
-    return loren_jax.input_subspace(rate, factors, **common)
+    return functools.partial(loren_jax.input_subspace, factors=factors), common
+
+
+def optimizer_of(
+    settings: Run, problem: problems.Problem, batch: Callable[[int], Any]
+) -> tuple[Any, int]:
+    """The method at its rate, or that of the walk which is found, and the passes of that."""
+    factory, knobs = factory_of(settings, problem)
+    if settings.rate is not None:
+        return factory(settings.rate, **knobs), 0
+    steps, known = settings.budget // settings.passes, {"chance": math.log(2)}
+    found = loren_jax.measure_walk(
+        problem.loss, problem.params, batch, factory, steps=steps, **known, **knobs
+    )
+    known |= {"walk": found.walk, "longest": found.longest}
+    return loren_jax.automatic(factory, steps, **known, **knobs), found.passes
 
 
 def run(settings: Run, data_dir: Path) -> dict[str, Any]:
     """Trains with real forward passes and scores every 120 of them."""
     problem = problems.load(data_dir, settings.seed, settings.trained)
-    optimizer = optimizer_of(settings, problem)
+    batch = lambda step: problem.train.rows(batch_indices(settings.seed, step, 512, BATCH))
+    optimizer, extra = optimizer_of(settings, problem, batch)
     step = loren_jax.train_step(problem.loss, optimizer)
     params = jax.tree.map(jnp.array, problem.params)
     state = jax.jit(optimizer.init)(params)
-    extra = FACTOR_ROWS // BATCH if settings.method == "inputs" else 0
+    extra += FACTOR_ROWS // BATCH if settings.method == "inputs" else 0
     curve: dict[str, list[float]] = {"at": [], "dev loss": [], "dev accuracy": []}
     every = max(1, SCORED // settings.passes)
     for number in range(settings.budget // settings.passes):
-        rows = problem.train.rows(batch_indices(settings.seed, number, 512, BATCH))
-        params, state = step(params, state, rows)
+        params, state = step(params, state, batch(number))
         if (number + 1) % every == 0:
             loss, accuracy = problem.score(params, problem.dev)
             found = ((number + 1) * settings.passes + extra, loss, accuracy)
@@ -107,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--method", choices=METHODS, required=True)
-    parser.add_argument("--rates", type=float, nargs="+", required=True)
+    parser.add_argument("--rates", type=float, nargs="+", default=[None])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--tuning-seed", type=int)
     parser.add_argument("--passes", type=int, default=6)
@@ -115,8 +134,10 @@ def main() -> None:
     parser.add_argument("--trained", default="all")
     parser.add_argument("--power", type=float, default=1.0)
     options = parser.parse_args()
+    if options.tuning_seed is not None and len(options.rates) < 2:
+        parser.error("--tuning-seed chooses among --rates: give two or more.")
     settings = Run(
-        options.method, 0.0, 0, options.trained, options.passes, options.budget, options.power
+        options.method, None, 0, options.trained, options.passes, options.budget, options.power
     )  # fmt: skip
     rates = options.rates
     if options.tuning_seed is not None:

@@ -132,20 +132,19 @@ def verify(path: Path, base: str | None = None) -> Verification:
     saved = journal_file(path).parent / files.MODEL
     step = _saved_step(saved.parent, recorded) if saved.is_dir() else None
     again = journal.replay(rebuilt.trainable.params, recorded, step)
-    difference = 0.0
+    same, difference = True, 0.0
     if step is not None:
         dtype = files.read_json(saved / files.CONFIG)["dtype"]
         text = isinstance(rebuilt.origin, TextOrigin)
         own = causal_model(saved, dtype=dtype) if text else open_model(str(saved), dtype)[0]
         found = _leaves(own.params)
-        difference = _largest_difference(
-            found, _leaves(as_dense(rebuilt.trainable.merge(again.params)))
-        )
+        made = _leaves(as_dense(rebuilt.trainable.merge(again.params)))
+        same, difference = _same_bits(found, made), _largest_difference(found, made)
     return Verification(
         steps=recorded.steps,
         leftover=recorded.leftover,
         compared=step,
-        same=difference == 0.0,
+        same=same,
         difference=difference,
         versions=again.differences,
     )
@@ -192,7 +191,17 @@ def _leaves(params: PyTree) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
+def _same_bits(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+    facts = lambda array: (array.dtype, array.shape, array.tobytes())
+    return all(facts(a) == facts(b) for a, b in zip(found, expected, strict=True))
+
+
 def _largest_difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    wide = lambda array: array.astype(np.float64)
-    pairs = zip(found, expected, strict=True)
-    return max(float(np.abs(wide(a) - wide(b)).max(initial=0.0)) for a, b in pairs)
+    """NaN where one of two numbers is."""
+
+    def largest(one: np.ndarray, other: np.ndarray) -> float:
+        one, other = (array.astype(np.float64).ravel() for array in (one, other))
+        unequal = (one != other) & ~(np.isnan(one) & np.isnan(other))
+        return float(np.abs(one[unequal] - other[unequal]).max(initial=0.0))
+
+    return float(np.max([largest(a, b) for a, b in zip(found, expected, strict=True)], initial=0.0))

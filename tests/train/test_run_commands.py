@@ -145,16 +145,22 @@ def test_info(run, capsys):
     assert capsys.readouterr().out == told
 
 
-def test_verify(run, adapted, tmp_path, capsys):
+def test_verify(run, adapted, capsys):
     for directory in (run, adapted):
         assert main(["verify", str(directory)]) == 0
         assert "final model  that of step 6, to the bit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flipped", "said"), [(0x00000001, r"\d"), (0x7FC00000, "nan")])
+def test_one_number_that_differs_is_told(run, tmp_path, capsys, flipped, said):
     copied = shutil.copytree(run, tmp_path / "run")
-    weights = bytearray((copied / "model" / "model.safetensors").read_bytes())
-    weights[-4] ^= 1
-    (copied / "model" / "model.safetensors").write_bytes(weights)
+    weights = (copied / "model" / "model.safetensors").read_bytes()
+    last = int.from_bytes(weights[-4:], "little")
+    other = flipped if said == "nan" else last ^ flipped
+    (copied / "model" / "model.safetensors").write_bytes(weights[:-4] + other.to_bytes(4, "little"))
     assert main(["verify", str(copied)]) == 1
-    assert "differs from step 6 by up to" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(f"differs from step 6 by up to {said}", told), told
 
 
 @pytest.mark.parametrize(

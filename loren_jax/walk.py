@@ -95,7 +95,8 @@ def measure_walk(
       grow, and the cost.
 
     Raises:
-      ValueError: the loss is not positive and finite at the start, or noise hardly adds to it.
+      ValueError: the loss is not positive and finite at the start, or noise that is as large, or as
+        small, as the search can go adds too little to it, or too much.
 
     >>> import loren_jax
     >>> loss = lambda x, batch: 1.0 + 0.5 * jnp.mean(x**2)
@@ -114,7 +115,7 @@ def measure_walk(
         if not 0 < centre < math.inf:
             raise ValueError(
                 f"the loss is {centre:g} where the run begins, and a learning rate is found from a "
-                "share of it: give one, or a walk, or add a constant to the loss."
+                "share of it: give one, or add a constant to the loss."
             )
         even, slopes = (np.float64(x) / min(centre, chance) for x in (even, slopes))
         scale *= _factor(float(even.mean()), share)
@@ -122,8 +123,15 @@ def measure_walk(
     # The first one was far from where it belongs, and one of those that are left may be.
     scales, evens, slopes = zip(*found[1:], strict=True)
     walk = sorted(scales)[len(scales) // 2]
-    if walk >= FIRST * MOST ** (SEARCHED_BATCHES - 1):
+    reach = MOST ** (SEARCHED_BATCHES - 1)
+    if walk >= FIRST * reach:
         raise ValueError(f"noise of {walk:.3g} hardly adds to the loss: give a learning rate.")
+    if walk <= FIRST / reach:
+        raise ValueError(
+            f"noise of {walk:.3g} in the parameters still makes the loss more than {share:.0%} "
+            "larger, or no number: give a learning rate, or look at what the loss does beside "
+            "its parameters."
+        )
     own, corrected = Lengths.of(factory, knobs, 1.0), 1.0
     # Nine directions tell five from fifty, not fifty from hundreds, as isotropic noise has.
     if steps is not None and own.given.get("factors"):

@@ -174,6 +174,18 @@ def loss(x, batch):
             lambda: loren_jax.measure_walk(lambda x, b: 1.0 + 0 * x[0], X, int, loren_jax.mezo),
             "noise of .* hardly adds to the loss: give a learning rate",
         ),
+        (
+            lambda: loren_jax.measure_walk(
+                lambda x, b: 1.0 + 1e12 * jnp.sum(x**2), 0 * X, int, loren_jax.mezo
+            ),
+            "noise of 9.77e-05 in the parameters still makes the loss more than 15% larger, or no",
+        ),
+        (
+            lambda: loren_jax.measure_walk(
+                lambda x, b: jnp.where(x[0] == 0, 1.0, jnp.nan), 0 * X, int, loren_jax.mezo
+            ),
+            "or no number: give a learning rate",
+        ),
         (lambda: find_few(steps=0), "steps must be at least 1"),
     ],
 )

@@ -164,7 +164,7 @@ def _without_rate(
         mask = matching(tuple(patterns), params, "trained")
         paths = [path for path in leaf_paths(params) if mask(path)]
     seed = knobs.pop("key", 0)
-    plan = None if options.get("overwrite") else stored_plan(directory)
+    plan = stored_plan(directory, overwrite=options.get("overwrite", False))
     if plan is None:
         among = lambda path: paths is None or path in paths
         frozen = tuple(options.get("frozen", ()))

@@ -11,6 +11,7 @@ from loren_jax.evaluation import Sharded
 from loren_jax.parts import masked
 from loren_jax.reports import files
 from loren_jax.runs import processes
+from loren_jax.runs.directory import holds_run
 from loren_jax.types import PyTree
 from loren_jax.walk import LONGEST, MeasuredWalk, measure_walk
 
@@ -18,11 +19,14 @@ SEARCHING = "finding how long the steps may be"
 """What is shown meanwhile."""
 
 
-def stored_plan(directory: Path) -> dict[str, Any] | None:
+def stored_plan(directory: Path, *, overwrite: bool = False) -> dict[str, Any] | None:
     """How long the steps are of the run that a directory holds; None of no run, or with a rate.
+
+    An attempt that has recorded no step is no run: the next one may be of anything else.
 
     Args:
       directory: Of the run, which the first process reads.
+      overwrite: Whether a run there is to be replaced, which then counts for nothing.
 
     Returns:
       What `planned_steps` returned when it began.
@@ -30,7 +34,7 @@ def stored_plan(directory: Path) -> dict[str, Any] | None:
     path = directory / files.JOURNAL
 
     def read() -> Any:
-        if not path.is_file():
+        if overwrite or not path.is_file() or not holds_run(directory):
             return None
         return ((journal.read(path).header["method"] or {}).get("schedule") or {}).get("automatic")
 

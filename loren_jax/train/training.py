@@ -296,14 +296,16 @@ def _prepare(
         batches=objective.batches,
         trained_parameters=objective.trainable.trained_parameters,
     )
+    # A run that goes on has what it began with, which may have been to replace another.
+    overwrite = config.overwrite and not goes_on
     factors = _stored_factors(config) if goes_on else None
     factors = objective.factors if factors is None else factors
     plan = planned_steps(config.steps, 1.0)
     if looks and config.schedule == "automatic":
         with status(SEARCHING):
-            plan = plan_of(config, objective, devices.evaluation, factors)
+            plan = plan_of(config, objective, devices.evaluation, factors, overwrite=overwrite)
     run = _run(config, objective, devices, factors, plan)
-    run.label, run.resume, run.overwrite = label, goes_on, config.overwrite and not goes_on
+    run.label, run.resume, run.overwrite = label, goes_on, overwrite
     return run, objective
 
 

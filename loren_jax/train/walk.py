@@ -19,6 +19,8 @@ def plan_of(
     objective: Classification | Text | Reward,
     evaluation: Sharded,
     factors: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """How long the steps of a run are: as its journal says, or as its first batches tell.
 
@@ -27,6 +29,7 @@ def plan_of(
       objective: Its losses and parameters.
       evaluation: The mesh of the run.
       factors: Fan-in vectors that the directions lie along, if they do.
+      overwrite: Whether it replaces a run, and does not go on with it.
 
     Returns:
       Arguments of `loren_jax.automatic`.
@@ -34,7 +37,7 @@ def plan_of(
     Raises:
       ValueError: The loss is not positive and finite where the run begins.
     """
-    stored = None if config.overwrite else stored_plan(config.directory)
+    stored = stored_plan(config.directory, overwrite=overwrite)
     if stored is not None:
         return stored
     knobs = {name: value for name, value in vars(config.optimizer).items() if name not in RATES}

@@ -61,6 +61,19 @@ def test_stopped_it_ends_in_the_same_bits_and_looks_for_no_walk_again(whole, tmp
     assert fitted.summary.forward_passes == whole.summary.forward_passes
 
 
+def test_an_attempt_without_a_step_leaves_no_walk(whole, tmp_path):
+    """It was of another loss, and of another number of steps."""
+
+    def broken(params):
+        raise StoppedError
+
+    other = lambda params, batch: 0.1 + loss(params, batch) ** 2
+    with pytest.raises(StoppedError):
+        fit(other, PARAMS, BATCHES, directory=tmp_path / "run", steps=30, evaluate=broken)
+    assert (tmp_path / "run" / files.JOURNAL).is_file()
+    assert_same(run(tmp_path / "run").params, whole.params)
+
+
 def test_the_journal_replays_without_the_program(whole):
     found = journal.read(whole.directory / files.JOURNAL)
     assert found.header["method"]["name"] == "loren"

@@ -17,7 +17,7 @@ from loren_jax.train import (
     training,
 )
 from loren_jax.train.rates import unpaced
-from loren_jax.train.training import advance
+from loren_jax.train.training import advance, resume
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,14 @@ def test_a_run_that_pauses_keeps_its_walk_and_ends_in_the_same_bits(config, whol
     assert read(directory).losses.tolist() == read(whole.directory).losses.tolist()
     model = "model/model.safetensors"
     assert (directory / model).read_bytes() == (whole.directory / model).read_bytes()
+
+
+def test_what_replaced_a_run_goes_on_with_its_own_walk(config, tmp_path, capsys):
+    own = dataclasses.replace(config, output=tmp_path / "run", overwrite=True)
+    advance(own, share=0.5)
+    capsys.readouterr()
+    resume(tmp_path / "run")
+    assert "no learning rate" not in capsys.readouterr().err
 
 
 def test_the_journal_gives_the_model_again(config, whole, tmp_path, capsys):
@@ -112,7 +120,7 @@ def test_a_rate_that_is_given_is_constant(config):
 
 
 def test_a_dry_run_looks_for_no_walk(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(training, "plan_of", lambda *_: pytest.fail("it was looked for"))
+    monkeypatch.setattr(training, "plan_of", lambda *_, **__: pytest.fail("it was looked for"))
     found = training.forecast(dataclasses.replace(config, output=tmp_path / "run"))
     assert found.forward_passes == 12 * 4 + 76
 

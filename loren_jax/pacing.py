@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from loren_jax import arguments
 from loren_jax.lengths import RATES, Lengths
+from loren_jax.schemes import usable
 from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import PyTree
 from loren_jax.walk import LONGEST, SHARE
@@ -93,7 +94,7 @@ def automatic(
       The optimiser, with an `AutomaticState`.
 
     Raises:
-      ValueError: an argument out of range, or a learning rate among the knobs.
+      ValueError: an argument out of range, a learning rate among the knobs, or a single step.
 
     >>> import loren_jax
     >>> optimizer = automatic(loren_jax.mezo, steps=200, num_directions=4, walk=3.0)
@@ -112,6 +113,11 @@ def automatic(
     for name in RATES & knobs.keys():
         raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
     own = Lengths.of(factory, knobs, walk)
+    if steps == 1 and own.unit is not None:
+        raise ValueError(
+            "steps is 1, and without a learning rate the first step only measures how long the "
+            "next may be: give 2 steps or more, or a learning rate."
+        )
     planned = _Planned(steps, longest, chance)
 
     def init(params: PyTree) -> AutomaticState:
@@ -181,11 +187,11 @@ class _Planned(NamedTuple):
         return self.steps**-0.5 * left * jnp.clip(growth, 1.0, self.longest)
 
     def losses_after(self, state: AutomaticState, inner: PyTree) -> tuple[Array, Array]:
-        """The first and the recent loss, with those of the latest step that are finite."""
+        """The first and the recent loss, with those of the latest step that count."""
         losses = optax.tree.get(inner, "losses").astype(jnp.float32)
-        finite, early = jnp.isfinite(losses), state.taken < BEGINNING
+        counted, early = usable(losses), state.taken < BEGINNING
         window = min(max(self.steps / 10, BEGINNING), 50)
         share = jnp.where(early, 1.0 / (1.0 + state.taken), 1.0 / window)
-        mixed = state.recent + share * (jnp.mean(losses, where=finite) - state.recent)
-        recent = jnp.where(jnp.any(finite), mixed, state.recent)
+        mixed = state.recent + share * (jnp.mean(losses, where=counted) - state.recent)
+        recent = jnp.where(jnp.any(counted), mixed, state.recent)
         return jnp.where(early, recent, state.first), recent

@@ -179,6 +179,15 @@ def test_lost_losses_leave_the_mean_as_it_is():
     assert after.taken == 4
 
 
+def test_losses_that_count_for_nothing_are_no_first_loss():
+    """What the scheme takes for overflown is not what a run began with."""
+    one, other = (made("mezo", steps=60, num_directions=2) for _ in range(2))
+    _, state = run(one, X, loss, 1)
+    huge, lost = (jnp.full((2, 2), value, jnp.float32) for value in (1e20, jnp.nan))
+    first = lambda tx, losses: tx.update(None, state, X, losses=losses)[1].first
+    assert first(one, huge) == first(other, lost) == state.first
+
+
 def test_nothing_moves_behind_the_last_step():
     params, _ = run(made("mezo"), X, loss, STEPS)
     later, _ = run(made("mezo"), X, loss, STEPS + 3)
@@ -201,6 +210,7 @@ def test_momentum_is_not_a_larger_step():
         (lambda: made("mezo", longest=0.5), "longest is 0.5: give 1"),
         (lambda: made("mezo", chance=0.0), "chance must be above zero, got 0.0"),
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
+        (lambda: made("mezo", steps=1), "steps is 1, and without a learning rate"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
     ],
 )

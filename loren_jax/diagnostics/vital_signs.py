@@ -4,7 +4,7 @@ They are there anyway, so that nothing is computed but a few means on the host.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -90,10 +90,11 @@ class VitalSigns:
     alone can be its cause.
 
     Args:
-      perturbation_scale: of the run.
+      perturbation_scale: of the run; None if it is not known.
       window: steps that are looked at together.
       learning_rate: of a run of plain descent; None where the update is scaled otherwise.
       steps: that the run will take; None if it is not known.
+      automatic: whether the run has found the length of its steps itself.
 
     >>> watch = VitalSigns(1e-3, window=2)
     >>> [watch.check_step([[0.5], [0.5]]) for _ in range(4)][3][0][:40]
@@ -102,15 +103,18 @@ class VitalSigns:
 
     def __init__(
         self,
-        perturbation_scale: float,
+        perturbation_scale: float | None,
         *,
         window: int = _WINDOW,
         learning_rate: float | None = None,
         steps: int | None = None,
+        automatic: bool = False,
     ):
-        arguments.positive("perturbation_scale", perturbation_scale)
+        if perturbation_scale is not None:
+            arguments.positive("perturbation_scale", perturbation_scale)
         arguments.count("window", window, 2)
         self._scale, self._window = perturbation_scale, window
+        self._automatic = automatic
         self._rate, self._steps = learning_rate, steps
         self._first: list[Signs] = []
         self._last: deque[Signs] = deque(maxlen=window)
@@ -118,9 +122,21 @@ class VitalSigns:
         self._said: set[str] = set()
         self._evaluated: float | None = None
 
+    def recall(self, losses: Iterable[ArrayLike], evaluated: float | None = None) -> None:
+        """Looks again at the steps of a run that goes on, and says nothing.
+
+        Args:
+          losses: of each step, `(K, S)`.
+          evaluated: the held-out loss of the start, if there was one.
+        """
+        for step in losses:
+            self.check_step(step)
+        self._evaluated = evaluated
+
     def check_step(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
         """The warnings after a step with `(K, S)` losses: sentences, each once in a run."""
-        signs = signs_of(losses, self._scale)
+        # Slopes are compared with each other alone where nobody knows their scale.
+        signs = signs_of(losses, self._scale or 1.0)
         self._lost.append(signs.nonfinite / np.size(losses))
         if np.isfinite(signs.mean):
             start = min(_START, self._window)
@@ -156,16 +172,25 @@ class VitalSigns:
         self._said.add("rise")
         return [
             f"the held-out loss has risen from {start:.3g} to {loss:.3g}, and so has that of the "
-            "steps: learning_rate is above what is stable, divide it by 3 to 10"
+            f"steps: {self._too_long('above what is stable, divide it by 3 to 10')}"
         ]
+
+    def _too_long(self, how: str) -> str:
+        """What is to be done where steps are too long."""
+        if self._automatic:
+            return (
+                "the steps that the run has found are too long; begin again with a learning_rate "
+                "of your own, or train fewer parameters at first"
+            )
+        return f"learning_rate is {how}"
 
     def _overflown(self) -> str | None:
         if float(np.mean(self._lost)) <= 0.5 or self._first[0].nonfinite:
             return None
         return (
             f"{np.mean(self._lost):.0%} of the losses of the last {self._window} steps were not "
-            "finite, though the first step's were: learning_rate is far above what is stable, "
-            "divide it by 10 or more"
+            "finite, though the first step's were: "
+            + self._too_long("far above what is stable, divide it by 10 or more")
         )
 
     def _flat(self, steps: Sequence[Signs]) -> str | None:
@@ -180,8 +205,9 @@ class VitalSigns:
         if spread < _ROUNDINGS * rounding:
             return (
                 f"the losses of a step differ by {spread:.1e}, no more than a forward pass rounds "
-                f"(float32 has steps of {rounding:.1e} here): raise perturbation_scale, now "
-                f"{self._scale:g}, or compute the loss in float32"
+                f"(float32 has steps of {rounding:.1e} here): raise perturbation_scale"
+                + ("" if self._scale is None else f", now {self._scale:g}")
+                + ", or compute the loss in float32"
             )
         return None
 
@@ -200,7 +226,7 @@ class VitalSigns:
         )
         return (
             f"the loss has risen from {start[0]:.3g} to {median(end):.3g}{slopes}: "
-            f"learning_rate is {how}"
+            + self._too_long(how)
         )
 
     def _slow(self) -> str | None:

@@ -63,7 +63,7 @@ class Method:
 
     def __post_init__(self) -> None:
         for name, value in self.knobs.items():
-            if not _is_json(value):
+            if not is_json(value):
                 raise JournalError(
                     f"knob {name!r} is a {type(value).__name__}, which a journal does not hold; "
                     "write the journal with method=None, and pass optimizer= to replay it"
@@ -202,7 +202,8 @@ def import_factory(name: str) -> Callable[..., Any]:
         ) from error
 
 
-def _is_json(value: Any) -> bool:
+def is_json(value: Any) -> bool:
+    """Whether a journal can hold an argument: a number, a word or nothing, or several of these."""
     members = value if isinstance(value, tuple | list) else [value]
     return all(isinstance(x, int | float | str | None) for x in members)
 
@@ -210,4 +211,4 @@ def _is_json(value: Any) -> bool:
 def _others(factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The factory's knobs that are not given, at their defaults."""
     defaults = {n: p.default for n, p in inspect.signature(factory).parameters.items()}
-    return {n: v for n, v in defaults.items() if n not in {*given, *NO_KNOBS} and _is_json(v)}
+    return {n: v for n, v in defaults.items() if n not in {*given, *NO_KNOBS} and is_json(v)}

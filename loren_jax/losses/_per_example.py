@@ -143,7 +143,7 @@ def require_separable(loss: Callable[..., Any], params: PyTree, *batch: PyTree) 
       *batch: its further arguments.
 
     Raises:
-      ValueError: the loss of the batch is not the mean of those of its rows.
+      ValueError: the loss of the batch is not finite, or not the mean of those of its rows.
     """
     if not isinstance(loss, PerExample):
         return
@@ -155,6 +155,11 @@ def require_separable(loss: Callable[..., Any], params: PyTree, *batch: PyTree) 
         return rows(params), jax.lax.map(one, jnp.arange(rows.number))
 
     whole, alone = jax.tree.map(np.asarray, jax.jit(both)(params, batch))
+    if not np.isfinite(whole):
+        raise ValueError(
+            f"per_example: the loss of the batch is {whole:.6g}, so that nothing tells whether its "
+            "rows see each other: begin with parameters and rows whose loss is finite."
+        )
     mean = np.mean(alone)
     if not abs(whole - mean) <= TOLERANCE * max(abs(whole), np.mean(np.abs(alone))):
         raise ValueError(

@@ -36,7 +36,8 @@ class ClassificationConfig(ObjectiveConfig):
       words: With prompt, the answer of every class, in the order of the labels.
       pooling: How tokens become one vector: `cls`, `mean` or `last`; by default the model's own.
       trainable: Patterns of the parameters to train, such as `layers/*/bias`, or `head` for the
-        classification head; the rest is frozen. By default all; with adapters the head alone.
+        classification head; the rest is frozen. By default all; with adapters, and in a command
+        without a learning rate, the head alone.
       input_directions: For input_subspace, which takes loren's place by itself: perturb matrices
         along so many principal directions of their inputs, found on the training texts before
         the first step; try 10 for a head, 16 with a prompt, 64 with an input_power of 1 for

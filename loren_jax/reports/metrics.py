@@ -81,6 +81,7 @@ def events_until(directory: Path, step: int, eval_every: int) -> list[dict[str, 
     def stays(event: dict[str, Any]) -> bool:
         if event["event"] == "evaluation":
             return 0 < step >= event["step"] and event["step"] % eval_every == 0
-        return event["event"] == "config" or (event["event"] == "step" and event["step"] <= step)
+        of_step = event["event"] in ("step", "warning")
+        return event["event"] == "config" or (of_step and event["step"] <= step)
 
     return [event for event in read_metrics(directory) if stays(event)]

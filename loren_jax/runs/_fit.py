@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import itertools
 import math
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any
 
 import jax
 import optax
+from jax.typing import ArrayLike
 
 from loren_jax.directions.masked import matching
 from loren_jax.journal import Method
 from loren_jax.journal.factors import digest
+from loren_jax.journal.method import is_json
 from loren_jax.lengths import RATES
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS, input_subspace, loren
+from loren_jax.pacing import automatic
 from loren_jax.runs.record import status
 from loren_jax.runs.run import Fitted, Run
 from loren_jax.runs.walk import SEARCHING, found_walk, planned_steps, stored_plan
@@ -37,7 +41,7 @@ def fit(
     directory: str | os.PathLike,
     steps: int,
     evaluate: Callable[[PyTree], Any] | None = None,
-    chance: float = math.inf,
+    chance: ArrayLike = math.inf,
     **options: Any,
 ) -> Fitted:
     r"""Trains with forward passes only, durably; called again on its directory it goes on.
@@ -59,7 +63,7 @@ def fit(
         again; or anything else that can be iterated over, in the same order each time the
         program is run.
       optimizer: A method of this library without a learning rate, such as `loren_jax.loren` or
-        `functools.partial(loren_jax.mezo, num_directions=3)`: some 80 forward passes find how long
+        `functools.partial(loren_jax.mezo, num_directions=3)`: 76 forward passes find how long
         its steps may be (`loren_jax.automatic`). Or an optimiser, `loren_jax.loren(0.1)`, or an
         Optax chain around one. A `loren_jax.journal.Method` that describes one makes a journal that
         can be replayed without this program, as one without a rate does.
@@ -94,7 +98,7 @@ def fit(
     """
     _require_packages()
     _require_known(options)
-    batch, directory = _by_number(batches), Path(directory)
+    batch, directory, chance = _by_number(batches), Path(directory), float(jax.device_get(chance))
     if not isinstance(optimizer, optax.GradientTransformation | Method):
         factory, knobs = _factory_of(optimizer)
         described = functools.partial(_without_rate, factory, knobs, steps, chance)
@@ -133,12 +137,38 @@ def _factory_of(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
             "optimizer is input_subspace without directions: pass functools.partial("
             "loren_jax.input_subspace, factors=loren_jax.inputs.input_factors(...))"
         )
-    if entry.full_every or RATES & knobs.keys():
+    if entry.full_every:
         raise ValueError(
-            f"optimizer is {entry.name} without a learning rate of its own to be found: pass "
+            f"optimizer is {entry.name}, whose learning rate cannot be found: pass "
             f"loren_jax.{entry.name}(...) with one"
         )
-    return factory, dict(knobs)
+    for name in sorted(RATES & knobs.keys()):
+        raise ValueError(
+            f"{name} is given in a functools.partial: pass loren_jax.{entry.name}("
+            f"{name}={knobs[name]}, ...), or leave it out and the run finds it"
+        )
+    return factory, _described(entry.name, knobs)
+
+
+def _described(name: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, of which a journal can hold all; said before anything is searched."""
+    knobs = dict(knobs)
+    if "key" in knobs:
+        try:
+            knobs["key"] = operator.index(knobs["key"])
+        except TypeError:
+            raise ValueError(
+                f"key is a {type(knobs['key']).__name__}: give a whole number, which the journal "
+                "can hold"
+            ) from None
+    for knob, value in knobs.items():
+        if knob != "factors" and not is_json(value):
+            raise ValueError(
+                f"{knob} is a {type(value).__name__}, which the journal of a run without a "
+                f"learning rate cannot hold: leave it out, or give a rate too, as in loren_jax."
+                f"{name}(0.1, {knob}=...)"
+            )
+    return knobs
 
 
 def _without_rate(
@@ -164,6 +194,8 @@ def _without_rate(
         mask = matching(tuple(patterns), params, "trained")
         paths = [path for path in leaf_paths(params) if mask(path)]
     seed = knobs.pop("key", 0)
+    # Any walk does for what an argument may be wrong about, and for what a step costs.
+    made = automatic(factory, steps, walk=1.0, chance=chance, **knobs)
     plan = stored_plan(directory, overwrite=options.get("overwrite", False))
     if plan is None:
         among = lambda path: paths is None or path in paths
@@ -182,7 +214,6 @@ def _without_rate(
         raise ValueError(
             f"chance is {chance:g}, but the run in {directory} began with {began:g}: give that"
         )
-    made = factory(1.0, **knobs)
     own: dict[str, Any] = {"schedule": {"automatic": plan}, "trained": paths, "seed": seed}
     if (factors := knobs.pop("factors", None)) is not None:
         own["factors"] = digest(factors)
@@ -210,6 +241,11 @@ def _by_number(batches: Any) -> Callable[[int], PyTree]:
     """The batch of a step from its number."""
     if callable(batches):
         return batches
+    if isinstance(batches, Mapping):
+        raise TypeError(
+            f"batches is a {type(batches).__name__}, which is one batch: give [batch], or a "
+            "function of the step's number"
+        )
     if hasattr(batches, "__getitem__") and hasattr(batches, "__len__"):
         if not len(batches):
             raise ValueError("batches is empty: give one batch or more")

@@ -1,5 +1,6 @@
 """What a run began with, and what of it is no longer so."""
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +81,7 @@ def _require_same_method(recorded: journal.Journal, header: Mapping[str, Any]) -
     if theirs is None:
         return
     then, now = journal.Method.from_json(theirs), journal.Method.from_json(ours)
-    for name in ("name", "knobs", "schedule", "trained", "matrix_axes", "seed", "factors"):
+    for name in (field.name for field in dataclasses.fields(journal.Method)):
         if getattr(then, name) != getattr(now, name):
             raise journal.JournalError(
                 f"{recorded.path} is of another optimiser: {name} was {getattr(then, name)} and is "

@@ -36,7 +36,7 @@ from loren_jax.runs.writers import writers_of
 from loren_jax.transformation import form
 from loren_jax.types import PyTree
 
-_PLAIN = ("loren", "mezo")
+_PLAIN = ("loren", "input_subspace", "mezo")
 """Methods whose update is the learning rate times the estimate: their losses tell its effect."""
 
 
@@ -86,6 +86,12 @@ class Run(Plan):
                 else recorded.losses
             )
         )
+        if len(losses) > self.steps:
+            raise ValueError(
+                f"steps is {self.steps}, but the run in {self.directory} has taken {len(losses)}: "
+                "give as many or more, or another directory (its journal gives the parameters of "
+                "any step: loren_jax.journal.replay, or loren-jax export --step)"
+            )
         selection = None
         if self.select is not None:
             selection = Selection(self.select, mask, self.patience)
@@ -259,13 +265,6 @@ class Run(Plan):
         saved: Restart,
         counters: Counters,
     ) -> Loop:
-        scale, rate = 1.0, None
-        if isinstance(self.optimizer, journal.Method):
-            scale = self.optimizer.knobs.get("perturbation_scale", scale)
-            paced = "automatic" in (self.optimizer.schedule or {})
-            if self.optimizer.name in _PLAIN and not paced:
-                rate = self.optimizer.knobs["learning_rate"]
-
         def begin(params: PyTree, state: PyTree) -> None:
             seconds = counters.evaluation_seconds if self.evaluate else None
             record.show_forecast(self._forecast(programs, optimizer, params, state, seconds))
@@ -285,8 +284,22 @@ class Run(Plan):
             record=record,
             interruption=interruption,
             selection=selection,
-            signs=VitalSigns(scale, learning_rate=rate, steps=self.steps),
+            signs=self._signs(record, counters),
             counters=counters,
             evaluation_passes=self.evaluation_passes,
             pause_at=self.pause_at,
         )
+
+    def _signs(self, record: Record, counters: Counters) -> VitalSigns:
+        """What watches the losses; it has seen those of the steps that are not taken again."""
+        scale, rate, automatic = None, None, False
+        if isinstance(self.optimizer, journal.Method):
+            scale = self.optimizer.knobs.get("perturbation_scale")
+            automatic = "automatic" in (self.optimizer.schedule or {})
+            if self.optimizer.name in _PLAIN and not automatic:
+                rate = self.optimizer.knobs["learning_rate"]
+        signs = VitalSigns(scale, learning_rate=rate, steps=self.steps, automatic=automatic)
+        earlier = map(record.losses, range(counters.step))
+        seen = (losses for losses in earlier if losses is not None)
+        signs.recall(seen, (counters.before or {}).get("loss"))
+        return signs

@@ -13,7 +13,7 @@ from loren_jax.reports import files
 from loren_jax.runs import processes
 from loren_jax.runs.directory import holds_run
 from loren_jax.types import PyTree
-from loren_jax.walk import LONGEST, MeasuredWalk, measure_walk
+from loren_jax.walk import LONGEST, SEARCHED_BATCHES, MeasuredWalk, measure_walk
 
 SEARCHING = "finding how long the steps may be"
 """What is shown meanwhile."""
@@ -97,7 +97,9 @@ def found_walk(
         return loss(part.put(others, some), rows, *more)
 
     # What is not trained goes with the batch: closed over, it would be a constant of the program.
-    batches = lambda step: (batch(step), params, frozen)
+    # A run of fewer steps than batches are looked at has no others.
+    steps = knobs.get("steps") or SEARCHED_BATCHES
+    batches = lambda step: (batch(step % steps), params, frozen)
     found = measure_walk(of_part, part.take(params), batches, factory, **knobs)
     if processes.first():
         sys.stderr.write(

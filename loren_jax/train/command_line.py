@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 import tyro
 
 from loren_jax import journal
+from loren_jax.objectives.adapters import HEAD
 from loren_jax.optimizers import published
 from loren_jax.train.answers import AnswerOptions
 from loren_jax.train.config import CONFIGS, EvaluateConfig, PredictConfig, RunConfig, config_named
@@ -77,10 +78,8 @@ REWARD_GROUPS: Mapping[str, tuple[str, str]] = {
 _GROUPS = {"classification": GROUPS, "text": TEXT_GROUPS, "reward": REWARD_GROUPS}
 DEFAULT_OPTIMIZER = "loren"
 DEFAULT_OBJECTIVE = "classification"
-_OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "input_directions"} | {
-    "quantise"
-}
-"""Options beside which there is no recipe."""
+_OF_ONES_OWN = {"learning_rate", "trainable", "prompt", "lora_rank", "quantise"}
+"""Options beside which nothing is chosen."""
 
 
 def train_command(arguments: Sequence[str]) -> Any:
@@ -89,7 +88,9 @@ def train_command(arguments: Sequence[str]) -> Any:
     Its `configuration` is the `TrainConfig` that they describe, or that of another objective.
     """
     given = _find_options(arguments)
-    name, options, defaults, kind = _choose(given)
+    name, options, file, kind = _choose(given)
+    recipe = _recipe(given, file, name) if kind.OBJECTIVE == DEFAULT_OBJECTIVE else {}
+    defaults = recipe | file
     listed = _GROUPS[kind.OBJECTIVE]
     # What is hidden is not read either, so that it is hidden from the short help alone.
     everything = not {"help", "h"} & set(given)
@@ -102,8 +103,9 @@ def train_command(arguments: Sequence[str]) -> Any:
     class TrainCommand:
         """Fine-tune a model on texts and write it, with its metrics, curve and summary.
 
-        Without --learning-rate the classification head is trained, with the numbers that suit it;
-        each of them can be replaced. --objective text and reward are for language models.
+        With --data alone the classification head is trained, with the numbers that suit it; each of
+        them can be replaced. --trainable '*' trains all parameters. --objective text and reward
+        are for language models.
 
         Ctrl-C stops after the current step and keeps what was learned; --resume continues.
         `train --help-all` lists every option, `--tyro-print-completion bash` prints a completion
@@ -138,7 +140,7 @@ def train_command(arguments: Sequence[str]) -> Any:
         config: path = None  # pyrefly: ignore
         resume: path = None  # pyrefly: ignore
         dry_run: bool = False
-        guidance: ClassVar[str] = _guidance(defaults)
+        guidance: ClassVar[str] = _guidance(recipe)
 
         @property
         def configuration(self) -> RunConfig[Any]:
@@ -151,7 +153,7 @@ def train_command(arguments: Sequence[str]) -> Any:
 
 
 def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
-    """The method, its options, what a file or the recipe says of all options, and whose they are.
+    """The method, its options, what a file says of all options, and whose they are.
 
     The last is the type of the configuration, which the objective decides.
     """
@@ -182,8 +184,7 @@ def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"config: there is no option {word!r}{hint}")
-    recipe = _recipe(given, file, name) if kind.OBJECTIVE == DEFAULT_OBJECTIVE else {}
-    return name, options, recipe | file, kind
+    return name, options, file, kind
 
 
 _ELSEWHERE = {
@@ -281,11 +282,14 @@ def _find_options(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _guidance(defaults: Mapping[str, Any]) -> str:
+def _guidance(recipe: Mapping[str, Any]) -> str:
     """What is to be said of what was chosen for the user; empty if nothing was."""
-    if not HEAD_RECIPE.items() <= defaults.items():
+    if not recipe:
         return ""
-    return f"neither --learning-rate nor --trainable is given, so this is the recipe: {RECIPE}"
+    nothing = "neither --learning-rate nor --trainable is given, so"
+    if HEAD_RECIPE.items() <= recipe.items():
+        return f"{nothing} this is the recipe: {RECIPE}"
+    return f"{nothing} the head alone is trained (--trainable {HEAD}); --trainable '*' trains all"
 
 
 def _names(owner: Any) -> list[str]:
@@ -293,11 +297,16 @@ def _names(owner: Any) -> list[str]:
 
 
 def _recipe(given: Mapping[str, str], file: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The recipe's values, by option, where nothing is said that speaks against it."""
-    others = _OF_ONES_OWN & (set(given) | set(file))
-    asked = {"published", "help", "h", "help_all"} & set(given)
-    if name != DEFAULT_OPTIMIZER or others or asked:
+    """What is chosen, by option, where nothing is said that speaks against it.
+
+    A new head tells no run without a rate how far the rest of the model may move, so that the head
+    is trained alone; the numbers beside it are of the default method.
+    """
+    named = set(given) | set(file)
+    if named & (_OF_ONES_OWN | {"help", "h", "help_all"}):
         return {}
+    if name != DEFAULT_OPTIMIZER or named & {"input_directions", "published"}:
+        return {"trainable": HEAD_RECIPE["trainable"]}
     if given.get("schedule", file.get("schedule", "automatic")) != "automatic":
         return {**HEAD_RECIPE, "learning_rate": HEAD_RATE}
     return dict(HEAD_RECIPE)

@@ -46,7 +46,7 @@ class RunConfig(Generic[Options], _Asked):
       steps: Optimiser steps.
       epochs: Passes over the training data, in place of steps.
       schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`;
-        `automatic` needs none: about 80 forward passes find how long the steps may be. By default
+        `automatic` needs none: 76 forward passes find how long the steps may be. By default
         that where no learning rate is given, and else constant.
       warmup_steps: Steps in which the learning rate first rises.
       eval_every: Steps between evaluations; the first and the last step are always evaluated.
@@ -101,7 +101,7 @@ class RunConfig(Generic[Options], _Asked):
         super().__post_init__()
         method_name(self.optimizer)
         self._check_seeds()
-        self._check_selection()
+        self._check_warmup()
         if self.follows_inputs:
             object.__setattr__(self, "optimizer", along_inputs(self.optimizer))
         elif self.method == "input_subspace":
@@ -119,10 +119,11 @@ class RunConfig(Generic[Options], _Asked):
         if self.seeds is not None and self.seed != 0:
             raise ValueError(f"seed is {self.seed} and seeds {self.seeds}: give one of the two.")
 
-    def _check_selection(self) -> None:
+    def _check_warmup(self) -> None:
         if self.epochs is None and self.warmup_steps >= self.steps:
             raise ValueError(
-                f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps."
+                f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps: give "
+                "fewer, or more steps."
             )
 
     @property

@@ -29,8 +29,8 @@ NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "evaluation",
 
 _SHELL: Mapping[str, str] = {
     "learning_rate": (
-        "Step size. By default a first guess by the number of trained parameters, which is told: "
-        "multiply it by 3 until the loss rises, then go one step back."
+        "Step size. Without one 76 forward passes find how long the steps may be (the schedule "
+        "automatic)."
     ),
     "perturbation_scale": "Size of the perturbations, in units of the parameters.",
     "weight_decay": "Share of the parameters that a step of rate 1 takes away.",

@@ -75,8 +75,10 @@ def require_known(vary: Mapping[str, Sequence[Any]], methods: Iterable[str]) -> 
         raise ValueError(
             "vary is empty: name an option and its values, such as learning-rate=0.03,0.1,0.3"
         )
-    kinds = [*CONFIGS.values(), *(options_named(method) for method in methods)]
-    known = {field.name for kind in kinds for field in dataclasses.fields(kind)} - {*_FIXED}
+    names = lambda kind: {field.name for field in dataclasses.fields(kind)}
+    runs = set().union(*map(names, CONFIGS.values()))
+    own = {method: names(options_named(method)) for method in methods}
+    known = runs.union(*own.values()) - {*_FIXED}
     for name, values in vary.items():
         if name in _FIXED:
             raise ValueError(f"vary: {name} is of the sweep as a whole: leave it out of vary")
@@ -84,6 +86,12 @@ def require_known(vary: Mapping[str, Sequence[Any]], methods: Iterable[str]) -> 
             near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
             hint = f": did you mean {' or '.join(near)}?" if near else f"; they are {sorted(known)}"
             raise ValueError(f"vary: train has no option {name!r}{hint}")
+        for method in own:
+            if name not in runs | own[method]:
+                raise ValueError(
+                    f"vary: {name} is no option of {method}: vary it in a sweep of methods that "
+                    "have it"
+                )
         if not len(values):
             raise ValueError(f"vary: {name} has no values: give one or more")
         if len({str(value) for value in values}) < len(values):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from loren_jax.evaluation import Sharded
 from loren_jax.lengths import RATES
 from loren_jax.objectives import Classification, Reward, Text
+from loren_jax.pacing import automatic
 from loren_jax.runs import processes
 from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
@@ -42,6 +43,8 @@ def plan_of(
         return stored
     knobs = {name: value for name, value in vars(config.optimizer).items() if name not in RATES}
     knobs |= {} if factors is None else {"factors": factors}
+    # Any walk does for what an argument may be wrong about.
+    automatic(type(config.optimizer).factory, config.steps, walk=1.0, **knobs)
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
     if isinstance(objective, Classification) and objective.new_head_with_more and processes.first():

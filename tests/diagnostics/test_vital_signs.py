@@ -149,6 +149,39 @@ def test_slopes_that_grow_are_said():
     assert "the slopes have grown" in text
 
 
+def rising(number):
+    return 1 + 0.1 * number + (1 + number) * np.array([-0.1, 0.1])
+
+
+def test_a_run_that_goes_on_remembers_its_start_and_repeats_nothing():
+    whole, first = (VitalSigns(1.0, window=5) for _ in range(2))
+    texts = [whole.check_step(rising(number)) for number in range(30)]
+    said = next(number for number, found in enumerate(texts) if found)
+    for stop in (said, said + 1):
+        again = VitalSigns(1.0, window=5)
+        again.recall(map(rising, range(stop)), evaluated=1.0)
+        assert [again.check_step(rising(number)) for number in range(stop, 30)] == texts[stop:]
+    for number in range(said):
+        first.check_step(rising(number))
+    first.recall([], evaluated=1.0)
+    assert "from 1 to 9" in first.check_evaluation(9.0)[0]
+
+
+def test_a_run_that_found_its_steps_is_told_no_rate_to_divide():
+    watch, texts = VitalSigns(None, window=5, automatic=True), []
+    for number in range(30):
+        texts += watch.check_step(rising(number))
+    assert "the steps that the run has found are too long; begin again with" in texts[0]
+    assert "learning_rate is" not in texts[0]
+
+
+def test_a_scale_that_nobody_knows_is_not_named():
+    watch = VitalSigns(None, window=2)
+    near = [1.0, 1.0 + 1e-7]
+    texts = [text for _ in range(4) for text in watch.check_step(near)]
+    assert "raise perturbation_scale, or compute" in texts[0]
+
+
 def test_what_is_not_finite_is_left_out():
     signs = signs_of([[1.0], [3.0], [np.nan], [np.inf]], 0.5)
     assert signs[:2] == (2.0, 1.0)

@@ -105,6 +105,14 @@ def test_a_loss_that_couples_rows_is_refused(coupled):
         step(PARAMS, tx.init(PARAMS), BATCH)
 
 
+def test_a_loss_that_is_no_number_is_not_called_coupled():
+    tx = loren_jax.mezo(0.1, num_directions=ROWS)
+    broken = {**PARAMS, "bias": jnp.full_like(PARAMS["bias"], jnp.nan)}
+    step = loren_jax.train_step(per_example(loss), tx)
+    with pytest.raises(ValueError, match="the loss of the batch is nan, so that nothing tells"):
+        step(broken, tx.init(broken), BATCH)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [

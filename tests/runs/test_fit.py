@@ -1,5 +1,6 @@
 """`fit`: any loss, durably."""
 
+import dataclasses
 import functools
 import json
 import multiprocessing
@@ -130,6 +131,27 @@ def test_a_complete_run_is_returned_as_it_is_and_a_longer_one_goes_on(tmp_path):
     assert (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns == stamp
     longer = run(tmp_path / "run", steps=20)
     assert_same(longer.params, run(tmp_path / "other", steps=20).params)
+
+
+@pytest.mark.parametrize("taken", [12, 5])
+def test_fewer_steps_than_were_taken_are_refused(tmp_path, stopped, taken):
+    """Their parameters would be those of other steps."""
+    if taken == 12:
+        run(tmp_path / "run")
+    else:
+        stopped(tmp_path / "run")
+    with pytest.raises(ValueError, match=rf"steps is 3, but the run in .* has taken {taken}: give"):
+        run(tmp_path / "run", steps=3)
+
+
+DESCRIBED = journal.Method("loren", {"learning_rate": 0.05}, anchored_weight_decay=0.01)
+
+
+def test_each_part_of_a_description_is_looked_at(tmp_path):
+    run(tmp_path / "run", steps=4, optimizer=DESCRIBED)
+    other = dataclasses.replace(DESCRIBED, anchored_weight_decay=0.5)
+    with pytest.raises(ValueError, match=r"anchored_weight_decay was 0.01 and is 0.5"):
+        run(tmp_path / "run", steps=8, optimizer=other)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +371,7 @@ def test_all_kinds_of_batches_make_the_same_run_also_where_it_goes_on(tmp_path, 
     [
         ((), ValueError, "batches is empty: give one batch or more"),
         (np.zeros((0, 4, 3)), ValueError, "batches is empty: give one batch or more"),
+        ({"x": BATCHES}, TypeError, "batches is a dict, which is one batch: give [batch], or a "),
         (3, TypeError, "batches is a int: give a function of the step's number, a sequence, or"),
         (iter(BATCHES[:2]), ValueError, "batches ended before step 2: give more, or fewer steps, "),
         (iter(()), ValueError, "batches ended before step 0: give more, or fewer steps, or a seq"),

@@ -14,7 +14,7 @@ from loren_jax import journal
 from loren_jax.evaluation import sharded
 from loren_jax.inputs import input_factors
 from loren_jax.reports import files
-from loren_jax.runs import fit
+from loren_jax.runs import _fit, fit
 
 BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
 PARAMS = {"body": {"w": np.ones((3, 2), np.float32)}, "head": np.zeros(2, np.float32)}
@@ -87,6 +87,17 @@ def test_batches_may_come_once(whole, tmp_path):
     assert_same(run(tmp_path / "run", once).params, whole.params)
 
 
+def test_batches_that_end_with_the_run_are_enough_to_find_its_walk(tmp_path):
+    fitted = run(tmp_path / "run", iter(BATCHES[:2]), steps=2)
+    assert fitted.summary.steps == 2
+
+
+def test_a_chance_may_be_an_array(tmp_path):
+    fitted = run(tmp_path / "run", steps=2, chance=jnp.log(2.0))
+    plan = journal.read(fitted.directory / files.JOURNAL).header["method"]["schedule"]["automatic"]
+    assert plan["chance"] == pytest.approx(np.log(2.0))
+
+
 def test_any_method_and_a_part_of_the_parameters(tmp_path):
     optimizer = functools.partial(loren_jax.mezo, num_directions=2, key=3)
     fitted = run(tmp_path / "run", optimizer=optimizer, trained=("head",))
@@ -125,16 +136,26 @@ def test_another_chance_than_the_run_began_with_is_refused(whole):
     [
         ({"optimizer": loren_jax.loren(0.1), "chance": 0.5}, "chance is 0.5, which only steps"),
         ({"chance": -1.0}, "chance must be above zero"),
-        ({"optimizer": loren_jax.mezo_svrg}, "pass loren_jax.mezo_svrg"),
+        ({"optimizer": loren_jax.mezo_svrg}, "mezo_svrg, whose learning rate cannot be found"),
         ({"optimizer": loren_jax.input_subspace}, "pass functools.partial"),
         (
             {"optimizer": functools.partial(loren_jax.mezo, learning_rate=0.1)},
-            "pass loren_jax.mezo",
+            r"is given in a functools.partial: pass loren_jax.mezo\(learning_rate=0.1, ...\), or",
         ),
+        (
+            {"optimizer": functools.partial(loren_jax.mezo, key=jax.random.key(1))},
+            "key is a PRNGKeyArray: give a whole number",
+        ),
+        (
+            {"optimizer": functools.partial(loren_jax.loren, matrix_axes=lambda path, leaf: None)},
+            "matrix_axes is a function, which the journal of a run without a learning rate",
+        ),
+        ({"steps": 1}, "steps is 1, and without a learning rate the first step only measures"),
         ({"judge": lambda observed, batch: observed}, "not with a judge"),
     ],
 )
-def test_what_has_no_walk_is_refused(options, said, tmp_path):
+def test_what_has_no_walk_is_refused_before_it_is_looked_for(options, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(_fit, "found_walk", lambda *_, **__: pytest.fail("it was looked for"))
     with pytest.raises(ValueError, match=said):
         run(tmp_path / "run", **options)
 

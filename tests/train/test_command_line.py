@@ -183,6 +183,31 @@ def test_without_a_rate_the_head_is_trained_by_the_recipe(place, tmp_path, capsy
     assert summary["trained_parameters"] == 18
 
 
+@pytest.mark.parametrize(
+    "more", [("--optimizer", "mezo"), ("--input-directions", "3"), ("--published",)]
+)
+def test_without_a_rate_other_methods_train_the_head_too(place, more):
+    """A new head does not tell how far the rest may move."""
+    data = ["--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    command = _parse(["train", *data, *more])
+    assert command.configuration.trainable == ("head",)
+    assert "so the head alone is trained (--trainable head)" in command.guidance
+    for own in (("--trainable", "*"), ("--learning-rate", "1"), ("--lora-rank", "2")):
+        if "--lora-rank" in own and "--input-directions" in more:
+            continue
+        command = _parse(["train", *data, *more, *own])
+        assert command.configuration.trainable == (("*",) if own[0] == "--trainable" else None)
+        assert not command.guidance
+
+
+def test_the_file_of_a_run_is_no_recipe(place, tmp_path):
+    command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
+    assert main([*command, "--output", str(tmp_path / "run"), "--steps", "2"]) == 0
+    again = _parse(["train", "--config", str(tmp_path / "run" / "config.json")])
+    assert again.configuration.trainable == ("head",)
+    assert not again.guidance
+
+
 def test_the_recipe_has_a_rate_for_a_schedule_that_needs_one(place, tmp_path):
     command = ["train", "--data", str(place / "reviews.tsv"), "--model", str(place / "encoder")]
     command += ["--output", str(tmp_path / "run"), "--steps", "3", "--pooling", "mean"]

@@ -152,6 +152,10 @@ def test_no_finite_loss_at_all(halves):
         ({}, "vary is empty: name an option"),
         ({"learning-rat": (1.0,)}, "has no option 'learning_rat': did you mean learning_rate"),
         ({"zzz": (1,)}, r"no option 'zzz'; they are \[.*'batch_size', "),
+        (
+            {"optimizer": (OPTIONS["loren"](), OPTIONS["mezo"]()), "damping": (0.1, 0.2)},
+            "vary: damping is no option of mezo",
+        ),
         ({"rank": ()}, "rank has no values"),
         ({"rank": (1, 1)}, "rank has a value twice"),
         ({"seeds": ((0, 1),)}, "seeds is of the sweep as a whole"),
@@ -238,6 +242,7 @@ def test_a_sweep_from_a_shell(options, tiny, tmp_path, monkeypatch, capsys):
         ("--vary rnk=1", "vary: train has no option 'rnk': did you mean rank"),
         ("--vary rank=1 --vary rank=2", "vary: rank is given twice"),
         ("--vary rank=1 --rank 2", "vary: rank is given beside it too"),
+        ("--vary optimizer=loren,mezo --vary damping=0.1,1", "damping is no option of mezo"),
         ("--vary optimizer=loren,mezoo", "optimizer 'mezoo' is unknown"),
         ("--vary rank=1 --eta two", "eta is 'two': give a whole number"),
         ("--vary rank=1 --eta 0", "eta"),

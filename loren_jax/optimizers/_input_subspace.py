@@ -105,6 +105,6 @@ INPUT_SUBSPACE = Entry(
     leave_one_out,
     "momentum, learning rate",
     "n q; with momentum + N",
-    costs="K, one more at the start",
+    costs="K, at the start one of each batch of inputs",
     unit="directions",
 )

@@ -46,6 +46,11 @@ class Entry(NamedTuple):
       costs: forward passes of a step, where the scheme does not say all of it.
       full_every: of a method that also needs the loss of all training data: its argument that says
         how many steps lie between two that do.
+      walk: what a walk is multiplied with where `automatic` makes steps of this method.
+      plain: whether momentum is that of the estimate, so that it multiplies the rate.
+      unit: of what a step's length is a multiple at rate 1: of the `slopes`, where directions have
+        numbers of mean square 1; of slopes times `directions`, whose size is measured; of a leaf
+        whose update has a size of its own (`leaves`); or None, where the rate is the length.
     """
 
     factory: Callable[..., ZerothOrder]

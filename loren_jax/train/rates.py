@@ -1,7 +1,7 @@
 """The learning rate of a run: as it changes, and where none is given.
 
 Without one the schedule is `automatic`, which needs to know how far noise may move the parameters;
-where that was never measured there is a first guess, by the table of `benchmarks/KNOBS.md`.
+where that was never measured there is a first guess, the smaller one of what was measured nearby.
 """
 
 import dataclasses

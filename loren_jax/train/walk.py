@@ -69,9 +69,9 @@ def plan_of(
 
 
 _NEW_HEAD = (
-    "the head is new, so that losses tell little of how much noise the rest of the model bears, "
-    "and steps may be far too long: train the head first (--trainable head), then go on from that "
-    "run with --model RUN --trainable '*'\n"
+    "the head is new, so that its losses do not show how far the other layers may move, and steps "
+    "may be far too long: train the head first (--trainable head), then go on from that run with "
+    "--model RUN --trainable '*'\n"
 )
 PROMPTS_SHARE = 1.0
 """Of the cross-entropy of prompts, which noise of the size of a rewarded run's walk adds to it: it

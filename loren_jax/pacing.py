@@ -105,20 +105,11 @@ def automatic(
     >>> bool(loss(params) < 50)
     True
     """
-    arguments.count("steps", steps)
-    arguments.positive("walk", walk)
-    if not longest >= 1.0:
-        raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
-    arguments.above_zero("chance", chance)
     for name in RATES & knobs.keys():
         raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
+    arguments.positive("walk", walk)
     own = Lengths.of(factory, knobs, walk)
-    if steps == 1 and own.unit is not None:
-        raise ValueError(
-            "steps is 1, and without a learning rate the first step only measures how long the "
-            "next may be: give 2 steps or more, or a learning rate."
-        )
-    planned = _Planned(steps, longest, chance)
+    planned = _planned(steps, longest, chance, measures=own.unit is not None)
 
     def init(params: PyTree) -> AutomaticState:
         inner = own.first.init(params)
@@ -169,6 +160,20 @@ def automatic(
         rebuild=None if knobs.get("matrix_axes") is not None else again,
     )
     return ZerothOrder(init, whole)
+
+
+def _planned(steps: int, longest: float, chance: float, *, measures: bool) -> "_Planned":
+    """The plan, of numbers that are in range; with `measures` the first step has no length."""
+    arguments.count("steps", steps)
+    if steps == 1 and measures:
+        raise ValueError(
+            "steps is 1, and without a learning rate the first step only measures how long the "
+            "next may be: give 2 steps or more, or a learning rate."
+        )
+    if not longest >= 1.0:
+        raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
+    arguments.above_zero("chance", chance)
+    return _Planned(steps, longest, chance)
 
 
 class _Planned(NamedTuple):

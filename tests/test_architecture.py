@@ -24,6 +24,7 @@ LAYERS = [
     "updates",
     "transformation",
     "paths",
+    "whole_file",
     "scheduling",
     "quantised",
     "threefry",

@@ -1,7 +1,7 @@
 """Steps without a learning rate, each constant a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. `BEGINNING`, `LONGEST` and `MOST` are one at least,
+with the constants as they are, paired by seed. `BEGINNING` and `LONGEST` are one at least, `MOST`,
 directions and batches two.
 
 python -m benchmarks stability
@@ -39,7 +39,7 @@ def changed(constant: str | None, factor: float) -> Iterator[float | None]:
     if constant in COUNTS:
         value = max(1 if constant == "BEGINNING" else 2, round(value))
     elif constant in ("LONGEST", "MOST"):
-        value = max(1.0, value)
+        value = max(1.0 if constant == "LONGEST" else 2.0, value)
     try:
         for module in known:
             setattr(module, constant, value)

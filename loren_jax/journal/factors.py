@@ -4,7 +4,6 @@ The journal's header holds their digest; `replay` reads the file that lies besid
 """
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from loren_jax.journal.records import JournalError
+from loren_jax.whole_file import whole_file
 
 FACTORS = "factors.npz"
 """Name of the file, in the directory of the journal."""
@@ -38,15 +38,11 @@ def save(journal: Path, factors: Mapping[str, Any]) -> Path:
     The journal need not exist yet; `factors` has fan-in vectors by the path of their leaf.
     """
     path = journal.parent / FACTORS
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
-        with zipfile.ZipFile(file, "w") as archive:  # np.savez would take some names for its own
-            for name, array in factors.items():
-                with archive.open(f"{name}.npy", "w") as entry:
-                    np.lib.format.write_array(entry, np.asarray(array, np.float32))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    # np.savez would take some names for its own.
+    with whole_file(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in factors.items():
+            with archive.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, np.asarray(array, np.float32))
     return path
 
 

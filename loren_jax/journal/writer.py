@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from loren_jax import arguments
 from loren_jax.journal.records import Journal, JournalError, encode_header, encode_record, read
+from loren_jax.whole_file import whole_file
 
 try:
     import fcntl
@@ -147,12 +148,8 @@ def create(
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} exists; continue it, or name another file")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "wb") as file:
+    with whole_file(path, "wb") as file:
         file.write(encode_header(header))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
     _sync_directory(path.parent)
     return JournalWriter(read(path), fsync_every=fsync_every)
 

@@ -1,13 +1,14 @@
 """A run's curve: loss and held-out accuracy against forward passes, the only fair abscissa."""
 
 import itertools
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from loren_jax.whole_file import whole_file
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -89,9 +90,8 @@ KINDS = (".png", ".pdf", ".svg")
 
 def write(figure: Any, path: Path) -> None:
     """Writes a figure of the kind that the ending says, all or nothing."""
-    draft = path.with_name(f".{path.name}.draft")
-    figure.savefig(draft, dpi=150, format=path.suffix.removeprefix(".") or "png")
-    os.replace(draft, path)
+    with whole_file(path, "wb") as file:
+        figure.savefig(file, dpi=150, format=path.suffix.removeprefix(".") or "png")
 
 
 def _draw_losses(

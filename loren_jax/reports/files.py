@@ -2,12 +2,12 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from loren_jax.types import JSON
+from loren_jax.whole_file import whole_file
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -45,12 +45,8 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, all or nothing."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as file:
+    with whole_file(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # before the name, which a crash of the machine may keep alone
-    os.replace(draft, path)
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -5,7 +5,6 @@ but the times and what is measured in them or in memory is the same for two runs
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from loren_jax.reports.files import METRICS, strict
 from loren_jax.types import JSON
+from loren_jax.whole_file import whole_file
 
 
 class MetricsWriter:
@@ -22,10 +22,9 @@ class MetricsWriter:
     """
 
     def __init__(self, path: Path, kept: Sequence[Mapping[str, Any]] = ()):
-        draft = path.with_name(f".{path.name}.draft")
-        lines = [json.dumps(strict(dict(event)), allow_nan=False) + "\n" for event in kept]
-        draft.write_text("".join(lines), encoding="utf-8")
-        os.replace(draft, path)  # never half of what there was before
+        with whole_file(path) as file:
+            for event in kept:
+                file.write(json.dumps(strict(dict(event)), allow_nan=False) + "\n")
         self._file = path.open("a", encoding="utf-8")
         before = max((event["seconds"] for event in kept), default=0.0)
         self._start = time.perf_counter() - before

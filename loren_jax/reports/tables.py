@@ -2,12 +2,13 @@
 
 import csv
 import io
-import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from loren_jax.whole_file import whole_file
 
 Row = Sequence[Any]
 """Cells: words, a `Spread`, or values by name; the first row of a table has the titles."""
@@ -96,9 +97,8 @@ def write_table(rows: Sequence[Row], path: str | Path) -> None:
     path = Path(path)
     text = _kind(path)(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8", newline="")
-    os.replace(draft, path)
+    with whole_file(path, newline="") as file:
+        file.write(text)
 
 
 def require_kind(path: Path) -> None:

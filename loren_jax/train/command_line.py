@@ -88,9 +88,7 @@ def train_command(arguments: Sequence[str]) -> Any:
     Its `configuration` is the `TrainConfig` that they describe, or that of another objective.
     """
     given = _find_options(arguments)
-    name, options, file, kind = _choose(given)
-    recipe = _recipe(given, file, name) if kind.OBJECTIVE == DEFAULT_OBJECTIVE else {}
-    defaults = recipe | file
+    name, options, defaults, kind, told = _choose(given)
     listed = _GROUPS[kind.OBJECTIVE]
     # What is hidden is not read either, so that it is hidden from the short help alone.
     everything = not {"help", "h"} & set(given)
@@ -103,9 +101,8 @@ def train_command(arguments: Sequence[str]) -> Any:
     class TrainCommand:
         """Fine-tune a model on texts and write it, with its metrics, curve and summary.
 
-        With --data alone the classification head is trained, with the numbers that suit it; each of
-        them can be replaced. --trainable '*' trains all parameters. --objective text and reward
-        are for language models.
+        With --data alone the classification head is trained, with the numbers that suit it; each
+        of them can be replaced. --objective text and reward are for language models.
 
         Ctrl-C stops after the current step and keeps what was learned; --resume continues.
         `train --help-all` lists every option, `--tyro-print-completion bash` prints a completion
@@ -140,7 +137,7 @@ def train_command(arguments: Sequence[str]) -> Any:
         config: path = None  # pyrefly: ignore
         resume: path = None  # pyrefly: ignore
         dry_run: bool = False
-        guidance: ClassVar[str] = _guidance(recipe)
+        guidance: ClassVar[str] = told
 
         @property
         def configuration(self) -> RunConfig[Any]:
@@ -152,10 +149,10 @@ def train_command(arguments: Sequence[str]) -> Any:
     return TrainCommand
 
 
-def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
-    """The method, its options, what a file says of all options, and whose they are.
+def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any, str]:
+    """The method, its options, what a file or the recipe says of all options, and whose they are.
 
-    The last is the type of the configuration, which the objective decides.
+    Whose is the type of the configuration, which the objective decides; last what is to be said.
     """
     for name, ours in _ELSEWHERE.items():
         if name in given:
@@ -184,7 +181,8 @@ def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any]:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"config: there is no option {word!r}{hint}")
-    return name, options, file, kind
+    recipe = _recipe(given, file, name) if kind.OBJECTIVE == DEFAULT_OBJECTIVE else {}
+    return name, options, recipe | file, kind, _guidance(recipe)
 
 
 _ELSEWHERE = {

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from loren_jax.train.answers import Answered, AnswerOptions, answer_all, read_pr
 from loren_jax.train.chats import Talker, speaks
 from loren_jax.train.config import PredictConfig
 from loren_jax.train.evaluation import max_length_of, open_model
+from loren_jax.whole_file import whole_file
 
 FORMATS = (".csv", ".jsonl")
 
@@ -118,9 +118,8 @@ def write_rows(rows: list[dict[str, Any]], output: Path | None, shown: str = ".c
         sys.stdout.write(text)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    draft = output.with_name(f".{output.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, output)
+    with whole_file(output) as file:
+        file.write(text)
 
 
 def _probabilities(

@@ -301,7 +301,8 @@ def _prepare(
     factors = _stored_factors(config) if goes_on else None
     factors = objective.factors if factors is None else factors
     plan = planned_steps(config.steps, 1.0)
-    if looks and config.schedule == "automatic":
+    # A baseline takes no steps, so that none have a length.
+    if looks and config.schedule == "automatic" and getattr(config, "baseline", None) is None:
         with status(SEARCHING):
             plan = plan_of(config, objective, devices.evaluation, factors, overwrite=overwrite)
     run = _run(config, objective, devices, factors, plan)

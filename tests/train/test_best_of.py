@@ -13,6 +13,7 @@ from loren_jax import journal
 from loren_jax.cli import main
 from loren_jax.models import load_language_model
 from loren_jax.reports import read_metrics
+from loren_jax.train import OPTIONS, TrainRewardConfig, training
 from loren_jax.train.best_of import majority
 
 
@@ -28,6 +29,24 @@ def run(tmp_path_factory):
     command += ["best-of", "--voters", "3", "--learning-rate", "0.1", "--num-directions", "4"]
     assert main([*command, "--perturbation-scale", "0.3"]) == 0
     return model, place / "run"
+
+
+def test_without_a_rate_it_looks_for_no_walk(tmp_path, monkeypatch):
+    model, data = write_decoder(tmp_path / "decoder"), write_dialogues(tmp_path / "dialogues.jsonl")
+    config = TrainRewardConfig(
+        optimizer=OPTIONS["loren"](num_directions=4, rank=1),
+        model=str(model),
+        data=str(data),
+        reward="length:5",
+        output=tmp_path / "run",
+        steps=3,
+        batch_size=4,
+        max_new_tokens=4,
+        baseline="best-of",
+        voters=3,
+    )
+    monkeypatch.setattr(training, "plan_of", lambda *_, **__: pytest.fail("it was looked for"))
+    assert training.train(config).summary.forward_passes == 3 * 4
 
 
 @pytest.mark.slow

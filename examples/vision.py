@@ -302,6 +302,13 @@ def spread(values: list[float]) -> str:
     return f"{statistics.fmean(values):.3f} ± {error:.3f}"
 
 
+NETWORKS: dict[str, Callable[[Any], Any]] = {
+    "ViT": lambda seed: ViT(8, 2, 1, 24, 2, 4, 10, seed),
+    "ResNet": lambda seed: ResNet(1, (8, 16, 32), 10, seed),
+}
+"""For digits."""
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -310,6 +317,7 @@ def main() -> None:
     parser.add_argument("--weights", help="cifar100-vit-b16: the .npz file of ViT-B/16")
     parser.add_argument("--budget", type=int, default=3000, help="digits: forward passes of a run")
     parser.add_argument("--seeds", type=int, default=5, help="digits: how many are reported")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--compile-only", action="store_true", help="tell the memory of a step")
     given = parser.parse_args()
     cifar100 = given.preset != "digits"
@@ -325,12 +333,8 @@ def main() -> None:
     if cifar100:
         table(cifar(given.data, given.weights), "ViT-B/16", (42,), None)
         return
-    networks = {
-        "ViT": lambda seed: ViT(8, 2, 1, 24, 2, 4, 10, seed),
-        "ResNet": lambda seed: ResNet(1, (8, 16, 32), 10, seed),
-    }
-    for title, build in networks.items():
-        setting = small(build, given.budget)
+    for title in given.networks:
+        setting = small(NETWORKS[title], given.budget)
         table(setting, title, tuple(range(given.seeds)), 100)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import pytest
 from own_factors import number_of_factors, with_own_factors
 
 import loren_jax
@@ -90,6 +91,19 @@ METHODS = {
     ),
 }
 """By a method's name, or that and a word."""
+
+
+def rows(names):
+    """A test on each of these, with what one worker has compiled of a row staying with it."""
+    marked = [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+EACH = rows(name for name in METHODS if " " not in name)
+OF_EACH_KIND = rows(
+    "loren input_subspace mezo_adam mezo_svrg mezo_bcd lozo_m hizoo zo_muon grzo".split()
+)
+"""One method for each way to draw, to ask and to move: for what one function does for all."""
 
 
 def settings(name):

@@ -5,15 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from methods import METHODS
+from methods import EACH, METHODS
 
 import loren_jax
 from loren_jax import journal
 
-EACH = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in METHODS if " " not in n],
-)
 FAR = 2e7
 """A loss so large that float32 has steps of 2 there."""
 

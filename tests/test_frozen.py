@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from methods import METHODS, STATIC
+from methods import EACH, METHODS, STATIC
 
 import loren_jax
 
@@ -32,11 +32,6 @@ FROZEN = {
 PARAMS = {"w": jnp.ones((3, 4)), "b": jnp.ones(4), "frozen": FROZEN}
 TRAINED = lambda path: not path.startswith("frozen")
 AS_TREE = {"w": True, "b": True, "frozen": jax.tree.map(lambda _: False, FROZEN)}
-
-EACH = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in METHODS if " " not in n],
-)
 
 
 def loss(params):

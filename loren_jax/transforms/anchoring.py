@@ -47,12 +47,11 @@ def anchored(optimizer: optax.GradientTransformation, weight_decay: float) -> Ze
 
     >>> import loren_jax
     >>> optimizer = anchored(loren_jax.mezo(0.1, num_directions=4), weight_decay=0.5)
+    >>> step = loren_jax.train_step(jnp.sum, optimizer)  # a loss that falls for ever
     >>> params = jnp.ones(3)
     >>> state = optimizer.init(params)
     >>> for _ in range(100):
-    ...     loss = lambda params: jnp.sum(params)  # falls for ever
-    ...     updates, state = optimizer.update(None, state, params, value_fn=loss)
-    ...     params = optax.apply_updates(params, updates)
+    ...     params, state = step(params, state)
     >>> bool(jnp.abs(params - 1).max() < 1)
     True
     """

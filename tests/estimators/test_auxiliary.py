@@ -9,16 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from methods import METHODS
+from methods import METHODS, OF_EACH_KIND
 
 import loren_jax
 
 PARAMS = {"w": jnp.linspace(-1, 1, 12).reshape(4, 3), "b": jnp.ones(3)}
 X = jnp.linspace(0, 1, 8).reshape(2, 4)
-EACH = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in METHODS if " " not in n],
-)
 
 
 def outputs(params):
@@ -59,7 +55,7 @@ def assert_belong_to_the_losses(state):
     )
 
 
-@EACH
+@OF_EACH_KIND
 def test_of_every_method(name):
     updates, state = update(build(name), with_aux, has_aux=True)
     assert_belong_to_the_losses(state)

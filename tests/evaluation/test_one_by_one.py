@@ -4,14 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from methods import METHODS
+from methods import METHODS, OF_EACH_KIND
 
 import loren_jax
 
-EACH = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in METHODS if " " not in n],
-)
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 128).reshape(2, 8, 8)}
 SIZES = jnp.asarray([2, 2])
 
@@ -48,7 +44,7 @@ def step(optimizer, loss):
 
 
 @pytest.mark.each_value
-@EACH
+@OF_EACH_KIND
 @pytest.mark.parametrize("evaluation", [None, loren_jax.evaluation.materialised])
 def test_a_loss_that_cannot_be_mapped(name, evaluation):
     optimizer = build(name, chunk_size=1, evaluation=evaluation)
@@ -77,7 +73,7 @@ def test_a_loss_that_cannot_be_mapped_is_told_what_to_do():
     )
 
 
-@EACH
+@OF_EACH_KIND
 def test_a_branch_on_the_parameters_runs_one_side(name):
     """Mapped, it would become a choice between both sides, which are both computed."""
     calls = []

@@ -180,7 +180,7 @@ def test_adapters_are_written_beside_the_merged_model(config, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["mezo", "mezo_svrg", "zo_muon"])
+@pytest.mark.parametrize("method", ["mezo_svrg", "zo_muon"])
 def test_other_methods_train_too(config, tmp_path, method):
     """Of these one looks at all texts at once, in one shape."""
     options = OPTIONS[method](learning_rate=0.001)
@@ -218,7 +218,8 @@ def test_several_seeds_have_a_mean_loss(config, tmp_path):
     short = dataclasses.replace(config, output=tmp_path / "seeds", seeds=(0, 1), steps=4)
     found = train_seeds(short)
     assert found.statistics["test loss"]["std"] is not None
-    held_out = train_seeds(dataclasses.replace(short, output=tmp_path / "last", keep="last"))
+    last = dataclasses.replace(short, output=tmp_path / "last", keep="last", steps=1)
+    held_out = train_seeds(last)
     assert held_out.statistics["held-out loss"]["mean"] > 0
     assert "majority class" not in held_out.statistics
 

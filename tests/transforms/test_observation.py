@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from methods import METHODS, PARAMS, loss
+from methods import METHODS, OF_EACH_KIND, PARAMS, loss
 
 import loren_jax
 from loren_jax.transformation import form
 from loren_jax.transforms.programs import probe
 
-NAMES = [name for name in METHODS if name != "mezo_svrg"]
 
-
-@pytest.mark.parametrize("name", NAMES)
+@OF_EACH_KIND
 def test_each_query_stands_where_its_loss_does(name):
+    if name == "mezo_svrg":
+        pytest.skip("its second estimate asks the loss of all data")
     method = METHODS[name]
     optimizer = method.make(0.1, **method.knobs)
     both = lambda params: {"loss": loss(params), "half": loss(params) / 2}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from methods import METHODS, PARAMS, loss
+from methods import METHODS, OF_EACH_KIND, PARAMS, loss
 
 import loren_jax
 from loren_jax.directions import sampling
@@ -165,7 +165,7 @@ def test_a_step_in_place_that_got_lost_is_named_once(wrap, recwarn):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if " " not in name])
+@OF_EACH_KIND
 def test_methods_themselves_name_nothing(name):
     """Whether they have a step in place or none by nature; warnings are errors in these tests."""
     row = METHODS[name]

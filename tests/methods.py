@@ -101,7 +101,17 @@ def rows(names):
 
 EACH = rows(name for name in METHODS if " " not in name)
 OF_EACH_KIND = rows(
-    "loren input_subspace mezo_adam mezo_svrg mezo_bcd lozo_m hizoo zo_muon grzo".split()
+    [
+        "loren",
+        "input_subspace",
+        "mezo_adam",
+        "mezo_svrg",
+        "mezo_bcd",
+        "lozo_m",
+        "hizoo",
+        "zo_muon",
+        "grzo",
+    ]
 )
 """One method for each way to draw, to ask and to move: for what one function does for all."""
 

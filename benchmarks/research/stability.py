@@ -1,8 +1,8 @@
 """Steps without a learning rate, each constant a tenth and ten times.
 
 MiniLM's head on sentences, as in `no_rate`: the mean dev loss of a run and its last one, less those
-with the constants as they are, paired by seed. `BEGINNING` and `LONGEST` are one at least, `MOST`,
-directions and batches two.
+with the constants as they are, paired by seed. `BEGINNING`, `LONGEST` and `CORRECTED` are one at
+least, `MOST`, directions and batches two.
 
 python -m benchmarks stability
 """
@@ -23,7 +23,7 @@ from loren_jax import lengths, pacing, walk
 
 FILE = RESULTS / "research_stability.jsonl"
 COUNTS = ("SEARCHED_BATCHES", "SOME", "BEGINNING")
-CONSTANTS = ("SHARE", "FIRST", "MOST", *COUNTS, "FORGETTING", "LONGEST", "TRUST")
+CONSTANTS = ("SHARE", "FIRST", "MOST", *COUNTS, "FORGETTING", "LONGEST", "CORRECTED", "TRUST")
 FACTORS = (0.1, 10.0)
 
 
@@ -38,8 +38,8 @@ def changed(constant: str | None, factor: float) -> Iterator[float | None]:
     value = own * factor
     if constant in COUNTS:
         value = max(1 if constant == "BEGINNING" else 2, round(value))
-    elif constant in ("LONGEST", "MOST"):
-        value = max(1.0 if constant == "LONGEST" else 2.0, value)
+    elif constant in ("LONGEST", "CORRECTED", "MOST"):
+        value = max(2.0 if constant == "MOST" else 1.0, value)
     try:
         for module in known:
             setattr(module, constant, value)

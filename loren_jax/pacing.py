@@ -94,7 +94,7 @@ def automatic(
       The optimiser, with an `AutomaticState`.
 
     Raises:
-      ValueError: an argument out of range, a learning rate among the knobs, or a single step.
+      ValueError: an argument out of range, or a learning rate among the knobs.
 
     >>> import loren_jax
     >>> optimizer = automatic(loren_jax.mezo, steps=200, num_directions=4, walk=3.0)
@@ -109,7 +109,11 @@ def automatic(
         raise ValueError(f"{name} is given, but automatic chooses it: leave it out.")
     arguments.positive("walk", walk)
     own = Lengths.of(factory, knobs, walk)
-    planned = _planned(steps, longest, chance, measures=own.unit is not None)
+    arguments.count("steps", steps)
+    if not longest >= 1.0:
+        raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
+    arguments.above_zero("chance", chance)
+    planned = _Planned(steps, longest, chance)
 
     def init(params: PyTree) -> AutomaticState:
         inner = own.first.init(params)
@@ -162,18 +166,30 @@ def automatic(
     return ZerothOrder(init, whole)
 
 
-def _planned(steps: int, longest: float, chance: float, *, measures: bool) -> "_Planned":
-    """The plan, of numbers that are in range; with `measures` the first step has no length."""
-    arguments.count("steps", steps)
-    if steps == 1 and measures:
+def require_plan(
+    factory: Callable[..., ZerothOrder], steps: int, *, chance: float = math.inf, **knobs: Any
+) -> ZerothOrder:
+    """What `automatic` makes at a walk of one, before any is looked for.
+
+    Args:
+      factory: see `automatic`, and there for the others.
+      steps: of a run that is to begin.
+      chance: see there.
+      **knobs: see there.
+
+    Returns:
+      The optimiser, which says what a step costs.
+
+    Raises:
+      ValueError: see `automatic`; or a run of one step would move nothing.
+    """
+    optimizer = automatic(factory, steps, walk=1.0, chance=chance, **knobs)
+    if steps == 1 and Lengths.of(factory, knobs, 1.0).unit is not None:
         raise ValueError(
             "steps is 1, and without a learning rate the first step only measures how long the "
             "next may be: give 2 steps or more, or a learning rate."
         )
-    if not longest >= 1.0:
-        raise ValueError(f"longest is {longest}: give 1 for steps that do not grow, or more.")
-    arguments.above_zero("chance", chance)
-    return _Planned(steps, longest, chance)
+    return optimizer
 
 
 class _Planned(NamedTuple):

@@ -11,7 +11,7 @@ from loren_jax import journal, noise
 from loren_jax.directions import isotropic
 from loren_jax.lengths import TRUST
 from loren_jax.optimizers import METHODS
-from loren_jax.pacing import BEGINNING, FORGETTING
+from loren_jax.pacing import BEGINNING, FORGETTING, require_plan
 from loren_jax.walk import LONGEST, SHARE
 
 X, STEPS, WALK = jnp.asarray([0.5, -0.3, 0.8]), 12, 0.7
@@ -188,6 +188,13 @@ def test_losses_that_count_for_nothing_are_no_first_loss():
     assert first(one, huge) == first(other, lost) == state.first
 
 
+def test_a_journal_of_one_step_replays():
+    """Which moved nothing: a run of one is refused before it begins."""
+    method = journal.Method("mezo", {}, schedule={"automatic": {"steps": 1, "walk": WALK}})
+    found, _ = run(method.build(), X, loss, 1)
+    np.testing.assert_allclose(found, X, atol=1e-30)
+
+
 def test_nothing_moves_behind_the_last_step():
     params, _ = run(made("mezo"), X, loss, STEPS)
     later, _ = run(made("mezo"), X, loss, STEPS + 3)
@@ -210,7 +217,7 @@ def test_momentum_is_not_a_larger_step():
         (lambda: made("mezo", longest=0.5), "longest is 0.5: give 1"),
         (lambda: made("mezo", chance=0.0), "chance must be above zero, got 0.0"),
         (lambda: made("mezo", steps=0), "steps must be at least 1"),
-        (lambda: made("mezo", steps=1), "steps is 1, and without a learning rate"),
+        (lambda: require_plan(loren_jax.mezo, 1), "steps is 1, and without a learning rate"),
         (lambda: made("zo_muon", vector_learning_rate=0.1), "vector_learning_rate is given, but"),
     ],
 )

@@ -4,7 +4,7 @@ They are there anyway, so that nothing is computed but a few means on the host.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -122,16 +122,22 @@ class VitalSigns:
         self._said: set[str] = set()
         self._evaluated: float | None = None
 
-    def recall(self, losses: Iterable[ArrayLike], evaluated: float | None = None) -> None:
+    def recall(
+        self, losses: Iterable[ArrayLike], evaluations: Mapping[int, float] | None = None
+    ) -> None:
         """Looks again at the steps of a run that goes on, and says nothing.
 
         Args:
           losses: of each step, `(K, S)`.
-          evaluated: the held-out loss of the start, if there was one.
+          evaluations: held-out losses by the number of steps before them.
         """
-        for step in losses:
+        evaluations = evaluations or {}
+        if 0 in evaluations:
+            self.check_evaluation(evaluations[0])
+        for number, step in enumerate(losses, 1):
             self.check_step(step)
-        self._evaluated = evaluated
+            if number in evaluations:
+                self.check_evaluation(evaluations[number])
 
     def check_step(self, losses: ArrayLike | Sequence[Any]) -> list[str]:
         """The warnings after a step with `(K, S)` losses: sentences, each once in a run."""

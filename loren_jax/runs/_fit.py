@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -23,7 +24,7 @@ from loren_jax.journal.method import is_json
 from loren_jax.lengths import RATES
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS, input_subspace, loren
-from loren_jax.pacing import automatic
+from loren_jax.pacing import require_plan
 from loren_jax.runs.record import status
 from loren_jax.runs.run import Fitted, Run
 from loren_jax.runs.walk import SEARCHING, found_walk, planned_steps, stored_plan
@@ -152,7 +153,9 @@ def _factory_of(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
 
 def _described(name: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments, of which a journal can hold all; said before anything is searched."""
-    knobs = dict(knobs)
+    scalar = lambda x: isinstance(x, np.generic | jax.Array) and not np.ndim(x)
+    plain = lambda x: x.item() if scalar(x) and np.issubdtype(x.dtype, np.number) else x
+    knobs = {knob: plain(value) for knob, value in knobs.items()}
     if "key" in knobs:
         try:
             knobs["key"] = operator.index(knobs["key"])
@@ -194,8 +197,7 @@ def _without_rate(
         mask = matching(tuple(patterns), params, "trained")
         paths = [path for path in leaf_paths(params) if mask(path)]
     seed = knobs.pop("key", 0)
-    # Any walk does for what an argument may be wrong about, and for what a step costs.
-    made = automatic(factory, steps, walk=1.0, chance=chance, **knobs)
+    made = require_plan(factory, steps, chance=chance, **knobs)
     plan = stored_plan(directory, overwrite=options.get("overwrite", False))
     if plan is None:
         among = lambda path: paths is None or path in paths

@@ -18,6 +18,7 @@ from loren_jax.diagnostics import VitalSigns
 from loren_jax.directions.masked import matching
 from loren_jax.parts import trained
 from loren_jax.reports import files
+from loren_jax.reports.metrics import read_metrics
 from loren_jax.reports.summary import Summary, write_report
 from loren_jax.runs import processes
 from loren_jax.runs.axes import with_axes_of_use
@@ -296,10 +297,18 @@ class Run(Plan):
         if isinstance(self.optimizer, journal.Method):
             scale = self.optimizer.knobs.get("perturbation_scale")
             automatic = "automatic" in (self.optimizer.schedule or {})
-            if self.optimizer.name in _PLAIN and not automatic:
+            if self.optimizer.name in _PLAIN and self.optimizer.schedule is None:
                 rate = self.optimizer.knobs["learning_rate"]
         signs = VitalSigns(scale, learning_rate=rate, steps=self.steps, automatic=automatic)
         earlier = map(record.losses, range(counters.step))
         seen = (losses for losses in earlier if losses is not None)
-        signs.recall(seen, (counters.before or {}).get("loss"))
+        signs.recall(seen, self._evaluated(counters.step))
         return signs
+
+    def _evaluated(self, step: int) -> dict[int, float]:
+        """The held-out losses up to a step, which the first process has written down."""
+        path = self.directory / files.METRICS
+        if not step or not processes.first() or not path.is_file():
+            return {}
+        found = [e for e in read_metrics(path) if e["event"] == "evaluation" and e["step"] <= step]
+        return {e["step"]: e["loss"] for e in found if e.get("loss") is not None}

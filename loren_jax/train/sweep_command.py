@@ -87,7 +87,7 @@ def sweep_command(arguments: Sequence[str], parsed: Callable[[list[str]], Any]) 
         directory=sweep_directory(trials),
         eta=eta,
         devices=found[0].devices,
-        guidance=found[0].guidance,
+        guidance="\n".join(dict.fromkeys(c.guidance for c in found if c.guidance)),
         best=lambda trial: ["loren-jax", *_without_output(by_name[trial.name])],
     )
 

@@ -159,12 +159,13 @@ def test_a_run_that_goes_on_remembers_its_start_and_repeats_nothing():
     said = next(number for number, found in enumerate(texts) if found)
     for stop in (said, said + 1):
         again = VitalSigns(1.0, window=5)
-        again.recall(map(rising, range(stop)), evaluated=1.0)
+        again.recall(map(rising, range(stop)), {0: 1.0})
         assert [again.check_step(rising(number)) for number in range(stop, 30)] == texts[stop:]
-    for number in range(said):
-        first.check_step(rising(number))
-    first.recall([], evaluated=1.0)
+    first.recall(map(rising, range(said)), {0: 1.0})
     assert "from 1 to 9" in first.check_evaluation(9.0)[0]
+    again = VitalSigns(1.0, window=5)
+    again.recall(map(rising, range(said)), {0: 1.0, said: 9.0})
+    assert again.check_evaluation(9.0) == []
 
 
 def test_a_run_that_found_its_steps_is_told_no_rate_to_divide():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
@@ -154,7 +155,7 @@ def _factory_of(optimizer: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
 def _described(name: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments, of which a journal can hold all; said before anything is searched."""
     scalar = lambda x: isinstance(x, np.generic | jax.Array) and not np.ndim(x)
-    plain = lambda x: x.item() if scalar(x) and np.issubdtype(x.dtype, np.number) else x
+    plain = lambda x: x.item() if scalar(x) and jnp.issubdtype(x.dtype, jnp.number) else x
     knobs = {knob: plain(value) for knob, value in knobs.items()}
     if "key" in knobs:
         try:

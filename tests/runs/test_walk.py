@@ -98,6 +98,16 @@ def test_a_chance_may_be_an_array(tmp_path):
     assert plan["chance"] == pytest.approx(np.log(2.0))
 
 
+def test_knobs_may_be_scalars_of_arrays(tmp_path):
+    optimizer = functools.partial(
+        loren_jax.mezo, num_directions=np.int64(2), weight_decay=jnp.zeros(())
+    )
+    method = journal.read(
+        run(tmp_path / "run", optimizer=optimizer, steps=2).directory / files.JOURNAL
+    )
+    assert method.header["method"]["knobs"]["num_directions"] == 2
+
+
 def test_any_method_and_a_part_of_the_parameters(tmp_path):
     optimizer = functools.partial(loren_jax.mezo, num_directions=2, key=3)
     fitted = run(tmp_path / "run", optimizer=optimizer, trained=("head",))

@@ -7,8 +7,7 @@ directions that the inputs of every matrix vary along: four forward passes more,
 With `--tuning-seed` the rate is chosen first: of those given, the one with the least mean dev loss
 on that seed; while it is the first or the last, the range is extended by its own ratio. Without
 `--rates` steps are as long as `loren_jax.measure_walk` finds, its forward passes counted. With
-`--answers` that is told the divergence from the model's own answers in place of its loss, with the
-new head scaled until it has any: until the two logits of a sentence differ by one on average.
+`--answers` that is told what noise costs of the model's own answers, `objectives.new_head`.
 
     python -m benchmarks confirm --data-dir DIR --method mezo --rates 1e-3 --seeds 0
     python -m benchmarks confirm --data-dir DIR --trained tail --method inputs \
@@ -34,6 +33,7 @@ import loren_jax
 from benchmarks.record import RESULTS, save
 from benchmarks.research import problem as problems
 from loren_jax.inputs import input_factors
+from loren_jax.objectives.new_head import answering
 from loren_jax.tasks import batch_indices
 from loren_jax.walk import SEARCHED_BATCHES
 
@@ -94,49 +94,15 @@ def optimizer_of(
     if settings.rate is not None:
         return factory(settings.rate, **knobs), 0
     steps, known = settings.budget // settings.passes, {"chance": math.log(2)}
-    loss, params, batches = problem.loss, problem.params, batch
-    if settings.answers:
-        loss, params, batches = of_answers(problem, batch)
-    found = loren_jax.measure_walk(loss, params, batches, factory, steps=steps, **known, **knobs)
-    known |= {"walk": found.walk, "longest": found.longest}
+    loss, params, batches, corrected = problem.loss, problem.params, batch, steps
+    if settings.answers:  # of which none has a slope, so that nothing says what a run corrects
+        loss, params, batches = answering(problem.logits, problem.params, batch, "classifier")
+        corrected = None
+    known |= {"steps": corrected} | knobs
+    found = loren_jax.measure_walk(loss, params, batches, factory, **known)
+    known |= {"walk": found.walk, "longest": found.longest, "steps": steps}
     passes = found.passes + (SEARCHED_BATCHES + 1 if settings.answers else 0)
-    print(found, passes)
-    return loren_jax.automatic(factory, steps, **known, **knobs), passes
-
-
-def of_answers(
-    problem: problems.Problem, batch: Callable[[int], Any]
-) -> tuple[Callable[..., Any], Any, Callable[[int], Any]]:
-    r"""What noise costs of the answers that a model would give if its new head gave any.
-
-    .. math::
-
-        \log 2 + \operatorname{KL}\big(p(x_0) \,\|\, p(x)\big)
-
-    A new head's logits are near zero whatever the rest of the model says, so that its loss bears
-    noise that leaves nothing of that. At `x_0` its kernel is scaled until the difference of the two
-    logits has a standard deviation of one over the first batch, its bias takes the means away.
-
-    Args:
-      problem: with a head of two classes, `classifier`.
-      batch: the rows of a step.
-
-    Returns:
-      The loss, `x_0`, and the rows of a step with the answers at `x_0`.
-    """
-    logits, head = jax.jit(problem.logits), problem.params["classifier"]
-    first = logits(problem.params, batch(0))
-    size = jnp.std(first[:, 1] - first[:, 0])
-    scaled = {"kernel": head["kernel"] / size, "bias": head["bias"] - jnp.mean(first, 0) / size}
-    params = {**problem.params, "classifier": scaled}
-
-    def loss(params: Any, given: tuple[Any, jax.Array]) -> jax.Array:
-        rows, answers = given
-        now = jax.nn.log_softmax(problem.logits(params, rows))
-        return math.log(2) + jnp.mean(jnp.sum(jnp.exp(answers) * (answers - now), -1))
-
-    answered = lambda step: (batch(step), jax.nn.log_softmax(logits(params, batch(step))))
-    return loss, params, answered
+    return loren_jax.automatic(factory, **known), passes
 
 
 def run(settings: Run, data_dir: Path) -> dict[str, Any]:

@@ -141,10 +141,12 @@ def run(
     """
     setting = SETTINGS[name]
     task, steps = setting.make(seed, data_dir), passes // PASSES
-    factory, knobs = METHODS[method]
+    factory, knobs = METHODS[method][0], dict(METHODS[method][1])
     optimizer = functools.partial(factory, **knobs, chunk_size=1, key=seed)
+    known = {"chance": math.log(2)}
     if walk is not None:
-        optimizer = loren_jax.automatic(factory, steps, walk=walk, **knobs, chunk_size=1, key=seed)
+        knobs |= known | {"chunk_size": 1, "key": seed}
+        optimizer, known = loren_jax.automatic(factory, steps, walk=walk, **knobs), {}
     score = jax.jit(task.score)
 
     def scores(params: Any) -> dict[str, float]:
@@ -159,7 +161,7 @@ def run(
         directory=directory,
         steps=steps,
         evaluate=scores,
-        chance=math.log(2),
+        **known,
         eval_every=steps // setting.evaluations,
         checkpoint_every=steps // setting.evaluations,
     )

@@ -21,6 +21,7 @@ from loren_jax.noise import leaf_paths
 from loren_jax.objectives.adapters import TrainableModel, head_patterns, trainable_model
 from loren_jax.objectives.config import ClassificationConfig
 from loren_jax.objectives.labels import in_heads_order, relabel
+from loren_jax.objectives.new_head import Answering, answering
 from loren_jax.objectives.saved_model import (
     ModelObjective,
     Origin,
@@ -167,15 +168,46 @@ class Classification(ModelObjective):
 
     @property
     def new_head_with_more(self) -> bool:
-        """Whether more than a new head is trained: with zero biases, as no training leaves them."""
+        """Whether more than a new head is trained: with a bias of zeros, as no training leaves."""
+        leaves, last = self._leaves, self._last_layer
+        if last is None or bool(jnp.any(leaves[f"{last}/bias"] != 0)):
+            return False
+        trained = set(leaves if self.trained_paths is None else self.trained_paths)
+        return bool(trained - self._head) and bool(trained & self._head)
+
+    @property
+    def _leaves(self) -> dict[str, Any]:
+        return dict(zip(leaf_paths(self.params), jax.tree.leaves(self.params), strict=True))
+
+    @property
+    def _head(self) -> set[str]:
+        """Paths of the head's leaves."""
         patterns = head_patterns(self._prepared.model.config)
         of_head = lambda path: any(fnmatch(f"/{path}", f"*/{pattern}") for pattern in patterns)
-        leaves = dict(zip(leaf_paths(self.params), jax.tree.leaves(self.params), strict=True))
-        head = {path for path in leaves if of_head(path)}
-        biases = [leaves[path] for path in head if path.endswith("bias")]
-        trained = set(leaves if self.trained_paths is None else self.trained_paths)
-        new = bool(biases) and not any(bool(jnp.any(bias != 0)) for bias in biases)
-        return new and bool(head & trained) and bool(trained - head)
+        return {path for path in self._leaves if of_head(path)}
+
+    @property
+    def _last_layer(self) -> str | None:
+        """Path of the head's layer that gives the logits; None where it has no bias, or no part."""
+        classes, leaves = len(self._prepared.origin.label_names), self._leaves
+        for path in sorted(self._head):
+            layer, _, name = path.rpartition("/")
+            if name == "bias" and leaves[path].shape == (classes,) and f"{layer}/kernel" in leaves:
+                return layer
+        return None
+
+    def answering(self) -> Answering:
+        """What noise costs of the answers that its new head would give; see `new_head`."""
+        last = self._last_layer
+        assert last is not None
+        return answering(
+            lambda params, tokens, *frozen: self.trainable.apply(params, *tokens[:3], *frozen),
+            self.params,
+            self.batch,
+            last,
+            self.frozen,
+            self._config.micro_batch_size,
+        )
 
     def loss(self, params: PyTree, batch: Tokens, *frozen: Any) -> jax.Array:
         """Mean cross-entropy of a batch, in micro-batches where they are asked for."""

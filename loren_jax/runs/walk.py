@@ -67,6 +67,7 @@ def found_walk(
     among: Callable[[str], bool],
     frozen: tuple[Any, ...] = (),
     evaluation: Sharded | None = None,
+    before: int = 0,
     **knobs: Any,
 ) -> MeasuredWalk:
     """The walk that the first batches of a run tell, which a line says.
@@ -79,6 +80,7 @@ def found_walk(
       among: Which leaves are trained, by path.
       frozen: Further arguments of the loss.
       evaluation: The mesh that the run has, if any.
+      before: Forward passes that what is given here took.
       **knobs: Of the factory, its key among them, and of `measure_walk`.
 
     Returns:
@@ -101,6 +103,7 @@ def found_walk(
     steps = knobs.get("steps") or SEARCHED_BATCHES
     batches = lambda step: (batch(step % steps), params, frozen)
     found = measure_walk(of_part, part.take(params), batches, factory, **knobs)
+    found = found._replace(passes=found.passes + before)
     if processes.first():
         sys.stderr.write(
             f"no learning rate: the steps together move each parameter by about {found.walk:.3g}, "

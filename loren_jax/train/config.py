@@ -46,8 +46,8 @@ class RunConfig(Generic[Options], _Asked):
       steps: Optimiser steps.
       epochs: Passes over the training data, in place of steps.
       schedule: Whether the learning rate is constant or falls to zero, `linear` or as a `cosine`;
-        `automatic` needs none: 76 forward passes find how long the steps may be. By default
-        that where no learning rate is given, and else constant.
+        `automatic` needs none: 76 forward passes, or 81 beside a new head, find how long the steps
+        may be. By default that where no learning rate is given, and else constant.
       warmup_steps: Steps in which the learning rate first rises.
       eval_every: Steps between evaluations; the first and the last step are always evaluated.
       patience: Evaluations without a better score after which to stop; keeps the best.

@@ -29,7 +29,7 @@ NEEDED = ("learning_rate", "num_directions", "perturbation_scale", "evaluation",
 
 _SHELL: Mapping[str, str] = {
     "learning_rate": (
-        "Step size. Without one 76 forward passes find how long the steps may be (the schedule "
+        "Step size. Without one some forward passes find how long the steps may be (the schedule "
         "automatic)."
     ),
     "perturbation_scale": "Size of the perturbations, in units of the parameters.",

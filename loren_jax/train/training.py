@@ -24,7 +24,7 @@ from loren_jax.train.config import RunConfig, config_from_json
 from loren_jax.train.devices import Devices
 from loren_jax.train.methods import passes_of_step
 from loren_jax.train.rates import schedule_description
-from loren_jax.train.walk import plan_of
+from loren_jax.train.walk import passes_before, plan_of
 from loren_jax.types import PyTree
 from loren_jax.walk import search_passes
 
@@ -339,6 +339,7 @@ def _run(
     # Where each pass gives answers, those over prompts alone are none of them.
     if config.schedule == "automatic" and not answers:
         searched = search_passes(config.optimizer.build(learning_rate=1.0).scheme)
+        searched += passes_before(objective)
 
     def passes(step: int) -> int:
         before = objective.passes_before + searched if step == 0 else 0

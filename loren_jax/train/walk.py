@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from loren_jax.evaluation import Sharded
 from loren_jax.lengths import RATES
 from loren_jax.objectives import Classification, Reward, Text
-from loren_jax.pacing import automatic
+from loren_jax.pacing import require_plan
 from loren_jax.runs import processes
 from loren_jax.runs.walk import found_walk, planned_steps, stored_plan
 from loren_jax.train.config import RunConfig
-from loren_jax.walk import SHARE
+from loren_jax.types import PyTree
+from loren_jax.walk import SEARCHED_BATCHES, SHARE
 
 
 def plan_of(
@@ -43,17 +44,16 @@ def plan_of(
         return stored
     knobs = {name: value for name, value in vars(config.optimizer).items() if name not in RATES}
     knobs |= {} if factors is None else {"factors": factors}
-    # Any walk does for what an argument may be wrong about.
-    automatic(type(config.optimizer).factory, config.steps, walk=1.0, **knobs)
+    require_plan(type(config.optimizer).factory, config.steps, **knobs)
     paths = objective.trained_paths
     among = lambda path: paths is None or path in paths
-    if isinstance(objective, Classification) and objective.new_head_with_more and processes.first():
+    if with_new_head(objective) and processes.first():
         sys.stderr.write(_NEW_HEAD)
     how = _how(objective, config.steps)
     found = found_walk(
         how.loss,
-        objective.params,
-        objective.batch,
+        how.params,
+        how.batch,
         type(config.optimizer).factory,
         among,
         tuple(objective.frozen),
@@ -62,16 +62,26 @@ def plan_of(
         share=how.share,
         chance=how.chance,
         steps=how.steps,
+        before=passes_before(objective),
         **knobs,
     )
     longest = found.longest if how.grows else 1.0
     return planned_steps(config.steps, found.walk, longest=longest, chance=how.chance)
 
 
+def with_new_head(objective: Classification | Text | Reward) -> bool:
+    """Whether more than a new head is trained."""
+    return isinstance(objective, Classification) and objective.new_head_with_more
+
+
+def passes_before(objective: Classification | Text | Reward) -> int:
+    """Forward passes before the search for the walk: the answers of a new head, and their scale."""
+    return SEARCHED_BATCHES + 1 if with_new_head(objective) else 0
+
+
 _NEW_HEAD = (
-    "the head is new, so that its losses do not show how far the other layers may move, and steps "
-    "may be far too long: train the head first (--trainable head), then go on from that run with "
-    "--model RUN --trainable '*'\n"
+    "the head is new: a run gets further that trains it first (--trainable head) and then goes on "
+    "from there with --model RUN --trainable '*'\n"
 )
 PROMPTS_SHARE = 1.0
 """Of the cross-entropy of prompts, which noise of the size of a rewarded run's walk adds to it: it
@@ -82,6 +92,8 @@ class _How(NamedTuple):
     """What a walk is measured with, and how its steps may grow."""
 
     loss: Callable[..., Any]
+    params: PyTree
+    batch: Callable[[int], PyTree]
     share: float
     chance: float
     grows: bool
@@ -89,10 +101,14 @@ class _How(NamedTuple):
 
 
 def _how(objective: Classification | Text | Reward, steps: int) -> _How:
+    at = objective.params, objective.batch
     if isinstance(objective, Reward):
         # Losses that a step compares have a mean of zero, whatever was gained, and no step corrects
         # what its noise costs of the prompts.
-        return _How(objective.prompt_loss, PROMPTS_SHARE, math.inf, False, None)
+        return _How(objective.prompt_loss, *at, PROMPTS_SHARE, math.inf, False, None)
     if isinstance(objective, Text):
-        return _How(objective.loss, SHARE, math.inf, True, steps)
-    return _How(objective.loss, SHARE, objective.chance, True, steps)
+        return _How(objective.loss, *at, SHARE, math.inf, True, steps)
+    if with_new_head(objective):
+        # Nothing of its own answers has a slope, and so nothing says what a run corrects.
+        return _How(*objective.answering(), SHARE, objective.chance, True, None)
+    return _How(objective.loss, *at, SHARE, objective.chance, True, steps)

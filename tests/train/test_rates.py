@@ -42,7 +42,7 @@ def test_the_journal_has_the_walk_and_the_passes_count_its_search(whole):
     assert header["method"]["schedule"]["automatic"]["steps"] == 12
     assert header["method"]["schedule"]["automatic"]["walk"] > 0
     assert "learning_rate" not in header["method"]["knobs"]
-    assert whole.summary.as_json()["forward_passes"] == 12 * 4 + 76
+    assert whole.summary.as_json()["forward_passes"] == 12 * 4 + 81
 
 
 def test_a_run_that_pauses_keeps_its_walk_and_ends_in_the_same_bits(config, whole, tmp_path):
@@ -122,7 +122,7 @@ def test_a_rate_that_is_given_is_constant(config):
 def test_a_dry_run_looks_for_no_walk(config, monkeypatch, tmp_path):
     monkeypatch.setattr(training, "plan_of", lambda *_, **__: pytest.fail("it was looked for"))
     found = training.forecast(dataclasses.replace(config, output=tmp_path / "run"))
-    assert found.forward_passes == 12 * 4 + 76
+    assert found.forward_passes == 12 * 4 + 81
 
 
 def test_a_reward_has_an_automatic_rate():
@@ -137,11 +137,14 @@ def test_a_classification_tells_what_knowing_nothing_costs(whole):
     assert plan["chance"] == pytest.approx(math.log(2))
 
 
-def test_more_than_a_new_head_is_warned_of(config, whole, tmp_path, capsys):
+def test_beside_a_new_head_answers_tell_the_walk(config, tmp_path, capsys):
     """Its losses say nothing of what the rest of the model bears; of a trained head they do."""
     every = dataclasses.replace(config, trainable=("*",), steps=2)
     run = train(dataclasses.replace(every, output=tmp_path / "new"))
-    assert "the head is new" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the head is new" in told
+    assert "as 81 forward passes found" in told
+    assert run.summary.forward_passes == 2 * 4 + 81
     train(dataclasses.replace(every, model=str(run.directory), output=tmp_path / "trained"))
     train(dataclasses.replace(config, trainable=("head",), steps=2, output=tmp_path / "head"))
     assert "the head is new" not in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""What noise costs of the answers that a model would give if its new head gave any."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from loren_jax.losses import micro_batched
+from loren_jax.noise import leaf_paths
+from loren_jax.types import PyTree
+
+
+class Answering(NamedTuple):
+    """A model whose new head answers, and what is lost of its answers.
+
+    Attributes:
+      loss: `(params, (batch, answers), *frozen) -> scalar`.
+      params: with a head that answers.
+      batch: from a step's number to its batch and the answers of `params` to it.
+    """
+
+    loss: Callable[..., Any]
+    params: PyTree
+    batch: Callable[[int], PyTree]
+
+
+def answering(
+    logits: Callable[..., Float[Array, "B C"]],
+    params: PyTree,
+    batch: Callable[[int], Any],
+    head: str,
+    frozen: Sequence[PyTree] = (),
+    micro_batch_size: int | None = None,
+) -> Answering:
+    r"""The divergence from a model's own answers, with its new head scaled until it has any.
+
+    .. math::
+
+        \log C + \frac{1}{B} \sum_b \operatorname{KL}\big( p_b(x_0) \,\|\, p_b(x) \big)
+
+    The logits of a new head are near zero whatever the rest of the model says, so that its loss
+    bears noise that leaves nothing of the rest. At `x_0` the last kernel of the head is scaled
+    until two logits of a row differ by one, as a root mean square over rows and pairs of classes
+    once the means over the first batch are taken off, which its bias does. Labels have no part.
+
+    Args:
+      logits: `(params, batch, *frozen)`.
+      params: of the start.
+      batch: the batch of a step, from its number.
+      head: path of the layer that gives the logits, of a `kernel` and a `bias`.
+      frozen: further arguments of `logits`.
+      micro_batch_size: rows at a time; None for all.
+
+    Returns:
+      Loss, parameters and batches, as `measure_walk` takes them. They cost a forward pass for the
+      scale, and one for the answers to each batch.
+    """
+
+    def by_parts(params: PyTree, tokens: Any, *frozen: PyTree) -> Float[Array, "B C"]:
+        if micro_batch_size is None:
+            return logits(params, tokens, *frozen)
+        row = lambda row: logits(params, jax.tree.map(lambda x: x[None], row), *frozen)[0]
+        return jax.lax.map(row, tokens, batch_size=micro_batch_size)
+
+    @jax.jit
+    def with_answers(params: PyTree, tokens: Any, *frozen: PyTree) -> PyTree:
+        found = by_parts(params, tokens, *frozen)
+        means = jnp.mean(found, 0)
+        apart = found - means[None]
+        apart -= jnp.mean(apart, 1, keepdims=True)
+        classes = found.shape[1]
+        size = jnp.sqrt(2 * classes / (classes - 1) * jnp.mean(apart**2))
+        # Of a head of zeros, or a batch whose rows are one, nothing can be scaled.
+        size = jnp.where(size > 1e-6 * jnp.sqrt(jnp.mean(found**2)), size, 1.0)
+        scaled = {
+            f"{head}/kernel": lambda kernel: kernel / size,
+            f"{head}/bias": lambda bias: (bias - means) / size,
+        }
+        leaves, structure = jax.tree.flatten(params)
+        paths = leaf_paths(params)
+        changed = [
+            scaled[path](leaf).astype(leaf.dtype) if path in scaled else leaf
+            for path, leaf in zip(paths, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(structure, changed)
+
+    answers = jax.jit(lambda *given: jax.nn.log_softmax(by_parts(*given)))
+    start = with_answers(params, batch(0), *frozen)
+
+    def answered(step: int) -> PyTree:
+        tokens = batch(step)
+        return tokens, answers(start, tokens, *frozen)
+
+    def loss(params: PyTree, given: PyTree, *frozen: PyTree) -> Any:
+        def divergence(params: PyTree, given: PyTree) -> Any:
+            tokens, answers = given
+            now = jax.nn.log_softmax(logits(params, tokens, *frozen))
+            own = jnp.sum(jnp.exp(answers) * (answers - now), 1)
+            return math.log(answers.shape[1]) + jnp.mean(own)
+
+        rows = given[1].shape[0] if micro_batch_size is None else micro_batch_size
+        return micro_batched(divergence, given, rows)(params)
+
+    return Answering(loss, start, answered)

@@ -65,8 +65,12 @@ def answering(
         row = lambda row: logits(params, jax.tree.map(lambda x: x[None], row), *frozen)[0]
         return jax.lax.map(row, tokens, batch_size=micro_batch_size)
 
+    paths = leaf_paths(params)
+    last = [paths.index(f"{head}/{name}") for name in ("kernel", "bias")]
+
     @jax.jit
-    def with_answers(params: PyTree, tokens: Any, *frozen: PyTree) -> PyTree:
+    def scaled(params: PyTree, tokens: Any, *frozen: PyTree) -> tuple[Array, Array]:
+        """Kernel and bias: what is returned as it was given would be a copy of the model."""
         found = by_parts(params, tokens, *frozen)
         means = jnp.mean(found, 0)
         apart = found - means[None]
@@ -75,20 +79,14 @@ def answering(
         size = jnp.sqrt(2 * classes / (classes - 1) * jnp.mean(apart**2))
         # Of a head of zeros, or a batch whose rows are one, nothing can be scaled.
         size = jnp.where(size > 1e-6 * jnp.sqrt(jnp.mean(found**2)), size, 1.0)
-        scaled = {
-            f"{head}/kernel": lambda kernel: kernel / size,
-            f"{head}/bias": lambda bias: (bias - means) / size,
-        }
-        leaves, structure = jax.tree.flatten(params)
-        paths = leaf_paths(params)
-        changed = [
-            scaled[path](leaf).astype(leaf.dtype) if path in scaled else leaf
-            for path, leaf in zip(paths, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(structure, changed)
+        kernel, bias = (jax.tree.leaves(params)[place] for place in last)
+        return (kernel / size).astype(kernel.dtype), ((bias - means) / size).astype(bias.dtype)
 
     answers = jax.jit(lambda *given: jax.nn.log_softmax(by_parts(*given)))
-    start = with_answers(params, batch(0), *frozen)
+    leaves, structure = jax.tree.flatten(params)
+    for place, leaf in zip(last, scaled(params, batch(0), *frozen), strict=True):
+        leaves[place] = leaf
+    start = jax.tree.unflatten(structure, leaves)
 
     def answered(step: int) -> PyTree:
         tokens = batch(step)

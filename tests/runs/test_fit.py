@@ -5,7 +5,6 @@ import functools
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import threading
 
@@ -20,7 +19,6 @@ from loren_jax import journal
 from loren_jax.reports import read_metrics
 from loren_jax.reports.files import METRICS
 from loren_jax.runs import InUseError, fit, processes
-from loren_jax.runs._fit import _by_number
 from loren_jax.runs.directory import LOCK, claim, hold, require_free
 
 BATCHES = np.random.default_rng(0).standard_normal((7, 8, 3)).astype(np.float32)
@@ -363,30 +361,6 @@ def test_all_kinds_of_batches_make_the_same_run_also_where_it_goes_on(tmp_path, 
             found.params,
             whole.params,
         )
-
-
-@pytest.mark.usefixtures("without_checked_annotations")
-@pytest.mark.parametrize(
-    ("batches", "error", "message"),
-    [
-        ((), ValueError, "batches is empty: give one batch or more"),
-        (np.zeros((0, 4, 3)), ValueError, "batches is empty: give one batch or more"),
-        ({"x": BATCHES}, TypeError, "batches is a dict, which is one batch: give [batch], or a "),
-        (3, TypeError, "batches is a int: give a function of the step's number, a sequence, or"),
-        (iter(BATCHES[:2]), ValueError, "batches ended before step 2: give more, or fewer steps, "),
-        (iter(()), ValueError, "batches ended before step 0: give more, or fewer steps, or a seq"),
-    ],
-)
-def test_what_is_no_batches_is_told_in_one_line(tmp_path, batches, error, message):
-    with pytest.raises(error, match=re.escape(message)) as raised:
-        run(tmp_path / "run", batches=batches)
-    assert "\n" not in str(raised.value)
-
-
-def test_an_iterator_gives_its_first_again_and_skips_to_any_later_one():
-    """The first is looked at before a run that goes on."""
-    batch = _by_number(iter(range(9)))
-    assert [batch(step) for step in (0, 0, 4, 5, 8)] == [0, 0, 4, 5, 8]
 
 
 def test_scores_are_numbers_by_name_and_the_best_are_kept(tmp_path):

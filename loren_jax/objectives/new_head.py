@@ -57,6 +57,9 @@ def answering(
     Returns:
       Loss, parameters and batches, as `measure_walk` takes them. They cost a forward pass for the
       scale, and one for the answers to each batch.
+
+    Raises:
+      ValueError: the head gives all rows of the first batch the same logits.
     """
 
     def by_parts(params: PyTree, tokens: Any, *frozen: PyTree) -> Float[Array, "B C"]:
@@ -69,22 +72,27 @@ def answering(
     last = [paths.index(f"{head}/{name}") for name in ("kernel", "bias")]
 
     @jax.jit
-    def scaled(params: PyTree, tokens: Any, *frozen: PyTree) -> tuple[Array, Array]:
-        """Kernel and bias: what is returned as it was given would be a copy of the model."""
+    def scaled(params: PyTree, tokens: Any, *frozen: PyTree) -> tuple[tuple[Array, Array], Array]:
+        """Kernel and bias, as the whole would be a copy of the model; whether rows differ."""
         found = by_parts(params, tokens, *frozen)
         means = jnp.mean(found, 0)
         apart = found - means[None]
         apart -= jnp.mean(apart, 1, keepdims=True)
         classes = found.shape[1]
         size = jnp.sqrt(2 * classes / (classes - 1) * jnp.mean(apart**2))
-        # Of a head of zeros, or a batch whose rows are one, nothing can be scaled.
-        size = jnp.where(size > 1e-6 * jnp.sqrt(jnp.mean(found**2)), size, 1.0)
         kernel, bias = (jax.tree.leaves(params)[place] for place in last)
-        return (kernel / size).astype(kernel.dtype), ((bias - means) / size).astype(bias.dtype)
+        new = (kernel / size).astype(kernel.dtype), ((bias - means) / size).astype(bias.dtype)
+        return new, size > 1e-6 * jnp.sqrt(jnp.mean(found**2))
 
     answers = jax.jit(lambda *given: jax.nn.log_softmax(by_parts(*given)))
     leaves, structure = jax.tree.flatten(params)
-    for place, leaf in zip(last, scaled(params, batch(0), *frozen), strict=True):
+    new, differ = scaled(params, batch(0), *frozen)
+    if not differ:
+        raise ValueError(
+            "batch_size is 1, or all rows of the first batch are one to the new head, so that no "
+            "walk can be found beside it: give larger batches, or a learning_rate."
+        )
+    for place, leaf in zip(last, new, strict=True):
         leaves[place] = leaf
     start = jax.tree.unflatten(structure, leaves)
 

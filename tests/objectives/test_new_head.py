@@ -76,3 +76,12 @@ def test_the_answers_tell_what_noise_of_the_rest_costs():
     noise = walk * np.random.default_rng(2).normal(size=(50, 5, 6)).astype(np.float32)
     cost = [float(divergence(given["body"] + n, own.batch(0))) - np.log(2) for n in noise]
     np.testing.assert_allclose(np.mean(cost), SHARE * np.log(2), rtol=0.5)
+
+
+def test_rows_that_are_one_to_the_head_are_named():
+    one = lambda step: {"x": BATCHES[step % 4][:1]}
+    same = lambda step: {"x": np.repeat(BATCHES[0][:1], 3, 0)}
+    zeros = {**params(2), "head": jax.tree.map(np.zeros_like, params(2)["head"])}
+    for given, rows in ((params(2), one), (params(2), same), (zeros, batch)):
+        with pytest.raises(ValueError, match="no walk can be found beside it: give larger"):
+            answering(logits, given, rows, "head", (0.0,))

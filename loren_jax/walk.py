@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from loren_jax import arguments
 from loren_jax.lengths import Lengths
 from loren_jax.losses._per_example import bind
+from loren_jax.losses.loss_function import loss_and_aux
 from loren_jax.transformation import ZerothOrder, update_of
 from loren_jax.types import PyTree, Scheme
 
@@ -80,7 +81,8 @@ def measure_walk(
     nine to tell how many, and `kappa` is left out.
 
     Args:
-      loss: `(params, batch) -> scalar`, above zero.
+      loss: `(params, batch) -> scalar`, above zero. Of an object with the fields `loss` and
+        `trained` the first is `f`, and slopes are those of the second, the loss that is trained.
       params: where the run begins.
       batches: the batch of a step, from its number.
       factory: see `automatic`.
@@ -190,15 +192,18 @@ def _probe_of(
 
     def probe(params: PyTree, batch: PyTree, scale: Array) -> tuple[Array, Array, Array]:
         value_fn = bind(loss, batch)
-        centre, state = value_fn(params), own.first.init(params)
+        (centre, _), state = loss_and_aux(value_fn)(params), own.first.init(params)
 
-        def at(sign: float) -> Array:
+        def at(sign: float) -> tuple[Array, Array]:
             moved = own.make(1.0, sign * scale / jnp.sqrt(own.entry(state, params)))
             _, after = update_of(moved)(None, state, params, value_fn=value_fn)
-            return optax.tree.get(after, "losses")[:, jnp.asarray(away)]
+            losses = optax.tree.get(after, "losses")
+            trained = getattr(optax.tree.get(after, "aux", ()), "trained", losses)
+            return losses[:, jnp.asarray(away)], trained[:, jnp.asarray(away)]
 
-        losses = jnp.concatenate(list(map(at, signs)), 1) - centre
-        return centre, jnp.mean(losses, 1), losses @ points / (scale * jnp.sum(points**2))
+        losses, trained = (jnp.concatenate(x, 1) for x in zip(*map(at, signs), strict=True))
+        slopes = trained @ points / (scale * jnp.sum(points**2))
+        return centre, jnp.mean(losses, 1) - centre, slopes
 
     return jax.jit(probe)
 

@@ -2,7 +2,9 @@
 
 import functools
 import math
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -62,10 +64,10 @@ def few_curved(params, batch):
     return 1.0 + slopes(batch) @ x + 0.5 * CURVATURE * jnp.sum(x**2)
 
 
-def find_few(**options):
+def find_few(loss=few_curved, **options):
     options = {"factors": {"kernel": jnp.eye(NUMBERS, CURVED)}, **options}
     return loren_jax.measure_walk(
-        few_curved, {"kernel": jnp.zeros((NUMBERS, 1))}, jnp.float32, loren_jax.input_subspace,
+        loss, {"kernel": jnp.zeros((NUMBERS, 1))}, jnp.float32, loren_jax.input_subspace,
         **options,
     )  # fmt: skip
 
@@ -91,6 +93,42 @@ def test_a_run_that_corrects_noise_may_walk_further():
         np.testing.assert_allclose(one.longest, max(LONGEST / ratio, 1.0), rtol=1e-6)
         assert other.longest == LONGEST
         assert one.passes == other.passes
+
+
+def test_slopes_may_be_those_of_another_loss():
+    """Noise is measured on what has no slope, as a model's own answers."""
+
+    class Losses(NamedTuple):
+        loss: jax.Array
+        trained: jax.Array
+
+    def both(params, batch):
+        x = params["kernel"][:, 0]
+        return Losses(1.0 + 0.5 * CURVATURE * jnp.sum(x**2), few_curved(params, batch) - 7.0)
+
+    def only(params, batch):
+        return both(params, batch).loss
+
+    _, steps = known()
+    for seed in range(3):
+        usual, found, none = (
+            find_few(steps=steps, key=seed, loss=loss) for loss in (few_curved, both, only)
+        )
+        np.testing.assert_allclose(found[:2], usual[:2], rtol=1e-3)
+        assert found.passes == usual.passes
+        assert none == find_few(key=seed, loss=both)
+
+
+def test_a_loss_may_come_with_what_else_it_knows():
+    """As a model's output with a field `loss`: fit takes such a loss with a rate, too."""
+
+    class Output(NamedTuple):
+        loss: jax.Array
+        logits: jax.Array
+
+    plain = lambda x, batch: 1.0 + 0.5 * jnp.mean(x**2)
+    find = lambda loss: loren_jax.measure_walk(loss, jnp.zeros(40), int, loren_jax.mezo)
+    assert find(lambda x, batch: Output(plain(x, batch), x)) == find(plain)
 
 
 def test_more_steps_and_directions_correct_more_up_to_a_bound():

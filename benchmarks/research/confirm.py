@@ -7,7 +7,8 @@ directions that the inputs of every matrix vary along: four forward passes more,
 With `--tuning-seed` the rate is chosen first: of those given, the one with the least mean dev loss
 on that seed; while it is the first or the last, the range is extended by its own ratio. Without
 `--rates` steps are as long as `loren_jax.measure_walk` finds, its forward passes counted. With
-`--answers` that is told what noise costs of the model's own answers, `objectives.new_head`.
+`--answers` that is told what noise costs of the model's own answers, `objectives.new_head`: alone,
+or with what the slopes of the labels say of how much of it a run corrects.
 
     python -m benchmarks confirm --data-dir DIR --method mezo --rates 1e-3 --seeds 0
     python -m benchmarks confirm --data-dir DIR --trained tail --method inputs \
@@ -54,7 +55,7 @@ class Run(NamedTuple):
       passes: forward passes a step.
       budget: forward passes of the run.
       power: of the inputs' variance, see `input_factors`.
-      answers: whether the walk is measured on the model's own answers.
+      answers: how the walk is measured on the model's own answers, "" if on the loss.
     """
 
     method: str
@@ -64,7 +65,7 @@ class Run(NamedTuple):
     passes: int
     budget: int
     power: float
-    answers: bool = False
+    answers: str = ""
 
 
 def factory_of(settings: Run, problem: problems.Problem) -> tuple[Any, dict[str, Any]]:
@@ -94,11 +95,10 @@ def optimizer_of(
     if settings.rate is not None:
         return factory(settings.rate, **knobs), 0
     steps, known = settings.budget // settings.passes, {"chance": math.log(2)}
-    loss, params, batches, corrected = problem.loss, problem.params, batch, steps
-    if settings.answers:  # of which none has a slope, so that nothing says what a run corrects
+    loss, params, batches = problem.loss, problem.params, batch
+    if settings.answers:
         loss, params, batches = answering(problem.logits, problem.params, batch, "classifier")
-        corrected = None
-    known |= {"steps": corrected} | knobs
+    known |= {"steps": None if settings.answers == "alone" else steps} | knobs
     found = loren_jax.measure_walk(loss, params, batches, factory, **known)
     known |= {"walk": found.walk, "longest": found.longest, "steps": steps}
     passes = found.passes + (SEARCHED_BATCHES + 1 if settings.answers else 0)
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=1200)
     parser.add_argument("--trained", default="all")
     parser.add_argument("--power", type=float, default=1.0)
-    parser.add_argument("--answers", action="store_true", help="the walk is of the model's answers")
+    parser.add_argument("--answers", choices=["alone", "corrected"], default="")
     options = parser.parse_args()
     if options.tuning_seed is not None and len(options.rates) < 2:
         parser.error("--tuning-seed chooses among --rates: give two or more.")
@@ -167,7 +167,7 @@ def kept(settings: Run, data_dir: Path) -> dict[str, Any]:
         return json.loads(path.read_text())["rows"] if path.exists() else []
 
     for row in rows():
-        if [row.get(field, False) for field in Run._fields] == list(settings):
+        if [row.get(field, "") for field in Run._fields] == list(settings):
             return row
     row = run(settings, data_dir)
     folder = os.open(RESULTS, os.O_RDONLY)

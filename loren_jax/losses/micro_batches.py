@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from loren_jax import arguments
 from loren_jax.precision import loss_dtype
-from loren_jax.types import Loss, PyTree, ValueFn
+from loren_jax.types import PyTree, ValueFn
 
 
 def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: int) -> ValueFn:
@@ -18,7 +18,7 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
     .. math:: f(x) = \frac{1}{B} \sum_j B_j \, \text{loss}(x, \text{rows}_j)
 
     The micro-batches run in a loop inside one query, under that query's one direction, so the
-    estimate is the full batch's: nothing is accumulated but a scalar, and only one micro-batch's
+    estimate is the full batch's: nothing is kept but a scalar of each, and only one micro-batch's
     activations are alive. A number of rows that `size` does not divide leaves a shorter last
     micro-batch, which counts by its rows.
 
@@ -31,7 +31,8 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
 
     Args:
       loss: `(params, batch) -> scalar`, the mean over the rows of the batch that it gets. A mean
-        over anything else, such as the tokens that are not padding, is averaged over rows here.
+        over anything else, such as the tokens that are not padding, is averaged over rows here. So
+        are auxiliary outputs, if they are scalars.
       batch: a pytree of arrays whose leading axis is the rows.
       size: rows at a time; at least 1. With all rows or more this is `loss` on the batch.
 
@@ -51,21 +52,25 @@ def micro_batched(loss: Callable[[PyTree, PyTree], Any], batch: PyTree, size: in
     rows = rows_of(batch)
     full, rest = divmod(rows, size)
 
-    def value_fn(params: PyTree) -> Loss:
-        def add(total: Float[Array, ""], number: Array) -> tuple[Float[Array, ""], None]:
-            part = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, number, 1, False), split)
-            return total + _scalar(loss(params, part)), None
+    def value_fn(params: PyTree) -> Any:
+        def mean(part: PyTree) -> PyTree:
+            return jax.tree.map(_scalar, loss(params, part))
+
+        def mean_of(number: Array) -> PyTree:
+            at = lambda x: jax.lax.dynamic_index_in_dim(x, number, 1, False)
+            return mean(jax.tree.map(at, split))
 
         if not full or rows == size:
-            return _scalar(loss(params, batch))
+            return mean(batch)
         # Every full-th row, so that devices which share a batch share each micro-batch too; taken
         # where it is needed, as a batch in another order would be a copy.
         split = jax.tree.map(lambda x: x[: full * size].reshape(size, full, *x.shape[1:]), batch)
-        total = size * jax.lax.scan(add, jnp.zeros((), loss_dtype()), jnp.arange(full))[0]
+        means = jax.lax.map(mean_of, jnp.arange(full))
+        total = jax.tree.map(lambda x: size * jnp.sum(x), means)
         if rest:
-            last = jax.tree.map(lambda x: x[full * size :], batch)
-            total = total + rest * _scalar(loss(params, last))
-        return total / rows
+            last = mean(jax.tree.map(lambda x: x[full * size :], batch))
+            total = jax.tree.map(lambda total, x: total + rest * x, total, last)
+        return jax.tree.map(lambda total: total / rows, total)
 
     return value_fn
 

@@ -10,14 +10,27 @@ from jaxtyping import Array, Float
 
 from loren_jax.losses import micro_batched
 from loren_jax.noise import leaf_paths
+from loren_jax.objectives.scoring import cross_entropy
 from loren_jax.types import PyTree
+
+
+class Losses(NamedTuple):
+    """Of a batch.
+
+    Attributes:
+      loss: what is lost of the model's own answers.
+      trained: the cross-entropy of the labels.
+    """
+
+    loss: Float[Array, ""]
+    trained: Float[Array, ""]
 
 
 class Answering(NamedTuple):
     """A model whose new head answers, and what is lost of its answers.
 
     Attributes:
-      loss: `(params, (batch, answers), *frozen) -> scalar`.
+      loss: `(params, (batch, answers), *frozen)` to both, as `measure_walk` takes them.
       params: with a head that answers.
       batch: from a step's number to its batch and the answers of `params` to it.
     """
@@ -44,12 +57,22 @@ def answering(
     The logits of a new head are near zero whatever the rest of the model says, so that its loss
     bears noise that leaves nothing of the rest. At `x_0` the last kernel of the head is scaled
     until two logits of a row differ by one, as a root mean square over rows and pairs of classes
-    once the means over the first batch are taken off, which its bias does. Labels have no part.
+    once the means over the first batch are taken off, which its bias does.
+
+    The cross-entropy of labels `y` is at `x_0` no minimum of the encoder's, so that noise may lower
+    it: it is the divergence and a part that is linear in the logits `z`,
+
+    .. math::
+
+        -\log p_y(x) = -\log p_y(x_0) + \operatorname{KL}\big( p(x_0) \,\|\, p(x) \big)
+            + (p(x_0) - y)^T (z(x) - z(x_0))
+
+    Curvature is of the first, and the slopes that a run follows are of the second.
 
     Args:
       logits: `(params, batch, *frozen)`.
       params: of the start.
-      batch: the batch of a step, from its number.
+      batch: the batch of a step, from its number; rows have `labels`.
       head: path of the layer that gives the logits, of a `kernel` and a `bias`.
       frozen: further arguments of `logits`.
       micro_batch_size: rows at a time; None for all.
@@ -101,13 +124,14 @@ def answering(
         return tokens, answers(start, tokens, *frozen)
 
     def loss(params: PyTree, given: PyTree, *frozen: PyTree) -> Any:
-        def divergence(params: PyTree, given: PyTree) -> Any:
+        def losses(params: PyTree, given: PyTree) -> Losses:
             tokens, answers = given
-            now = jax.nn.log_softmax(logits(params, tokens, *frozen))
-            own = jnp.sum(jnp.exp(answers) * (answers - now), 1)
-            return math.log(answers.shape[1]) + jnp.mean(own)
+            found = logits(params, tokens, *frozen)
+            lost = jnp.sum(jnp.exp(answers) * (answers - jax.nn.log_softmax(found)), 1)
+            labelled = jnp.mean(cross_entropy(found, tokens.labels))
+            return Losses(math.log(answers.shape[1]) + jnp.mean(lost), labelled)
 
         rows = given[1].shape[0] if micro_batch_size is None else micro_batch_size
-        return micro_batched(divergence, given, rows)(params)
+        return micro_batched(losses, given, rows)(params)
 
     return Answering(loss, start, answered)

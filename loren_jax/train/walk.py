@@ -109,6 +109,5 @@ def _how(objective: Classification | Text | Reward, steps: int) -> _How:
     if isinstance(objective, Text):
         return _How(objective.loss, *at, SHARE, math.inf, True, steps)
     if with_new_head(objective):
-        # Nothing of its own answers has a slope, and so nothing says what a run corrects.
-        return _How(*objective.answering(), SHARE, objective.chance, True, None)
+        return _How(*objective.answering(), SHARE, objective.chance, True, steps)
     return _How(objective.loss, *at, SHARE, objective.chance, True, steps)

@@ -73,6 +73,18 @@ def test_temporary_memory_is_that_of_a_micro_batch():
     assert small < full / 10
 
 
+@pytest.mark.parametrize("size", [3, 5, 10])
+def test_scalars_beside_the_loss_are_averaged_too(size):
+    def right(params, batch):
+        logits = batch["x"] @ params["kernel"] + params["bias"][None]
+        return jnp.mean(jnp.argmax(logits, 1) == batch["y"])
+
+    both = lambda params, batch: (loss(params, batch), {"accuracy": right(params, batch)})
+    value, aux = micro_batched(both, BATCH, size)(PARAMS)
+    np.testing.assert_allclose(value, loss(PARAMS, BATCH), rtol=1e-6)
+    np.testing.assert_allclose(aux["accuracy"], right(PARAMS, BATCH), rtol=1e-6)
+
+
 def test_works_under_jit_with_the_batch_as_an_argument():
     value = jax.jit(lambda params, batch: micro_batched(loss, batch, 4)(params))
     np.testing.assert_allclose(value(PARAMS, BATCH), loss(PARAMS, BATCH), rtol=1e-6)

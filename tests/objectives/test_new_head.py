@@ -1,5 +1,7 @@
 """A new head that is made to answer, against numpy in double precision."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,14 @@ import loren_jax
 from loren_jax.objectives.new_head import answering
 from loren_jax.walk import SHARE
 
+
+class Rows(NamedTuple):
+    x: np.ndarray
+    labels: np.ndarray
+
+
 BATCHES = np.random.default_rng(0).normal(size=(4, 12, 5)).astype(np.float32)
+LABELS = np.arange(12) % 2
 
 
 def params(classes):
@@ -25,11 +34,11 @@ def params(classes):
 
 def logits(params, tokens, shift):
     head = params["head"]
-    return jnp.tanh(tokens["x"] @ params["body"]) @ head["kernel"] + head["bias"][None] + 0 * shift
+    return jnp.tanh(tokens.x @ params["body"]) @ head["kernel"] + head["bias"][None] + 0 * shift
 
 
 def batch(step):
-    return {"x": BATCHES[step % 4], "labels": np.zeros(12, int)}
+    return Rows(BATCHES[step % 4], LABELS)
 
 
 def softmax64(x):
@@ -50,22 +59,28 @@ def test_logits_differ_by_one_and_the_loss_is_the_divergence(classes, size):
     moved = jax.tree.map(
         lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size).reshape(x.shape)), own.params
     )
-    before, after = (softmax64(logits(x, batch(1), 0.0)) for x in (own.params, moved))
-    wanted = np.log(classes) + np.mean(np.sum(before * np.log(before / after), 1))
-    np.testing.assert_allclose(own.loss(moved, own.batch(1), jnp.zeros(())), wanted, rtol=1e-4)
-    np.testing.assert_allclose(
-        own.loss(own.params, own.batch(1), jnp.zeros(())), np.log(classes), rtol=1e-6
-    )
+    at = lambda params: np.asarray(logits(params, batch(1), 0.0), np.float64)
+    before, after = (softmax64(at(x)) for x in (own.params, moved))
+    lost = np.mean(np.sum(before * np.log(before / after), 1))
+    there, here = (own.loss(x, own.batch(1), jnp.zeros(())) for x in (own.params, moved))
+    np.testing.assert_allclose(there.loss, np.log(classes), rtol=1e-6)
+    np.testing.assert_allclose(here.loss, np.log(classes) + lost, rtol=1e-4)
+    of_labels = lambda p: -np.mean(np.log(p[np.arange(12), LABELS]))
+    np.testing.assert_allclose(here.trained, of_labels(after), rtol=1e-4)
+    # The difference of the two is linear in the logits, as the docstring has it.
+    slope = (before - np.eye(classes)[LABELS]) / 12
+    linear = of_labels(before) + np.sum(slope * (at(moved) - at(own.params)))
+    np.testing.assert_allclose(here.trained, linear + lost, rtol=1e-4)
 
 
 def test_the_answers_tell_what_noise_of_the_rest_costs():
     """The loss of a head of small numbers bears any noise of the body, its answers do not."""
-    given, labels = params(2), jnp.asarray([0, 1] * 6)
+    given = params(2)
     own = answering(logits, given, batch, "head", (0.0,))
 
     def loss(body, tokens):
         found = jax.nn.log_softmax(logits({**given, "body": body}, tokens, 0.0))
-        return -jnp.mean(found[jnp.arange(12), labels])
+        return -jnp.mean(found[jnp.arange(12), LABELS])
 
     def divergence(body, tokens):
         return own.loss({**own.params, "body": body}, tokens, 0.0)
@@ -74,13 +89,13 @@ def test_the_answers_tell_what_noise_of_the_rest_costs():
         loren_jax.measure_walk(loss, given["body"], batch, loren_jax.mezo)
     walk = loren_jax.measure_walk(divergence, given["body"], own.batch, loren_jax.mezo).walk
     noise = walk * np.random.default_rng(2).normal(size=(50, 5, 6)).astype(np.float32)
-    cost = [float(divergence(given["body"] + n, own.batch(0))) - np.log(2) for n in noise]
+    cost = [float(divergence(given["body"] + n, own.batch(0)).loss) - np.log(2) for n in noise]
     np.testing.assert_allclose(np.mean(cost), SHARE * np.log(2), rtol=0.5)
 
 
 def test_rows_that_are_one_to_the_head_are_named():
-    one = lambda step: {"x": BATCHES[step % 4][:1]}
-    same = lambda step: {"x": np.repeat(BATCHES[0][:1], 3, 0)}
+    one = lambda step: Rows(BATCHES[step % 4][:1], LABELS[:1])
+    same = lambda step: Rows(np.repeat(BATCHES[0][:1], 3, 0), LABELS[:3])
     zeros = {**params(2), "head": jax.tree.map(np.zeros_like, params(2)["head"])}
     for given, rows in ((params(2), one), (params(2), same), (zeros, batch)):
         with pytest.raises(ValueError, match="no walk can be found beside it: give larger"):

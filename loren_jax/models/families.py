@@ -61,12 +61,15 @@ class Classifier(NamedTuple):
         (B, T) inputs and (B, C) logits; pure, for `jax.jit` and any other transformation.
       params: Nested dictionary of arrays.
       label_names: Names of the C classes.
+      new_layer: Path of the layer that gives the logits, where the checkpoint had no head and it
+        was drawn anew; else None.
     """
 
     config: Any
     apply: Callable[..., jax.Array]
     params: dict[str, Any]
     label_names: tuple[str, ...]
+    new_layer: str | None = None
 
 
 class LanguageModel(NamedTuple):

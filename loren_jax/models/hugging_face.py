@@ -16,7 +16,6 @@ from jax.typing import DTypeLike
 
 from loren_jax.checkpoints import (
     CONFIG,
-    TensorSource,
     checkpoint_config,
     open_checkpoint,
     tokenizer_files,
@@ -42,15 +41,17 @@ from loren_jax.models.families import (
     model_type_of,
 )
 from loren_jax.models.gemma3 import text_part
+from loren_jax.models.heads import (
+    announces_a_classifier,
+    heads_of_other_tasks,
+    label_count,
+    new_layer,
+)
 from loren_jax.models.low_bit import Storage
 from loren_jax.models.network import Family, NetworkConfig
 from loren_jax.models.sentence_encoder import declared_pooling
-from loren_jax.models.tensor_names import stored_names
-from loren_jax.models.weights import ShardingOf, WeightTable, head_names, read_params, tensors_of
+from loren_jax.models.weights import ShardingOf, read_params, tensors_of
 from loren_jax.quantised import as_dense
-
-_OTHER_TASKS = ("ForTokenClassification", "ForMultipleChoice")
-_HEADS = ("classifier.*", "score.*")
 
 
 def load_classifier(
@@ -93,9 +94,9 @@ def load_classifier(
     raw = _with_padding(raw, directory, family)
     pooling = pooling or _default_pooling(directory, raw, family)
     draft = family.config.from_hugging_face(raw, num_labels=1, pooling=pooling)
-    foreign = _heads_of_other_tasks(raw)
+    foreign = heads_of_other_tasks(raw)
     table = family.weight_table(draft)._replace(foreign=foreign)
-    num_labels = _label_count(source, table, raw, num_labels)
+    num_labels = label_count(source, table, raw, num_labels)
     config = family.config.from_hugging_face(raw, num_labels=num_labels, pooling=pooling)
     names = default_label_names(config) if foreign else _label_names(raw, config)
     params = read_params(
@@ -107,55 +108,16 @@ def load_classifier(
         sharding=sharding,
         storage=storage,
     )
-    return Classifier(config, apply_function(config), params, names)
+    return Classifier(config, apply_function(config), params, names, new_layer(source, table))
 
 
 def _default_pooling(directory: Path, raw: Mapping[str, Any], family: Family) -> str:
     own = family.config.own_pooling(raw)
     if "pooling" in raw:
         return raw["pooling"]
-    if _announces_a_classifier(raw):
+    if announces_a_classifier(raw):
         return own
     return declared_pooling(directory, family.config.POOLINGS) or own
-
-
-def _announces_a_classifier(raw: Mapping[str, Any]) -> bool:
-    return any("SequenceClassification" in str(name) for name in raw.get("architectures") or ())
-
-
-def _heads_of_other_tasks(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Patterns of a head that has the name of a classifier's, and was trained for words or choices.
-
-    Its numbers would be a start like any other, but a worse one than a new head.
-    """
-    classes = raw.get("architectures") or ()
-    others = any(str(name).endswith(_OTHER_TASKS) for name in classes)
-    return _HEADS if others and not _announces_a_classifier(raw) else ()
-
-
-def _label_count(
-    source: TensorSource, table: WeightTable, raw: Mapping[str, Any], wanted: int | None
-) -> int:
-    """Number of labels: the head's if the checkpoint has one, which must then be the wanted one."""
-    names, present = head_names(table), stored_names(source, table)
-    if not present.keys() & set(names):
-        if _announces_a_classifier(raw):
-            raise ValueError(
-                f"{source.name}: {CONFIG} announces a classifier, but the tensors "
-                f"{names} are missing; fetch or export the model again"
-            )
-        if wanted is None:
-            raise ValueError(f"{source.name} has no head; pass num_labels= for a new one")
-        return wanted
-    if names[-1] not in present:  # half a head, which is refused when the tensors are matched
-        return wanted or 1
-    labels = source.shape(present[names[-1]])[0]
-    if wanted not in (None, labels):
-        raise ValueError(
-            f"num_labels={wanted}, but {names[-1]!r} in {source.name} has {labels} labels; pass "
-            f"num_labels={labels}, or load the encoder from a checkpoint without a head"
-        )
-    return labels
 
 
 def _label_names(raw: Mapping[str, Any], config: NetworkConfig) -> tuple[str, ...]:

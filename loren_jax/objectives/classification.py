@@ -168,43 +168,24 @@ class Classification(ModelObjective):
 
     @property
     def new_head_with_more(self) -> bool:
-        """Whether more than a new head is trained: with a bias of zeros, as no training leaves."""
-        leaves, last = self._leaves, self._last_layer
-        if last is None or bool(jnp.any(leaves[f"{last}/bias"] != 0)):
+        """Whether more than a new head is trained."""
+        paths, layer = leaf_paths(self.params), self._prepared.model.new_layer
+        if layer is None:
             return False
-        trained = set(leaves if self.trained_paths is None else self.trained_paths)
-        return bool(trained - self._head) and bool(trained & self._head)
-
-    @property
-    def _leaves(self) -> dict[str, Any]:
-        return dict(zip(leaf_paths(self.params), jax.tree.leaves(self.params), strict=True))
-
-    @property
-    def _head(self) -> set[str]:
-        """Paths of the head's leaves."""
+        trained = set(paths if self.trained_paths is None else self.trained_paths)
         patterns = head_patterns(self._prepared.model.config)
         of_head = lambda path: any(fnmatch(f"/{path}", f"*/{pattern}") for pattern in patterns)
-        return {path for path in self._leaves if of_head(path)}
-
-    @property
-    def _last_layer(self) -> str | None:
-        """Path of the head's layer that gives the logits; None where it has no bias, or no part."""
-        classes, leaves = len(self._prepared.origin.label_names), self._leaves
-        for path in sorted(self._head):
-            layer, _, name = path.rpartition("/")
-            if name == "bias" and leaves[path].shape == (classes,) and f"{layer}/kernel" in leaves:
-                return layer
-        return None
+        return 0 < sum(map(of_head, trained)) < len(trained)
 
     def answering(self) -> Answering:
         """What noise costs of the answers that its new head would give; see `new_head`."""
-        last = self._last_layer
-        assert last is not None
+        layer = self._prepared.model.new_layer
+        assert layer is not None
         return answering(
             lambda params, tokens, *frozen: self.trainable.apply(params, *tokens[:3], *frozen),
             self.params,
             self.batch,
-            last,
+            layer,
             self.frozen,
             self._config.micro_batch_size,
         )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from loren_jax.losses import micro_batched
@@ -44,7 +45,7 @@ def answering(
     logits: Callable[..., Float[Array, "B C"]],
     params: PyTree,
     batch: Callable[[int], Any],
-    head: str,
+    layer: str,
     frozen: Sequence[PyTree] = (),
     micro_batch_size: int | None = None,
 ) -> Answering:
@@ -55,9 +56,10 @@ def answering(
         \log C + \frac{1}{B} \sum_b \operatorname{KL}\big( p_b(x_0) \,\|\, p_b(x) \big)
 
     The logits of a new head are near zero whatever the rest of the model says, so that its loss
-    bears noise that leaves nothing of the rest. At `x_0` the last kernel of the head is scaled
-    until two logits of a row differ by one, as a root mean square over rows and pairs of classes
-    once the means over the first batch are taken off, which its bias does.
+    bears noise that leaves nothing of the rest. At `x_0` the last layer of the head is scaled
+    until two logits of a row differ by one, as a root mean square over rows and pairs of classes.
+    The means over the first batch are taken off all logits: a preference for one class would hide
+    what the rest says.
 
     The cross-entropy of labels `y` is at `x_0` no minimum of the encoder's, so that noise may lower
     it: it is the divergence and a part that is linear in the logits `z`,
@@ -73,7 +75,7 @@ def answering(
       logits: `(params, batch, *frozen)`.
       params: of the start.
       batch: the batch of a step, from its number; rows have `labels`.
-      head: path of the layer that gives the logits, of a `kernel` and a `bias`.
+      layer: path of the one that gives the logits, of a `kernel` and maybe a `bias` of zeros.
       frozen: further arguments of `logits`.
       micro_batch_size: rows at a time; None for all.
 
@@ -91,33 +93,36 @@ def answering(
         row = lambda row: logits(params, jax.tree.map(lambda x: x[None], row), *frozen)[0]
         return jax.lax.map(row, tokens, batch_size=micro_batch_size)
 
-    paths = leaf_paths(params)
-    last = [paths.index(f"{head}/{name}") for name in ("kernel", "bias")]
+    of_layer = [
+        place
+        for place, path in enumerate(leaf_paths(params))
+        if f"/{path}".endswith((f"/{layer}/kernel", f"/{layer}/bias"))
+    ]
 
     @jax.jit
-    def scaled(params: PyTree, tokens: Any, *frozen: PyTree) -> tuple[tuple[Array, Array], Array]:
-        """Kernel and bias, as the whole would be a copy of the model; whether rows differ."""
+    def scaled(params: PyTree, tokens: Any, *frozen: PyTree) -> tuple[list[Array], Array, Array]:
+        """Of that layer alone, as the whole would be a copy; its means; whether rows differ."""
         found = by_parts(params, tokens, *frozen)
         means = jnp.mean(found, 0)
         apart = found - means[None]
         apart -= jnp.mean(apart, 1, keepdims=True)
         classes = found.shape[1]
         size = jnp.sqrt(2 * classes / (classes - 1) * jnp.mean(apart**2))
-        kernel, bias = (jax.tree.leaves(params)[place] for place in last)
-        new = (kernel / size).astype(kernel.dtype), ((bias - means) / size).astype(bias.dtype)
-        return new, size > 1e-6 * jnp.sqrt(jnp.mean(found**2))
+        leaves = jax.tree.leaves(params)
+        new = [(leaves[place] / size).astype(leaves[place].dtype) for place in of_layer]
+        return new, means / size, size > 1e-6 * jnp.sqrt(jnp.mean(found**2))
 
-    answers = jax.jit(lambda *given: jax.nn.log_softmax(by_parts(*given)))
     leaves, structure = jax.tree.flatten(params)
-    new, differ = scaled(params, batch(0), *frozen)
+    new, means, differ = scaled(params, batch(0), *frozen)
     if not differ:
         raise ValueError(
             "batch_size is 1, or all rows of the first batch are one to the new head, so that no "
             "walk can be found beside it: give larger batches, or a learning_rate."
         )
-    for place, leaf in zip(last, new, strict=True):
+    for place, leaf in zip(of_layer, new, strict=True):
         leaves[place] = leaf
-    start = jax.tree.unflatten(structure, leaves)
+    start, offset = jax.tree.unflatten(structure, leaves), np.asarray(means)[None]
+    answers = jax.jit(lambda *given: jax.nn.log_softmax(by_parts(*given) - offset))
 
     def answered(step: int) -> PyTree:
         tokens = batch(step)
@@ -126,7 +131,7 @@ def answering(
     def loss(params: PyTree, given: PyTree, *frozen: PyTree) -> Any:
         def losses(params: PyTree, given: PyTree) -> Losses:
             tokens, answers = given
-            found = logits(params, tokens, *frozen)
+            found = logits(params, tokens, *frozen) - offset
             lost = jnp.sum(jnp.exp(answers) * (answers - jax.nn.log_softmax(found)), 1)
             labelled = jnp.mean(cross_entropy(found, tokens.labels))
             return Losses(math.log(answers.shape[1]) + jnp.mean(lost), labelled)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+from tiny_text import write_decoder
 
 from loren_jax import journal
 from loren_jax.cli import main
@@ -137,8 +138,12 @@ def test_a_classification_tells_what_knowing_nothing_costs(whole):
     assert plan["chance"] == pytest.approx(math.log(2))
 
 
-def test_beside_a_new_head_answers_tell_the_walk(config, tmp_path, capsys):
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_beside_a_new_head_answers_tell_the_walk(kind, config, tmp_path, capsys):
     """Its losses say nothing of what the rest of the model bears; of a trained head they do."""
+    if kind == "decoder":  # whose new head has no bias
+        decoder = str(write_decoder(tmp_path / kind))
+        config = dataclasses.replace(config, model=decoder, pooling=None)
     every = dataclasses.replace(config, trainable=("*",), steps=2)
     run = train(dataclasses.replace(every, output=tmp_path / "new"))
     told = capsys.readouterr().err

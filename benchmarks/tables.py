@@ -2,10 +2,12 @@
 
     python -m benchmarks tables
 
-reads the rows of `queries_to_target`, `ablations`, `defaults`, `peers` and `low_bit_learning` in
-`results/`, writes `.md` and `.png` beside them, the tables that `docs/evidence.md` shows of them,
-and README's picture.
+reads the rows of `queries_to_target`, `ablations`, `defaults`, `peers`, `low_bit_learning` and of
+runs without a learning rate in `results/`, writes `.md` and `.png` beside them, the tables that
+`docs/evidence.md` shows of them, and README's picture.
 """
+
+import json
 
 from benchmarks.catalogue import listed
 from benchmarks.evidence.ablation_tables import ablations
@@ -17,6 +19,7 @@ from benchmarks.evidence.pictures import draw_peers
 from benchmarks.evidence.queries_tables import by_task, queries_to_target
 from benchmarks.evidence.rows import Rows
 from benchmarks.record import RESULTS
+from benchmarks.research.no_rate_tables import tables as no_rate
 
 PICTURED = "large"
 """Of the sizes of `peers.py`, the one in README's picture."""
@@ -39,6 +42,11 @@ def main() -> None:
             path.with_suffix(".md").write_text(text + "\n")
             print(text, end="\n\n")
     rows, docs = Rows(RESULTS / "queries_to_target.jsonl"), RESULTS.parents[1] / "docs"
+    untuned, sentences = (
+        Rows(RESULTS / f"research_{name}.jsonl") for name in ("untuned", "no_rate")
+    )
+    confirm = json.loads((RESULTS / "research_confirm.json").read_text())["rows"]
+    (RESULTS / "no_rate.md").write_text(no_rate(untuned, sentences, confirm, rows) + "\n")
     page = docs / "evidence.md"
     page.write_text(filled(page.read_text(), rows))
     costs = Rows(RESULTS / "peers.jsonl").where(kind="cost", size=PICTURED)

@@ -68,7 +68,8 @@ def input_factors(
 
     Returns:
       Path of a leaf to its `A`, whose columns are orthogonal, for every matrix that is multiplied
-      with an activation; weights that are gathered from, or used in another way, are not in it.
+      with an activation; weights that are gathered from, or used in another way, are not in it,
+      nor matrices whose inputs do not vary.
 
     Raises:
       ValueError: `count` below 1; no matrix is multiplied with an activation.
@@ -102,8 +103,8 @@ def input_factors(
     for name, (path, leaf) in zip(noise.leaf_paths(params), leaves, strict=True):
         stack = view_of(path, leaf, matrix_axes).stack
         layers = [seen.get((name, i)) for i in range(int(np.prod(stack)))]
-        if all(layers):
-            bases = [_principal(np.concatenate(rows), count, power) for rows in layers if rows]
+        bases = [rows and _principal(np.concatenate(rows), count, power) for rows in layers]
+        if all(basis is not None for basis in bases):
             found[name] = jnp.asarray(np.stack(bases).reshape(*stack, *bases[0].shape), jnp.float32)
     return found
 
@@ -169,11 +170,18 @@ def _rows(x: Array, contracted: Sequence[int], weights: ArrayLike | None, most: 
     if weights is not None and jnp.shape(weights) == shape:
         counts = jnp.asarray(weights, jnp.float32)
     both = jnp.concatenate([rows, counts.reshape(-1, 1)], 1)
-    return both[:: -(-len(both) // most)]
+    if len(both) <= most:
+        return both
+    # Those that count, in any order: every so manieth could be one place of each text.
+    drawn = np.random.default_rng(0).random(len(both))
+    return both[jnp.argsort(jnp.where(both[:, -1] != 0, drawn, 1 + drawn))[:most]]
 
 
-def _principal(rows: np.ndarray, count: int, power: float) -> np.ndarray:
+def _principal(rows: np.ndarray, count: int, power: float) -> np.ndarray | None:
+    """None for inputs that do not vary."""
     inputs = rows[rows[:, -1] != 0, :-1]
+    if not len(inputs) or np.ptp(inputs, 0).max() <= 1e-6 * np.abs(inputs).max():
+        return None
     centred = inputs - inputs.mean(0)
     if len(inputs) >= inputs.shape[1]:
         values, vectors = np.linalg.eigh(centred.T @ centred)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from loren_jax import arguments
+from loren_jax import arguments, schemes
 from loren_jax.optimizers import METHODS
 from loren_jax.transformation import Update, ZerothOrder, form, update_of
 from loren_jax.types import PyTree, Scheme
@@ -32,6 +32,7 @@ class Lengths(NamedTuple):
       scale: the perturbation scale, a number or a schedule.
       gain: what momentum multiplies the rate by.
       given: the factory's arguments, with its defaults.
+      sizes: as `Entry.sizes` has them; None where `entry` measures.
     """
 
     make: Callable[..., ZerothOrder]
@@ -41,6 +42,7 @@ class Lengths(NamedTuple):
     scale: Any
     gain: float
     given: Mapping[str, Any]
+    sizes: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, factory: Callable[..., ZerothOrder], knobs: Any, walk: Any) -> "Lengths":
@@ -65,6 +67,7 @@ class Lengths(NamedTuple):
             scale=given["perturbation_scale"],
             gain=1.0 - (momentum or 0.0),
             given=given,
+            sizes=entry.sizes and entry.sizes(given),
         )
 
     def rate_of(self, length: Array, state: Any) -> Array:
@@ -78,11 +81,14 @@ class Lengths(NamedTuple):
     def square(self, inner: PyTree, step: Array) -> Array:
         """The sum of the squared slopes of the latest step."""
         losses = optax.tree.get(inner, "losses")[:, : len(self.first.scheme.points)]
-        slope = self.first.scheme.weigh(losses, arguments.value_at(self.scale, step)).slope
+        scale = arguments.value_at(self.scale, step)
+        slope = schemes.weigh(self.first.scheme, losses, scale).slope
         return jnp.sum(slope**2).astype(jnp.float32)
 
     def entry(self, inner: PyTree, params: PyTree) -> Array:
-        """Mean square of a direction's numbers: of the estimate from made-up losses."""
+        """Mean square of an estimate's numbers by its slopes': of the one from made-up losses."""
+        if self.sizes is not None:
+            return jnp.float32(self.sizes[1])
         if self.unit != "directions":
             return jnp.ones((), jnp.float32)
         losses = optax.tree.get(inner, "losses")
@@ -92,6 +98,10 @@ class Lengths(NamedTuple):
         numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
         total = optax.tree.norm(jax.tree.map(jnp.float32, estimated), squared=True)
         return total / numbers / self.square(after, jnp.zeros((), jnp.int32))
+
+    def moved(self, inner: PyTree, params: PyTree) -> Array:
+        """Mean square of a query's numbers, by the perturbation scale."""
+        return self.entry(inner, params) if self.sizes is None else jnp.float32(self.sizes[0])
 
 
 def _alternating_losses(scheme: Scheme, shape: tuple[int, int]) -> Array:

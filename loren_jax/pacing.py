@@ -209,10 +209,12 @@ class _Planned(NamedTuple):
 
     def losses_after(self, state: AutomaticState, inner: PyTree) -> tuple[Array, Array]:
         """The first and the recent loss, with those of the latest step that count."""
-        losses = optax.tree.get(inner, "losses").astype(jnp.float32)
-        counted, early = usable(losses), state.taken < BEGINNING
+        # The state's own mean: of mezo_svrg's losses some are zeros, which nobody asked for.
+        loss = optax.tree.get(inner, "loss").astype(jnp.float32)
+        counted, unknown = usable(loss), state.first == 0
+        early = (state.taken < BEGINNING) | unknown
         window = min(max(self.steps / 10, BEGINNING), 50)
         share = jnp.where(early, 1.0 / (1.0 + state.taken), 1.0 / window)
-        mixed = state.recent + share * (jnp.mean(losses, where=counted) - state.recent)
-        recent = jnp.where(jnp.any(counted), mixed, state.recent)
+        mixed = state.recent + jnp.where(unknown, 1.0, share) * (loss - state.recent)
+        recent = jnp.where(counted, mixed, state.recent)
         return jnp.where(early, recent, state.first), recent

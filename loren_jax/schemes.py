@@ -18,6 +18,8 @@ has everything that only it could be compared with; the coefficients of the othe
 step without it.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -43,6 +45,25 @@ def usable(losses: Float[Array, "..."]) -> Bool[Array, "..."]:
     [True, False, False, False]
     """
     return jnp.abs(losses) < HUGE  # False for NaN
+
+
+def weigh(scheme: Scheme, losses: Float[Array, "K S"], scale: Float[Array, ""]) -> Coefficients:
+    """What a scheme makes of a step's losses; zeros at a scale of zero, as a schedule may end at.
+
+    Args:
+      scheme: the scheme.
+      losses: of all queries.
+      scale: of the perturbation.
+
+    Returns:
+      The coefficients.
+
+    >>> weigh(two_sided(), jnp.asarray([[1.0, 1.0]]), jnp.asarray(0.0)).slope
+    Array([0.], dtype=float32)
+    """
+    there = (scale != 0) & jnp.isfinite(scale)
+    slope, score = scheme.weigh(losses, jnp.where(there, scale, 1.0))
+    return Coefficients(jnp.where(there, slope, 0.0), jnp.where(there, score, 0.0))
 
 
 def leave_one_out() -> Scheme:
@@ -162,8 +183,8 @@ def clipped(scheme: Scheme, limit: Scalar | None) -> Scheme:
 
     .. math:: c_k \leftarrow \max(-L / K, \min(L / K, c_k))
 
-    With one direction it is the slope along it, the projected gradient, that is bounded by L. The
-    estimate is biased where a bound is met.
+    With one direction it is the slope along it, the projected gradient, that is bounded by L. K
+    counts the directions whose losses are usable. The estimate is biased where a bound is met.
 
     Args:
       scheme: the scheme.
@@ -184,7 +205,8 @@ def clipped(scheme: Scheme, limit: Scalar | None) -> Scheme:
 
     def weigh(losses: Float[Array, "K S"], scale: Float[Array, ""]) -> Coefficients:
         found = scheme.weigh(losses, scale)
-        bound = jnp.asarray(limit / losses.shape[0], found.slope.dtype)
+        rows = jnp.maximum(jnp.sum(jnp.all(usable(losses), -1)), 1)
+        bound = (limit / rows).astype(found.slope.dtype)
         return found._replace(slope=jnp.clip(found.slope, -bound, bound))
 
     return scheme._replace(weigh=weigh)
@@ -197,7 +219,8 @@ def scaled_one_sided() -> Scheme:
         \sigma^2 = \frac{1}{K} \sum_j \Big( f_j - \frac{1}{K} \sum_i f_i \Big)^2
 
     Neither the scale of the loss nor that of the perturbation changes a step then: how long it is
-    the learning rate alone says. Where all losses are one number every weight is zero.
+    the learning rate alone says. Where losses differ by no more than their rounding every weight is
+    zero.
 
     Returns:
       A scheme with the points 0 and 1; it needs two directions.
@@ -209,7 +232,7 @@ def scaled_one_sided() -> Scheme:
     References:
       FZOO, https://arxiv.org/abs/2506.09034
     """
-    return _scale(one_sided())
+    return _scale(one_sided(), lambda centre, plus: plus - centre)
 
 
 def scaled_two_sided() -> Scheme:
@@ -228,7 +251,7 @@ def scaled_two_sided() -> Scheme:
     References:
       GRZO, https://arxiv.org/abs/2606.02857
     """
-    return _scale(two_sided())
+    return _scale(two_sided(), lambda plus, minus: (plus - minus) / 2)
 
 
 def forward_passes(scheme: Scheme, num_directions: int) -> int:
@@ -267,17 +290,20 @@ def _centre(losses: Float[Array, " K"]) -> Float[Array, " K"]:
     return jnp.where(finite, values - mean, 0.0) / jnp.maximum(number - 1, 1)
 
 
-def _scale(scheme: Scheme) -> Scheme:
-    """The scheme, its slopes divided by their standard deviation."""
+def _scale(scheme: Scheme, difference: Callable[..., Float[Array, " K"]]) -> Scheme:
+    """The scheme with differences of the losses at its points, divided by their spread."""
 
     def weigh(losses: Float[Array, "K S"], scale: Float[Array, ""]) -> Coefficients:
-        slope, score = scheme.weigh(losses, scale)
+        rows, number = _finite_rows(losses)
         used = jnp.all(usable(losses), -1)
-        number = jnp.maximum(jnp.sum(used), 1)
-        apart = jnp.where(used, slope - jnp.sum(slope) / number, 0.0)
+        differences = jnp.where(used, difference(*rows), 0.0)
+        # Measured from one of them equal ones leave nothing, also where a product and a difference
+        # are fused; a mean of equal ones is rounded, and one divided by that is a step of 1e6.
+        apart = jnp.where(used, differences - differences[jnp.argmax(used)], 0.0)
+        apart = jnp.where(used, apart - jnp.sum(apart) / number, 0.0)
         spread = jnp.sqrt(jnp.sum(apart**2) / number)
-        known = spread > 0
-        slope = jnp.where(known, slope / (number * jnp.where(known, spread, 1.0)), 0.0)
-        return Coefficients(slope=slope, score=score)
+        known = spread > 4 * jnp.finfo(rows.dtype).eps * jnp.max(jnp.abs(rows))
+        slope = jnp.where(known, differences / (number * jnp.where(known, spread, 1.0)), 0.0)
+        return Coefficients(slope=slope, score=scheme.weigh(losses, scale).score)
 
     return Scheme(scheme.points, weigh, max(2, scheme.min_directions))

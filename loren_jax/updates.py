@@ -60,7 +60,16 @@ def no_update(leaf: Leaf) -> Any:
 
 
 def cast_like(params: PyTree, updates: PyTree) -> PyTree:
-    """The updates in the parameters' types."""
-    as_is = lambda update: isinstance(update, NoUpdate)
-    cast = lambda leaf, own: own if as_is(own) else own.astype(jnp.result_type(leaf))
+    """The updates in the parameters' types.
+
+    Those of float16 stay float32: beyond 65504 an estimate would be infinite before a learning rate
+    makes it small, and `optax.apply_updates` casts to the parameters' types in the end.
+    """
+
+    def cast(leaf: Leaf, own: Any) -> Any:
+        if isinstance(own, NoUpdate):
+            return own
+        dtype = jnp.result_type(leaf)
+        return own.astype(jnp.float32 if dtype == jnp.float16 else dtype)
+
     return jax.tree.map(cast, params, updates)

@@ -195,7 +195,7 @@ def _probe_of(
         (centre, _), state = loss_and_aux(value_fn)(params), own.first.init(params)
 
         def at(sign: float) -> tuple[Array, Array]:
-            moved = own.make(1.0, sign * scale / jnp.sqrt(own.entry(state, params)))
+            moved = own.make(1.0, sign * scale / jnp.sqrt(own.moved(state, params)))
             _, after = update_of(moved)(None, state, params, value_fn=value_fn)
             losses = optax.tree.get(after, "losses")
             trained = getattr(optax.tree.get(after, "aux", ()), "trained", losses)

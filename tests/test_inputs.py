@@ -73,3 +73,33 @@ def test_leaves_that_are_no_matrices_of_activations():
 def test_a_loss_without_matrices():
     with pytest.raises(ValueError, match="multiplies no matrix"):
         input_factors(lambda params: jnp.sum(params["w"] ** 2), {"w": jnp.ones((2, 2))})
+
+
+@pytest.mark.parametrize(("number", "batches"), [(64, 16), (64, 4), (1024, 1), (100, 10)])
+def test_all_places_of_a_text_are_looked_at(number, batches):
+    """A stride over the vectors of many texts would take the first of each alone."""
+    x = jnp.zeros((number, 16, 8)).at[:, 0].set(1.0)
+    noise = jax.random.normal(jax.random.key(0), (batches, number, 15, 2))
+    loss = lambda params, batch: jnp.sum(x.at[:, 1:, 1:3].set(batch) @ params["w"])
+    found = input_factors(loss, {"w": jnp.ones((8, 5))}, count=2, batches=list(noise))["w"]
+    # Where a text begins is one vector, a sixteenth of all, and varies against the others.
+    np.testing.assert_allclose(jnp.linalg.norm(found[1:3], axis=0), 1, atol=0.1)
+
+
+def test_of_many_inputs_those_that_count_are_taken():
+    counts = np.zeros((200, 40))
+    counts[:, 3] = 1
+    x = np.random.default_rng(0).normal(size=(200, 40, 6)) * [1, 5, 0.1, 0.1, 0.1, 0.1]
+    x = np.where(counts[..., None] == 0, 100 * x[..., ::-1], x).astype(np.float32)
+    loss = lambda params: jnp.sum(jnp.asarray(x) @ params["w"])
+    found = input_factors(loss, {"w": jnp.ones((6, 5))}, count=1, weights=counts)["w"]
+    assert abs(found[1, 0]) > 0.99
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_inputs_that_do_not_vary_tell_no_directions(power):
+    x = jnp.ones((20, 4)) / 3
+    loss = lambda params: jnp.sum(x @ params["w"]) + jnp.sum(x @ params["counted"])
+    params = {"w": jnp.ones((4, 5)), "counted": jnp.ones((4, 5))}
+    assert input_factors(loss, params, power=power) == {}
+    assert input_factors(loss, params, power=power, weights=jnp.zeros(20)) == {}

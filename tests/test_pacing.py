@@ -259,3 +259,42 @@ def test_a_run_that_paused_ends_in_the_same_bits(tmp_path):
     np.testing.assert_array_equal(fit("parts").params, whole.params)
     replayed = journal.replay(X, tmp_path / "whole" / "run.journal")
     np.testing.assert_array_equal(replayed.params, whole.params)
+
+
+@pytest.mark.parametrize("every", [1, 2, 10])
+def test_the_first_loss_is_that_of_steps_alone(every):
+    """Of full steps of mezo_svrg half of the losses are zeros, which nobody asked for."""
+    optimizer = loren_jax.automatic(loren_jax.mezo_svrg, 20, walk=1e-3, every=every)
+    params, loss = jnp.ones(3), lambda x: 1.0 + 0 * jnp.sum(x)
+    state = optimizer.init(params)
+    for _ in range(8):
+        _, state = optimizer.update(None, state, params, value_fn=loss, full_value_fn=loss)
+    np.testing.assert_allclose([state.first, state.recent], 1.0, rtol=1e-6)
+
+
+def test_steps_without_a_loss_are_no_part_of_the_first_one():
+    optimizer = loren_jax.automatic(loren_jax.mezo, 20, walk=1e-3)
+    params = jnp.ones(3)
+    state = optimizer.init(params)
+    for number in range(8):
+        loss = lambda x, number=number: jnp.where(number < 6, jnp.nan, 1.0) + 0 * jnp.sum(x)
+        _, state = optimizer.update(None, state, params, value_fn=loss)
+        assert number < 6 or (float(state.first), float(state.recent)) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cubic", "quintic"])
+def test_random_radii_are_paced_by_their_mean_squares(kernel):
+    """A single draw of kerzoo is up to a hundred times as large as another."""
+    knobs = {"kernel": kernel, "half_width": 0.7, "constant": 1.3, "num_directions": 4}
+    target = jnp.linspace(-1, 1, 400).reshape(20, 20)
+    loss = lambda x: 1.0 + 0.5 * jnp.mean((x - target) ** 2)
+    moved = []
+    for key in range(6):
+        optimizer = loren_jax.automatic(loren_jax.kerzoo, 100, walk=0.3, key=key, **knobs)
+        step, params = loren_jax.train_step(loss, optimizer), jnp.zeros((20, 20))
+        state = optimizer.init(params)
+        for _ in range(100):
+            params, state = step(params, state)
+        moved.append(float(jnp.sqrt(jnp.mean(params**2))))
+    np.testing.assert_allclose(np.mean(moved), 0.3 / 3**0.5, rtol=0.2)
+    assert max(moved) < 0.3

@@ -13,8 +13,11 @@ from loren_jax.schemes import (
     forward_passes,
     leave_one_out,
     one_sided,
+    scaled_one_sided,
+    scaled_two_sided,
     three_point,
     two_sided,
+    weigh,
 )
 
 LOSSES = st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=8)
@@ -134,3 +137,37 @@ def test_clipped_slopes_are_bounded_and_small_ones_are_as_they_were():
     assert clipped(plain, None) is plain
     with pytest.raises(ValueError, match="max_slope must be positive"):
         clipped(plain, 0.0)
+
+
+@pytest.mark.parametrize("number", range(2, 12))
+@pytest.mark.parametrize("scheme", [scaled_one_sided(), scaled_two_sided()])
+def test_differences_that_are_one_number_have_no_spread_to_be_divided_by(scheme, number):
+    """A mean of equal ones is rounded, which would be a step of a million."""
+    of = jax.jit(lambda losses, scale: scheme.weigh(losses, scale).slope)
+    for seed in range(20):
+        points = np.random.default_rng(seed).normal(0.8, size=2)
+        losses = jnp.asarray(np.tile(points, (number, 1)), jnp.float32)
+        np.testing.assert_array_equal(of(losses, jnp.float32(1e-3)), 0)
+        rounded = losses.at[0, 1].multiply(1 + 1.2e-7)
+        assert jnp.max(jnp.abs(of(rounded, jnp.float32(1e-3)))) < 1e3
+
+
+def test_scaled_slopes_leave_unusable_losses_out():
+    losses = jnp.asarray([[1.0, 3.0], [1.0, jnp.nan], [1.0, 2.0]])
+    slope = scaled_one_sided().weigh(losses, jnp.asarray(0.1)).slope
+    np.testing.assert_allclose(slope, [2 / (2 * 0.5), 0, 1 / (2 * 0.5)], rtol=1e-6)
+
+
+def test_a_bound_counts_the_directions_that_are_usable():
+    losses = jnp.asarray([[9.0, 1.0], [jnp.nan, 1.0]])
+    assert clipped(two_sided(), 2.0).weigh(losses, jnp.asarray(0.5)).slope.tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("scheme", [leave_one_out(), two_sided(), three_point(), one_sided()])
+@pytest.mark.parametrize("scale", [0.0, jnp.nan, jnp.inf])
+def test_a_scale_of_nothing_has_no_slope(scheme, scale):
+    losses = jnp.arange(2.0 * len(scheme.points)).reshape(2, -1)
+    for found in weigh(scheme, losses, jnp.float32(scale)):
+        np.testing.assert_array_equal(found, 0)
+    plain = scheme.weigh(losses, jnp.float32(-0.1))
+    jax.tree.map(np.testing.assert_array_equal, weigh(scheme, losses, jnp.float32(-0.1)), plain)

@@ -26,6 +26,14 @@ def test_the_noise_that_is_found_raises_the_loss_by_the_share(name):
     np.testing.assert_allclose(found.walk, 1.0, rtol=0.25)
 
 
+def test_queries_at_random_distances_find_the_same_noise():
+    value = lambda x, batch: 1.0 + 0.5 * jnp.sum(x**2) / x.size
+    find = lambda key: loren_jax.measure_walk(
+        value, jnp.zeros((40, 50)), lambda step: (), loren_jax.kerzoo, share=0.5, key=key
+    )
+    np.testing.assert_allclose(np.median([find(key).walk for key in range(7)]), 1.0, rtol=0.2)
+
+
 def test_of_a_loss_above_chance_the_share_is_one_of_chance():
     value = lambda x, batch: 2.0 + 0.5 * jnp.mean(x**2)
     find = functools.partial(

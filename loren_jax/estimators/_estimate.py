@@ -173,7 +173,7 @@ class _Estimate:
                 # A replay gets them as numbers: no sum of the loss may be fused with what follows.
                 losses = apart(lambda: queried, queried)
             losses, aux = layout.replicate((of_shape(losses, self.shape), aux))
-            slope, score = self.scheme.weigh(losses, scale)
+            slope, score = schemes.weigh(self.scheme, losses, scale)
             # What is learned is kept in float32.
             coefficients = Coefficients(slope * factor, score.astype(jnp.float32))
             absorb = self.directions.absorb

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from loren_jax import arguments, noise
+from loren_jax import arguments, noise, schemes
 from loren_jax.directions.apart import apart
 from loren_jax.directions.queries import draw_queries
 from loren_jax.directions.sums import leaf_by_leaf
@@ -128,7 +128,8 @@ def recomputed_adam(
         # The estimate that comes with the losses is not used, so that a compiler leaves it out.
         _, after = query(own, params, None, 1.0, **given)
         scale = arguments.value_at(perturbation_scale, state.count)
-        newest = lambda: scheme.weigh(after.losses, scale).slope[None].astype(state.slopes.dtype)
+        weighed = lambda: schemes.weigh(scheme, after.losses, scale).slope
+        newest = lambda: weighed()[None].astype(state.slopes.dtype)
         latest = lambda: jnp.concatenate([newest(), state.slopes[:-1]])
         slopes = apart(latest, after.losses)
         weights = tuple(_weights(decay, state.count, horizon) for decay in (b1, b2))

@@ -22,7 +22,7 @@ checksum              4          CRC-32 of the two fields, begun with the checks
 ====================  =========  ==========================================================
 
 As each checksum continues the one before it, a record that was changed, moved or written by
-another run is found, not only one that is torn.
+another run is found, not only one that is torn; of the last one nobody can tell which it is.
 """
 
 import json

@@ -69,7 +69,8 @@ def fitness(
     tied_B = highest <= lowest
     centred = jnp.where(tied_B[None], 0.0, centred)
     if scale == "rank":
-        centred = jnp.where(there, _ranks(centred, there), 0.0)
+        # Of the rewards themselves: beside one far away the others are centred to one number.
+        centred = jnp.where(there, _ranks(kept, there), 0.0)
     elif scale == "std":
         spread = jnp.sqrt(jnp.mean(jnp.square(centred)))
         centred = centred / jnp.where(spread > 0, spread, 1.0)

@@ -46,7 +46,10 @@ def outside(function: Callable[..., Any]) -> Callable[..., Float[Array, ""]]:
 
     def call(*arguments: PyTree) -> np.ndarray:
         arrays = jax.tree.map(np.asarray, arguments)
-        return np.asarray(function(*arrays), loss_dtype()).reshape(())
+        value = function(*arrays)
+        if value is None:  # which numpy would take for a number that is none
+            raise TypeError("the function returned None: return a number, the loss")
+        return np.asarray(value, loss_dtype()).reshape(())
 
     def loss(params: PyTree, *batch: PyTree) -> Float[Array, ""]:
         shape = jax.ShapeDtypeStruct((), loss_dtype())

@@ -3,7 +3,7 @@
 from optax import ScalarOrSchedule
 
 from loren_jax.directions import isotropic
-from loren_jax.directions._smoothed import Kernel, smoothed
+from loren_jax.directions._smoothed import Kernel, mean_squares, smoothed
 from loren_jax.directions.matrices import AxesOf
 from loren_jax.estimators import estimate
 from loren_jax.optimizers.entry import Entry, rebuildable
@@ -104,4 +104,5 @@ KERZOO = Entry(
     published={"num_directions": 1, "perturbation_scale": 1e-3, "half_width": 0.5,
                "kernel": "cubic", "constant": 1.0, "rank": None},
     unit="directions",
+    sizes=lambda of: mean_squares(of["half_width"], of["kernel"], of["constant"]),
 )  # fmt: skip

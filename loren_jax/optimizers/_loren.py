@@ -78,7 +78,7 @@ def loren(
     `lr` on vectors               `learning_rate * (1 - momentum)`; they have no momentum there
     its 0.9 once a query          `momentum = 0.9 ** K` and `learning_rate * 10 * (1 - 0.9 ** K)`
     `lr_cov`                      `covariance_learning_rate = lr_cov * zo_eps**2 * sqrt(damping)`
-    `weight_decay` (0.01 always)  `weight_decay * K`
+    `weight_decay` (0.01 always)  `weight_decay * K * lr / learning_rate`
     ============================  =============================================================
 
     Args:

@@ -63,7 +63,7 @@ def mezo_adam(
       perturbation_scale: `epsilon > 0`, a number or a schedule, in units of the parameters.
       b1: decay of the first moment, in [0, 1).
       b2: decay of the second moment, in [0, 1).
-      eps: added to the root, in units of the gradient; zero or more.
+      eps: added to the root, in units of the gradient; above zero.
       rank: r of the directions of a matrix; None for full Gaussian ones, `"auto"` for 1 where both
         sides have 64 units or more, else None; `"signs"` for full ones of 1 and -1, which are
         drawn faster.
@@ -96,7 +96,7 @@ def mezo_adam(
     """
     arguments.fraction("b1", b1)
     arguments.fraction("b2", b2)
-    arguments.non_negative("eps", eps)
+    arguments.positive("eps", eps)
     adam = in_float32(optax.scale_by_adam(b1, b2, eps))
     directions = isotropic(rank, matrix_axes)
     estimator = estimate(

@@ -51,6 +51,8 @@ class Entry(NamedTuple):
       unit: of what a step's length is a multiple at rate 1: of the `slopes`, where directions have
         numbers of mean square 1; of slopes times `directions`, whose size is measured; of a leaf
         whose update has a size of its own (`leaves`); or None, where the rate is the length.
+      sizes: of a method whose queries lie at random distances, which no single draw tells: from its
+        arguments the mean square of a query's numbers, and of an estimate's by its slopes'.
     """
 
     factory: Callable[..., ZerothOrder]
@@ -64,6 +66,7 @@ class Entry(NamedTuple):
     walk: float = 1.0
     plain: bool = True
     unit: Literal["slopes", "directions", "leaves"] | None = "slopes"
+    sizes: Callable[[Mapping[str, Any]], tuple[float, float]] | None = None
 
     @property
     def name(self) -> str:

@@ -36,6 +36,12 @@ def quantise_rows(rows: np.ndarray, kind: str) -> tuple[Form, Fields]:
     """
     form = FORMS[FORM_OF[kind]]
     if form.block == 1:
+        most = np.finfo(np.float16).max if kind == "float16" else jnp.finfo(jnp.bfloat16).max
+        if not np.all(np.abs(rows) <= float(most)):
+            raise ValueError(
+                f"a weight is {float(np.max(np.abs(rows)))}, which no {kind} number can hold: take "
+                "the model as it is"
+            )
         if kind == "float16":
             return form, {"codes": rows.astype(np.float16)}
         return form, {"codes": rows.astype(jnp.bfloat16).view(np.uint16)}

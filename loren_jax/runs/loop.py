@@ -26,7 +26,8 @@ class Loop:
     has, with the parameters and the state. There are no evaluations without `evaluate`; a
     `selection` judges each and may end the run. `save` is called where a checkpoint is due, and
     where the run is to pause, `pause_at`, which `paused` says afterwards. `record` writes all down
-    and has earlier losses, and `counters` go on from a checkpoint.
+    and has earlier losses, and `counters` go on from a checkpoint. The first `points` losses of a
+    direction are those at the parameters; mezo_svrg has more, at its snapshot, or zeros.
     """
 
     probe: Callable[..., jax.Array | np.ndarray]
@@ -36,6 +37,7 @@ class Loop:
     evaluate: Callable[[PyTree], Mapping[str, Any]] | None
     save: Callable[[PyTree, PyTree], None]
     begin: Callable[[PyTree, PyTree], None]
+    points: int
     steps: int
     eval_every: int
     checkpoint_every: int
@@ -100,11 +102,12 @@ class Loop:
     def _settle(self, step: int, losses: Float[Any, "K S"]) -> None:
         """Waits for the losses of a step and writes them down."""
         losses = np.asarray(losses)
-        finite = np.isfinite(losses)
-        loss = float(losses[finite].mean()) if finite.any() else float("nan")
+        own = losses[:, : self.points]
+        finite = np.isfinite(own)
+        loss = float(own[finite].mean()) if finite.any() else float("nan")
         now, counters = time.perf_counter(), self.counters
         counters.step = step
-        counters.nonfinite += int(losses.size - finite.sum())
+        counters.nonfinite += int(np.sum(~np.isfinite(losses)))
         passes, seconds = self.passes(step - 1), now - self._clock
         counters.forward_passes += passes
         counters.training_seconds += seconds
@@ -113,7 +116,7 @@ class Loop:
             counters.replayed_seconds += seconds
         self._clock = now
         self.record.write_step(counters, loss, losses)
-        for text in self.signs.check_step(losses):
+        for text in self.signs.check_step(own):
             self.record.write_warning(counters, text)
         # One loss that is not finite has no weight, and so has a step; many in a row are the end.
         counters.nonfinite_steps = 0 if finite.any() else counters.nonfinite_steps + 1

@@ -270,11 +270,14 @@ class Run(Plan):
             seconds = counters.evaluation_seconds if self.evaluate else None
             record.show_forecast(self._forecast(programs, optimizer, params, state, seconds))
 
+        scheme: Any = form(optimizer, "scheme")
+        points = len(scheme.points) if scheme else programs.losses_shape[1]
         return Loop(
             probe=programs.probe,
             absorb=programs.absorb,
             batch=self.batch,
             passes=self._passes(programs, optimizer),
+            points=points,
             evaluate=self.evaluate,
             save=lambda params, state: saved.save(params, state, counters),
             begin=begin,
@@ -285,13 +288,13 @@ class Run(Plan):
             record=record,
             interruption=interruption,
             selection=selection,
-            signs=self._signs(record, counters),
+            signs=self._signs(record, counters, points),
             counters=counters,
             evaluation_passes=self.evaluation_passes,
             pause_at=self.pause_at,
         )
 
-    def _signs(self, record: Record, counters: Counters) -> VitalSigns:
+    def _signs(self, record: Record, counters: Counters, points: int) -> VitalSigns:
         """What watches the losses; it has seen those of the steps that are not taken again."""
         scale, rate, automatic = None, None, False
         if isinstance(self.optimizer, journal.Method):
@@ -301,7 +304,7 @@ class Run(Plan):
                 rate = self.optimizer.knobs["learning_rate"]
         signs = VitalSigns(scale, learning_rate=rate, steps=self.steps, automatic=automatic)
         earlier = map(record.losses, range(counters.step))
-        seen = (losses for losses in earlier if losses is not None)
+        seen = (losses[:, :points] for losses in earlier if losses is not None)
         signs.recall(seen, self._evaluated(counters.step))
         return signs
 

@@ -73,7 +73,9 @@ def scale_by_adazo(
         gradient = jax.tree.map(lambda u: u.astype(wide(u)), updates)
         mu = jax.tree.map(average(b1), state.mu, gradient)
         nu = jax.tree.map(average(b2), state.nu, jax.tree.map(jnp.square, mu))
-        scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+        # Where nothing has been seen there is nothing to divide, also by no eps.
+        ratio = lambda m, v: jnp.where(v > 0, m / jnp.where(v > 0, jnp.sqrt(v) + eps, 1.0), 0.0)
+        scaled = jax.tree.map(ratio, mu, nu)
         return scaled, ScaleByAdazoState(mu, nu)
 
     return optax.GradientTransformationExtraArgs(init, update)

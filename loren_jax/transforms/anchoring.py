@@ -31,7 +31,8 @@ def anchored(optimizer: optax.GradientTransformation, weight_decay: float) -> Ze
     A model that is fine-tuned on a reward by random directions drifts in all those that the reward
     does not see, and forgets. Decay towards zero, as of `weight_decay`, would destroy it; towards
     the start, what no reward speaks for comes back, by half in `0.7 / weight_decay` steps. The pull
-    does not depend on the learning rate.
+    does not depend on the learning rate. In bfloat16 one of less than half a spacing of the numbers
+    is lost, as any update is; `transforms.stochastic_rounding` behind it keeps it on average.
 
     Args:
       optimizer: an optimiser of this library, or any chain around one. Masks go around it:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from loren_jax import arguments
+from loren_jax.precision import wide
 from loren_jax.transformation import Update
 from loren_jax.transforms.precision import in_float32
 from loren_jax.types import Scalar, ScalarOrSchedule
@@ -85,13 +86,18 @@ def descend(
 
     def fuse(accumulate, params, state):
         decay, rate, buffer, state = begin(accumulate, state)
+        cast = lambda moved, x: moved.astype(x.dtype)
+        into = params
         if decay is not None:
-            params = jax.tree.map(lambda x: (x * (1 - rate * decay)).astype(x.dtype), params)
+            # Rounded with the rest of the step: alone, a decay of less than half a spacing of the
+            # parameters' type would be lost in every step.
+            into = jax.tree.map(lambda x: x.astype(wide(x)) * (1 - rate * decay), params)
         if buffer is None:
-            return *accumulate(params, -rate), state
+            moved, estimator = accumulate(into, -rate)
+            return jax.tree.map(cast, moved, params), estimator, state
         moved, estimator = buffer
-        step = lambda x, m: (x - rate * m).astype(x.dtype)
-        return jax.tree.map(step, params, moved), estimator, state
+        step = lambda into, m, x: cast(into - rate * m, x)
+        return jax.tree.map(step, into, moved, params), estimator, state
 
     return optax.GradientTransformation(init, Update(update, fuse=fuse))
 

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+import loren_jax
 from loren_jax import noise
 from loren_jax.directions import isotropic, rank_one
 from loren_jax.estimators import estimate
@@ -130,3 +131,18 @@ def test_misuse_is_named(call, error, message):
 def update(params=PARAMS, **extra):
     tx = build()
     return tx.update(None, tx.init(PARAMS), params, **extra)
+
+
+@pytest.mark.parametrize("make", [loren_jax.loren, loren_jax.mezo, loren_jax.hizoo])
+def test_a_schedule_of_the_scale_may_end_at_zero(make):
+    """Along nothing there is no slope; the parameters stay where they are."""
+    optimizer = make(
+        1e-2, perturbation_scale=optax.cosine_decay_schedule(1e-2, 3), num_directions=4
+    )
+    step, params = loren_jax.train_step(lambda x: jnp.sum(x**2), optimizer), jnp.ones(3)
+    state, seen = optimizer.init(params), []
+    for _ in range(6):
+        params, state = step(params, state)
+        seen.append(np.asarray(params))
+    np.testing.assert_array_equal(seen[3], seen[5])
+    assert not np.array_equal(seen[0], seen[2])

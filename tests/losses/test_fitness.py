@@ -58,3 +58,8 @@ def test_nothing_to_compare_is_no_step(scale, reward):
 def test_another_scale_is_refused(without_checked_annotations):
     with pytest.raises(ValueError, match="scale='max' must be 'std', 'rank' or None"):
         fitness(jnp.zeros((2, 1, 2)), "max")
+
+
+def test_ranks_keep_their_order_beside_a_reward_far_away():
+    losses = fitness(jnp.asarray([[[-1e9]], [[0.1]], [[0.9]], [[0.5]]]), scale="rank").losses
+    np.testing.assert_allclose(losses.ravel(), [1 / 2, 1 / 6, -1 / 2, -1 / 6], rtol=1e-6)

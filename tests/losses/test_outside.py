@@ -44,3 +44,9 @@ def test_an_error_of_the_function_is_not_swallowed():
     params = jnp.ones(2)
     with pytest.raises(Exception, match="on fire"):
         jax.block_until_ready(step(params, loren_jax.mezo(0.1).init(params)))
+
+
+def test_a_function_that_returns_nothing_is_named():
+    loss = loren_jax.losses.outside(lambda params: None)
+    with pytest.raises(Exception, match="the function returned None: return a number"):
+        jax.block_until_ready(loss(jnp.ones(2)))

@@ -83,7 +83,7 @@ def test_frozen_leaves_have_no_moments_and_no_updates():
     [
         ({"b1": 1.0}, "b1 must be at least 0 and below 1"),
         ({"b2": -0.1}, "b2 must be at least 0 and below 1"),
-        ({"eps": -1.0}, "eps must be zero or more"),
+        ({"eps": -1.0}, "eps must be positive"),
         ({"weight_decay": -1.0}, "weight_decay must be zero or more"),
     ],
 )

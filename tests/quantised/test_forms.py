@@ -80,3 +80,10 @@ def test_a_block_of_zeros_is_zero_and_what_is_not_finite_is_refused(kind):
     np.testing.assert_array_equal(matrix(form.name, fields).rows(), 0)
     with pytest.raises(ValueError, match=f"no {kind} block can hold"):
         quantise_rows(np.full((1, 32), np.inf, np.float32), kind)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+@pytest.mark.parametrize("weight", [np.nan, np.inf, 3.4e38])
+def test_a_number_that_none_can_hold_is_refused(kind, weight):
+    with pytest.raises(ValueError, match=f"no {kind} number can hold"):
+        quantise_rows(np.full((1, 4), weight, np.float32), kind)

@@ -377,3 +377,14 @@ def test_scores_are_numbers_by_name_and_the_best_are_kept(tmp_path):
     plain = run(tmp_path / "plain", steps=1, evaluate=lambda params: jnp.ones(()))
     assert plain.summary.after == {"score": 1.0}
     assert (tmp_path / "plain" / "curve.png").exists()
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_training_loss_of_mezo_svrg_is_that_at_the_parameters(every, tmp_path):
+    """Not of the snapshot, nor of the zeros that stand for it in a step on all data."""
+    level = lambda params, batch: 1.0 + 0 * jnp.sum(params)
+    optimizer = loren_jax.mezo_svrg(1e-9, every=every)
+    given = {"optimizer": optimizer, "what": level, "params": np.ones(3, np.float32)}
+    run(tmp_path / "run", full_batch=BATCHES[0], evaluate=None, steps=6, **given)
+    events = read_metrics(tmp_path / "run" / METRICS)
+    assert {event["loss"] for event in events if event["event"] == "step"} == {1.0}

@@ -18,7 +18,13 @@ from loren_jax.runs.loop import Loop
 from loren_jax.runs.record import Counters, Progress, Record, Writers
 
 NAN = float("nan")
-GIVEN = {"steps": 5, "eval_every": 2, "checkpoint_every": 100, "max_nonfinite_steps": 3}
+GIVEN = {
+    "points": 1,
+    "steps": 5,
+    "eval_every": 2,
+    "checkpoint_every": 100,
+    "max_nonfinite_steps": 3,
+}
 
 
 class Losses:

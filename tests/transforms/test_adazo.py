@@ -46,3 +46,9 @@ def test_first_update_has_the_length_that_the_docstring_says():
 def test_bad_knobs_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         scale_by_adazo(**kwargs)
+
+
+def test_where_nothing_has_been_seen_nothing_is_divided():
+    tx = scale_by_adazo(eps=0.0)
+    updates, _ = tx.update(jnp.zeros(2), tx.init(jnp.zeros(2)))
+    np.testing.assert_array_equal(updates, 0)

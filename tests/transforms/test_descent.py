@@ -36,6 +36,30 @@ def test_momentum_is_float32_for_low_precision_parameters():
     assert {x.dtype for x in jax.tree.leaves(state) if x.ndim} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_decay_of_narrow_parameters_is_rounded_with_the_step(momentum):
+    """Alone, one of less than half a spacing of bfloat16 would be lost in every step."""
+    optimizer = loren_jax.mezo(1e-2, weight_decay=0.1, momentum=momentum)
+    loss = lambda x: 0.01 * jnp.sum(jnp.sin(9 * x.astype(jnp.float32)))
+    step, params = loren_jax.train_step(loss, optimizer), jnp.ones(500, jnp.bfloat16)
+    state = optimizer.init(params)
+    for _ in range(400):
+        params, state = step(params, state)
+    assert params.dtype == jnp.bfloat16
+    np.testing.assert_allclose(jnp.mean(params.astype(jnp.float32)), 0.999**400, atol=0.12)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_an_estimate_beyond_float16_is_no_infinite_step(momentum):
+    params, losses = jnp.ones(3, jnp.float16), jnp.asarray([[700.0, 300.0]])
+    optimizer = loren_jax.mezo(1e-6, momentum=momentum)
+    updates, _ = optimizer.update(None, optimizer.init(params), params, losses=losses)
+    moved, wide = optax.apply_updates(params, updates), params.astype(jnp.float32)
+    assert moved.dtype == jnp.float16
+    expected, _ = optimizer.update(None, optimizer.init(wide), wide, losses=losses)
+    np.testing.assert_allclose(updates, expected, rtol=1e-3)
+
+
 RATE = {
     "number": 0.05,
     "schedule": optax.linear_schedule(0.05, 0.01, 4),

@@ -69,7 +69,7 @@ class Tally:
         judged, (first, last) = self._answers - self._failures.total(), self._times
         speed = {"tokens_per_second": self._tokens / (last - first)} if last > first else {}
         return {
-            "train_reward": self._rewards / max(judged, 1),
+            "train_reward": self._rewards / judged if judged else float("nan"),
             "train_truncated": self._truncated / self._answers,
             "changed": self._changed / self._prompts,
             "tied": self._tied / self._prompts,

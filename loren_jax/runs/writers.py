@@ -37,7 +37,9 @@ def writers_of(
     opened.callback(listeners.close)
     kept = events_until(run.directory, counters.step, run.eval_every)
     metrics = opened.enter_context(MetricsWriter(run.directory / files.METRICS, kept))
-    if recorded is None:
+    if recorded is not None:
+        _plan_anew(run)
+    else:
         config = files.read_json(run.directory / files.CONFIG)
         listeners.tell(metrics.write("config", 0, 0, **config))
     pace = Pace(run.steps, run.eval_every, counters)
@@ -50,6 +52,20 @@ def writers_of(
             f"resuming behind step {recorded.steps}, from the checkpoint of step {counters.step}"
         )
     return Writers(log, metrics, progress, listeners)
+
+
+def _plan_anew(run: Plan) -> None:
+    """Writes down that another number of steps is to be taken than was planned, before any is.
+
+    Else a run that was complete, and stops on its further way, would be told to be complete.
+    """
+    path, summary = run.directory / files.CONFIG, run.directory / files.SUMMARY
+    facts = files.read_json(path)
+    if facts["config"].get("steps", run.steps) == run.steps:
+        return
+    if summary.is_file():
+        files.write_json(summary, {**files.read_json(summary), "interrupted": True})
+    files.write_json(path, {**facts, "config": {**facts["config"], "steps": run.steps}})
 
 
 def _begin(run: Plan, header: dict[str, Any]) -> journal.JournalWriter:

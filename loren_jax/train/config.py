@@ -310,10 +310,10 @@ class EvaluateConfig(TextsConfig):
         task comes from the Hub.
       split: Split of a Hub data set; `validation` by default.
       held_out: Evaluate only what `train` holds out of this data with the same train_examples,
-        held_out_examples and seed; otherwise all of the data.
-      train_examples: See `train`; only with held_out.
-      held_out_examples: See `train`; only with held_out.
-      seed: See `train`; only with held_out.
+        held_out_examples and seed, which a run says itself; otherwise all of the data.
+      train_examples: See `train`; only with held_out, of a model that is no run's.
+      held_out_examples: See `train`; only with held_out, of a model that is no run's.
+      seed: See `train`; only with held_out, of a model that is no run's.
       label_column: Column of the label.
     """
 

@@ -9,7 +9,7 @@ from loren_jax.arguments import count
 from loren_jax.train.answers import Answered, AnswerOptions, answer_all, read_prompts, say
 from loren_jax.train.chats import Talker
 from loren_jax.train.commands import RunCommand
-from loren_jax.train.prediction import require_format, write_rows
+from loren_jax.train.prediction import require_output, write_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Generate(AnswerOptions, RunCommand):
             )
         if self.output is not None and self.prompts is None:
             raise ValueError("output is for the answers to --prompts FILE: one is only shown")
-        require_format(self.output)
+        require_output(self.output, None if self.prompts is None else str(self.prompts))
 
     def run(self) -> int:
         """Answers."""

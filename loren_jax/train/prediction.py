@@ -74,7 +74,7 @@ def predict(config: PredictConfig) -> Predictions | Answered:
       ValueError: If the data or the checkpoint is malformed; the message names file and line.
       OSError: If a file is absent.
     """
-    require_format(config.output)
+    require_output(config.output, config.data)
     there = local_splits(config.data)
     if there is None:
         raise FileNotFoundError(f"there is no file {config.data}; predict reads a file of texts")
@@ -96,12 +96,16 @@ def predict(config: PredictConfig) -> Predictions | Answered:
     )
 
 
-def require_format(output: Path | None) -> None:
-    """Raises a ValueError unless the name of a file says how to write it."""
-    if output is not None and output.suffix not in FORMATS:
+def require_output(output: Path | None, data: str | None) -> None:
+    """Raises a ValueError unless a file's name says how to write it, and it is not the data."""
+    if output is None:
+        return
+    if output.suffix not in FORMATS:
         raise ValueError(
             f"output: {output} ends in none of {', '.join(FORMATS)}, which say the format"
         )
+    if data is not None and output.resolve() == Path(data).resolve():
+        raise ValueError(f"output: {output} is the data, which answers would replace: name another")
 
 
 def write_rows(rows: list[dict[str, Any]], output: Path | None, shown: str = ".csv") -> None:

@@ -259,10 +259,10 @@ def test_nor_does_one_that_was_stopped_while_it_began(tmp_path, monkeypatch):
 def test_another_choice_of_the_best_looks_at_all_evaluations_again(tmp_path):
     """The loss falls: by the one choice the first parameters are kept, by the other the last."""
     run(tmp_path / "run", select="-loss")
-    again, other = run(tmp_path / "run", select="loss"), run(tmp_path / "other", select="loss")
+    again, other = run(tmp_path / "run", select="-right"), run(tmp_path / "other", select="-right")
     assert_same(again.params, other.params)
     assert again.summary.selected_step == other.summary.selected_step
-    assert again.summary.metric == "loss"
+    assert again.summary.metric == "-right"
 
 
 def test_what_stops_a_resume_is_told_to_all_processes(tmp_path, stopped, monkeypatch):
@@ -308,7 +308,9 @@ def test_a_plain_chain_around_an_optimiser_runs_too(tmp_path):
         ),
         ({"optimizer": optax.adam(0.1)}, TypeError, "would need a gradient"),
         ({"optimizer": "loren"}, TypeError, "optimizer is a str"),
-        ({"select": "loss", "evaluate": None}, ValueError, "but there is no evaluate"),
+        ({"select": "-loss", "evaluate": None}, ValueError, "but there is no evaluate"),
+        ({"select": "loss"}, ValueError, "of which the lowest is the best: give '-loss'"),
+        ({"trained": "head"}, TypeError, r"trained is a string: give a list of patterns, \['head'"),
         ({"eval_every": 0}, ValueError, "eval_every must be at least 1"),
         ({"patience": 2}, ValueError, "pass select too"),
         ({"select": "wrong"}, ValueError, "select is 'wrong', but evaluate gives loss, right"),

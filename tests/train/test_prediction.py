@@ -121,6 +121,15 @@ def test_an_output_of_no_known_kind_is_refused_before_anything_is_read(tmp_path)
         predict(PredictConfig(model="nowhere", data="none.csv", output=tmp_path / "a.xlsx"))
 
 
+def test_the_data_is_not_replaced_by_its_answers(place, capsys):
+    data = place / "new.csv"
+    before = data.read_bytes()
+    command = ["predict", str(place / "head"), "--data", str(data), "--output"]
+    assert main([*command, str(place / "." / "new.csv")]) == 2
+    assert "is the data, which answers would replace" in capsys.readouterr().err
+    assert data.read_bytes() == before
+
+
 def test_the_version_and_the_help(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("loren-jax ")

@@ -91,3 +91,22 @@ def test_other_runs_go_on_too(config, place, tmp_path, changes):
     resume(directory)
     found, wanted = facts(directory), facts(expected)
     assert found[:3] == wanted[:3]
+
+
+def test_a_complete_run_that_stops_on_a_longer_way_goes_on(tiny, tmp_path):
+    """By what it prints then: `--resume RUN`, which would call it complete."""
+    config = dataclasses.replace(tiny, steps=4, eval_every=2, output=tmp_path / "run")
+    directory = train(config).directory
+
+    def stop(event):
+        if event["event"] == "step" and event["step"] == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resume(directory, steps=9, callbacks=[stop])
+    assert json.loads((directory / "config.json").read_text())["config"]["steps"] == 9
+    assert resume(directory).summary.steps == 9
+    with pytest.raises(ValueError, match="is complete"):
+        resume(directory)
+    straight = train(dataclasses.replace(config, steps=9, output=tmp_path / "straight")).directory
+    assert facts(directory)[0] == facts(straight)[0]

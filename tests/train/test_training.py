@@ -112,6 +112,21 @@ def test_evaluation_of_a_whole_file(result, place, tmp_path):
         evaluate(dataclasses.replace(config, data=str(tmp_path / "other.tsv")))
 
 
+def test_what_a_run_held_out_it_says_itself(config, place, tmp_path):
+    """By the defaults rows that it was trained on would count as held out."""
+    data = str(place / "reviews.tsv")
+    own = {"data": data, "data_dir": None, "train_examples": 30}
+    own |= {"held_out_examples": 12, "seed": 3, "steps": 1, "output": tmp_path / "run"}
+    run = train(dataclasses.replace(config, **own))
+    asked = EvaluateConfig(model=str(run.directory), data=data, held_out=True)
+    scores = evaluate(asked).scores
+    assert scores["examples"] == 12
+    assert scores["loss"] == pytest.approx(run.summary.after["loss"], abs=1e-5)
+    assert evaluate(dataclasses.replace(asked, seed=3)).scores == scores
+    with pytest.raises(ValueError, match=r"seed is 4, but the run of .* with 3: leave seed out"):
+        evaluate(dataclasses.replace(asked, seed=4))
+
+
 def rates(*arguments, steps=8, **options):
     schedule = schedules.build(schedule_description(*arguments, steps=steps, **options))
     return [float(schedule(step)) for step in range(steps + 1)]

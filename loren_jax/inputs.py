@@ -103,8 +103,9 @@ def input_factors(
     for name, (path, leaf) in zip(noise.leaf_paths(params), leaves, strict=True):
         stack = view_of(path, leaf, matrix_axes).stack
         layers = [seen.get((name, i)) for i in range(int(np.prod(stack)))]
-        bases = [rows and _principal(np.concatenate(rows), count, power) for rows in layers]
-        if all(basis is not None for basis in bases):
+        looked = [_principal(np.concatenate(rows), count, power) for rows in layers if rows]
+        bases = [basis for basis in looked if basis is not None]
+        if bases and len(bases) == len(layers):
             found[name] = jnp.asarray(np.stack(bases).reshape(*stack, *bases[0].shape), jnp.float32)
     return found
 
@@ -166,15 +167,19 @@ def _rows(x: Array, contracted: Sequence[int], weights: ArrayLike | None, most: 
     rows = jnp.transpose(x, [*kept, *contracted])
     shape = rows.shape[: len(kept)]
     rows = rows.reshape(int(np.prod(shape)), -1).astype(jnp.float32)
-    counts = jnp.ones(shape, jnp.float32)
-    if weights is not None and jnp.shape(weights) == shape:
-        counts = jnp.asarray(weights, jnp.float32)
+    given = weights is not None and jnp.shape(weights) == shape
+    counts = jnp.asarray(weights, jnp.float32) if given else jnp.ones(shape, jnp.float32)
     both = jnp.concatenate([rows, counts.reshape(-1, 1)], 1)
     if len(both) <= most:
         return both
     # Those that count, in any order: every so manieth could be one place of each text.
     drawn = np.random.default_rng(0).random(len(both))
-    return both[jnp.argsort(jnp.where(both[:, -1] != 0, drawn, 1 + drawn))[:most]]
+    if not given:
+        return both[np.argsort(drawn)[:most]]
+    # What is known when it is traced is sorted here, as a compiler takes seconds to do so.
+    numpy = np if not isinstance(weights, jax.core.Tracer) else jnp
+    left_out = numpy.reshape(numpy.asarray(weights), -1) == 0
+    return both[numpy.argsort(drawn + left_out)[:most]]
 
 
 def _principal(rows: np.ndarray, count: int, power: float) -> np.ndarray | None:

@@ -67,7 +67,7 @@ class Lengths(NamedTuple):
             scale=given["perturbation_scale"],
             gain=1.0 - (momentum or 0.0),
             given=given,
-            sizes=entry.sizes and entry.sizes(given),
+            sizes=None if entry.sizes is None else entry.sizes(given),
         )
 
     def rate_of(self, length: Array, state: Any) -> Array:

@@ -282,8 +282,18 @@ def _describe(data: str, whole: Examples, splits: Splits) -> str:
     held_out = [len(s) for s in (splits.validation, splits.test) if s is not None]
     return (
         f"{data}: {len(whole)} labelled texts ({shown}{more}); {len(splits.train)} to train on, "
-        f"{' and '.join(map(str, held_out))} held out"
+        f"{' and '.join(map(str, held_out))} held out" + _seen(splits)
     )
+
+
+def _seen(splits: Splits) -> str:
+    """How many held-out texts are trained on too, as rows may be there twice; empty if none is."""
+    trained = set(splits.train.texts)
+    held_out = [text for part in splits[1:] if part is not None for text in part.texts]
+    number = sum(text in trained for text in held_out)
+    if not number:
+        return ""
+    return f"\nwarning: {number} of the {len(held_out)} held-out texts are trained on too"
 
 
 def _divide(config: ClassificationConfig, whole: Splits) -> Splits:

@@ -26,7 +26,7 @@ from loren_jax.train.config import CONFIGS, EvaluateConfig, PredictConfig, RunCo
 from loren_jax.train.devices import DevicesConfig
 from loren_jax.train.methods import OPTIONS, options_named
 from loren_jax.train.options import options_of
-from loren_jax.train.recipe import HEAD_RATE, HEAD_RECIPE, RECIPE
+from loren_jax.train.recipe import HEAD_RATE, HEAD_RECIPE, typed
 
 GROUPS: Mapping[str, tuple[str, str]] = {
     "data": (
@@ -182,7 +182,8 @@ def _choose(given: Mapping[str, str]) -> tuple[str, Any, dict[str, Any], Any, st
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"config: there is no option {word!r}{hint}")
     recipe = _recipe(given, file, name) if kind.OBJECTIVE == DEFAULT_OBJECTIVE else {}
-    return name, options, recipe | file, kind, _guidance(recipe)
+    chosen = {n: value for n, value in recipe.items() if n not in given.keys() | file.keys()}
+    return name, options, recipe | file, kind, _guidance(chosen)
 
 
 _ELSEWHERE = {
@@ -285,8 +286,8 @@ def _guidance(recipe: Mapping[str, Any]) -> str:
     if not recipe:
         return ""
     nothing = "neither --learning-rate nor --trainable is given, so"
-    if HEAD_RECIPE.items() <= recipe.items():
-        return f"{nothing} this is the recipe: {RECIPE}"
+    if len(recipe) > 1:
+        return f"{nothing} this is the recipe: {typed(recipe)}"
     return f"{nothing} the head alone is trained (--trainable {HEAD}); --trainable '*' trains all"
 
 

@@ -22,10 +22,15 @@ HEAD_RATE = 0.4
 """With it, where a schedule is asked for that needs one."""
 
 
-def _option(name: str, value: Any) -> str:
-    words = value if isinstance(value, tuple) else (value,)
-    return " ".join([f"--{name.replace('_', '-')}", *(shlex.quote(str(word)) for word in words)])
+def typed(options: Mapping[str, Any]) -> str:
+    """Options as one would type them.
 
+    >>> typed({"trainable": ("head",), "eval_every": 25})
+    '--trainable head --eval-every 25'
+    """
 
-RECIPE = " ".join(_option(name, value) for name, value in HEAD_RECIPE.items())
-"""The recipe as one would type it."""
+    def option(name: str, value: Any) -> str:
+        words = value if isinstance(value, tuple) else (value,)
+        return " ".join([f"--{name.replace('_', '-')}", *map(shlex.quote, map(str, words))])
+
+    return " ".join(option(name, value) for name, value in options.items())

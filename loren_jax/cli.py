@@ -113,12 +113,13 @@ def _parse(arguments: list[str]) -> Any:
 
 def _train_command(arguments: list[str]) -> Any:
     """The type that the options of `train` are read from."""
-    from loren_jax.train.command_line import train_command
+    from loren_jax.train.command_line import require_own_options, train_command
     from loren_jax.train.run_commands import Resume
 
     if arguments[:1] != ["train"]:
         return train_command(["train", "--help"])
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        require_own_options(arguments[1:], Resume)
         return Resume
     return train_command(arguments)
 
@@ -253,8 +254,8 @@ def _evaluate(config: Any) -> int:
     print(f"examples           {scores.pop('examples')}")
     loss = scores.pop("loss")
     for name, value in scores.items():
-        print(f"{name:<19}{value:.4f}" if isinstance(value, float) else f"{name:<19}{value}")
-    print(f"mean loss          {loss:.4f}")
+        print(f"{name:<19}{_shown(value) if isinstance(value, float) else value}")
+    print(f"mean loss          {_shown(loss)}")
     if by_class is None:
         return 0
     print(f"majority baseline  {found.majority_accuracy:.4f}")
@@ -262,6 +263,11 @@ def _evaluate(config: Any) -> int:
     print(f"accuracy, 95 %     {low:.4f} to {high:.4f}")
     print("\n".join(class_table(by_class)))
     return 0
+
+
+def _shown(value: float) -> str:
+    """Four places, or four digits of what is very large, as perplexities of a lost model are."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _predict(config: Any) -> int:

@@ -114,7 +114,12 @@ def measure_walk(
     for number in range(SEARCHED_BATCHES):
         centre, even, slopes = probe(params, batches(number), jnp.float32(scale))
         centre = float(centre)
-        if not 0 < centre < math.inf:
+        if not math.isfinite(centre):
+            raise ValueError(
+                f"the loss is {centre:g} where the run begins: look at the model's own loss on the "
+                f"batch of step {number}."
+            )
+        if centre <= 0:
             raise ValueError(
                 f"the loss is {centre:g} where the run begins, and a learning rate is found from a "
                 "share of it: give one, or add a constant to the loss."

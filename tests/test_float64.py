@@ -1,5 +1,6 @@
 """Float64 from end to end where JAX has it on: sum, losses, difference, update, journal."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -156,3 +157,29 @@ def test_full_noise_of_columns_that_are_scaled_in_float64(loss):
     # The copies' sum is rounded to the parameters' float32.
     np.testing.assert_allclose(*found, atol=1e-3 * np.ptp(found[0]))
     assert found[0].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("make", "static"),
+    [
+        (loren_jax.loren, ("num_directions", "rank", "matrix_axes", "chunk_size", "key")),
+        (
+            loren_jax.hizoo,
+            ("num_directions", "bounds", "use_same_diagonal", "matrix_axes", "chunk_size", "key"),
+        ),
+    ],
+)
+def test_injected_numbers_leave_what_is_learned_in_its_type(make, static):
+    """As a scan needs; numbers that are injected take the widest type of the parameters."""
+    optimizer = optax.inject_hyperparams(make, static_args=(*static, "evaluation"))(1e-2)
+    params = jnp.ones((4, 3), jnp.float64)
+
+    def step(carried, _):
+        params, state = carried
+        value_fn = lambda params: jnp.sum(params**2)
+        updates, state = optimizer.update(None, state, params, value_fn=value_fn)
+        return (optax.apply_updates(params, updates), state), None
+
+    carried = params, optimizer.init(params)
+    after, _ = jax.lax.scan(step, carried, length=2)
+    chex.assert_trees_all_equal_dtypes(after, carried)

@@ -213,6 +213,10 @@ def loss(x, batch):
             "the loss is -1 where the run begins",
         ),
         (
+            lambda: loren_jax.measure_walk(lambda x, b: jnp.nan * x[0], X, int, loren_jax.mezo),
+            "the loss is nan where the run begins: look at the model's own loss on the batch of",
+        ),
+        (
             lambda: loren_jax.measure_walk(loss, X, int, loren_jax.mezo, chance=-1.0),
             "chance must be above zero, got -1.0",
         ),

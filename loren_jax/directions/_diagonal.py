@@ -102,7 +102,7 @@ def diagonal(
             curvature = d * standard.squares(coefficients.score)
             new = jnp.clip((1 - smoothing) * d + smoothing * curvature, low, high)
             total = standard.combine(*coefficients)[0] / jnp.sqrt(d if use_same_diagonal else new)
-            return plus(target, total), new
+            return plus(target, total), new.astype(d.dtype)  # as inject_hyperparams' may be wider
 
         total, learned = leaf_by_leaf(one, params, into, directions, state.diagonal)
         return total, DiagonalState(learned)

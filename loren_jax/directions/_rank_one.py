@@ -83,7 +83,8 @@ def rank_one(
         def one(direction, target, vector):
             gaussian = DampedRankOne(vector, jnp.asarray(damping, jnp.float32))
             total, score = direction.combine(*coefficients, gaussian, target)
-            return total, vector - covariance_learning_rate * score
+            learned = vector - covariance_learning_rate * score
+            return total, learned.astype(vector.dtype)  # a rate of inject_hyperparams may be wider
 
         total, learned = leaf_by_leaf(one, params, into, directions, state.covariance)
         return total, RankOneState(learned)

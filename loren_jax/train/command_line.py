@@ -266,6 +266,23 @@ def _metavar(kind: Any) -> str:
     return "|".join(words)
 
 
+def require_own_options(arguments: Sequence[str], command: Any) -> None:
+    """Raises a ValueError of an option that a run which goes on has from its beginning.
+
+    Args:
+      arguments: of the command.
+      command: the type that they are read from.
+    """
+    own = {*_names(command), *_names(DevicesConfig), "h", "help", "help_all"}
+    for name in _find_options(arguments):
+        if name not in own:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is given, but a run goes on with the options that it "
+                "began with: leave it away, or begin another with --model RUN; only --steps and "
+                "what says its devices may be other."
+            )
+
+
 def _find_options(arguments: Sequence[str]) -> dict[str, str]:
     """The options among arguments, each with the word behind it; of one given twice the last.
 

@@ -172,6 +172,10 @@ def test_one_number_that_differs_is_told(run, tmp_path, capsys, flipped, said):
         (["info", "{run}/config.json"], "is no journal"),
         *(([c, "{place}/no"], "is no journal, nor the directory of a run") for c in COMMANDS),
         (["train", "--resume", "{run}"], "is complete"),
+        (
+            ["train", "--resume", "{run}", "--learning-rate", "0.3"],
+            "--learning-rate is given, but a run goes on with the options that it began with",
+        ),
         (["train", "--resume", "{place}"], "holds no run"),
     ],
 )

@@ -60,16 +60,18 @@ def no_update(leaf: Leaf) -> Any:
 
 
 def cast_like(params: PyTree, updates: PyTree) -> PyTree:
-    """The updates in the parameters' types.
+    """The updates in the parameters' types; those of float16 no larger than it holds.
 
-    Those of float16 stay float32: beyond 65504 an estimate would be infinite before a learning rate
-    makes it small, and `optax.apply_updates` casts to the parameters' types in the end.
+    An estimate beyond 65504 would be infinite before a learning rate makes it small.
     """
 
     def cast(leaf: Leaf, own: Any) -> Any:
         if isinstance(own, NoUpdate):
             return own
         dtype = jnp.result_type(leaf)
-        return own.astype(jnp.float32 if dtype == jnp.float16 else dtype)
+        if dtype == jnp.float16:
+            most = jnp.finfo(dtype).max.astype(own.dtype)
+            own = jnp.clip(own, -most, most)
+        return own.astype(dtype)
 
     return jax.tree.map(cast, params, updates)

@@ -57,7 +57,8 @@ def test_an_estimate_beyond_float16_is_no_infinite_step(momentum):
     moved, wide = optax.apply_updates(params, updates), params.astype(jnp.float32)
     assert moved.dtype == jnp.float16
     expected, _ = optimizer.update(None, optimizer.init(wide), wide, losses=losses)
-    np.testing.assert_allclose(updates, expected, rtol=1e-3)
+    bound = 1e-6 * float(jnp.finfo(jnp.float16).max)
+    np.testing.assert_allclose(updates, jnp.clip(expected, -bound, bound), rtol=3e-2)
 
 
 RATE = {

@@ -65,7 +65,7 @@ def cast_like(params: PyTree, updates: PyTree) -> PyTree:
     An estimate beyond 65504 would be infinite before a learning rate makes it small.
     """
 
-    def cast(leaf: Leaf, own: Any) -> Any:
+    def cast(leaf: Leaf, own: jax.Array | NoUpdate) -> Any:
         if isinstance(own, NoUpdate):
             return own
         dtype = jnp.result_type(leaf)

@@ -87,7 +87,7 @@ def answering(
       ValueError: the head gives all rows of the first batch the same logits.
     """
 
-    def by_parts(params: PyTree, tokens: Any, *frozen: PyTree) -> Float[Array, "B C"]:
+    def by_parts(params: PyTree, tokens: PyTree, *frozen: PyTree) -> Float[Array, "B C"]:
         if micro_batch_size is None:
             return logits(params, tokens, *frozen)
         row = lambda row: logits(params, jax.tree.map(lambda x: x[None], row), *frozen)[0]
@@ -100,7 +100,7 @@ def answering(
     ]
 
     @jax.jit
-    def scaled(params: PyTree, tokens: Any, *frozen: PyTree) -> tuple[list[Array], Array, Array]:
+    def scaled(params: PyTree, tokens: PyTree, *frozen: PyTree) -> tuple[list[Array], Array, Array]:
         """Of that layer alone, as the whole would be a copy; its means; whether rows differ."""
         found = by_parts(params, tokens, *frozen)
         means = jnp.mean(found, 0)

@@ -266,7 +266,7 @@ def _metavar(kind: Any) -> str:
     return "|".join(words)
 
 
-def require_own_options(arguments: Sequence[str], command: Any) -> None:
+def require_own_options(arguments: Sequence[str], command: type) -> None:
     """Raises a ValueError of an option that a run which goes on has from its beginning.
 
     Args:

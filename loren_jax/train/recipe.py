@@ -29,7 +29,7 @@ def typed(options: Mapping[str, Any]) -> str:
     '--trainable head --eval-every 25'
     """
 
-    def option(name: str, value: Any) -> str:
+    def option(name: str, value: object) -> str:
         words = value if isinstance(value, tuple) else (value,)
         return " ".join([f"--{name.replace('_', '-')}", *map(shlex.quote, map(str, words))])
 

@@ -26,9 +26,9 @@ from loren_jax.lengths import RATES
 from loren_jax.noise import leaf_paths
 from loren_jax.optimizers import METHODS, input_subspace, loren
 from loren_jax.pacing import require_plan
+from loren_jax.runs.plan import require_choices
 from loren_jax.runs.record import status
 from loren_jax.runs.run import Fitted, Run
-from loren_jax.runs.selection import require_score
 from loren_jax.runs.walk import SEARCHING, found_walk, planned_steps, stored_plan
 from loren_jax.transformation import ZerothOrder
 from loren_jax.types import PyTree
@@ -101,6 +101,8 @@ def fit(
     """
     _require_packages()
     _require_known(options)
+    own = {name: options[name] for name in ("select", "patience", "trained") if name in options}
+    require_choices(evaluate, **own)  # before anything is searched, which takes minutes
     batch, directory, chance = _by_number(batches), Path(directory), float(jax.device_get(chance))
     if not isinstance(optimizer, optax.GradientTransformation | Method):
         factory, knobs = _factory_of(optimizer)
@@ -239,10 +241,6 @@ def _require_known(options: Mapping[str, Any]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1) or sorted(known)
             raise TypeError(f"fit has no argument {name!r}: did you mean {' or '.join(near)}?")
-    if options.get("select") is not None:
-        require_score(options["select"])
-    if isinstance(trained := options.get("trained"), str):
-        raise TypeError(f"trained is a string: give a list of patterns, [{trained!r}]")
 
 
 def _by_number(batches: Any) -> Callable[[int], PyTree]:

@@ -105,8 +105,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("steps", "eval_every", "checkpoint_every", "max_nonfinite_steps"):
             arguments.count(name, getattr(self, name))
-        if self.select is not None and self.evaluate is None:
-            raise ValueError("select names a score, but there is no evaluate to give it: pass one")
+        require_choices(self.evaluate, self.select, self.patience, self.trained)
         heard = jax.config.values["jax_enable_preemption_service"]
         if jax.process_count() > 1 and not heard:
             raise ValueError(
@@ -116,8 +115,6 @@ class Plan:
             )
         if self.trained is not None and isinstance(self.optimizer, journal.Method):
             raise ValueError("trained is given, but a Method says itself what is: give it there")
-        if self.patience is not None and self.select is None:
-            raise ValueError("patience needs a score that may select: pass select too")
 
     @property
     def mesh(self) -> str:
@@ -125,3 +122,20 @@ class Plan:
         if self.evaluation is None or self.evaluation.mesh.size == 1:
             return ""
         return ",".join(f"{name}={size}" for name, size in self.evaluation.mesh.shape.items())
+
+
+def require_choices(
+    evaluate: object,
+    select: str | None = None,
+    patience: int | None = None,
+    trained: Sequence[str] | None = None,
+) -> None:
+    """Raises where what is to be kept, or trained, cannot be meant; arguments as of `Plan`."""
+    if select is not None and evaluate is None:
+        raise ValueError("select names a score, but there is no evaluate to give it: pass one")
+    if select == "loss":
+        raise ValueError("select is 'loss', of which the lowest is the best: give '-loss'")
+    if patience is not None and select is None:
+        raise ValueError("patience needs a score that may select: pass select too")
+    if isinstance(trained, str):
+        raise TypeError(f"trained is a string: give a list of patterns, [{trained!r}]")

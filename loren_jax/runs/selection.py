@@ -21,12 +21,6 @@ class Best(NamedTuple):
     leaves: dict[str, Any]
 
 
-def require_score(score: str) -> None:
-    """Raises a ValueError of a score whose highest value is the worst."""
-    if score == "loss":
-        raise ValueError("select is 'loss', of which the lowest is the best: give '-loss'")
-
-
 class Selection:
     """Keeps the parameters of the best evaluation, and says when to stop.
 
@@ -44,7 +38,6 @@ class Selection:
     """
 
     def __init__(self, score: str, mask: Callable[[str], bool], patience: int | None = None):
-        require_score(score)
         self._score, self._mask, self._patience = score, mask, patience
         self._without_improvement = 0
         self.best: Best | None = None

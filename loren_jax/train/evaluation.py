@@ -1,6 +1,5 @@
 """The score of a fine-tuned model on labelled texts."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from loren_jax.reports.files import JOURNAL
 from loren_jax.tasks import TASKS, Examples, Prompt, draw, load_examples, load_splits, read_task
 from loren_jax.tasks.sources import HELD_OUT, local_splits
 from loren_jax.train.config import EvaluateConfig
-from loren_jax.train.text_evaluation import evaluate_text, writes
+from loren_jax.train.text_evaluation import config_of_run, evaluate_text, writes
 
 
 class Evaluation(NamedTuple):
@@ -95,7 +94,9 @@ def _examples(
     }
     if config.held_out:
         whole = load_splits(config.data, **columns)
-        drawn = draw(whole, *_sizes_and_seed(config))
+        told = config_of_run(config) or vars(config)
+        sizes_and_seed = (told[n] for n in ("train_examples", "held_out_examples", "seed"))
+        drawn = draw(whole, *sizes_and_seed)
         assert drawn.validation is not None
         return relabel(drawn.validation, label_names)
     split = config.split or (None if local_splits(config.data) == ("train",) else HELD_OUT)
@@ -105,24 +106,3 @@ def _examples(
     return load_examples(
         config.data, split=split, label_names=label_names, numbered=numbered, **columns
     )
-
-
-def _sizes_and_seed(config: EvaluateConfig) -> tuple[int | None, int | None, int]:
-    """What divides the data: as the model's run says, if it is one; a ValueError if another does.
-
-    Else rows that it was trained on would be scored as if it had never seen them.
-    """
-    asked = (config.train_examples, config.held_out_examples, config.seed)
-    path = Path(model_directory(config.model)).parent / JOURNAL
-    told = journal.read(path).header["run"].get("config") if path.is_file() else None
-    if told is None:
-        return asked
-    names = ("train_examples", "held_out_examples", "seed")
-    defaults = {field.name: field.default for field in dataclasses.fields(EvaluateConfig)}
-    for name, value in zip(names, asked, strict=True):
-        if value not in (defaults[name], told[name]):
-            raise ValueError(
-                f"{name} is {value}, but the run of {config.model} held out its examples with "
-                f"{told[name]}: leave {name} out"
-            )
-    return told["train_examples"], told["held_out_examples"], told["seed"]

@@ -72,19 +72,32 @@ def _texts(config: EvaluateConfig, settings: Mapping[str, Any]) -> Texts:
 
 def _held_out_texts(config: EvaluateConfig) -> Texts:
     """The texts that the model's run held out and did not select by, by its own numbers."""
-    defaults = {field.name: field.default for field in dataclasses.fields(EvaluateConfig)}
-    for name in ("train_examples", "held_out_examples", "seed"):
-        if getattr(config, name) != defaults[name]:
-            raise ValueError(
-                f"{name} is {getattr(config, name)}, but the run of {config.model} says itself "
-                f"what it held out: leave {name} out"
-            )
-    path = Path(model_directory(config.model)).parent / JOURNAL
-    if not path.is_file():
+    told = config_of_run(config)
+    if told is None:
         raise ValueError(
             f"held_out: {config.model} is no run, which would say what it held out; leave it out"
         )
-    run = config_from_json(journal.read(path).header["run"]["config"])
+    run = config_from_json(told)
     assert isinstance(run, TrainTextConfig)
     splits = text_splits(dataclasses.replace(run, data=config.data))
     return splits.held_out if splits.test is None else splits.test
+
+
+def config_of_run(config: EvaluateConfig) -> dict[str, Any] | None:
+    """What the model's run was asked to do, which says what it held out; None if it is no run's.
+
+    A ValueError where another size or seed is asked for: rows that the model was trained on would
+    be scored as if it had never seen them.
+    """
+    path = Path(model_directory(config.model)).parent / JOURNAL
+    told = journal.read(path).header["run"].get("config") if path.is_file() else None
+    if told is None:
+        return None
+    defaults = {field.name: field.default for field in dataclasses.fields(EvaluateConfig)}
+    for name in ("train_examples", "held_out_examples", "seed"):
+        if getattr(config, name) not in (defaults[name], told[name]):
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, but the run of {config.model} says itself "
+                f"what it held out, with {told[name]}: leave {name} out"
+            )
+    return told

@@ -162,6 +162,9 @@ def test_another_chance_than_the_run_began_with_is_refused(whole):
         ),
         ({"steps": 1}, "steps is 1, and without a learning rate the first step only measures"),
         ({"judge": lambda observed, batch: observed}, "not with a judge"),
+        ({"select": "-loss", "evaluate": None}, "there is no evaluate to give it"),
+        ({"select": "loss", "evaluate": lambda params: 1.0}, "give '-loss'"),
+        ({"patience": 2}, "patience needs a score that may select"),
     ],
 )
 def test_what_has_no_walk_is_refused_before_it_is_looked_for(options, said, tmp_path, monkeypatch):

@@ -123,7 +123,9 @@ def test_what_a_run_held_out_it_says_itself(config, place, tmp_path):
     assert scores["examples"] == 12
     assert scores["loss"] == pytest.approx(run.summary.after["loss"], abs=1e-5)
     assert evaluate(dataclasses.replace(asked, seed=3)).scores == scores
-    with pytest.raises(ValueError, match=r"seed is 4, but the run of .* with 3: leave seed out"):
+    with pytest.raises(
+        ValueError, match=r"seed is 4, but the run of .* what it held out, with 3: leave seed out"
+    ):
         evaluate(dataclasses.replace(asked, seed=4))
 
 
